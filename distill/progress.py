@@ -1,0 +1,94 @@
+"""Progress for people (a bar on a terminal) and for logs (plain lines), with rate and time left."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+LOG_INTERVAL_S = 15.0
+
+
+def say(message: str) -> None:
+    """Print one line at once, so that logs and pipes show it as it happens."""
+    print(message, flush=True)
+
+
+def progress(
+    iterable: Iterable[T], label: str, total: int | None = None, unit: str = "it"
+) -> Iterator[T]:
+    """Yield from `iterable` while showing how far it is.
+
+    On a terminal this is a `rich` bar; elsewhere a plain line every 15 s and one at the end. Both
+    say the rate and the time left.
+
+    Parameters
+    ----------
+    iterable
+        What to go through.
+    label
+        What is being done, in a few words.
+    total
+        Number of items; taken from `len(iterable)` where it has one.
+    unit
+        Name of one item, for the rate.
+    """
+    if total is None and hasattr(iterable, "__len__"):
+        total = len(iterable)
+    if sys.stdout.isatty():
+        yield from _bar(iterable, label, total, unit)
+    else:
+        yield from _lines(iterable, label, total, unit)
+
+
+def _bar(iterable: Iterable[T], label: str, total: int | None, unit: str) -> Iterator[T]:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns) as bar:
+        task = bar.add_task(label, total=total, rate="")
+        start = time.monotonic()
+        for done, item in enumerate(iterable, 1):
+            yield item
+            rate = done / max(time.monotonic() - start, 1e-9)
+            bar.update(task, completed=done, rate=f"{rate:.3g} {unit}/s")
+
+
+def _lines(iterable: Iterable[T], label: str, total: int | None, unit: str) -> Iterator[T]:
+    start = last = time.monotonic()
+    done = 0
+    for done, item in enumerate(iterable, 1):
+        yield item
+        now = time.monotonic()
+        if now - last >= LOG_INTERVAL_S and done != total:
+            last = now
+            rate = done / (now - start)
+            left = f", {format_duration((total - done) / rate)} left" if total else ""
+            say(f"{label}: {done}/{total or '?'}, {rate:.3g} {unit}/s{left}")
+    say(f"{label}: {done} done in {format_duration(time.monotonic() - start)}")
+
+
+def format_duration(seconds: float) -> str:
+    """A duration in the largest two units that matter, e.g. `3 min 20 s`."""
+    if seconds < 60:
+        return f"{seconds:.3g} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"

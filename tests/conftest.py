@@ -1,0 +1,18 @@
+"""Fixtures that more than one part of the tests uses."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def reference_data() -> Path:
+    """Folder of third-party reference data, outside the repository."""
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("DISTILL_REFERENCE_DATA", default))
+    if not folder.is_dir():
+        pytest.skip(f"no reference data at {folder}; set DISTILL_REFERENCE_DATA to its folder")
+    return folder
