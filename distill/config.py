@@ -1,0 +1,467 @@
+"""The YAML vocabulary: every option of a workflow, with its unit, default and range.
+
+Nothing else in the package reads YAML. Unknown keys are refused with the nearest valid name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from distill.errors import UserError
+
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A block of the YAML file: unknown keys are refused, values are checked and fixed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataConfig(Section):
+    """The reference labels that the teacher learns from and everything is measured against."""
+
+    train: str = Field("bundled:h2cu_train", description="file with labels, or bundled:NAME")
+    test: str | None = Field(
+        None, description="held-out file, or bundled:NAME; else test_fraction of train is held out"
+    )
+    test_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.2, description="held out by seed, stratified by config_type, where no test file is given"
+    )
+    energy_key: str = Field("REF_energy", description="key of the total energy, eV")
+    forces_key: str = Field("REF_forces", description="key of the forces, eV/Å")
+    stress_key: str = Field("REF_stress", description="key of the stress, eV/Å³, sign as in ASE")
+    max_force: Positive = Field(100.0, description="structures with a larger force are left out, eV/Å")
+    min_distance: Positive = Field(0.3, description="smallest distance allowed between atoms, Å")
+
+
+class CalculatorConfig(Section):
+    """Any ASE calculator: a model file, or a class by import path with its arguments."""
+
+    path: str = Field(description="MACE .model, student .npz, or 'package.module:Class'")
+    args: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the class")
+
+
+class StageTwo(Section):
+    """Second training stage with a higher weight on energies, as in the study."""
+
+    start_epoch: Count = Field(description="epoch at which it starts")
+    energy_weight: NonNegative = Field(1000.0, description="weight of energies")
+    forces_weight: NonNegative = Field(100.0, description="weight of forces")
+    stress_weight: NonNegative = Field(0.0, description="weight of stress")
+    lr: Positive = Field(0.001, description="learning rate")
+
+
+class TeacherConfig(Section):
+    """Fine-tuning of a foundation model with part of its weights frozen."""
+
+    foundation: str = Field(
+        "bundled", description="bundled, a name known to mace-torch (small, medium-mpa-0), or a path"
+    )
+    strategy: Literal["finetune", "scratch", "none"] = Field(
+        "finetune", description="finetune, scratch (same architecture, new weights), or none"
+    )
+    freeze: str | list[str] = Field(
+        "f4", description="f0, f4 (embeddings), f5 (and interactions), f6 (and products), or patterns"
+    )
+    fraction: Fraction = Field(1.0, description="share of the training set used, nested by seed")
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.1, description="share of the used structures that steers early stopping"
+    )
+    e0: Literal["auto", "isolated", "lstsq", "foundation"] | dict[str, float] = Field(
+        "auto", description="atomic reference energies, eV: isolated, lstsq, foundation, or given"
+    )
+    epochs: Count = Field(100, description="epochs at most")
+    patience: Count = Field(50, description="epochs without improvement before stopping")
+    batch_size: Count = Field(8, description="structures a batch")
+    lr: Positive = Field(0.01, description="learning rate")
+    energy_weight: NonNegative = Field(1.0, description="weight of energies in the loss")
+    forces_weight: NonNegative = Field(100.0, description="weight of forces in the loss")
+    stress_weight: NonNegative = Field(0.0, description="weight of stress in the loss")
+    stage_two: StageTwo | None = Field(None, description="second stage of the loss weights")
+    ema: Annotated[float, Field(ge=0, lt=1)] = Field(0.99, description="decay of the weight average")
+    dtype: Literal["float32", "float64"] = Field("float64", description="precision")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes CUDA if present")
+    threads: Count | None = Field(None, description="torch threads; all cores if not given")
+
+
+class SlabConfig(Section):
+    """A metal slab, periodic in the plane, with fixed bottom layers."""
+
+    element: str = Field("Cu", description="fcc metal")
+    size: tuple[Count, Count] = Field((3, 3), description="surface cells along the two directions")
+    layers: Count = Field(4, description="atomic layers")
+    fixed_layers: Annotated[int, Field(ge=0)] = Field(2, description="bottom layers held fixed")
+    vacuum: Positive = Field(16.0, description="gap between periodic images along z, Å")
+    lattice_constant: float | None = Field(
+        None, description="Å; if not given, the minimum of the calculator's energy-volume curve"
+    )
+
+
+class ScatteringConfig(Section):
+    """Trajectories of a diatomic on a surface; the defaults are the study's."""
+
+    molecule: str = Field("H2", description="homonuclear diatomic")
+    slab: SlabConfig = Field(default_factory=SlabConfig, description="the surface")
+    facets: list[Literal["111", "100", "110", "211"]] = Field(["111", "110", "100", "211"])
+    surface_temperatures: list[NonNegative] = Field([300.0, 600.0, 900.0], description="K")
+    states: list[tuple[int, int]] = Field([(0, 1), (1, 1)], description="rovibrational (v, J)")
+    collision_energies: list[Positive] = Field([0.2, 0.4, 0.6, 0.8, 1.0], description="eV")
+    trajectories: Count = Field(5, description="trajectories for each condition")
+    polar_angle: Annotated[float, Field(ge=0, lt=90)] = Field(0.0, description="incidence, degrees")
+    start_height: Positive = Field(7.0, description="molecule above the top layer at start, Å")
+    time_step: Positive = Field(0.1, description="fs")
+    max_time: Positive = Field(3000.0, description="fs")
+    save_every: Positive = Field(1.0, description="fs between saved structures")
+    dissociation_distance: Positive = Field(2.25, description="bond length that ends it, Å")
+    scattered_height: Positive = Field(7.1, description="height that ends it, Å")
+    thermalisation_time: Positive = Field(500.0, description="Langevin time before sampling, fs")
+
+
+class NebConfig(Section):
+    """A climbing-image nudged elastic band for the dissociation of H2 on a facet."""
+
+    facet: Literal["111", "100", "110", "211"] = Field("111")
+    slab: SlabConfig = Field(default_factory=SlabConfig)
+    site: Literal["bridge", "hollow", "top"] = Field("bridge", description="site of the molecule")
+    images: Annotated[int, Field(ge=3)] = Field(9, description="images, end points included")
+    fmax: Positive = Field(0.05, description="force tolerance, eV/Å")
+    max_steps: Count = Field(300, description="optimiser steps at most")
+    keep: Count = Field(50, description="structures kept for labelling along the path")
+
+
+class MdConfig(Section):
+    """Molecular dynamics of a given structure at a list of temperatures."""
+
+    structure: str = Field(description="file read by ASE, or bundled:NAME")
+    ensemble: Literal["nve", "nvt", "npt"] = Field("nvt")
+    temperatures: list[NonNegative] = Field([300.0, 600.0], description="K")
+    pressure: float = Field(0.0, description="eV/Å³, for npt")
+    supercell: tuple[Count, Count, Count] = Field((1, 1, 1))
+    time: Positive = Field(2000.0, description="fs")
+    time_step: Positive = Field(1.0, description="fs")
+    save_every: Positive = Field(20.0, description="fs between saved structures")
+
+
+class RattleConfig(Section):
+    """Random displacements and strains of given structures."""
+
+    structures: str = Field(description="file read by ASE, or bundled:NAME")
+    copies: Count = Field(5, description="rattled copies of each")
+    amplitude: NonNegative = Field(0.1, description="standard deviation of displacements, Å")
+    strain: Annotated[float, Field(ge=0, lt=0.5)] = Field(0.02, description="largest strain")
+
+
+class SelectionConfig(Section):
+    """Which of the sampled structures are kept and labelled."""
+
+    method: Literal["kmeans", "fps", "leverage", "random"] = Field("kmeans")
+    count: Count = Field(2000, description="structures kept for the student")
+    held_out: Count = Field(100, description="further structures kept apart for testing it")
+    descriptor: Literal["ace", "teacher"] = Field("ace", description="what distances are measured in")
+    max_force: Positive = Field(50.0, description="sampled structures above this are dropped, eV/Å")
+
+
+class SamplingConfig(Section):
+    """Which configurations the teacher visits and labels."""
+
+    scattering: ScatteringConfig | None = None
+    neb: list[NebConfig] = Field(default_factory=list)
+    md: list[MdConfig] = Field(default_factory=list)
+    rattle: list[RattleConfig] = Field(default_factory=list)
+    include_training: bool = Field(
+        True, description="also relabel the reference training structures with the teacher"
+    )
+    selection: SelectionConfig = Field(default_factory=SelectionConfig)
+
+
+class LabelWeights(Section):
+    """Weights of the three kinds of labels; rows are E/√N, F and V/√N as in ACEpotentials."""
+
+    energy: NonNegative = Field(30.0, description="energies")
+    forces: NonNegative = Field(1.0, description="forces")
+    virial: NonNegative = Field(1.0, description="virials")
+
+
+class SolverConfig(Section):
+    """The linear solver. Options that a solver does not know are refused."""
+
+    kind: Literal["blr", "ridge", "ard", "rrqr", "tsvd", "qr", "lsqr"] = Field("blr")
+    strength: NonNegative | None = Field(
+        None, description="ridge/qr/lsqr: fixed regularisation; cross-validated if not given (ridge)"
+    )
+    rtol: Positive | None = Field(None, description="rrqr/tsvd: relative tolerance")
+    committee: Annotated[int, Field(ge=0)] = Field(8, description="posterior draws kept (blr)")
+
+
+class StudentConfig(Section):
+    """The linear ACE basis and its fit; names as in ACEpotentials.jl."""
+
+    backend: Literal["auto", "native", "acepotentials"] = Field(
+        "auto", description="acepotentials where Julia is set up, else native"
+    )
+    elements: list[str] | None = Field(None, description="order of species; sorted if not given")
+    order: Annotated[int, Field(ge=1, le=6)] = Field(4, description="correlation order")
+    totaldegree: Positive | list[Positive] = Field(
+        [18, 12, 10, 8], description="one number, or one for each correlation order"
+    )
+    wL: Positive = Field(1.5, description="weight of l against n in the degree")
+    rcut: Positive | dict[str, Positive] = Field(6.0, description="Å; or a table over pairs 'Cu-H'")
+    r0: Literal["bondlen"] | Positive | dict[str, Positive] = Field("bondlen", description="Å")
+    pair: bool = Field(True, description="add the pair term")
+    pair_degree: Count | None = Field(None, description="its degree; the largest degree if not given")
+    zbl: bool = Field(False, description="ZBL repulsion at close approach (native only)")
+    e0: Literal["auto", "isolated", "lstsq", "teacher"] | dict[str, float] = Field(
+        "auto", description="one-body energies, eV"
+    )
+    weights: dict[str, LabelWeights] = Field(
+        default_factory=lambda: {"default": LabelWeights()},
+        description="by config_type; 'default' for the rest",
+    )
+    smoothness: NonNegative = Field(4.0, description="power p of the algebraic smoothness prior")
+    solver: SolverConfig = Field(default_factory=SolverConfig)
+    threads: Count | None = Field(None, description="threads for assembly, or Julia's threads")
+
+    @model_validator(mode="after")
+    def _check(self) -> StudentConfig:
+        degrees = self.totaldegree
+        if isinstance(degrees, list) and len(degrees) != self.order:
+            raise ValueError(
+                f"totaldegree has {len(degrees)} numbers, expected one for each of the "
+                f"{self.order} correlation orders"
+            )
+        if "default" not in self.weights:
+            raise ValueError("weights needs an entry 'default'")
+        return self
+
+    @property
+    def degrees(self) -> tuple[float, ...]:
+        """Total degree of each correlation order, 1 to `order`."""
+        if isinstance(self.totaldegree, list):
+            return tuple(self.totaldegree)
+        return (self.totaldegree,) * self.order
+
+
+class TimingConfig(Section):
+    """Time per call on one core, every model in turn within one run."""
+
+    facet: Literal["111", "100", "110", "211"] = Field("111", description="of the 56-atom slab")
+    structure: str | None = Field(None, description="file instead of the H2/Cu slab")
+    repeats: Annotated[int, Field(ge=3)] = Field(15, description="timed calls of each model")
+
+
+class StickingConfig(Section):
+    """Sticking probability of teacher and student from the same initial conditions."""
+
+    scattering: ScatteringConfig = Field(default_factory=ScatteringConfig)
+    teacher_trajectories: Annotated[int, Field(ge=0)] = Field(
+        100, description="teacher trajectories a condition, each paired with a student's"
+    )
+    student_trajectories: Count = Field(10000, description="student trajectories a condition")
+
+
+class Tolerances(Section):
+    """Bounds of the verdict. A check passes only if its whole interval lies inside."""
+
+    teacher_force_rmse: Positive | None = Field(None, description="reference-teacher, eV/Å")
+    student_force_rmse: Positive | None = Field(None, description="teacher-student, eV/Å")
+    student_energy_rmse: Positive | None = Field(None, description="teacher-student, eV/atom")
+    barrier: Positive | None = Field(None, description="difference teacher-student, eV")
+    sticking: Positive | None = Field(None, description="difference teacher-student")
+    speedup: Positive | None = Field(None, description="least ratio of times teacher/student")
+
+
+class CompareConfig(Section):
+    """What proves the student: errors, timing, barriers, sticking."""
+
+    timing: TimingConfig | None = Field(default_factory=TimingConfig)
+    barriers: list[NebConfig] = Field(default_factory=list)
+    reference_barriers: dict[str, str] = Field(
+        default_factory=dict, description="reference path files by facet, extxyz or bundled:NAME"
+    )
+    sticking: StickingConfig | None = None
+    tolerances: Tolerances = Field(default_factory=Tolerances)
+
+
+class ParallelConfig(Section):
+    """Where independent units of work run."""
+
+    backend: Literal["serial", "local", "dask", "parsl"] = Field("local")
+    workers: Count | None = Field(None, description="processes; all cores if not given")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="options of the dask cluster or parsl configuration"
+    )
+
+
+class RunConfig(Section):
+    """One workflow: from a foundation model and labels to a checked student."""
+
+    name: str = Field("run", description="title of the report and name of the run folder")
+    seed: Annotated[int, Field(ge=0)] = Field(1, description="the one seed of the whole run")
+    output: str | None = Field(None, description="run folder; runs/NAME if not given")
+    data: DataConfig = Field(default_factory=DataConfig)
+    reference: CalculatorConfig | None = Field(
+        None, description="calculator of the reference level, where one can be run"
+    )
+    teacher: TeacherConfig = Field(default_factory=TeacherConfig)
+    sampling: SamplingConfig = Field(default_factory=SamplingConfig)
+    student: StudentConfig = Field(default_factory=StudentConfig)
+    compare: CompareConfig = Field(default_factory=CompareConfig)
+    parallel: ParallelConfig = Field(default_factory=ParallelConfig)
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        if not name or any(c in name for c in "/\\\0") or name.startswith("."):
+            raise ValueError("expected a plain name without slashes or a leading dot")
+        return name
+
+
+def load_config(path: str | os.PathLike[str], overrides: list[str] | None = None) -> RunConfig:
+    """Read a YAML workflow, apply `key.sub=value` overrides, and check it.
+
+    Parameters
+    ----------
+    path
+        YAML file. Relative file names inside it are taken from its folder.
+    overrides
+        Settings such as `teacher.epochs=20`; values are YAML, later ones win.
+
+    Raises
+    ------
+    UserError
+        If the file is missing or not YAML, a key is unknown, or a value is out of range.
+    """
+    import yaml
+
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot read the config {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"the config {path} is not text: expected YAML in UTF-8") from None
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"the config {path} is not valid YAML: {error}") from None
+    if data is None:
+        raise UserError(f"the config {path} is empty: `distill init` writes a starter config")
+    if not isinstance(data, dict):
+        raise UserError(f"the config {path} must be a mapping of sections, found {type(data).__name__}")
+    for override in overrides or []:
+        _apply_override(data, override)
+    return _resolve_paths(parse_config(data, str(path)), path.parent)
+
+
+def parse_config(data: dict[str, Any], origin: str) -> RunConfig:
+    """Check a mapping against the vocabulary; `origin` names it in messages.
+
+    Raises
+    ------
+    UserError
+        With one line for each wrong field, and the nearest valid key for a misspelt one.
+    """
+    try:
+        return RunConfig.model_validate(data)
+    except ValidationError as error:
+        lines = [_explain(dict(item)) for item in error.errors()]
+        raise UserError(f"{origin} has {len(lines)} wrong setting(s):\n  " + "\n  ".join(lines)) from None
+
+
+def _apply_override(data: dict[str, Any], override: str) -> None:
+    import yaml
+
+    key, separator, value = override.partition("=")
+    if not separator or not key:
+        raise UserError(f"--set {override}: expected key=value, such as teacher.epochs=20")
+    node: Any = data
+    *parents, last = key.split(".")
+    for parent in parents:
+        if node.get(parent) is None:
+            node[parent] = {}
+        node = node[parent]
+        if not isinstance(node, dict):
+            raise UserError(f"--set {override}: '{parent}' is not a section")
+    try:
+        node[last] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise UserError(f"--set {override}: '{value}' is not a YAML value") from None
+
+
+def _explain(error: dict[str, Any]) -> str:
+    place = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        *parents, key = error["loc"]
+        known = _keys_at(parents)
+        near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
+        hint = f"did you mean '{near[0]}'?" if near else f"expected one of {', '.join(known)}"
+        return f"{place}: unknown key; {hint}"
+    message = error["msg"].removeprefix("Value error, ")
+    found = error.get("input")
+    shown = "" if isinstance(found, dict) else f", found {found!r}"
+    return f"{place}: {message[0].lower()}{message[1:]}{shown}"
+
+
+def _keys_at(location: list[Any]) -> list[str]:
+    """Keys of the section at a location, walking through optional and list fields."""
+    section: type[BaseModel] = RunConfig
+    for part in location:
+        field = section.model_fields.get(str(part))
+        if field is None:
+            continue
+        found = _section_in(field.annotation)
+        if found is None:
+            return []
+        section = found
+    return list(section.model_fields)
+
+
+def _section_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        found = _section_in(argument)
+        if found is not None:
+            return found
+    return None
+
+
+def _resolve_paths(config: RunConfig, folder: Path) -> RunConfig:
+    """Make the file names of a config relative to its folder absolute."""
+
+    def resolve(name: str) -> str:
+        return name if name.startswith("bundled:") else str((folder / name).resolve())
+
+    data = config.data
+    test = resolve(data.test) if data.test else None
+    updates: dict[str, Any] = {
+        "data": data.model_copy(update={"train": resolve(data.train), "test": test})
+    }
+    foundation = config.teacher.foundation
+    if "/" in foundation or foundation.endswith(".model"):
+        updates["teacher"] = config.teacher.model_copy(update={"foundation": resolve(foundation)})
+    if config.reference and ":" not in config.reference.path:
+        updates["reference"] = config.reference.model_copy(
+            update={"path": resolve(config.reference.path)}
+        )
+    sampling = config.sampling
+    updates["sampling"] = sampling.model_copy(
+        update={
+            "md": [m.model_copy(update={"structure": resolve(m.structure)}) for m in sampling.md],
+            "rattle": [
+                r.model_copy(update={"structures": resolve(r.structures)}) for r in sampling.rattle
+            ],
+        }
+    )
+    paths = {facet: resolve(name) for facet, name in config.compare.reference_barriers.items()}
+    updates["compare"] = config.compare.model_copy(update={"reference_barriers": paths})
+    return config.model_copy(update=updates)
