@@ -16,7 +16,17 @@ from typing import Any
 from distill.errors import UserError
 
 MANIFEST_NAME = "manifest.json"
-_PACKAGES = ("distill", "numpy", "scipy", "ase", "torch", "mace-torch", "numba", "vesin", "juliacall")
+_PACKAGES = (
+    "distill",
+    "numpy",
+    "scipy",
+    "ase",
+    "torch",
+    "mace-torch",
+    "numba",
+    "vesin",
+    "juliacall",
+)
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

@@ -39,7 +39,9 @@ class DataConfig(Section):
     energy_key: str = Field("REF_energy", description="key of the total energy, eV")
     forces_key: str = Field("REF_forces", description="key of the forces, eV/Å")
     stress_key: str = Field("REF_stress", description="key of the stress, eV/Å³, sign as in ASE")
-    max_force: Positive = Field(100.0, description="structures with a larger force are left out, eV/Å")
+    max_force: Positive = Field(
+        100.0, description="structures with a larger force are left out, eV/Å"
+    )
     min_distance: Positive = Field(0.3, description="smallest distance allowed between atoms, Å")
 
 
@@ -64,13 +66,15 @@ class TeacherConfig(Section):
     """Fine-tuning of a foundation model with part of its weights frozen."""
 
     foundation: str = Field(
-        "bundled", description="bundled, a name known to mace-torch (small, medium-mpa-0), or a path"
+        "bundled",
+        description="bundled, a name known to mace-torch (small, medium-mpa-0), or a path",
     )
     strategy: Literal["finetune", "scratch", "none"] = Field(
         "finetune", description="finetune, scratch (same architecture, new weights), or none"
     )
     freeze: str | list[str] = Field(
-        "f4", description="f0, f4 (embeddings), f5 (and interactions), f6 (and products), or patterns"
+        "f4",
+        description="f0, f4 (embeddings), f5 (and interactions), f6 (and products), or patterns",
     )
     fraction: Fraction = Field(1.0, description="share of the training set used, nested by seed")
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
@@ -87,7 +91,9 @@ class TeacherConfig(Section):
     forces_weight: NonNegative = Field(100.0, description="weight of forces in the loss")
     stress_weight: NonNegative = Field(0.0, description="weight of stress in the loss")
     stage_two: StageTwo | None = Field(None, description="second stage of the loss weights")
-    ema: Annotated[float, Field(ge=0, lt=1)] = Field(0.99, description="decay of the weight average")
+    ema: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.99, description="decay of the weight average"
+    )
     dtype: Literal["float32", "float64"] = Field("float64", description="precision")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes CUDA if present")
     threads: Count | None = Field(None, description="torch threads; all cores if not given")
@@ -166,7 +172,9 @@ class SelectionConfig(Section):
     method: Literal["kmeans", "fps", "leverage", "random"] = Field("kmeans")
     count: Count = Field(2000, description="structures kept for the student")
     held_out: Count = Field(100, description="further structures kept apart for testing it")
-    descriptor: Literal["ace", "teacher"] = Field("ace", description="what distances are measured in")
+    descriptor: Literal["ace", "teacher"] = Field(
+        "ace", description="what distances are measured in"
+    )
     max_force: Positive = Field(50.0, description="sampled structures above this are dropped, eV/Å")
 
 
@@ -196,7 +204,8 @@ class SolverConfig(Section):
 
     kind: Literal["blr", "ridge", "ard", "rrqr", "tsvd", "qr", "lsqr"] = Field("blr")
     strength: NonNegative | None = Field(
-        None, description="ridge/qr/lsqr: fixed regularisation; cross-validated if not given (ridge)"
+        None,
+        description="ridge/qr/lsqr: fixed regularisation; cross-validated if not given (ridge)",
     )
     rtol: Positive | None = Field(None, description="rrqr/tsvd: relative tolerance")
     committee: Annotated[int, Field(ge=0)] = Field(8, description="posterior draws kept (blr)")
@@ -217,7 +226,9 @@ class StudentConfig(Section):
     rcut: Positive | dict[str, Positive] = Field(6.0, description="Å; or a table over pairs 'Cu-H'")
     r0: Literal["bondlen"] | Positive | dict[str, Positive] = Field("bondlen", description="Å")
     pair: bool = Field(True, description="add the pair term")
-    pair_degree: Count | None = Field(None, description="its degree; the largest degree if not given")
+    pair_degree: Count | None = Field(
+        None, description="its degree; the largest degree if not given"
+    )
     zbl: bool = Field(False, description="ZBL repulsion at close approach (native only)")
     e0: Literal["auto", "isolated", "lstsq", "teacher"] | dict[str, float] = Field(
         "auto", description="one-body energies, eV"
@@ -356,7 +367,9 @@ def load_config(path: str | os.PathLike[str], overrides: list[str] | None = None
     if data is None:
         raise UserError(f"the config {path} is empty: `distill init` writes a starter config")
     if not isinstance(data, dict):
-        raise UserError(f"the config {path} must be a mapping of sections, found {type(data).__name__}")
+        raise UserError(
+            f"the config {path} must be a mapping of sections, found {type(data).__name__}"
+        )
     for override in overrides or []:
         _apply_override(data, override)
     return _resolve_paths(parse_config(data, str(path)), path.parent)
@@ -374,7 +387,9 @@ def parse_config(data: dict[str, Any], origin: str) -> RunConfig:
         return RunConfig.model_validate(data)
     except ValidationError as error:
         lines = [_explain(dict(item)) for item in error.errors()]
-        raise UserError(f"{origin} has {len(lines)} wrong setting(s):\n  " + "\n  ".join(lines)) from None
+        raise UserError(
+            f"{origin} has {len(lines)} wrong setting(s):\n  " + "\n  ".join(lines)
+        ) from None
 
 
 def _apply_override(data: dict[str, Any], override: str) -> None:
