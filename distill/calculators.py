@@ -1,0 +1,168 @@
+"""Any ASE calculator by file name or import path, and the one loop that labels structures."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from distill.config import CalculatorConfig
+from distill.errors import UserError
+from distill.progress import progress
+from distill.structures import set_labels
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from ase.calculators.calculator import Calculator
+
+
+def load_calculator(
+    spec: str | os.PathLike[str] | CalculatorConfig,
+    *,
+    device: str = "cpu",
+    dtype: str | None = None,
+) -> Calculator:
+    """A calculator for a model file or an import path.
+
+    Parameters
+    ----------
+    spec
+        A MACE `.model`, a student `.npz`, or `package.module:Class` with arguments.
+    device
+        Torch device of a MACE model.
+    dtype
+        float32 or float64 for a MACE model; its own precision if None.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, damaged or of no known kind, or the class cannot be made.
+
+    Notes
+    -----
+    A `.model` file is a pickle: loading it runs its code, so load only files that you trust.
+    """
+    if not isinstance(spec, CalculatorConfig):
+        spec = CalculatorConfig(path=os.fspath(spec))
+    if ":" in spec.path and not Path(spec.path).exists():
+        return _import_calculator(spec)
+    path = Path(spec.path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such model file")
+    if path.suffix == ".npz":
+        from distill.student.model import Student
+
+        return Student.load(path).calculator()
+    if path.suffix in {".model", ".pt", ".pth"}:
+        return _mace_calculator(path, device, dtype)
+    raise UserError(
+        f"{path}: expected a MACE .model, a student .npz, or 'package.module:Class' for any other "
+        "ASE calculator"
+    )
+
+
+def known_elements(calculator: Calculator) -> set[str] | None:
+    """Chemical symbols that a calculator's model covers, or None where it does not say."""
+    table = getattr(calculator, "z_table", None)
+    if table is not None:
+        from ase.data import chemical_symbols
+
+        return {chemical_symbols[z] for z in table.zs}
+    student = getattr(calculator, "student", None)
+    return None if student is None else set(student.elements)
+
+
+def label_structures(
+    structures: Sequence[Atoms],
+    calculator: Calculator,
+    *,
+    stress: bool = False,
+    label: str = "labels",
+) -> list[Atoms]:
+    """Copies of the structures carrying the calculator's energy, forces and, if asked, stress.
+
+    Parameters
+    ----------
+    structures
+        What to label; not changed.
+    calculator
+        Any ASE calculator.
+    stress
+        Also label the stress (eV/Å³, Voigt) of structures that are periodic in all directions.
+    label
+        Shown with the progress.
+
+    Raises
+    ------
+    UserError
+        If the calculator lacks an element, fails, or returns a value that is not finite; the
+        message names the structure's index.
+    """
+    known = known_elements(calculator)
+    labelled = []
+    for index, atoms in enumerate(progress(structures, label, unit="structures")):
+        missing = sorted(set(atoms.get_chemical_symbols()) - known) if known else []
+        if missing:
+            raise UserError(
+                f"structure {index}: element {', '.join(missing)} is not in the model "
+                f"(it knows {', '.join(sorted(known or ()))})"
+            )
+        labelled.append(_labelled(atoms, calculator, stress, index))
+    return labelled
+
+
+def _labelled(atoms: Atoms, calculator: Calculator, stress: bool, index: int) -> Atoms:
+    copy = atoms.copy()
+    copy.calc = calculator
+    energy = copy.get_potential_energy()
+    forces = copy.get_forces(apply_constraint=False)
+    wanted_stress = copy.get_stress(apply_constraint=False) if stress and copy.pbc.all() else None
+    copy.calc = None
+    if not (np.isfinite(energy) and np.all(np.isfinite(forces))):
+        raise UserError(f"structure {index}: the calculator returned NaN or infinity")
+    return set_labels(copy, energy=energy, forces=forces, stress=wanted_stress)
+
+
+def _import_calculator(spec: CalculatorConfig) -> Calculator:
+    module_name, _, class_name = spec.path.partition(":")
+    try:
+        factory = getattr(importlib.import_module(module_name), class_name)
+    except ImportError as error:
+        raise UserError(f"calculator {spec.path}: cannot import {module_name}: {error}") from None
+    except AttributeError:
+        raise UserError(f"calculator {spec.path}: {module_name} has no '{class_name}'") from None
+    try:
+        return factory(**spec.args)
+    except TypeError as error:
+        raise UserError(
+            f"calculator {spec.path} refused its arguments: {error}; it takes {_signature(factory)}"
+        ) from None
+
+
+def _signature(factory: Any) -> str:
+    try:
+        return str(inspect.signature(factory))
+    except (TypeError, ValueError):
+        return "unknown arguments"
+
+
+def _mace_calculator(path: Path, device: str, dtype: str | None) -> Calculator:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from mace.calculators import MACECalculator
+
+        try:
+            return MACECalculator(
+                model_paths=str(path), device=device, default_dtype=dtype or "", enable_cueq=False
+            )
+        except Exception as error:
+            # Unpickling a damaged file raises almost anything.
+            raise UserError(
+                f"{path} is not a readable MACE model: {type(error).__name__}: {error}"
+            ) from None

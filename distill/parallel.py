@@ -1,0 +1,189 @@
+"""Independent units of work on local processes, dask or parsl, behind one function."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from distill.config import ParallelConfig
+from distill.errors import UserError
+from distill.progress import progress, say
+
+Unit = TypeVar("Unit")
+Result = TypeVar("Result")
+ATTEMPTS = 3
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
+
+
+def run_units(
+    function: Callable[[Unit], Result],
+    units: Sequence[Unit],
+    *,
+    config: ParallelConfig,
+    label: str,
+) -> list[Result]:
+    """Apply `function` to every unit and return the results in the order of the units.
+
+    Units are independent: the order in which they run and the number of workers do not matter.
+    A unit whose worker was killed runs again, three times at most. Resuming is the caller's: a
+    unit writes its own file, and units whose file is there are not passed in.
+
+    Parameters
+    ----------
+    function
+        Picklable function of one unit; it runs with one thread.
+    units
+        Picklable values.
+    config
+        Which executor and how many workers.
+    label
+        Shown with the progress.
+
+    Raises
+    ------
+    UserError
+        If a worker is killed three times on the same unit, or the executor is not installed.
+    """
+    if not units:
+        return []
+    if config.backend == "serial" or (config.backend == "local" and _workers(config, units) == 1):
+        return [function(unit) for unit in progress(units, label, unit="units")]
+    results: dict[int, Result] = {}
+    events = _completed(function, units, results, config)
+    for _ in progress(events, label, total=len(units), unit="units"):
+        pass
+    return [results[index] for index in range(len(units))]
+
+
+def _completed(
+    function: Callable[[Unit], Result],
+    units: Sequence[Unit],
+    results: dict[int, Result],
+    config: ParallelConfig,
+) -> Iterator[int]:
+    """Fill `results`, yielding an index for each finished unit; restart a broken executor."""
+    for attempt in range(1, ATTEMPTS + 1):
+        waiting = [index for index in range(len(units)) if index not in results]
+        try:
+            with _executor(config, len(waiting)) as executor:
+                futures: dict[Future[Result], int] = {
+                    executor.submit(function, units[index]): index for index in waiting
+                }
+                for future in as_completed(futures):
+                    index = futures[future]
+                    results[index] = future.result()
+                    yield index
+            return
+        except BrokenProcessPool:
+            left = len(units) - len(results)
+            if attempt == ATTEMPTS:
+                raise UserError(
+                    f"a worker process was killed {ATTEMPTS} times with {left} units left; the "
+                    "machine may be out of memory: lower parallel.workers, then run again"
+                ) from None
+            say(f"a worker process was killed; starting its unit again ({left} units left)")
+
+
+@contextmanager
+def _executor(config: ParallelConfig, n_units: int) -> Iterator[Executor]:
+    if config.backend == "local":
+        with _local(min(_workers(config, range(n_units)), n_units)) as executor:
+            yield executor
+    elif config.backend == "dask":
+        with _dask(config) as executor:
+            yield executor
+    else:
+        with _parsl(config) as executor:
+            yield executor
+
+
+def _workers(config: ParallelConfig, units: Sequence[Any]) -> int:
+    return min(config.workers or len(os.sched_getaffinity(0)), len(units))
+
+
+@contextmanager
+def _local(workers: int) -> Iterator[Executor]:
+    from multiprocessing import get_context
+
+    # Spawned children read the thread variables when their libraries load; fork would inherit
+    # torch's and numba's running thread pools, which deadlock.
+    saved = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
+    executor = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    try:
+        yield executor
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+        for name, value in saved.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _dask(config: ParallelConfig) -> Iterator[Executor]:
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError:
+        raise UserError("parallel.backend is dask: install it with the extra [dask]") from None
+    options = dict(config.options)
+    name = options.pop("cluster", "local")
+    if name == "local":
+        cluster = LocalCluster(
+            n_workers=config.workers or len(os.sched_getaffinity(0)),
+            threads_per_worker=1,
+            **options,
+        )
+    else:
+        import dask_jobqueue
+
+        if not hasattr(dask_jobqueue, name):
+            raise UserError(
+                f"parallel.options.cluster: '{name}' is not a cluster class of dask_jobqueue; "
+                "expected local, SLURMCluster, PBSCluster, ..."
+            )
+        cluster = getattr(dask_jobqueue, name)(**options)
+        cluster.scale(config.workers or 1)
+    with cluster, Client(cluster) as client:
+        yield client.get_executor()
+
+
+@contextmanager
+def _parsl(config: ParallelConfig) -> Iterator[Executor]:
+    try:
+        import parsl
+        from parsl.concurrent import ParslPoolExecutor
+    except ImportError:
+        raise UserError("parallel.backend is parsl: install it with the extra [parsl]") from None
+    options = dict(config.options)
+    name = options.pop("config", None)
+    if name is None:
+        from parsl.executors import HighThroughputExecutor
+
+        workers = config.workers or len(os.sched_getaffinity(0))
+        parsl_config = parsl.Config(
+            executors=[HighThroughputExecutor(max_workers_per_node=workers)], **options
+        )
+    else:
+        import importlib
+
+        module, _, attribute = str(name).partition(":")
+        try:
+            parsl_config = getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise UserError(
+                f"parallel.options.config: expected 'module:name' of a parsl Config, found "
+                f"'{name}': {error}"
+            ) from None
+    with ParslPoolExecutor(parsl_config) as executor:
+        yield executor
