@@ -1,0 +1,1 @@
+"""What proves a student: errors, timing, observables, the verdict and the report."""
