@@ -107,54 +107,124 @@ class SlabConfig(Section):
     layers: Count = Field(4, description="atomic layers")
     fixed_layers: Annotated[int, Field(ge=0)] = Field(2, description="bottom layers held fixed")
     vacuum: Positive = Field(16.0, description="gap between periodic images along z, Å")
-    lattice_constant: float | None = Field(
-        None, description="Å; if not given, the minimum of the calculator's energy-volume curve"
+    lattice_constant: Positive | None = Field(
+        None, description="at 0 K, Å; if not given, from the calculator's energy-volume curve"
     )
+    thermal_expansion: NonNegative = Field(
+        1.69e-5, description="linear coefficient α of a(T) = a(0 K) (1 + αT), 1/K; Cu by default"
+    )
+
+
+Facet = Literal["111", "100", "110", "211"]
 
 
 class ScatteringConfig(Section):
     """Trajectories of a diatomic on a surface; the defaults are the study's."""
 
-    molecule: str = Field("H2", description="homonuclear diatomic")
+    molecule: str = Field("H2", description="diatomic")
+    masses: tuple[Positive, Positive] | None = Field(
+        None, description="of its two atoms for other isotopes, amu"
+    )
     slab: SlabConfig = Field(default_factory=SlabConfig, description="the surface")
-    facets: list[Literal["111", "100", "110", "211"]] = Field(["111", "110", "100", "211"])
-    surface_temperatures: list[NonNegative] = Field([300.0, 600.0, 900.0], description="K")
-    states: list[tuple[int, int]] = Field([(0, 1), (1, 1)], description="rovibrational (v, J)")
-    collision_energies: list[Positive] = Field([0.2, 0.4, 0.6, 0.8, 1.0], description="eV")
+    facets: Annotated[list[Facet], Field(min_length=1)] = Field(
+        ["111", "110", "100", "211"], description="fcc facets"
+    )
+    surface_temperatures: Annotated[list[NonNegative], Field(min_length=1)] = Field(
+        [300.0, 600.0, 900.0], description="K"
+    )
+    states: Annotated[
+        list[tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]], Field(min_length=1)
+    ] = Field([(0, 1), (1, 1)], description="rovibrational (v, J)")
+    collision_energies: Annotated[list[Positive], Field(min_length=1)] = Field(
+        [0.2, 0.4, 0.6, 0.8, 1.0], description="eV"
+    )
     trajectories: Count = Field(5, description="trajectories for each condition")
-    polar_angle: Annotated[float, Field(ge=0, lt=90)] = Field(0.0, description="incidence, degrees")
+    polar_angle: Annotated[float, Field(ge=0, lt=90)] = Field(
+        0.0, description="incidence, degrees from the normal"
+    )
+    azimuthal_angle: float | None = Field(
+        None, description="incidence, degrees from x; random if not given"
+    )
     start_height: Positive = Field(7.0, description="molecule above the top layer at start, Å")
     time_step: Positive = Field(0.1, description="fs")
     max_time: Positive = Field(3000.0, description="fs")
     save_every: Positive = Field(1.0, description="fs between saved structures")
     dissociation_distance: Positive = Field(2.25, description="bond length that ends it, Å")
-    scattered_height: Positive = Field(7.1, description="height that ends it, Å")
-    thermalisation_time: Positive = Field(500.0, description="Langevin time before sampling, fs")
+    scattered_height: Positive | None = Field(
+        None,
+        description="height that ends it once the molecule moves away, Å; "
+        "start_height + 0.1 if not given",
+    )
+    thermalisation_time: NonNegative = Field(
+        500.0, description="Langevin time before the first surface snapshot, fs"
+    )
+    snapshots: Count = Field(20, description="surface snapshots a facet and temperature at most")
+    snapshot_interval: Positive = Field(100.0, description="Langevin time between snapshots, fs")
+    surface_time_step: Positive = Field(2.0, description="of the Langevin dynamics, fs")
+    friction: Positive = Field(0.02, description="of the Langevin dynamics, 1/fs")
+    max_energy_error: Positive = Field(
+        0.1, description="change of the total energy above which a trajectory is set aside, eV"
+    )
+    max_temperature: Positive = Field(
+        20000.0, description="of the moving atoms, above which a trajectory is set aside, K"
+    )
 
 
 class NebConfig(Section):
-    """A climbing-image nudged elastic band for the dissociation of H2 on a facet."""
+    """A climbing-image nudged elastic band, by default for H2 dissociating on a facet."""
 
-    facet: Literal["111", "100", "110", "211"] = Field("111")
-    slab: SlabConfig = Field(default_factory=SlabConfig)
+    facet: Facet = Field("111", description="fcc facet of the preset")
+    slab: SlabConfig = Field(default_factory=SlabConfig, description="the surface of the preset")
     site: Literal["bridge", "hollow", "top"] = Field("bridge", description="site of the molecule")
+    initial: str | None = Field(
+        None, description="structure file of the first end point, in place of the preset"
+    )
+    final: str | None = Field(
+        None, description="structure file of the second end point, same atoms in the same order"
+    )
+    relax_ends: bool = Field(True, description="relax the end points first")
     images: Annotated[int, Field(ge=3)] = Field(9, description="images, end points included")
     fmax: Positive = Field(0.05, description="force tolerance, eV/Å")
-    max_steps: Count = Field(300, description="optimiser steps at most")
-    keep: Count = Field(50, description="structures kept for labelling along the path")
+    max_steps: Count = Field(300, description="optimiser steps at most, and for each end point")
+    keep: Annotated[int, Field(ge=0)] = Field(
+        50, description="structures kept for labelling along the path"
+    )
+    require_convergence: bool = Field(
+        False, description="stop with an error where fmax is not reached, instead of marking it"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> NebConfig:
+        if (self.initial is None) != (self.final is None):
+            raise ValueError("initial and final belong together: give both or none")
+        return self
 
 
 class MdConfig(Section):
     """Molecular dynamics of a given structure at a list of temperatures."""
 
     structure: str = Field(description="file read by ASE, or bundled:NAME")
-    ensemble: Literal["nve", "nvt", "npt"] = Field("nvt")
-    temperatures: list[NonNegative] = Field([300.0, 600.0], description="K")
+    index: int = Field(0, description="which structure of the file")
+    ensemble: Literal["nve", "nvt", "npt"] = Field("nvt", description="nvt by Langevin dynamics")
+    temperatures: Annotated[list[NonNegative], Field(min_length=1)] = Field(
+        [300.0, 600.0], description="K"
+    )
     pressure: float = Field(0.0, description="eV/Å³, for npt")
-    supercell: tuple[Count, Count, Count] = Field((1, 1, 1))
+    supercell: tuple[Count, Count, Count] = Field((1, 1, 1), description="repeats along the axes")
+    defect: Literal["none", "interstitial", "vacancy", "dumbbell"] = Field(
+        "none", description="point defect put into the supercell"
+    )
+    defect_element: str | None = Field(
+        None, description="element of the defect; the structure's first if not given"
+    )
     time: Positive = Field(2000.0, description="fs")
+    equilibration_time: NonNegative = Field(200.0, description="left out at the start, fs")
     time_step: Positive = Field(1.0, description="fs")
     save_every: Positive = Field(20.0, description="fs between saved structures")
+    friction: Positive = Field(0.01, description="of the Langevin dynamics, 1/fs")
+    max_temperature: Positive = Field(
+        10000.0, description="above which the run is stopped and set aside, K"
+    )
 
 
 class RattleConfig(Section):
@@ -163,19 +233,34 @@ class RattleConfig(Section):
     structures: str = Field(description="file read by ASE, or bundled:NAME")
     copies: Count = Field(5, description="rattled copies of each")
     amplitude: NonNegative = Field(0.1, description="standard deviation of displacements, Å")
-    strain: Annotated[float, Field(ge=0, lt=0.5)] = Field(0.02, description="largest strain")
+    strain: Annotated[float, Field(ge=0, lt=0.5)] = Field(
+        0.02, description="largest entry of the random strain"
+    )
+    relax_steps: Annotated[int, Field(ge=0)] = Field(
+        0, description="optimiser steps after each rattling; every structure on the way is kept"
+    )
 
 
 class SelectionConfig(Section):
     """Which of the sampled structures are kept and labelled."""
 
-    method: Literal["kmeans", "fps", "leverage", "random"] = Field("kmeans")
-    count: Count = Field(2000, description="structures kept for the student")
-    held_out: Count = Field(100, description="further structures kept apart for testing it")
+    method: Literal["kmeans", "fps", "leverage", "random"] = Field(
+        "kmeans", description="cluster representatives, farthest points, D-optimal, or random"
+    )
+    count: Count = Field(2000, description="structures kept for the student, beside minimum paths")
+    held_out: Annotated[int, Field(ge=0)] = Field(
+        100, description="structures of whole trajectories kept apart for testing the student"
+    )
     descriptor: Literal["ace", "teacher"] = Field(
         "ace", description="what distances are measured in"
     )
+    duplicate_tolerance: NonNegative = Field(
+        1e-4, description="descriptor distance below which structures count as the same"
+    )
     max_force: Positive = Field(50.0, description="sampled structures above this are dropped, eV/Å")
+    min_distance: Positive = Field(
+        0.4, description="sampled structures with closer atoms are dropped, Å"
+    )
 
 
 class SamplingConfig(Section):
@@ -220,7 +305,7 @@ class StudentConfig(Section):
     elements: list[str] | None = Field(None, description="order of species; sorted if not given")
     order: Annotated[int, Field(ge=1, le=6)] = Field(4, description="correlation order")
     totaldegree: Positive | list[Positive] = Field(
-        [18, 12, 10, 8], description="one number, or one for each correlation order"
+        [18.0, 12.0, 10.0, 8.0], description="one number, or one for each correlation order"
     )
     wL: Positive = Field(1.5, description="weight of l against n in the degree")
     rcut: Positive | dict[str, Positive] = Field(6.0, description="Å; or a table over pairs 'Cu-H'")
@@ -272,11 +357,28 @@ class TimingConfig(Section):
 class StickingConfig(Section):
     """Sticking probability of teacher and student from the same initial conditions."""
 
-    scattering: ScatteringConfig = Field(default_factory=ScatteringConfig)
+    scattering: ScatteringConfig = Field(
+        default_factory=ScatteringConfig,
+        description="conditions and dynamics; its `trajectories` is not used here",
+    )
     teacher_trajectories: Annotated[int, Field(ge=0)] = Field(
         100, description="teacher trajectories a condition, each paired with a student's"
     )
     student_trajectories: Count = Field(10000, description="student trajectories a condition")
+    initial_conditions: Literal["teacher", "student"] = Field(
+        "teacher", description="whose thermal surfaces and molecular levels both start from"
+    )
+    confidence: Annotated[float, Field(gt=0, lt=1)] = Field(0.95, description="of the intervals")
+
+    @model_validator(mode="after")
+    def _check(self) -> StickingConfig:
+        if self.student_trajectories < self.teacher_trajectories:
+            raise ValueError(
+                f"student_trajectories ({self.student_trajectories}) must not be fewer than "
+                f"teacher_trajectories ({self.teacher_trajectories}): every teacher trajectory is "
+                "paired with a student's"
+            )
+        return self
 
 
 class Tolerances(Section):
