@@ -558,6 +558,10 @@ def _resolve_paths(config: RunConfig, folder: Path) -> RunConfig:
     def resolve(name: str) -> str:
         return name if name.startswith("bundled:") else str((folder / name).resolve())
 
+    def resolve_ends(neb: NebConfig) -> NebConfig:
+        ends = {"initial": neb.initial, "final": neb.final}
+        return neb.model_copy(update={key: resolve(end) for key, end in ends.items() if end})
+
     data = config.data
     test = resolve(data.test) if data.test else None
     updates: dict[str, Any] = {
@@ -573,6 +577,7 @@ def _resolve_paths(config: RunConfig, folder: Path) -> RunConfig:
     sampling = config.sampling
     updates["sampling"] = sampling.model_copy(
         update={
+            "neb": [resolve_ends(neb) for neb in sampling.neb],
             "md": [m.model_copy(update={"structure": resolve(m.structure)}) for m in sampling.md],
             "rattle": [
                 r.model_copy(update={"structures": resolve(r.structures)}) for r in sampling.rattle
@@ -580,5 +585,8 @@ def _resolve_paths(config: RunConfig, folder: Path) -> RunConfig:
         }
     )
     paths = {facet: resolve(name) for facet, name in config.compare.reference_barriers.items()}
-    updates["compare"] = config.compare.model_copy(update={"reference_barriers": paths})
+    barriers = [resolve_ends(neb) for neb in config.compare.barriers]
+    updates["compare"] = config.compare.model_copy(
+        update={"reference_barriers": paths, "barriers": barriers}
+    )
     return config.model_copy(update=updates)
