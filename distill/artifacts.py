@@ -83,6 +83,12 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_partial_files(folder: str | os.PathLike[str]) -> None:
+    """Remove what killed writers left below `folder`; only for a folder that nobody is writing."""
+    for leftover in Path(folder).rglob(".*.partial*"):
+        leftover.unlink(missing_ok=True)
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a UTF-8 text file atomically."""
     with atomic_path(path) as temporary:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -56,7 +57,8 @@ def run_units(
     if not units:
         return []
     if config.backend == "serial" or (config.backend == "local" and _workers(config, units) == 1):
-        return [function(unit) for unit in progress(units, label, unit="units")]
+        with _single_thread():
+            return [function(unit) for unit in progress(units, label, unit="units")]
     results: dict[int, Result] = {}
     events = _completed(function, units, results, config)
     for _ in progress(events, label, total=len(units), unit="units"):
@@ -114,15 +116,40 @@ def _workers(config: ParallelConfig, units: Sequence[Any]) -> int:
 def _local(workers: int) -> Iterator[Executor]:
     from multiprocessing import get_context
 
-    # Spawned children read the thread variables when their libraries load; fork would inherit
-    # torch's and numba's running thread pools, which deadlock.
+    # Fork would inherit torch's and numba's running thread pools, which deadlock.
+    with _thread_variables():
+        executor = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+        try:
+            yield executor
+        finally:
+            executor.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _single_thread() -> Iterator[None]:
+    """Run with one thread, as workers do: sums over threads would round differently."""
+    from threadpoolctl import threadpool_limits
+
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch else 1
+    with _thread_variables(), threadpool_limits(1):
+        if torch:
+            torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            if torch:
+                torch.set_num_threads(before)
+
+
+@contextmanager
+def _thread_variables() -> Iterator[None]:
+    """Set the variables that numerical libraries read when they load."""
     saved = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
-    executor = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
     try:
-        yield executor
+        yield
     finally:
-        executor.shutdown(wait=True, cancel_futures=True)
         for name, value in saved.items():
             if value is None:
                 os.environ.pop(name, None)

@@ -1,0 +1,271 @@
+"""The command line: thin commands over the same functions that Python users call."""
+
+from __future__ import annotations
+
+import errno
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from distill._version import __version__
+from distill.errors import ChecksFailed, UserError
+
+DONE, CHECKS_FAILED, USER_ERROR, BUG, STOPPED = 0, 1, 2, 3, 130
+
+app = typer.Typer(
+    help="Fast, deployable interatomic potentials distilled from foundation models.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+julia_app = typer.Typer(help="Julia and ACEpotentials.jl, for the reference student fit.")
+app.add_typer(julia_app, name="julia", rich_help_panel="Set-up")
+
+WORKFLOW, MODELS, SETUP = "Workflow", "Models", "Set-up"
+ConfigFile = Annotated[Path, typer.Argument(help="Workflow file (YAML).", metavar="CONFIG")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Override a setting: key.sub=value; may be repeated."),
+]
+
+
+def main() -> None:
+    """Run the command line and exit with 0 done, 1 failed checks, 2 user error, 3 a bug."""
+    sys.exit(_exit_code(sys.argv[1:]))
+
+
+def _exit_code(arguments: list[str]) -> int:
+    try:
+        result = app(arguments, standalone_mode=False, prog_name="distill")
+        return result if isinstance(result, int) else DONE
+    except UserError as error:
+        return _fail(f"error: {error}", USER_ERROR)
+    except ChecksFailed as error:
+        return _fail(f"failed: {error}", CHECKS_FAILED)
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("stopped; run the same command again to go on", STOPPED)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            return _fail(
+                "error: the disk is full; what was finished is kept. Free some space, then run "
+                "the same command again",
+                USER_ERROR,
+            )
+        return _report_bug()
+    except Exception as error:
+        # Typer's usage errors carry their own exit code and print themselves.
+        if hasattr(error, "exit_code") and hasattr(error, "show"):
+            error.show()
+            return int(error.exit_code)
+        return _report_bug()
+
+
+def _fail(message: str, code: int) -> int:
+    print(message, file=sys.stderr, flush=True)
+    return code
+
+
+def _report_bug() -> int:
+    traceback.print_exc()
+    return _fail("this is a bug in distill: please report it with the lines above", BUG)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        print(f"distill {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(rich_help_panel=WORKFLOW)
+def run(
+    config: ConfigFile,
+    until: Annotated[str | None, typer.Option(help="Last stage to run.")] = None,
+    first: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            help="First stage to run; results from here on with other settings are discarded.",
+        ),
+    ] = None,
+    settings: Settings = None,
+) -> None:
+    """Run a whole workflow: data, teacher, sampling, student, compare, report. Resumable."""
+    from distill.config import load_config
+    from distill.pipeline import run_pipeline
+
+    run_pipeline(load_config(config, settings), first=first, last=until)
+
+
+def _one_stage(name: str, config: Path, settings: list[str] | None) -> None:
+    from distill.config import load_config
+    from distill.pipeline import run_pipeline
+
+    run_pipeline(load_config(config, settings), first=name, last=name)
+
+
+@app.command(rich_help_panel=WORKFLOW)
+def teacher(config: ConfigFile, settings: Settings = None) -> None:
+    """Fine-tune the foundation model: the data and teacher stages."""
+    from distill.config import load_config
+    from distill.pipeline import run_pipeline
+
+    run_pipeline(load_config(config, settings), first="data", last="teacher")
+
+
+@app.command(rich_help_panel=WORKFLOW)
+def sample(config: ConfigFile, settings: Settings = None) -> None:
+    """Sample and label structures with the finished teacher."""
+    _one_stage("sampling", config, settings)
+
+
+@app.command(rich_help_panel=WORKFLOW)
+def student(config: ConfigFile, settings: Settings = None) -> None:
+    """Fit the student on the sampled structures."""
+    _one_stage("student", config, settings)
+
+
+@app.command(rich_help_panel=WORKFLOW)
+def compare(config: ConfigFile, settings: Settings = None) -> None:
+    """Compare student, teacher and reference; exits 1 if the student does not pass."""
+    _one_stage("compare", config, settings)
+
+
+@app.command(rich_help_panel=WORKFLOW)
+def report(
+    folder: Annotated[Path, typer.Argument(help="Run folder.", metavar="RUN")],
+) -> None:
+    """Write the HTML report of a run, finished or not."""
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder} is not a run folder: expected config.json in it")
+    from distill.compare.report import write_report
+    from distill.progress import say
+
+    say(f"report: {write_report(folder)}")
+
+
+@app.command(rich_help_panel=MODELS)
+def predict(
+    model: Annotated[str, typer.Argument(help="MACE .model, student .npz, or module:Class.")],
+    structures: Annotated[Path, typer.Argument(help="File that ASE reads.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="extxyz to write.")],
+    stress: Annotated[bool, typer.Option(help="Also the stress of fully periodic cells.")] = False,
+) -> None:
+    """Label structures with a model: energies (eV), forces (eV/Å), stress (eV/Å³)."""
+    from distill.calculators import label_structures, load_calculator
+    from distill.progress import say
+    from distill.structures import read_structures, write_structures
+
+    calculator = load_calculator(model)
+    read = read_structures(structures, require=())
+    write_structures(output, label_structures(read, calculator, stress=stress, label="predict"))
+    say(f"wrote {len(read)} structures to {output}")
+
+
+@app.command(rich_help_panel=MODELS)
+def timing(
+    models: Annotated[list[str], typer.Argument(help="Model files; ratios are to the first.")],
+    structure: Annotated[
+        Path | None, typer.Option(help="Structure to time; a 56-atom H2/Cu(111) slab if not given.")
+    ] = None,
+    repeats: Annotated[int, typer.Option(min=3, help="Timed calls of each model.")] = 15,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="JSON to write.")] = None,
+) -> None:
+    """Time models on one pinned core, in turn within one run."""
+    from distill.artifacts import write_json
+    from distill.compare.timing import time_models, timing_table_text
+    from distill.progress import say
+    from distill.sampling.slabs import timing_slab
+    from distill.structures import read_structures
+
+    atoms = read_structures(structure, require=())[0] if structure else timing_slab("111")
+    result = time_models(_named(models), atoms, repeats=repeats)
+    say(timing_table_text(result))
+    if output:
+        write_json(output, result)
+
+
+def _named(models: list[str]) -> dict[str, str]:
+    """Models by a short name; the full path where two files share theirs."""
+    stems = [Path(model).stem for model in models]
+    return {
+        model if stems.count(stem) > 1 else stem: model
+        for stem, model in zip(stems, models, strict=True)
+    }
+
+
+@app.command(rich_help_panel=MODELS)
+def show(model: Annotated[Path, typer.Argument(help="Student .npz.")]) -> None:
+    """Print what a student is: elements, cutoff, size, errors, and where it came from."""
+    from distill.progress import say
+    from distill.student.model import Student
+
+    say(Student.load(model).summary())
+
+
+@app.command(rich_help_panel=SETUP)
+def init(
+    output: Annotated[Path, typer.Argument(help="YAML file to write.")] = Path("workflow.yaml"),
+    train: Annotated[str | None, typer.Option(help="File with reference labels.")] = None,
+    foundation: Annotated[str | None, typer.Option(help="Foundation model.")] = None,
+    preset: Annotated[str | None, typer.Option(help="surface or bulk.")] = None,
+    force: Annotated[bool, typer.Option(help="Replace an existing file.")] = False,
+) -> None:
+    """Write a commented starter workflow; asks for what is not given."""
+    from distill.starter import PRESETS, write_starter
+
+    interactive = sys.stdin.isatty()
+
+    def answer(given: str | None, question: str, default: str) -> str:
+        if given is not None:
+            return given
+        return typer.prompt(question, default=default) if interactive else default
+
+    chosen = answer(preset, f"What do you study ({' or '.join(PRESETS)})?", "surface")
+    write_starter(
+        output,
+        preset=chosen,
+        train=answer(train, "File with DFT energies and forces", "bundled:h2cu_train"),
+        foundation=answer(foundation, "Foundation model (bundled, a name, or a path)", "bundled"),
+        force=force,
+    )
+    print(f"wrote {output}; run it with: distill run {output}")
+
+
+@app.command(rich_help_panel=SETUP)
+def doctor() -> None:
+    """Say what is installed, what is missing, and which stages can run."""
+    from distill.doctor import diagnose
+
+    print(diagnose())
+
+
+@julia_app.command("setup")
+def julia_setup() -> None:
+    """Install Julia and ACEpotentials.jl ahead of the first fit."""
+    _julia_door().setup()
+
+
+@julia_app.command("status")
+def julia_status() -> None:
+    """Say what of Julia is there."""
+    for key, value in _julia_door().status().items():
+        print(f"{key}: {value}")
+
+
+def _julia_door() -> Any:
+    from distill.student import acepotentials
+
+    return acepotentials

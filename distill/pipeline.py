@@ -1,0 +1,393 @@
+"""The workflow: stages in order, each skipped when done, resumed when killed, refused when mixed.
+
+Every stage is a function of (its config, its input files, its folder). A stage's folder holds
+`started.json`, the fingerprint of its settings and inputs, from its first moment, and
+`manifest.json` once it is finished.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distill.artifacts import (
+    MANIFEST_NAME,
+    hash_of,
+    read_json,
+    read_manifest,
+    remove_partial_files,
+    sha256,
+    write_json,
+    write_manifest,
+)
+from distill.config import RunConfig
+from distill.errors import ChecksFailed, UserError
+from distill.progress import format_duration, say
+
+STARTED_NAME = "started.json"
+_NOT_OUTPUTS = {MANIFEST_NAME, STARTED_NAME}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the workflow.
+
+    Attributes
+    ----------
+    name
+        Also the name of its folder.
+    settings
+        The part of the config that its result depends on, JSON-serialisable.
+    inputs
+        Input files by role, given the config and the run folder.
+    run
+        Does the work: (config, run folder, output folder).
+    """
+
+    name: str
+    settings: Callable[[RunConfig], dict[str, Any]]
+    inputs: Callable[[RunConfig, Path], dict[str, Path]]
+    run: Callable[[RunConfig, Path, Path], None]
+
+
+def run_folder(config: RunConfig) -> Path:
+    """Folder of a run: `output`, or `runs/NAME` under the current folder."""
+    return Path(config.output) if config.output else Path("runs") / config.name
+
+
+def run_pipeline(
+    config: RunConfig,
+    *,
+    first: str | None = None,
+    last: str | None = None,
+) -> Path:
+    """Run the stages from `first` to `last`, skipping what is done, and write the report.
+
+    Parameters
+    ----------
+    config
+        The workflow.
+    first
+        Take the stages before this one as they are, and discard results of this and later stages
+        that were made with other settings. All stages, and no discarding, if None.
+    last
+        The last stage to run; all if None.
+
+    Returns
+    -------
+    Path
+        The report.
+
+    Raises
+    ------
+    UserError
+        If the folder holds results of other settings, a finished file was changed, an input is
+        missing, or another run is using the folder.
+    ChecksFailed
+        If the student did not pass; the report is written all the same.
+    """
+    names = [stage.name for stage in STAGES]
+    for option, name in (("--from", first), ("--until", last)):
+        if name is not None and name not in names:
+            raise UserError(f"{option} {name}: expected one of {', '.join(names)}")
+    start = names.index(first) if first else 0
+    end = names.index(last) + 1 if last else len(names)
+    if start >= end:
+        raise UserError(f"--from {first} comes after --until {last}")
+    folder = run_folder(config)
+    failure: ChecksFailed | None = None
+    with locked(folder):
+        remove_partial_files(folder)
+        write_json(folder / "config.json", config.model_dump(mode="json"))
+        for stage in STAGES[:start]:
+            _require_finished(stage, folder)
+        for stage in STAGES[start:end]:
+            try:
+                _bring_up_to_date(stage, config, folder, discard=first is not None)
+            except ChecksFailed as error:
+                failure = error
+        from distill.compare.report import write_report
+
+        report = write_report(folder)
+    say(f"report: {report}")
+    if failure:
+        raise failure
+    return report
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a run folder for this process; a second process is refused.
+
+    Raises
+    ------
+    UserError
+        If another process holds the folder or it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = open(folder / ".lock", "w")  # noqa: SIM115 - held until the block ends
+    except OSError as error:
+        raise UserError(f"cannot write the run folder {folder}: {error.strerror}") from None
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"another process is working in {folder}; wait for it") from None
+        yield
+
+
+def _bring_up_to_date(stage: Stage, config: RunConfig, folder: Path, *, discard: bool) -> None:
+    out = folder / stage.name
+    inputs = stage.inputs(config, folder)
+    settings = stage.settings(config)
+    fingerprint = {
+        "settings": settings,
+        "seed": config.seed,
+        "inputs": {role: sha256(path) for role, path in inputs.items()},
+    }
+    begun = read_json(out / STARTED_NAME) if (out / STARTED_NAME).exists() else None
+    if begun is not None and hash_of(begun) != hash_of(fingerprint):
+        difference = "; ".join(_differences(begun, fingerprint))
+        if not discard:
+            raise UserError(
+                f"{out} was made with other settings ({difference}). Give another name or output "
+                f"in the config, or redo it and what follows with --from {stage.name}"
+            )
+        say(f"{stage.name}: discarded earlier results ({difference})")
+        shutil.rmtree(out)
+        begun = None
+    manifest = read_manifest(out) if begun is not None else None
+    if manifest is not None:
+        _check_outputs(out, manifest)
+        say(f"{stage.name}: done before in {format_duration(manifest['wall_time_s'])}, skipped")
+        _raise_if_failed(out)
+        return
+    say(f"{stage.name}: {'going on' if begun is not None else 'starting'}")
+    write_json(out / STARTED_NAME, fingerprint)
+    clock = _Stopwatch(out)
+    failure: ChecksFailed | None = None
+    try:
+        stage.run(config, folder, out)
+    except ChecksFailed as error:
+        failure = error
+    finally:
+        elapsed = clock.stop()
+    write_manifest(
+        out,
+        stage=stage.name,
+        config=settings,
+        inputs=inputs,
+        outputs=_output_names(out),
+        seed=config.seed,
+        wall_time=elapsed,
+    )
+    clock.forget()
+    say(f"{stage.name}: done in {format_duration(elapsed)}")
+    if failure:
+        raise failure
+
+
+class _Stopwatch:
+    """Seconds spent on a stage, summed over the sessions that worked on it."""
+
+    def __init__(self, out: Path) -> None:
+        self.file = out / ".elapsed.json"
+        self.before = float(read_json(self.file)) if self.file.exists() else 0.0
+        self.start = time.monotonic()
+
+    def stop(self) -> float:
+        """Total seconds so far, kept for a session that goes on."""
+        total = self.before + time.monotonic() - self.start
+        write_json(self.file, total)
+        return total
+
+    def forget(self) -> None:
+        """Remove the note: the manifest has the number now."""
+        self.file.unlink(missing_ok=True)
+
+
+def _require_finished(stage: Stage, folder: Path) -> None:
+    out = folder / stage.name
+    manifest = read_manifest(out)
+    if manifest is None:
+        raise UserError(
+            f"{out} is not finished: run the earlier stages first (leave out --from, or give "
+            f"--from {stage.name})"
+        )
+    _check_outputs(out, manifest)
+
+
+def _check_outputs(out: Path, manifest: dict[str, Any]) -> None:
+    for name, digest in manifest["outputs"].items():
+        path = out / name
+        if not path.exists():
+            raise UserError(f"{path} is missing; restore it, or delete {out} to make it again")
+        if sha256(path) != digest:
+            raise UserError(
+                f"{path} was changed after it was made (its SHA-256 differs from the manifest's); "
+                f"restore it, or delete {out} to make it again"
+            )
+
+
+def _output_names(out: Path) -> list[str]:
+    names = []
+    for root, _, files in os.walk(out):
+        for file in files:
+            relative = str((Path(root) / file).relative_to(out))
+            if not file.startswith(".") and relative not in _NOT_OUTPUTS:
+                names.append(relative)
+    return sorted(names)
+
+
+def _raise_if_failed(out: Path) -> None:
+    verdict = out / "verdict.json"
+    if verdict.exists():
+        failed = [check["name"] for check in read_json(verdict)["checks"] if not check["passed"]]
+        if failed:
+            raise ChecksFailed("checks that did not pass: " + ", ".join(failed))
+
+
+def _differences(old: Any, new: Any, place: str = "") -> list[str]:
+    """Where two nested mappings differ, as 'place: old -> new'."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        found = []
+        for key in sorted({*old, *new}):
+            inner = f"{place}.{key}" if place else str(key)
+            found += _differences(old.get(key), new.get(key), inner)
+        return found
+    if old == new:
+        return []
+    if place.startswith("inputs."):
+        return [f"the input file {place.removeprefix('inputs.')} changed"]
+    return [f"{place.removeprefix('settings.')}: {old!r} -> {new!r}"]
+
+
+def _data_inputs(config: RunConfig, folder: Path) -> dict[str, Path]:
+    from distill.structures import resolve_file
+
+    inputs = {"train": resolve_file(config.data.train)}
+    if config.data.test:
+        inputs["test"] = resolve_file(config.data.test)
+    return inputs
+
+
+def _data_run(config: RunConfig, folder: Path, out: Path) -> None:
+    from distill.data_stage import run
+
+    run(config.data, out=out, seed=config.seed)
+
+
+def _teacher_inputs(config: RunConfig, folder: Path) -> dict[str, Path]:
+    from distill.teacher.foundation import foundation_file
+
+    inputs = {name: folder / "data" / f"{name}.xyz" for name in ("train", "test")}
+    local = foundation_file(config.teacher.foundation)
+    return inputs if local is None else {**inputs, "foundation": local}
+
+
+def _teacher_run(config: RunConfig, folder: Path, out: Path) -> None:
+    from distill.teacher.stage import run
+
+    data = folder / "data"
+    run(
+        config.teacher,
+        train=data / "train.xyz",
+        test=data / "test.xyz",
+        out=out,
+        seed=config.seed,
+    )
+
+
+def _sampling_inputs(config: RunConfig, folder: Path) -> dict[str, Path]:
+    return {
+        "teacher": folder / "teacher" / "teacher.model",
+        "train": folder / "data" / "train.xyz",
+    }
+
+
+def _sampling_run(config: RunConfig, folder: Path, out: Path) -> None:
+    from distill.sampling.stage import run
+
+    run(
+        config.sampling,
+        **_sampling_inputs(config, folder),
+        out=out,
+        seed=config.seed,
+        parallel=config.parallel,
+    )
+
+
+def _student_inputs(config: RunConfig, folder: Path) -> dict[str, Path]:
+    sampling = folder / "sampling"
+    return {
+        "train": sampling / "selected.xyz",
+        "test": sampling / "held_out.xyz",
+        "teacher": folder / "teacher" / "teacher.json",
+    }
+
+
+def _student_run(config: RunConfig, folder: Path, out: Path) -> None:
+    from distill.student.stage import run
+
+    inputs = _student_inputs(config, folder)
+    run(
+        config.student,
+        train=inputs["train"],
+        test=inputs["test"],
+        out=out,
+        seed=config.seed,
+        teacher_e0=read_json(inputs["teacher"])["e0"],
+    )
+
+
+def _compare_inputs(config: RunConfig, folder: Path) -> dict[str, Path]:
+    return {
+        "teacher": folder / "teacher" / "teacher.model",
+        "student": folder / "student" / "student.npz",
+        "reference_test": folder / "data" / "test.xyz",
+        "held_out": folder / "sampling" / "held_out.xyz",
+    }
+
+
+def _compare_run(config: RunConfig, folder: Path, out: Path) -> None:
+    from distill.compare.stage import run
+
+    run(
+        config.compare,
+        **_compare_inputs(config, folder),
+        out=out,
+        seed=config.seed,
+        parallel=config.parallel,
+        reference=config.reference,
+    )
+
+
+def _section(name: str, *leave_out: str) -> Callable[[RunConfig], dict[str, Any]]:
+    def settings(config: RunConfig) -> dict[str, Any]:
+        return getattr(config, name).model_dump(mode="json", exclude=set(leave_out))
+
+    return settings
+
+
+def _compare_settings(config: RunConfig) -> dict[str, Any]:
+    reference = config.reference.model_dump(mode="json") if config.reference else None
+    return {**_section("compare")(config), "reference": reference}
+
+
+# File names are left out of the settings where the files' hashes are among the inputs, and so are
+# thread counts: they change how long a stage takes, not what it is.
+STAGES: tuple[Stage, ...] = (
+    Stage("data", _section("data", "train", "test"), _data_inputs, _data_run),
+    Stage("teacher", _section("teacher", "threads"), _teacher_inputs, _teacher_run),
+    Stage("sampling", _section("sampling"), _sampling_inputs, _sampling_run),
+    Stage("student", _section("student", "threads"), _student_inputs, _student_run),
+    Stage("compare", _compare_settings, _compare_inputs, _compare_run),
+)
