@@ -13,7 +13,7 @@ import numpy as np
 from distill.artifacts import atomic_path
 from distill.errors import UserError
 from distill.structures import (
-    CONFIG_TYPE_KEY,
+    config_type,
     reference_energy,
     reference_forces,
     reference_stress,
@@ -124,7 +124,7 @@ def error_table(reference: list[Atoms], predicted: list[Atoms], *, seed: int = 0
             "forces_by_element": {name: e for name, e in by_element.items() if e is not None},
         }
 
-    types = np.array([str(a.info.get(CONFIG_TYPE_KEY, "default")) for a in reference])
+    types = np.array([config_type(a) for a in reference])
     return {
         **table_of(np.arange(len(reference))),
         "by_config_type": {
@@ -174,13 +174,13 @@ def table_rows(tables: Mapping[str, Table]) -> list[dict[str, Any]]:
     """Flat rows (comparison, config_type, quantity, unit, mae, rmse, interval, max, counts)."""
     rows = []
     for comparison, table in tables.items():
-        for config_type, part in {"all": table, **table["by_config_type"]}.items():
+        for kind, part in {"all": table, **table["by_config_type"]}.items():
             for quantity, unit, errors in _quantities(part):
                 low, high = errors["rmse_interval"] or (None, None)
                 rows.append(
                     {
                         "comparison": comparison,
-                        "config_type": config_type,
+                        "config_type": kind,
                         "quantity": quantity,
                         "unit": unit,
                         "mae": errors["mae"],

@@ -1,0 +1,88 @@
+"""Timing: calculators that sleep for a known time give known times and ratios."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.build import bulk
+
+from distill.compare.timing import median_interval, time_models, timing_rows, timing_table_text
+from distill.config import CalculatorConfig
+from distill.errors import UserError
+
+
+def sleeper(energy_s, forces_s):
+    args = {"energy_s": energy_s, "forces_s": forces_s}
+    return CalculatorConfig(path="sleepers:Sleeper", args=args)
+
+
+@pytest.fixture(scope="module")
+def result():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
+        return time_models(
+            {"teacher": sleeper(0.04, 0.06), "student": sleeper(0.002, 0.006)},
+            bulk("Cu", cubic=True),
+            repeats=7,
+            time_step=0.5,
+            supercells=[(2, 1, 1)],
+        )
+
+
+def test_times_and_ratios_are_the_known_ones(result):
+    teacher, student = result["models"]["teacher"], result["models"]["student"]
+    assert teacher["energy_ms"]["median"] == pytest.approx(40, rel=0.25)
+    assert teacher["forces_ms"]["median"] == pytest.approx(60, rel=0.25)
+    assert student["forces_ms"]["median"] == pytest.approx(6, rel=0.4)
+    assert teacher["speedup_forces"] == {"median": 1.0, "interval": [1.0, 1.0]}
+    assert student["speedup_forces"]["median"] == pytest.approx(10, rel=0.3)
+    low, high = student["speedup_forces"]["interval"]
+    assert low <= student["speedup_forces"]["median"] <= high
+
+
+def test_derived_numbers_follow_from_the_median(result):
+    student = result["models"]["student"]
+    seconds = student["forces_ms"]["median"] / 1e3
+    assert result["atoms"] == 4
+    assert student["us_per_atom"] == pytest.approx(1e6 * seconds / 4)
+    assert student["ns_per_day"] == pytest.approx(86400 / seconds * 0.5e-6)
+
+
+def test_the_circumstances_are_recorded(result):
+    machine = result["machine"]
+    assert machine["threads"] == 1
+    assert machine["pinned_cores"] is None or len(machine["pinned_cores"]) == 1
+    assert machine["cpu"] and machine["cores"] >= 1 and machine["load_before"] >= 0
+
+
+def test_scaling_repeats_the_structure(result):
+    assert [block["atoms"] for block in result["scaling"]] == [8]
+    assert len(timing_rows(result)) == 4
+    text = timing_table_text(result)
+    assert "times faster than teacher" in text
+    assert "new positions and includes the neighbour list" in text
+
+
+def test_a_model_that_cannot_be_loaded_is_a_user_error(tmp_path):
+    with pytest.raises(UserError, match=r"no_such\.npz"):
+        time_models({"student": tmp_path / "no_such.npz"}, bulk("Cu"), repeats=3)
+    with pytest.raises(UserError, match="at least one model"):
+        time_models({}, bulk("Cu"))
+
+
+def test_a_model_that_fails_is_reported(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    with pytest.raises(UserError, match="no energy today"):
+        time_models({"broken": CalculatorConfig(path="sleepers:Broken")}, bulk("Cu"), repeats=3)
+
+
+def test_median_interval_covers_the_median():
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(400):
+        low, high = median_interval(rng.exponential(size=15))
+        hits += low <= np.log(2) <= high
+    assert hits / 400 >= 0.93
+    assert median_interval([3.0, 1.0, 2.0]) == [1.0, 3.0]
