@@ -351,7 +351,11 @@ class TimingConfig(Section):
 
     facet: Literal["111", "100", "110", "211"] = Field("111", description="of the 56-atom slab")
     structure: str | None = Field(None, description="file instead of the H2/Cu slab")
-    repeats: Annotated[int, Field(ge=3)] = Field(15, description="timed calls of each model")
+    repeats: Annotated[int, Field(ge=3)] = Field(15, description="rounds, each timing every model")
+    time_step: Positive = Field(0.1, description="fs, for the nanoseconds a day")
+    supercells: list[tuple[Count, Count, Count]] = Field(
+        default_factory=list, description="repetitions of the structure, for scaling with size"
+    )
 
 
 class StickingConfig(Section):
@@ -382,14 +386,29 @@ class StickingConfig(Section):
 
 
 class Tolerances(Section):
-    """Bounds of the verdict. A check passes only if its whole interval lies inside."""
+    """Bounds of the verdict. A check passes only if its whole 95 % interval lies inside."""
 
-    teacher_force_rmse: Positive | None = Field(None, description="reference-teacher, eV/Å")
-    student_force_rmse: Positive | None = Field(None, description="teacher-student, eV/Å")
-    student_energy_rmse: Positive | None = Field(None, description="teacher-student, eV/atom")
-    barrier: Positive | None = Field(None, description="difference teacher-student, eV")
-    sticking: Positive | None = Field(None, description="difference teacher-student")
-    speedup: Positive | None = Field(None, description="least ratio of times teacher/student")
+    teacher_force_rmse: Positive | None = Field(
+        None, description="reference-teacher on the test set, eV/Å"
+    )
+    teacher_energy_rmse: Positive | None = Field(
+        None, description="reference-teacher on the test set, eV/atom"
+    )
+    student_force_rmse: Positive | None = Field(
+        None, description="teacher-student on held-out sampled structures, eV/Å"
+    )
+    student_energy_rmse: Positive | None = Field(
+        None, description="teacher-student on held-out sampled structures, eV/atom"
+    )
+    barrier: Positive | None = Field(
+        None, description="difference of barriers teacher-student on every facet, eV"
+    )
+    sticking: Positive | None = Field(
+        None, description="difference of sticking probabilities teacher-student, every condition"
+    )
+    speedup: Positive | None = Field(
+        None, description="least ratio of the times of a forces call, teacher/student"
+    )
 
 
 class CompareConfig(Section):
@@ -586,7 +605,10 @@ def _resolve_paths(config: RunConfig, folder: Path) -> RunConfig:
     )
     paths = {facet: resolve(name) for facet, name in config.compare.reference_barriers.items()}
     barriers = [resolve_ends(neb) for neb in config.compare.barriers]
+    timing = config.compare.timing
+    if timing and timing.structure:
+        timing = timing.model_copy(update={"structure": resolve(timing.structure)})
     updates["compare"] = config.compare.model_copy(
-        update={"reference_barriers": paths, "barriers": barriers}
+        update={"reference_barriers": paths, "barriers": barriers, "timing": timing}
     )
     return config.model_copy(update=updates)
