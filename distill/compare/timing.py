@@ -230,13 +230,13 @@ def _plain_spec(spec: str | os.PathLike[str] | CalculatorConfig) -> dict[str, An
 
 def _measure(folder: Path) -> None:
     """Body of the measuring process: read the request, measure, write the result."""
-    from ase.io import read
+    from distill.structures import read_structures
 
     request = read_json(folder / "request.json")
     load_before = _load()
     pinned = _pin(request["cores"])
     _limit_torch(request["cores"])
-    atoms = read(folder / "structure.xyz", index=":")[0]
+    atoms = read_structures(folder / "structure.xyz", require=())[0]
     calculators, load_s = {}, {}
     for name, spec in request["models"].items():
         start = time.perf_counter()

@@ -1,0 +1,383 @@
+"""Figures of a run: one style, units on every axis, PNG for the report and PDF for a paper.
+
+Each function returns a matplotlib figure made from plain data, so that it can be drawn again from
+the files of a run; `save_figure` writes it. Colours are those of Okabe and Ito (2008), which stay
+apart for colour-blind readers and in print.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from distill.artifacts import atomic_path
+from distill.structures import reference_energy, reference_forces
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = {
+    "reference": "#333333",
+    "teacher": "#0072B2",
+    "student": "#D55E00",
+    "foundation": "#999999",
+}
+_OTHERS = ("#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+_PAIR_COLOURS = ("#0072B2", "#D55E00", "#009E73")
+_HEAVY, _LIGHT = "#7A8B99", "#D55E00"
+_WIDTH = 9.6
+_DPI = 144
+_MEV = 1000.0
+_MOST_POINTS = 20_000
+
+_STYLE: Any = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9.5,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#555555",
+    "axes.labelcolor": "#222222",
+    "axes.linewidth": 0.8,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": "#E6E6E6",
+    "grid.linewidth": 0.7,
+    "xtick.color": "#555555",
+    "ytick.color": "#555555",
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "figure.constrained_layout.use": True,
+    "savefig.dpi": _DPI,
+    "pdf.fonttype": 42,
+}
+
+Pair = tuple[list["Atoms"], list["Atoms"]]
+
+
+@contextmanager
+def figure_style() -> Iterator[Any]:
+    """Matplotlib's pyplot with the house style, without a display."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    with matplotlib.rc_context(_STYLE):
+        yield pyplot
+
+
+def save_figure(figure: Figure, folder: str | os.PathLike[str], name: str) -> Path:
+    """Write `name`.png and `name`.pdf into a folder, close the figure, return the PNG's path."""
+    target = Path(folder) / f"{name}.png"
+    with figure_style() as plt:
+        # Without dates, the same data give the same bytes.
+        with atomic_path(target) as temporary:
+            figure.savefig(temporary, metadata={"Software": None})
+        with atomic_path(target.with_suffix(".pdf")) as temporary:
+            figure.savefig(temporary, metadata={"CreationDate": None})
+        plt.close(figure)
+    return target
+
+
+def colour_of(name: str, index: int = 0) -> str:
+    """Colour of a model by its name, or the next of the palette."""
+    return COLOURS.get(name, _OTHERS[index % len(_OTHERS)])
+
+
+def parity_figure(pairs: Mapping[str, Pair], tables: Mapping[str, Any]) -> Figure:
+    """Energies per atom and force components, predicted against true, a column for each pair.
+
+    Parameters
+    ----------
+    pairs
+        (true, predicted) structures with labels, by a title such as `reference → teacher`.
+    tables
+        Their `error_table`s by the same titles.
+    """
+    with figure_style() as plt:
+        figure, axes = plt.subplots(2, len(pairs), figsize=(_WIDTH, 6.4), squeeze=False)
+        for column, (title, (true, predicted)) in enumerate(pairs.items()):
+            table = tables[title]
+            top, bottom = axes[0, column], axes[1, column]
+            per_atom = _energies_per_atom(true, predicted)
+            _parity(top, *per_atom, _HEAVY, "structures")
+            top.set(title=title, xlabel="energy [eV/atom]", ylabel="predicted [eV/atom]")
+            if table["energy_per_atom"]:
+                rmse = table["energy_per_atom"]["rmse"] * _MEV
+                _note(top, f"RMSE {rmse:.2f} meV/atom")
+            notes = []
+            for element, colour, (x, y) in _forces_by_group(true, predicted):
+                _parity(bottom, x, y, colour, f"{element}")
+                rmse = math.sqrt(float(np.mean((y - x) ** 2))) * _MEV
+                notes.append(f"{element} RMSE {rmse:.1f} meV/Å")
+            bottom.set(xlabel="force component [eV/Å]", ylabel="predicted [eV/Å]")
+            _note(bottom, "\n".join(notes))
+            if column == 0:
+                bottom.legend(loc="lower right", markerscale=3, handletextpad=0.2)
+        return figure
+
+
+def error_histogram_figure(pairs: Mapping[str, Pair]) -> Figure:
+    """Distributions of force-component errors, one panel for each group of elements."""
+    groups: dict[str, dict[str, np.ndarray]] = {}
+    for title, (true, predicted) in pairs.items():
+        for element, _, (x, y) in _forces_by_group(true, predicted):
+            groups.setdefault(element, {})[title] = np.abs(y - x) * _MEV
+    with figure_style() as plt:
+        figure, axes = plt.subplots(1, len(groups), figsize=(_WIDTH, 3.2), squeeze=False)
+        for axis, (element, errors) in zip(axes[0], groups.items(), strict=True):
+            pooled = np.concatenate(list(errors.values()))
+            low, high = max(float(np.percentile(pooled, 0.5)), 1e-3), float(pooled.max()) * 1.1
+            edges = np.geomspace(low, max(high, 10 * low), 45)
+            for colour, (title, values) in zip(_cycle(_PAIR_COLOURS), errors.items(), strict=False):
+                weights = np.full(len(values), 100.0 / len(values))
+                style = {"histtype": "stepfilled", "alpha": 0.18, "color": colour}
+                axis.hist(values, edges, weights=weights, **style)
+                axis.hist(
+                    values, edges, weights=weights, histtype="step", color=colour, label=title
+                )
+            axis.set(xscale="log", title=f"{element} atoms", ylabel="share of components [%]")
+            axis.set_xlabel("absolute force error [meV/Å]")
+        axes[0, 0].legend(loc="upper left", fontsize=8.5)
+        return figure
+
+
+def barrier_figure(profiles: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """Energy along the minimum energy path, one panel for each facet.
+
+    Parameters
+    ----------
+    profiles
+        By panel title and model name: `distance` [Å] and `energy` [eV] of the images, energies
+        relative to the first, and `barrier` [eV].
+    """
+    with figure_style() as plt:
+        count = max(len(profiles), 1)
+        columns = min(count, 3)
+        rows = math.ceil(count / columns)
+        width = _WIDTH if columns > 1 else 6.0
+        figure, axes = plt.subplots(rows, columns, figsize=(width, 3.6 * rows), squeeze=False)
+        for axis in axes.flat[count:]:
+            axis.set_visible(False)
+        for axis, (title, models) in zip(axes.flat, profiles.items(), strict=False):
+            for k, (name, path) in enumerate(models.items()):
+                x, y = np.asarray(path["distance"]), np.asarray(path["energy"])
+                label = f"{name}: {path['barrier']:.3f} eV"
+                colour = colour_of(name, k)
+                axis.plot(*_smooth(x, y), color=colour, lw=1.4)
+                axis.plot(x, y, "o", color=colour, ms=4.5, mec="white", mew=0.6, label=label)
+            axis.axhline(0, color="#BBBBBB", lw=0.8)
+            axis.set(title=title, xlabel="path length [Å]", ylabel="energy [eV]")
+            axis.legend(loc="best", fontsize=8.5, title="barrier", title_fontsize=8.5)
+        return figure
+
+
+def sticking_figure(curves: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]) -> Figure:
+    """Sticking probability against collision energy with 95 % Wilson intervals.
+
+    Parameters
+    ----------
+    curves
+        By panel title and model name: points with `energy` [eV], `probability`, `interval` and
+        `trajectories`.
+    """
+    with figure_style() as plt:
+        count = max(len(curves), 1)
+        columns = min(count, 3)
+        rows = math.ceil(count / columns)
+        width = _WIDTH if columns > 1 else 6.0
+        figure, axes = plt.subplots(rows, columns, figsize=(width, 3.4 * rows), squeeze=False)
+        for axis in axes.flat[count:]:
+            axis.set_visible(False)
+        for axis, (title, models) in zip(axes.flat, curves.items(), strict=False):
+            shifts = np.linspace(-0.006, 0.006, len(models)) if len(models) > 1 else [0.0]
+            for k, (shift, (name, points)) in enumerate(zip(shifts, models.items(), strict=True)):
+                x = np.array([p["energy"] for p in points]) + shift
+                y = np.array([p["probability"] for p in points])
+                spread = np.abs(np.array([p["interval"] for p in points]).T - y)
+                style = "-o" if len(points) > 1 else "o"
+                axis.errorbar(
+                    x, y, spread, fmt=style, ms=5, capsize=3, color=colour_of(name, k), label=name
+                )
+            axis.set(
+                title=title, xlabel="collision energy [eV]", ylabel="sticking probability $S_0$"
+            )
+            energies = [p["energy"] for points in models.values() for p in points]
+            margin = 0.1 if max(energies) == min(energies) else 0.05
+            axis.set(ylim=(-0.03, 1.03), xlim=(min(energies) - margin, max(energies) + margin))
+            axis.legend(loc="best", fontsize=8.5)
+        return figure
+
+
+def timing_figure(timing: Mapping[str, Any]) -> Figure:
+    """Time per energy-and-forces call of each model, and its scaling with size where measured."""
+    models = timing["models"]
+    first = next(iter(models))
+    with figure_style() as plt:
+        panels = 2 if timing["scaling"] else 1
+        height = max(2.0, 0.55 * len(models) + 1.0)
+        size = (_WIDTH if panels == 2 else 7.2, max(height, 3.4) if panels == 2 else height)
+        figure, axes = plt.subplots(1, panels, figsize=size, squeeze=False)
+        axis = axes[0, 0]
+        for row, (name, times) in enumerate(models.items()):
+            spread = times["forces_ms"]
+            median = spread["median"]
+            error = [[median - spread["q1"]], [spread["q3"] - median]]
+            axis.barh(row, median, 0.6, color=colour_of(name, row), xerr=error, ecolor="#222222")
+            ratio = times["speedup_forces"]["median"]
+            text = f"{median:.3g} ms" + ("" if name == first else f", {ratio:.3g}× faster")
+            axis.text(spread["q3"] * 1.12, row, text, va="center", fontsize=9)
+        axis.set_yticks(range(len(models)), list(models))
+        axis.invert_yaxis()
+        medians = [t["forces_ms"]["median"] for t in models.values()]
+        axis.set(xscale="log", xlim=(min(medians) / 3, max(medians) * 12))
+        axis.set(xlabel=f"time per energy-and-forces call [ms], {timing['atoms']} atoms, one core")
+        axis.grid(axis="y", visible=False)
+        if panels == 2:
+            _scaling_panel(axes[0, 1], timing)
+        return figure
+
+
+def training_figure(history: Sequence[Mapping[str, float]]) -> Figure:
+    """Validation errors of the teacher over its epochs.
+
+    Parameters
+    ----------
+    history
+        Rows with `epoch` and any of `rmse_f` [eV/Å], `rmse_e_per_atom` [eV/atom] and `loss`.
+    """
+    panels = {
+        "rmse_f": "validation force RMSE [meV/Å]",
+        "rmse_e_per_atom": "validation energy RMSE [meV/atom]",
+        "loss": "validation loss",
+    }
+    shown = {key: label for key, label in panels.items() if any(key in row for row in history)}
+    with figure_style() as plt:
+        figure, axes = plt.subplots(1, len(shown) or 1, figsize=(_WIDTH, 2.9), squeeze=False)
+        for axis, (key, label) in zip(axes[0], shown.items(), strict=False):
+            rows = [row for row in history if row.get(key) is not None]
+            scale = 1.0 if key == "loss" else _MEV
+            values = [scale * row[key] for row in rows]
+            axis.plot([row["epoch"] for row in rows], values, color=COLOURS["teacher"])
+            axis.set(xlabel="epoch", ylabel=label, yscale="log")
+        return figure
+
+
+def time_spent_figure(seconds: Mapping[str, float]) -> Figure:
+    """Wall time of each stage of the run."""
+    with figure_style() as plt:
+        figure, axis = plt.subplots(figsize=(7.2, 0.42 * len(seconds) + 0.9))
+        total = sum(seconds.values()) or 1.0
+        axis.barh(range(len(seconds)), list(seconds.values()), 0.62, color="#56B4E9")
+        for row, value in enumerate(seconds.values()):
+            text = f" {value:.0f} s ({100 * value / total:.0f} %)"
+            axis.text(value, row, text, va="center", fontsize=9)
+        axis.set_yticks(range(len(seconds)), list(seconds))
+        axis.invert_yaxis()
+        axis.set(xlabel="wall time [s]", xlim=(0, 1.25 * max(seconds.values(), default=1.0)))
+        axis.grid(axis="y", visible=False)
+        return figure
+
+
+def calibration_figure(predicted: Sequence[float], actual: Sequence[float], unit: str) -> Figure:
+    """Actual against predicted errors in bins of equal count; the diagonal is perfect.
+
+    Parameters
+    ----------
+    predicted, actual
+        Root mean square predicted standard deviation and root mean square error of each bin.
+    unit
+        Of both.
+    """
+    with figure_style() as plt:
+        figure, axis = plt.subplots(figsize=(4.6, 3.8))
+        values = np.concatenate([np.asarray(predicted), np.asarray(actual)])
+        positive = values[values > 0]
+        low, high = (positive.min() / 1.5, positive.max() * 1.5) if len(positive) else (0.1, 1.0)
+        axis.plot([low, high], [low, high], color="#999999", lw=1, label="perfect")
+        axis.plot(predicted, actual, "o-", color=COLOURS["student"], ms=5, label="student")
+        axis.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high))
+        axis.set(xlabel=f"predicted uncertainty [{unit}]", ylabel=f"actual RMSE [{unit}]")
+        axis.legend(loc="upper left")
+        return figure
+
+
+def _energies_per_atom(true: list[Atoms], predicted: list[Atoms]) -> tuple[np.ndarray, np.ndarray]:
+    pairs = [
+        (reference_energy(t), reference_energy(p), len(t))
+        for t, p in zip(true, predicted, strict=True)
+    ]
+    known = [(t / n, p / n) for t, p, n in pairs if t is not None and p is not None]
+    values = np.array(known).reshape(-1, 2)
+    return values[:, 0], values[:, 1]
+
+
+def _forces_by_group(
+    true: list[Atoms], predicted: list[Atoms]
+) -> Iterator[tuple[str, str, tuple[np.ndarray, np.ndarray]]]:
+    """Force components by element, heaviest first; hydrogen in a colour of its own."""
+    numbers = sorted({int(z) for atoms in true for z in atoms.numbers}, reverse=True)
+    colours = [_HEAVY, "#009E73", "#CC79A7", "#56B4E9"]
+    for rank, number in enumerate(numbers):
+        x, y = [], []
+        for t, p in zip(true, predicted, strict=True):
+            ft, fp = reference_forces(t), reference_forces(p)
+            if ft is not None and fp is not None:
+                x.append(ft[t.numbers == number].ravel())
+                y.append(fp[t.numbers == number].ravel())
+        if x and sum(map(len, x)):
+            from ase.data import chemical_symbols
+
+            colour = _LIGHT if number == 1 else colours[rank % len(colours)]
+            yield chemical_symbols[number], colour, (np.concatenate(x), np.concatenate(y))
+
+
+def _parity(axis: Axes, x: np.ndarray, y: np.ndarray, colour: str, label: str) -> None:
+    if len(x) > _MOST_POINTS:
+        # A picture of more points looks the same and weighs more.
+        chosen = np.linspace(0, len(x) - 1, _MOST_POINTS).astype(int)
+        x, y = x[chosen], y[chosen]
+    axis.plot(x, y, ".", ms=2.6, alpha=0.55, color=colour, mec="none", label=label, rasterized=True)
+    if len(x):
+        axis.axline((float(x.mean()), float(x.mean())), slope=1, color="#222222", lw=0.8, zorder=1)
+
+
+def _note(axis: Axes, text: str) -> None:
+    axis.text(0.04, 0.96, text, transform=axis.transAxes, va="top", fontsize=8.5, color="#222222")
+
+
+def _smooth(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A monotone-preserving curve through the images (PCHIP), which invents no extra maxima."""
+    from scipy.interpolate import PchipInterpolator
+
+    if len(x) < 3 or np.any(np.diff(x) <= 0):
+        return x, y
+    fine = np.linspace(x[0], x[-1], 200)
+    return fine, PchipInterpolator(x, y)(fine)
+
+
+def _scaling_panel(axis: Axes, timing: Mapping[str, Any]) -> None:
+    blocks = [timing, *timing["scaling"]]
+    for row, name in enumerate(timing["models"]):
+        atoms = [block["atoms"] for block in blocks]
+        cost = [block["models"][name]["us_per_atom"] for block in blocks]
+        axis.plot(atoms, cost, "o-", color=colour_of(name, row), ms=4.5, label=name)
+    axis.set(xscale="log", yscale="log", xlabel="atoms", ylabel="time per atom [µs]")
+    axis.legend(fontsize=8.5)
+
+
+def _cycle(colours: Sequence[str]) -> Iterator[str]:
+    while True:
+        yield from colours
