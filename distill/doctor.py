@@ -28,7 +28,7 @@ _OPTIONAL = {
     "distributed": ("distributed", "dask clusters", "dask"),
     "parsl": ("parsl", "parsl clusters", "parsl"),
     "phonopy": ("phonopy", "phonons", "phonons"),
-    "chgnet": ("chgnet", "CHGNet as a teacher or reference", "dev"),
+    "chgnet": ("chgnet", "CHGNet as a teacher or reference", "data"),
 }
 _LEAST_FREE_GB = 2.0
 

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from distill.artifacts import write_text
-from distill.config import RunConfig, parse_config
+from distill.config import parse_config
 from distill.errors import UserError
 
 PRESETS = ("surface", "bulk")
@@ -95,9 +95,10 @@ def _render(section: BaseModel, chosen: dict[str, Any], indent: str) -> list[str
         value = getattr(section, name)
         note = field.description or ""
         if name not in chosen:
-            if not isinstance(value, BaseModel):
-                plain = section.model_dump(mode="json")[name]
-                lines.append(_entry(f"{indent}# ", name, plain, note))
+            plain = section.model_dump(mode="json")[name]
+            entry = _entry(f"{indent}# ", name, plain, note)
+            if len(entry) <= 2 * _WIDTH:
+                lines.append(entry)
             continue
         if isinstance(value, BaseModel):
             lines += [f"{indent}{name}:", *_render(value, chosen[name], indent + "  ")]

@@ -1,0 +1,46 @@
+"""Small structures and runs of the command line that several tests use."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.emt import EMT
+
+from distill.structures import set_labels
+
+
+def rattled_copper(count: int, seed: int = 0, amplitude: float = 0.1) -> list[Atoms]:
+    """Four-atom copper cells with random displacements, labelled by EMT."""
+    generator = np.random.default_rng(seed)
+    structures = []
+    for _ in range(count):
+        atoms = bulk("Cu", cubic=True)
+        atoms.positions += generator.normal(scale=amplitude, size=(len(atoms), 3))
+        structures.append(label_by_emt(atoms))
+    return structures
+
+
+def label_by_emt(atoms: Atoms) -> Atoms:
+    """Put EMT's energy, forces and stress on a structure under the REF_ keys."""
+    atoms.calc = EMT()
+    energy, forces = atoms.get_potential_energy(), atoms.get_forces()
+    stress = atoms.get_stress() if atoms.pbc.all() else None
+    atoms.calc = None
+    return set_labels(atoms, energy=energy, forces=forces, stress=stress)
+
+
+def run_distill(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess:
+    """Run the command line as a user does and return what it printed and its exit code."""
+    return subprocess.run(
+        [sys.executable, "-m", "distill", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=600,
+        check=False,
+    )

@@ -1,0 +1,76 @@
+"""Calculators by name, and the labelling loop."""
+
+import numpy as np
+import pytest
+from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.emt import EMT
+from helpers import rattled_copper
+
+from distill.calculators import label_structures, load_calculator
+from distill.config import CalculatorConfig
+from distill.errors import UserError
+from distill.structures import reference_energy, reference_forces, reference_stress
+
+
+class Nonsense(Calculator):
+    """Returns NaN, as a broken model does."""
+
+    implemented_properties = ("energy", "forces")
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        self.results = {"energy": np.nan, "forces": np.zeros((len(self.atoms), 3))}
+
+
+def test_any_ase_class_by_import_path():
+    calculator = load_calculator(
+        CalculatorConfig(path="ase.calculators.lj:LennardJones", args={"sigma": 2.0})
+    )
+    assert calculator.parameters.sigma == 2.0
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("no_such_module:Thing", "cannot import no_such_module"),
+        ("ase.calculators.emt:Nothing", "has no 'Nothing'"),
+        ("missing.model", "no such model file"),
+        ("missing.npz", "no such model file"),
+    ],
+)
+def test_unusable_names_are_explained(spec, words):
+    with pytest.raises(UserError, match=words):
+        load_calculator(spec)
+
+
+def test_wrong_arguments_are_explained():
+    spec = CalculatorConfig(path="distill.artifacts:read_json", args={"colour": "red"})
+    with pytest.raises(UserError, match=r"refused its arguments.*colour"):
+        load_calculator(spec)
+
+
+@pytest.mark.parametrize("name", ["damaged.model", "damaged.npz", "notes.txt"])
+def test_damaged_model_files_are_named(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(b"PK\x03\x04 this is no model")
+    with pytest.raises(UserError, match=name):
+        load_calculator(path)
+
+
+def test_labels_equal_the_calculator_and_leave_the_input_alone():
+    structures = rattled_copper(3)
+    bare = [atoms.copy() for atoms in structures]
+    for atoms in bare:
+        atoms.info.clear()
+        del atoms.arrays["REF_forces"]
+    labelled = label_structures(bare, EMT(), stress=True)
+    for expected, atoms in zip(structures, labelled, strict=True):
+        assert reference_energy(atoms) == pytest.approx(reference_energy(expected), abs=1e-12)
+        np.testing.assert_allclose(reference_forces(atoms), reference_forces(expected), atol=1e-12)
+        np.testing.assert_allclose(reference_stress(atoms), reference_stress(expected), atol=1e-12)
+    assert all(reference_energy(atoms) is None for atoms in bare)
+
+
+def test_nan_from_a_calculator_is_an_error_with_the_index():
+    with pytest.raises(UserError, match="structure 0: the calculator returned NaN"):
+        label_structures(rattled_copper(1), Nonsense())

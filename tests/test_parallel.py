@@ -1,0 +1,80 @@
+"""Units of work: order, independence of the number of workers, and killed workers."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from distill.config import ParallelConfig
+from distill.errors import UserError
+from distill.parallel import run_units
+
+
+def square(x: int) -> int:
+    return x * x
+
+
+def threads(_: int) -> str | None:
+    return os.environ.get("OMP_NUM_THREADS")
+
+
+def die_once(unit: tuple[str, int]) -> int:
+    marker = Path(unit[0]) / f"died-{unit[1]}"
+    if unit[1] == 1 and not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return unit[1]
+
+
+def always_die(_: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def refuse(x: int) -> int:
+    raise UserError(f"unit {x} is wrong")
+
+
+@pytest.mark.parametrize("config", [{"backend": "serial"}, {"workers": 1}, {"workers": 2}])
+def test_results_come_in_the_order_of_the_units(config):
+    assert run_units(square, range(5), config=ParallelConfig(**config), label="x") == [
+        0,
+        1,
+        4,
+        9,
+        16,
+    ]
+
+
+@pytest.mark.parametrize("backend", ["serial", "local"])
+def test_units_run_with_one_thread_and_the_caller_keeps_its_own(backend):
+    before = os.environ.get("OMP_NUM_THREADS")
+    config = ParallelConfig(backend=backend, workers=2)
+    assert run_units(threads, [0, 1], config=config, label="x") == ["1", "1"]
+    assert os.environ.get("OMP_NUM_THREADS") == before
+
+
+def test_unit_of_a_killed_worker_runs_again(tmp_path, capsys):
+    units = [(str(tmp_path), n) for n in range(4)]
+    assert run_units(die_once, units, config=ParallelConfig(workers=2), label="x") == [0, 1, 2, 3]
+    assert "a worker process was killed" in capsys.readouterr().out
+
+
+def test_unit_that_always_kills_its_worker_is_an_error():
+    with pytest.raises(UserError, match="was killed 3 times"):
+        run_units(always_die, [0, 1], config=ParallelConfig(workers=2), label="x")
+
+
+def test_errors_of_a_unit_reach_the_caller():
+    with pytest.raises(UserError, match="unit 1 is wrong"):
+        run_units(refuse, [1, 1], config=ParallelConfig(workers=2), label="x")
+
+
+def test_no_units_is_no_work():
+    assert run_units(square, [], config=ParallelConfig(), label="x") == []
+
+
+def test_dask_gives_the_same_results():
+    pytest.importorskip("distributed", reason="the extra [dask] is not installed")
+    config = ParallelConfig(backend="dask", workers=2)
+    assert run_units(square, range(4), config=config, label="x") == [0, 1, 4, 9]

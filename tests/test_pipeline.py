@@ -1,0 +1,162 @@
+"""The pipeline's promises on small stand-in stages: skip, resume, refuse, discard, record."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from distill import pipeline
+from distill.artifacts import read_manifest, write_json, write_text
+from distill.config import RunConfig
+from distill.errors import ChecksFailed, UserError
+from distill.pipeline import Stage, locked, run_pipeline
+
+
+@pytest.fixture
+def calls():
+    return []
+
+
+@pytest.fixture
+def stages(monkeypatch, calls):
+    """Two stages: `teacher` writes its number of epochs, `student` reads it and adds its order."""
+
+    def teacher(config: RunConfig, folder: Path, out: Path) -> None:
+        calls.append("teacher")
+        write_text(out / "model.txt", str(config.teacher.epochs))
+
+    def student(config: RunConfig, folder: Path, out: Path) -> None:
+        calls.append("student")
+        epochs = (folder / "teacher" / "model.txt").read_text()
+        write_text(out / "model.txt", f"{epochs} {config.student.order}")
+
+    monkeypatch.setattr(
+        pipeline,
+        "STAGES",
+        (
+            Stage("teacher", pipeline._section("teacher"), lambda c, f: {}, teacher),
+            Stage(
+                "student",
+                pipeline._section("student"),
+                lambda c, f: {"teacher": f / "teacher" / "model.txt"},
+                student,
+            ),
+        ),
+    )
+
+
+def config(folder: Path, epochs: int = 3, order: int = 2) -> RunConfig:
+    return RunConfig.model_validate(
+        {
+            "output": str(folder / "run"),
+            "teacher": {"epochs": epochs},
+            "student": {"order": order, "totaldegree": 4},
+        }
+    )
+
+
+@pytest.mark.usefixtures("stages")
+class TestPipeline:
+    def test_second_run_skips_and_says_so(self, tmp_path, calls, capsys):
+        run_pipeline(config(tmp_path))
+        report = run_pipeline(config(tmp_path))
+        assert calls == ["teacher", "student"]
+        assert capsys.readouterr().out.count("skipped") == 2
+        assert report.is_file()
+
+    def test_manifest_records_settings_inputs_and_outputs(self, tmp_path):
+        run_pipeline(config(tmp_path))
+        manifest = read_manifest(tmp_path / "run" / "student")
+        assert manifest["config"]["order"] == 2
+        assert list(manifest["outputs"]) == ["model.txt"]
+        teacher = read_manifest(tmp_path / "run" / "teacher")
+        assert manifest["inputs"]["teacher"]["sha256"] == teacher["outputs"]["model.txt"]
+
+    def test_other_settings_are_refused_and_nothing_is_lost(self, tmp_path, calls):
+        run_pipeline(config(tmp_path))
+        with pytest.raises(
+            UserError, match=r"student was made with other settings \(order: 2 -> 3"
+        ):
+            run_pipeline(config(tmp_path, order=3))
+        assert (tmp_path / "run" / "student" / "model.txt").read_text() == "3 2"
+
+    def test_from_discards_what_was_made_with_other_settings(self, tmp_path, calls):
+        run_pipeline(config(tmp_path))
+        run_pipeline(config(tmp_path, order=3), first="student")
+        assert (tmp_path / "run" / "student" / "model.txt").read_text() == "3 3"
+        assert calls == ["teacher", "student", "student"]
+
+    def test_changed_teacher_makes_the_student_again(self, tmp_path, calls):
+        run_pipeline(config(tmp_path))
+        run_pipeline(config(tmp_path, epochs=5), first="teacher")
+        assert (tmp_path / "run" / "student" / "model.txt").read_text() == "5 2"
+
+    def test_until_stops_and_from_needs_the_earlier_stages(self, tmp_path, calls):
+        with pytest.raises(UserError, match="teacher is not finished"):
+            run_pipeline(config(tmp_path), first="student")
+        run_pipeline(config(tmp_path), last="teacher")
+        assert calls == ["teacher"]
+
+    @pytest.mark.parametrize(("first", "last"), [("nope", None), (None, "nope")])
+    def test_unknown_stage_names_are_listed(self, tmp_path, first, last):
+        with pytest.raises(UserError, match="expected one of teacher, student"):
+            run_pipeline(config(tmp_path), first=first, last=last)
+
+    def test_from_after_until_is_refused(self, tmp_path):
+        with pytest.raises(UserError, match="comes after"):
+            run_pipeline(config(tmp_path), first="student", last="teacher")
+
+    def test_changed_output_is_refused(self, tmp_path):
+        run_pipeline(config(tmp_path))
+        (tmp_path / "run" / "teacher" / "model.txt").write_text("tampered")
+        with pytest.raises(UserError, match=r"model\.txt was changed after it was made"):
+            run_pipeline(config(tmp_path))
+
+    def test_stage_begun_with_other_settings_is_refused(self, tmp_path):
+        run_pipeline(config(tmp_path))
+        (tmp_path / "run" / "student" / "manifest.json").unlink()
+        with pytest.raises(UserError, match="was made with other settings"):
+            run_pipeline(config(tmp_path, order=3))
+
+    def test_failed_checks_are_recorded_reported_and_raised_again_when_skipped(
+        self, tmp_path, monkeypatch
+    ):
+        def fails(config: RunConfig, folder: Path, out: Path) -> None:
+            write_json(out / "verdict.json", {"checks": [{"name": "speed", "passed": False}]})
+            raise ChecksFailed("checks that did not pass: speed")
+
+        stage = Stage("compare", lambda c: {}, lambda c, f: {}, fails)
+        monkeypatch.setattr(pipeline, "STAGES", (stage,))
+        for _ in range(2):
+            with pytest.raises(ChecksFailed, match="speed"):
+                run_pipeline(config(tmp_path))
+        assert (tmp_path / "run" / "report.html").is_file()
+        assert read_manifest(tmp_path / "run" / "compare") is not None
+
+    def test_wall_time_adds_up_over_interrupted_sessions(self, tmp_path, monkeypatch):
+        def stops(config: RunConfig, folder: Path, out: Path) -> None:
+            raise KeyboardInterrupt
+
+        good = pipeline.STAGES
+        monkeypatch.setattr(
+            pipeline, "STAGES", (Stage(good[0].name, good[0].settings, good[0].inputs, stops),)
+        )
+        with pytest.raises(KeyboardInterrupt):
+            run_pipeline(config(tmp_path))
+        elapsed = tmp_path / "run" / "teacher" / ".elapsed.json"
+        elapsed.write_text(json.dumps(100.0))
+        monkeypatch.setattr(pipeline, "STAGES", good)
+        run_pipeline(config(tmp_path))
+        assert 100.0 <= read_manifest(tmp_path / "run" / "teacher")["wall_time_s"] < 130.0
+        assert not elapsed.exists()
+
+    def test_two_processes_cannot_share_a_run_folder(self, tmp_path):
+        folder = tmp_path / "run"
+        with locked(folder), pytest.raises(UserError, match="another process is working"):
+            run_pipeline(config(tmp_path))
+
+
+def test_run_folder_that_cannot_be_written_is_explained(tmp_path):
+    (tmp_path / "run").write_text("a file in the way")
+    with pytest.raises(UserError, match="cannot write the run folder"):
+        run_pipeline(config(tmp_path))
