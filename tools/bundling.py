@@ -160,7 +160,9 @@ def write_set(
         )
 
 
-def thin(structures: Sequence[Atoms], count: int, progress: Callable[[Atoms], float]) -> list[Atoms]:
+def thin(
+    structures: Sequence[Atoms], count: int, progress: Callable[[Atoms], float]
+) -> list[Atoms]:
     """About `count` structures spread evenly over the range of a progress coordinate."""
     if len(structures) <= count:
         return list(structures)

@@ -235,9 +235,7 @@ def bulk_structures(
                 yield "cu_bulk", frame
 
 
-def facet_structures(
-    facet: str, calculator: Calculator, seed: int
-) -> Iterator[tuple[str, Atoms]]:
+def facet_structures(facet: str, calculator: Calculator, seed: int) -> Iterator[tuple[str, Atoms]]:
     """Clean and hydrogen-covered slabs of one facet."""
     h2, clean = f"h2_cu{facet}", f"cu_slab_{facet}"
     for size_index, size in enumerate(SIZES[facet]):

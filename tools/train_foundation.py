@@ -1,0 +1,194 @@
+"""Pre-train the bundled foundation model on CHGNet labels, through mace-torch's own training.
+
+    python tools/make_foundation_data.py --output foundation_data
+    python tools/train_foundation.py --data foundation_data --work foundation_training
+
+A kill loses at most one epoch: the same command goes on from the last checkpoint in `--work`. At
+the end the model is evaluated on the test part and stored in `distill/data/foundation`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase.io import read
+from bundling import DATA_FOLDER
+
+from distill.artifacts import read_json, sha256
+from distill.progress import progress, say
+from distill.structures import CONFIG_TYPE_KEY, ENERGY_KEY, FORCES_KEY, STRESS_KEY
+
+NAME = "foundation"
+# Free-atom energies (eV) on CHGNet's scale: its energy per atom of fcc Cu, bcc Li, H2 and F2 plus
+# the experimental cohesive or half the molecular binding energy (3.49, 1.63, 2.37 and 0.83 eV), so
+# that the energy the model learns is that of binding the atoms.
+ATOMIC_ENERGIES = {1: -0.97, 3: -0.25, 9: -1.20, 29: -0.59}
+ARCHITECTURE = {
+    "model": "MACE",
+    "r_max": 5.0,
+    "num_radial_basis": 8,
+    "num_cutoff_basis": 5,
+    "max_ell": 2,
+    "num_interactions": 2,
+    "hidden_irreps": "32x0e",
+    "correlation": 3,
+    "MLP_irreps": "16x0e",
+    "radial_MLP": "[64, 64, 64]",
+    "scaling": "rms_forces_scaling",
+}
+
+
+def training_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Options of `mace_run_train`, without paths."""
+    return {
+        **ARCHITECTURE,
+        "E0s": str(ATOMIC_ENERGIES),
+        "loss": "stress",
+        "energy_weight": 1.0,
+        "forces_weight": 100.0,
+        "stress_weight": 1000.0,
+        "swa_energy_weight": 100.0,
+        "swa_forces_weight": 100.0,
+        "swa_stress_weight": 1000.0,
+        "start_swa": arguments.stage_two,
+        "swa_lr": 0.001,
+        "max_num_epochs": arguments.epochs,
+        "batch_size": arguments.batch_size,
+        "valid_batch_size": 32,
+        "lr": arguments.learning_rate,
+        "weight_decay": 1e-7,
+        "scheduler": "ExponentialLR",
+        "lr_scheduler_gamma": arguments.decay,
+        "ema_decay": 0.995,
+        "clip_grad": 10.0,
+        "eval_interval": 2,
+        "default_dtype": "float32",
+        "seed": arguments.seed,
+        "energy_key": ENERGY_KEY,
+        "forces_key": FORCES_KEY,
+        "stress_key": STRESS_KEY,
+        "error_table": "PerAtomRMSE",
+        "device": "cpu",
+    }
+
+
+def train(data: Path, work: Path, options: dict[str, Any], threads: int) -> Path:
+    """Run `mace_run_train` to the end or from its last checkpoint; the second stage's model."""
+    command = [sys.executable, "-m", "mace.cli.run_train", "--name", NAME]
+    for option, value in options.items():
+        command += [f"--{option}", str(value)]
+    command += ["--swa", "--ema", "--amsgrad", "--restart_latest", "--save_cpu"]
+    command += ["--compute_stress", "True"]
+    command += ["--train_file", str((data / "foundation_train.xyz").resolve())]
+    command += ["--valid_file", str((data / "foundation_valid.xyz").resolve())]
+    command += ["--work_dir", str(work.resolve())]
+    work.mkdir(parents=True, exist_ok=True)
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    subprocess.run(command, check=True, cwd=work, env=environment)
+    return work / f"{NAME}_stagetwo.model"
+
+
+def errors(model: Any, path: Path) -> dict[str, Any]:
+    """Errors against CHGNet on a labelled set, over all structures and by family."""
+    from mace.calculators import MACECalculator
+
+    calculator = MACECalculator(models=[model], device="cpu", default_dtype="float64")
+    energy: dict[str, list[float]] = {}
+    forces: dict[str, list[np.ndarray]] = {}
+    stress: dict[str, list[np.ndarray]] = {}
+    for atoms in progress(read(path, ":"), "test"):
+        calculator.calculate(atoms)
+        results = calculator.results
+        for family in ("all", atoms.info[CONFIG_TYPE_KEY]):
+            difference = (results["energy"] - atoms.info[ENERGY_KEY]) / len(atoms)
+            energy.setdefault(family, []).append(difference)
+            forces.setdefault(family, []).append(
+                (results["forces"] - atoms.arrays[FORCES_KEY]).ravel()
+            )
+            stress.setdefault(family, []).append(results["stress"] - atoms.info[STRESS_KEY])
+    return {
+        family: {
+            "structures": len(energy[family]),
+            "energy_rmse_meV_per_atom": _milli(np.array(energy[family])),
+            "forces_rmse_meV_per_A": _milli(np.concatenate(forces[family])),
+            "forces_mae_meV_per_A": round(
+                1e3 * float(np.abs(np.concatenate(forces[family])).mean()), 1
+            ),
+            "stress_rmse_meV_per_A3": _milli(np.array(stress[family])),
+        }
+        for family in energy
+    }
+
+
+def _milli(differences: np.ndarray) -> float:
+    return round(1e3 * float(np.sqrt(np.mean(differences**2))), 1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder of the labelled set")
+    parser.add_argument("--work", type=Path, required=True, help="folder of checkpoints and logs")
+    parser.add_argument("--output", type=Path, default=DATA_FOLDER / "foundation")
+    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--stage-two", type=int, default=45, help="first epoch of stage two")
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--learning-rate", type=float, default=0.01)
+    parser.add_argument("--decay", type=float, default=0.96, help="of the rate, per epoch")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=2026)
+    arguments = parser.parse_args()
+
+    options = training_options(arguments)
+    model_path = train(arguments.data, arguments.work, options, arguments.threads)
+
+    import mace  # noqa: F401  before torch.load: e3nn needs mace-torch's own preparation
+    import torch
+
+    from distill.teacher.bundled import save_foundation
+
+    # The file was written by the training above, so unpickling it runs nothing foreign.
+    model = torch.load(model_path, map_location="cpu", weights_only=False)
+    made = read_json(arguments.data / "foundation_train.provenance.json")
+    tested = read_json(arguments.data / "foundation_test.provenance.json")
+    provenance = {
+        "name": "distill small foundation model for H, Li, F and Cu",
+        "made_by": ["tools/make_foundation_data.py", "tools/train_foundation.py"],
+        "licence": "MIT, as this project; labels by CHGNet 0.3.0 (BSD-3-Clause-LBNL)",
+        "reference_method": made["reference_method"],
+        "training_options": options,
+        "training_data": {
+            "options": made["options"],
+            "sha256": {
+                part: sha256(arguments.data / f"foundation_{part}.xyz")
+                for part in ("train", "valid", "test")
+            },
+            "contents": made["contents"],
+        },
+        "atomic_energies_eV": ATOMIC_ENERGIES,
+        "test_errors_against_chgnet": errors(
+            model.double(), arguments.data / "foundation_test.xyz"
+        ),
+        "test_structures": tested["contents"]["structures"],
+        "limits": [
+            "Trained on a few thousand small structures of four elements: a demonstration-sized "
+            "foundation model, not a substitute for MACE-MP or MACE-MPA.",
+            "It learns CHGNet, itself a fit to PBE and PBE+U, so both models' errors add up; "
+            "CHGNet is known to be too soft away from equilibrium.",
+            "Structures with forces above 25 eV/Å were left out; no dispersion, charges or spin.",
+            "Free-atom energies are set by experimental binding energies; dissociation of "
+            "molecules to separate atoms is only as good as CHGNet's.",
+        ],
+    }
+    save_foundation(model.float(), arguments.output, provenance)
+    all_errors = provenance["test_errors_against_chgnet"]["all"]
+    say(f"stored in {arguments.output}; test errors against CHGNet: {all_errors}")
+
+
+if __name__ == "__main__":
+    main()
