@@ -1,0 +1,232 @@
+"""Pass or fail: measured numbers with their intervals against the tolerances of the config."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from distill.config import CompareConfig, Tolerances
+from distill.errors import UserError
+
+Check = dict[str, Any]
+
+
+def require_computed(config: CompareConfig) -> None:
+    """Refuse a tolerance on something that the comparison will not compute.
+
+    Raises
+    ------
+    UserError
+        Naming the tolerance and the section that it needs.
+    """
+    tolerances = config.tolerances
+    if tolerances.speedup is not None and config.timing is None:
+        _refuse("speedup", "compare.timing is off")
+    if tolerances.barrier is not None and not config.barriers:
+        _refuse("barrier", "compare.barriers lists no path")
+    if tolerances.sticking is not None:
+        if config.sticking is None:
+            _refuse("sticking", "compare.sticking is off")
+        elif config.sticking.teacher_trajectories < 2:
+            _refuse("sticking", "compare.sticking.teacher_trajectories is below 2")
+
+
+def judge(
+    tolerances: Tolerances,
+    *,
+    errors: Mapping[str, Any],
+    speedup: Mapping[str, Any] | None = None,
+    barriers: Mapping[str, float] | None = None,
+    sticking: Mapping[str, Mapping[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """Check every tolerance that is set.
+
+    Parameters
+    ----------
+    tolerances
+        Bounds; those that are None are not checked.
+    errors
+        `test` with the table `reference_teacher`, and `held_out` with `teacher_student`, as
+        `error_table` makes them.
+    speedup
+        `median` and `interval` of time(teacher) / time(student) for a forces call.
+    barriers
+        Barrier of the student minus that of the teacher, eV, by path.
+    sticking
+        By condition: `difference` (teacher minus student), its `interval`, and `trajectories`,
+        the number of pairs that it rests on.
+
+    Returns
+    -------
+    dict
+        `passed` (None if there is nothing to check) and `checks`: for each `name`, `tolerance`
+        (its key), `value`, `interval` (None for a number without sampling error), `bound`,
+        `sense` (at most, at least, or within, meaning ± bound), `unit`, `passed` and `comment`.
+        A check passes only if the whole interval lies inside the bound.
+
+    Raises
+    ------
+    UserError
+        If something is to be checked that was not computed.
+    """
+    checks = [*_error_checks(tolerances, errors)]
+    if tolerances.barrier is not None:
+        if not barriers:
+            _refuse("barrier", "there is no path of both teacher and student")
+        for name, difference in (barriers or {}).items():
+            title = f"barrier {name}, student − teacher"
+            checks.append(_within("barrier", title, difference, None, tolerances.barrier, "eV"))
+    if tolerances.sticking is not None:
+        if not sticking:
+            _refuse("sticking", "there are no paired trajectories of teacher and student")
+        for name, result in (sticking or {}).items():
+            checks.append(_sticking_check(name, result, tolerances.sticking))
+    if tolerances.speedup is not None:
+        if speedup is None:
+            _refuse("speedup", "teacher and student were not timed")
+        else:
+            checks.append(_speedup_check(speedup, tolerances.speedup))
+    passed = all(check["passed"] for check in checks) if checks else None
+    return {"passed": passed, "checks": checks}
+
+
+def verdict_text(verdict: Mapping[str, Any]) -> str:
+    """The verdict as plain lines, one for each check."""
+    checks = verdict["checks"]
+    if not checks:
+        return "no tolerances are set, so there is no verdict"
+    lines = [
+        f"  {'pass' if check['passed'] else 'FAIL'}  {check['name']}: {check_text(check)}"
+        for check in checks
+    ]
+    failed = sum(not check["passed"] for check in checks)
+    head = f"{failed} of {len(checks)} checks failed" if failed else f"all {len(checks)} checks passed"
+    return "\n".join([f"verdict: {head}", *lines])
+
+
+def check_text(check: Mapping[str, Any]) -> str:
+    """`value (low to high) unit, allowed ...; comment` of one check."""
+    value = _number(check["value"])
+    if check["interval"] is not None:
+        low, high = check["interval"]
+        value += f" ({_number(low)} to {_number(high)})"
+    unit = f" {check['unit']}" if check["unit"] else ""
+    comment = f"; {check['comment']}" if check["comment"] else ""
+    return f"{value}{unit}, {bound_text(check)}{comment}"
+
+
+def bound_text(check: Mapping[str, Any]) -> str:
+    """The bound of one check in words, with its unit."""
+    unit = f" {check['unit']}" if check["unit"] else ""
+    sense = {"at most": "at most ", "at least": "at least ", "within": "within ±"}[check["sense"]]
+    return f"{sense}{_number(check['bound'])}{unit}"
+
+
+def _error_checks(tolerances: Tolerances, errors: Mapping[str, Any]) -> list[Check]:
+    wanted = {
+        "teacher_force_rmse": ("test", "reference_teacher", "forces", "eV/Å"),
+        "teacher_energy_rmse": ("test", "reference_teacher", "energy_per_atom", "eV/atom"),
+        "student_force_rmse": ("held_out", "teacher_student", "forces", "eV/Å"),
+        "student_energy_rmse": ("held_out", "teacher_student", "energy_per_atom", "eV/atom"),
+    }
+    titles = {
+        "teacher_force_rmse": "teacher's force RMSE against the reference, test set",
+        "teacher_energy_rmse": "teacher's energy RMSE against the reference, test set",
+        "student_force_rmse": "student's force RMSE against the teacher, held-out structures",
+        "student_energy_rmse": "student's energy RMSE against the teacher, held-out structures",
+    }
+    checks = []
+    for key, (data, comparison, quantity, unit) in wanted.items():
+        bound = getattr(tolerances, key)
+        if bound is None:
+            continue
+        measured = errors.get(data, {}).get(comparison, {}).get(quantity)
+        if measured is None:
+            _refuse(key, f"the {data.replace('_', '-')} structures carry no labels for it")
+        value, interval = measured["rmse"], measured["rmse_interval"]
+        upper = interval[1] if interval else math.inf
+        comment = ""
+        if interval is None:
+            comment = "a single structure gives no interval"
+        elif value <= bound < upper:
+            comment = "the interval reaches beyond the bound: more test structures would narrow it"
+        checks.append(
+            {
+                "name": titles[key],
+                "tolerance": key,
+                "value": value,
+                "interval": interval,
+                "bound": bound,
+                "sense": "at most",
+                "unit": unit,
+                "passed": bool(max(value, upper) <= bound),
+                "comment": comment,
+            }
+        )
+    return checks
+
+
+def _sticking_check(name: str, result: Mapping[str, Any], bound: float) -> Check:
+    low, high = result["interval"]
+    difference = result["difference"]
+    title = f"sticking probability {name}, teacher − student"
+    check = _within("sticking", title, difference, [low, high], bound, "")
+    if not check["passed"] and abs(difference) < bound:
+        # The width of the interval falls as the square root of the number of pairs.
+        half, room = (high - low) / 2, bound - abs(difference)
+        needed = math.ceil(result["trajectories"] * (half / room) ** 2)
+        check["comment"] = (
+            f"the interval reaches beyond the bound: about {needed} teacher trajectories are "
+            f"needed instead of {result['trajectories']}"
+        )
+    return check
+
+
+def _within(
+    tolerance: str,
+    name: str,
+    value: float,
+    interval: list[float] | None,
+    bound: float,
+    unit: str,
+) -> Check:
+    low, high = interval or (value, value)
+    return {
+        "name": name,
+        "tolerance": tolerance,
+        "value": value,
+        "interval": interval,
+        "bound": bound,
+        "sense": "within",
+        "unit": unit,
+        "passed": bool(max(abs(low), abs(high), abs(value)) <= bound),
+        "comment": "",
+    }
+
+
+def _speedup_check(speedup: Mapping[str, Any], bound: float) -> Check:
+    low, _ = speedup["interval"]
+    wide = low < bound <= speedup["median"]
+    return {
+        "name": "time of a forces call, teacher / student",
+        "tolerance": "speedup",
+        "value": speedup["median"],
+        "interval": list(speedup["interval"]),
+        "bound": bound,
+        "sense": "at least",
+        "unit": "",
+        "passed": bool(low >= bound),
+        "comment": "the interval reaches below the bound: time on an idle machine" if wide else "",
+    }
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}"
+
+
+def _refuse(tolerance: str, reason: str) -> None:
+    raise UserError(
+        f"compare.tolerances.{tolerance} is set, but {reason}: "
+        "ask for that computation or remove the tolerance"
+    )

@@ -1,0 +1,93 @@
+"""The verdict: a check passes only if its whole interval lies inside the bound."""
+
+from __future__ import annotations
+
+import pytest
+
+from distill.compare.verdict import judge, require_computed, verdict_text
+from distill.config import CompareConfig, StickingConfig, Tolerances
+from distill.errors import UserError
+
+
+def errors(rmse, interval):
+    table = {"forces": {"rmse": rmse, "rmse_interval": interval}, "energy_per_atom": None}
+    return {"test": {"reference_teacher": table}, "held_out": {"teacher_student": table}}
+
+
+def only(verdict):
+    (check,) = verdict["checks"]
+    assert verdict["passed"] == check["passed"]
+    return check
+
+
+@pytest.mark.parametrize(
+    ("rmse", "interval", "passed"),
+    [
+        (0.03, [0.02, 0.039], True),
+        (0.03, [0.02, 0.041], False),
+        (0.05, [0.045, 0.06], False),
+        (0.03, None, False),
+    ],
+)
+def test_an_rmse_passes_with_its_upper_end(rmse, interval, passed):
+    check = only(judge(Tolerances(student_force_rmse=0.04), errors=errors(rmse, interval)))
+    assert check["passed"] is passed
+    assert ("beyond the bound" in check["comment"]) is (
+        rmse < 0.04 and bool(interval) and not passed
+    )
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "passed"), [(-0.04, 0.04, True), (-0.06, 0.02, False), (-0.02, 0.051, False)]
+)
+def test_a_sticking_difference_passes_with_both_ends(low, high, passed):
+    result = {"difference": (low + high) / 2, "interval": [low, high], "trajectories": 100}
+    verdict = judge(Tolerances(sticking=0.05), errors={}, sticking={"111": result})
+    assert only(verdict)["passed"] is passed
+
+
+def test_a_wide_sticking_interval_says_how_many_trajectories_are_needed():
+    result = {"difference": 0.0, "interval": [-0.1, 0.1], "trajectories": 50}
+    check = only(judge(Tolerances(sticking=0.05), errors={}, sticking={"111": result}))
+    assert "about 200 teacher trajectories are needed instead of 50" in check["comment"]
+
+
+def test_a_speedup_passes_with_its_lower_end():
+    for interval, passed in (([10.5, 12.0], True), ([9.5, 12.0], False)):
+        speedup = {"median": 11.0, "interval": interval}
+        check = only(judge(Tolerances(speedup=10), errors={}, speedup=speedup))
+        assert check["passed"] is passed
+
+
+def test_one_failed_barrier_fails_the_verdict():
+    barriers = {"Cu(111)": -0.01, "Cu(100)": 0.03}
+    verdict = judge(Tolerances(barrier=0.02), errors={}, barriers=barriers)
+    assert verdict["passed"] is False
+    assert [check["passed"] for check in verdict["checks"]] == [True, False]
+    assert "FAIL  barrier Cu(100)" in verdict_text(verdict)
+
+
+def test_without_tolerances_there_is_no_verdict():
+    verdict = judge(Tolerances(), errors={})
+    assert verdict == {"passed": None, "checks": []}
+    assert "no tolerances" in verdict_text(verdict)
+
+
+@pytest.mark.parametrize(
+    ("tolerances", "other", "named"),
+    [
+        ({"speedup": 10}, {"timing": None}, "tolerances.speedup is set, but compare.timing is off"),
+        ({"barrier": 0.02}, {}, "tolerances.barrier"),
+        ({"sticking": 0.05}, {}, "tolerances.sticking"),
+        ({"sticking": 0.05}, {"sticking": StickingConfig(teacher_trajectories=0)}, "below 2"),
+    ],
+)
+def test_a_tolerance_on_something_not_computed_is_refused(tolerances, other, named):
+    config = CompareConfig(tolerances=Tolerances(**tolerances), **other)
+    with pytest.raises(UserError, match=named):
+        require_computed(config)
+
+
+def test_a_tolerance_on_labels_that_are_missing_is_refused():
+    with pytest.raises(UserError, match=r"tolerances\.student_energy_rmse is set"):
+        judge(Tolerances(student_energy_rmse=0.01), errors=errors(0.1, [0.1, 0.2]))
