@@ -101,7 +101,8 @@ def verdict_text(verdict: Mapping[str, Any]) -> str:
         for check in checks
     ]
     failed = sum(not check["passed"] for check in checks)
-    head = f"{failed} of {len(checks)} checks failed" if failed else f"all {len(checks)} checks passed"
+    count = len(checks)
+    head = f"{failed} of {count} checks failed" if failed else f"all {count} checks passed"
     return "\n".join([f"verdict: {head}", *lines])
 
 
