@@ -1,0 +1,1 @@
+"""Sampling: the configurations that a teacher visits and labels."""

@@ -1,0 +1,171 @@
+"""Newton's equations with one force call a step and nothing else that costs.
+
+The time step of a gas-surface trajectory is a fraction of a femtosecond, and a student answers in
+about a millisecond, so the integrator's own overhead matters; it is a few array operations here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms, units
+from ase.calculators.calculator import Calculator, all_changes
+from ase.constraints import FixAtoms
+
+# Å/fs² for 1 eV/Å on 1 amu.
+ACCELERATION = units.fs**2
+
+
+class Forces:
+    """Energy and forces of one system as a function of its positions, counting the calls.
+
+    Forces are the raw ones of the calculator, on fixed atoms too: they become labels.
+    """
+
+    def __init__(self, atoms: Atoms, calculator: Calculator) -> None:
+        self._atoms = atoms.copy()
+        self._atoms.set_constraint()
+        self._calculator = calculator
+        self.calls = 0
+
+    def __call__(self, positions: np.ndarray) -> tuple[float, np.ndarray]:
+        """Energy (eV) and forces (eV/Å, shape (N, 3)) at positions (Å, shape (N, 3))."""
+        self.calls += 1
+        self._atoms.positions[:] = positions
+        self._calculator.calculate(self._atoms, ["energy", "forces"], all_changes)
+        results = self._calculator.results
+        return float(results["energy"]), np.array(results["forces"], dtype=float)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One point of a trajectory.
+
+    Attributes
+    ----------
+    index
+        Number of the step, 0 at the start.
+    positions, velocities
+        Å and Å/fs, shape (N, 3), never wrapped into the cell.
+    energy
+        Potential energy, eV.
+    forces
+        eV/Å, shape (N, 3).
+    kinetic
+        Kinetic energy, eV.
+    """
+
+    index: int
+    positions: np.ndarray
+    velocities: np.ndarray
+    energy: float
+    forces: np.ndarray
+    kinetic: float
+
+
+def velocity_verlet(atoms: Atoms, calculator: Calculator, time_step: float) -> Iterator[Step]:
+    """Steps of velocity Verlet dynamics without end, from `atoms` with their momenta.
+
+    Atoms under a `FixAtoms` constraint do not move. Source: Swope et al., J. Chem. Phys. 76, 637
+    (1982).
+
+    Parameters
+    ----------
+    atoms
+        Positions, momenta and masses; not changed.
+    calculator
+        Any ASE calculator; called once a step.
+    time_step
+        fs.
+    """
+    forces_of = Forces(atoms, calculator)
+    mobile = mobile_atoms(atoms)
+    half_kick = np.where(mobile, 0.5 * time_step * ACCELERATION / atoms.get_masses(), 0.0)[:, None]
+    inertia = 0.5 * atoms.get_masses()[:, None] / ACCELERATION
+    positions = atoms.get_positions()
+    velocities = np.where(mobile[:, None], atoms.get_velocities() * units.fs, 0.0)
+    energy, forces = forces_of(positions)
+    index = 0
+    while True:
+        kinetic = float(np.sum(inertia * velocities**2))
+        yield Step(index, positions, velocities, energy, forces, kinetic)
+        midway = velocities + half_kick * forces
+        positions = positions + time_step * midway
+        energy, forces = forces_of(positions)
+        velocities = midway + half_kick * forces
+        index += 1
+
+
+def mobile_atoms(atoms: Atoms) -> np.ndarray:
+    """Which atoms no `FixAtoms` constraint holds, boolean, shape (N,)."""
+    mobile = np.ones(len(atoms), dtype=bool)
+    for constraint in atoms.constraints:
+        if isinstance(constraint, FixAtoms):
+            mobile[constraint.index] = False
+    return mobile
+
+
+def thermalise(
+    atoms: Atoms,
+    calculator: Calculator,
+    temperature: float,
+    generator: np.random.Generator,
+    *,
+    time_step: float,
+    friction: float,
+    equilibration: float,
+    interval: float,
+    count: int,
+) -> tuple[list[Atoms], int]:
+    """Decorrelated snapshots of Langevin dynamics, from a structure at rest.
+
+    Parameters
+    ----------
+    atoms
+        Where it starts; constraints are kept, positions are not changed.
+    calculator
+        Any ASE calculator.
+    temperature
+        K.
+    generator
+        Random stream of the velocities and of the thermostat.
+    time_step, friction
+        fs and 1/fs.
+    equilibration
+        Time before the first snapshot, fs.
+    interval
+        Time between snapshots, fs.
+    count
+        Number of snapshots.
+
+    Returns
+    -------
+    snapshots
+        Copies with momenta and constraints, without calculator.
+    calls
+        Force calls made.
+    """
+    from ase.md.langevin import Langevin
+    from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
+
+    moving = atoms.copy()
+    moving.calc = calculator
+    # At rest all energy to come is kinetic; half of it turns into potential energy.
+    MaxwellBoltzmannDistribution(moving, temperature_K=2 * temperature, rng=generator)
+    dynamics = Langevin(
+        moving,
+        time_step * units.fs,
+        temperature_K=temperature,
+        friction=friction / units.fs,
+        fixcm=False,
+        rng=generator,
+    )
+    snapshots = []
+    for number in range(count):
+        dynamics.run(max(round((interval if number else equilibration) / time_step), 1))
+        snapshot = moving.copy()
+        snapshot.calc = None
+        snapshots.append(snapshot)
+    return snapshots, int(dynamics.nsteps) + 1

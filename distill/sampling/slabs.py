@@ -1,0 +1,169 @@
+"""Metal slabs: the four fcc facets, their lattice constant, and what sits on them."""
+
+from __future__ import annotations
+
+import numpy as np
+from ase import Atoms
+from ase.build import bulk, fcc100, fcc110, fcc111, fcc211
+from ase.calculators.calculator import Calculator
+from ase.constraints import FixAtoms
+from ase.data import atomic_numbers, reference_states
+
+from distill.config import SlabConfig
+from distill.errors import UserError
+
+FACETS = ("111", "100", "110", "211")
+_BUILDERS = {"111": fcc111, "100": fcc100, "110": fcc110, "211": fcc211}
+# The bottom atoms sit this far above the cell's floor; the vacuum is all above the slab.
+_FLOOR = 0.5
+_TIMING_LATTICE_CONSTANT = 3.6528
+
+
+def lattice_constant(element: str, calculator: Calculator) -> float:
+    """Lattice constant (Å) at the minimum of the calculator's energy-volume curve of the fcc metal.
+
+    Nine volumes within 9 % of ASE's tabulated lattice, then nine around the minimum of those, are
+    fitted by the Birch-Murnaghan equation of state (`ase.eos`).
+
+    Raises
+    ------
+    UserError
+        If the curve has no minimum near the tabulated lattice constant.
+    """
+    centre = float(reference_states[atomic_numbers[element]].get("a", 3.8))
+    for width in (0.03, 0.015):
+        lattice_constants = centre * np.linspace(1 - width, 1 + width, 9)
+        energies = [_bulk_energy(element, a, calculator) for a in lattice_constants]
+        centre = _minimum(lattice_constants, np.array(energies), element)
+    return centre
+
+
+def _bulk_energy(element: str, a: float, calculator: Calculator) -> float:
+    primitive = bulk(element, "fcc", a=a)
+    primitive.calc = calculator
+    return float(primitive.get_potential_energy())
+
+
+def _minimum(lattice_constants: np.ndarray, energies: np.ndarray, element: str) -> float:
+    from ase.eos import EquationOfState
+
+    try:
+        volume, _, _ = EquationOfState(
+            lattice_constants**3 / 4, energies, eos="birchmurnaghan"
+        ).fit(warn=False)
+        a = float((4 * volume) ** (1 / 3))
+    except (RuntimeError, ValueError):
+        a = float("nan")
+    spread = np.ptp(lattice_constants)
+    low, high = lattice_constants[0] - spread, lattice_constants[-1] + spread
+    if not low < a < high:
+        raise UserError(
+            f"the energy-volume curve of fcc {element} has no minimum between {low:.3f} and "
+            f"{high:.3f} Å: give slab.lattice_constant, or check the model"
+        )
+    return a
+
+
+def lattice_constant_at(config: SlabConfig, temperature: float, calculator: Calculator) -> float:
+    """Lattice constant (Å) at a temperature (K): the configured or computed a(0 K) × (1 + αT)."""
+    a = config.lattice_constant or lattice_constant(config.element, calculator)
+    return a * (1 + config.thermal_expansion * temperature)
+
+
+def build_slab(config: SlabConfig, facet: str, a: float) -> Atoms:
+    """An ideal slab with its bottom layers fixed by a constraint, periodic along all axes.
+
+    Parameters
+    ----------
+    config
+        Element, size, layers, fixed layers and vacuum.
+    facet
+        111, 100, 110 or 211. For 211 the first size must be a multiple of three and a layer is
+        one atom of each terrace row, as in `ase.build.fcc211`.
+    a
+        Lattice constant, Å.
+
+    Returns
+    -------
+    Atoms
+        Atoms sorted from the bottom layer up, `info["top"]` the height of the top atoms in Å.
+
+    Raises
+    ------
+    UserError
+        If the size does not suit the facet or more layers are fixed than there are.
+    """
+    if config.fixed_layers > config.layers:
+        raise UserError(
+            f"slab.fixed_layers is {config.fixed_layers}, more than the {config.layers} layers"
+        )
+    if facet == "211" and config.size[0] % 3:
+        raise UserError(
+            f"slab.size is {list(config.size)}: its first number must be a multiple of 3 for the "
+            "211 facet (a terrace is three rows wide)"
+        )
+    # A 111 cell stays hexagonal so that any number of rows is allowed.
+    options = {"orthogonal": True} if facet == "211" else {}
+    slab = _BUILDERS[facet](
+        config.element, (*config.size, config.layers), a=a, vacuum=config.vacuum / 2, **options
+    )
+    # ase.build puts no periodicity along z, models of the field expect a full cell.
+    slab.pbc = True
+    order = np.argsort(slab.positions[:, 2].round(6), kind="stable")
+    slab = slab[order]
+    slab.positions[:, 2] += _FLOOR - slab.positions[:, 2].min()
+    clean = Atoms(slab.symbols, positions=slab.positions, cell=slab.cell, pbc=True)
+    clean.info["top"] = float(clean.positions[:, 2].max())
+    fixed = len(clean) * config.fixed_layers // config.layers
+    clean.set_constraint(FixAtoms(indices=range(fixed)))
+    return clean
+
+
+def timing_slab(facet: str = "111") -> Atoms:
+    """The 56-atom timing structure: 54 Cu in six layers (a = 3.6528 Å) and H2 2 Å above them.
+
+    The counts are those of the published H2/Cu timing slabs (Stark et al., ml-gas-surface).
+    """
+    config = SlabConfig(size=(3, 3), layers=6, fixed_layers=2)
+    slab = build_slab(config, facet, _TIMING_LATTICE_CONSTANT)
+    centre = slab.positions[-1] + [0.6, 0.4, 2.0]
+    bond = np.array([0.37, 0.06, 0.0])
+    slab.set_constraint()
+    return slab + Atoms("H2", positions=[centre - bond, centre + bond])
+
+
+def cutoff_of(calculator: Calculator) -> float | None:
+    """Interaction range (Å) of a calculator's model, or None where it does not say."""
+    for holder in (calculator, getattr(calculator, "student", None)):
+        for name in ("r_max", "rcut", "cutoff"):
+            value = getattr(holder, name, None)
+            if value is not None and np.ndim(value) == 0 and not callable(value):
+                return float(value)
+    return None
+
+
+def thickness_message(slab: Atoms, calculator: Calculator, facet: str) -> str | None:
+    """A sentence for a slab thinner than the model's cutoff, or None."""
+    cutoff = cutoff_of(calculator)
+    thickness = float(np.ptp(slab.positions[:, 2]))
+    if cutoff is None or thickness >= cutoff:
+        return None
+    return (
+        f"the {facet} slab is {thickness:.2f} Å thick, thinner than the model's cutoff of "
+        f"{cutoff:g} Å: surface atoms feel its bottom side; raise slab.layers"
+    )
+
+
+def height_above(slab: Atoms, x: float, y: float, distance: float) -> float:
+    """Height z (Å) at which a probe over (x, y) is `distance` (Å) from the nearest slab atom."""
+    from ase.geometry import find_mic
+
+    vectors = slab.positions[:, :2] - [x, y]
+    lateral = np.zeros((len(slab), 3))
+    lateral[:, :2] = vectors
+    lateral, lengths = find_mic(lateral, slab.cell, pbc=(True, True, False))
+    reach = lengths < distance
+    if not np.any(reach):
+        raise UserError(f"no slab atom within {distance} Å of ({x:.2f}, {y:.2f})")
+    rise = np.sqrt(distance**2 - lengths[reach] ** 2)
+    return float((slab.positions[reach, 2] + rise).max())

@@ -1,0 +1,213 @@
+"""What scattering trajectories start from: thermal surfaces and the molecule's potential curve.
+
+Both are made once with one model and kept in files, so that trajectories of any other model can
+start from identical conditions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+
+from distill.artifacts import atomic_path, read_json, write_json
+from distill.config import ParallelConfig, ScatteringConfig
+from distill.errors import UserError
+from distill.parallel import run_units
+from distill.progress import say
+from distill.sampling.dynamics import thermalise
+from distill.sampling.models import cached_calculator
+from distill.sampling.rovibrational import Diatomic, bound_level, diatomic_curve
+from distill.sampling.slabs import build_slab, lattice_constant, thickness_message
+from distill.sampling.streams import stream
+
+_MOLECULE_FILE = "molecule.json"
+_RELAX_FMAX = 0.02
+_RELAX_STEPS = 100
+
+
+@dataclass(frozen=True)
+class Surfaces:
+    """Thermal surfaces by facet and temperature (K), and the molecule that meets them."""
+
+    diatomic: Diatomic
+    snapshots: dict[tuple[str, float], list[Atoms]]
+    calls: int
+
+
+@dataclass(frozen=True)
+class _SurfaceUnit:
+    model: str
+    config: ScatteringConfig
+    facet: str
+    temperature: float
+    lattice_constant: float
+    seed: int
+    path: Path
+
+
+def make_surfaces(
+    config: ScatteringConfig, *, model: str, out: Path, seed: int, parallel: ParallelConfig
+) -> Surfaces:
+    """Thermalise every surface of a config with a model, or read those already in `out`.
+
+    Parameters
+    ----------
+    config
+        Facets, temperatures, molecule and thermalisation.
+    model
+        What `distill.calculators.load_calculator` takes.
+    out
+        Folder of `molecule.json` and one extended XYZ file for each facet and temperature.
+    seed
+        The run's seed.
+    parallel
+        Where the surfaces are thermalised, one unit each.
+
+    Raises
+    ------
+    UserError
+        For a state above dissociation, or a slab that cannot be built.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    molecule = _molecule(config, model, out / _MOLECULE_FILE)
+    diatomic = Diatomic.from_dict(molecule)
+    for v, j in config.states:
+        bound_level(diatomic, v, j)
+    a = molecule["lattice_constant_0K_A"]
+    units = [
+        _SurfaceUnit(
+            model=model,
+            config=config,
+            facet=facet,
+            temperature=temperature,
+            lattice_constant=a * (1 + config.slab.thermal_expansion * temperature),
+            seed=seed,
+            path=out / f"{surface_name(facet, temperature)}.xyz",
+        )
+        for facet in config.facets
+        for temperature in config.surface_temperatures
+    ]
+    run_units(
+        _make_surface,
+        [unit for unit in units if not unit.path.exists()],
+        config=parallel,
+        label="thermal surfaces",
+    )
+    return read_surfaces(config, out)
+
+
+def surface_name(facet: str, temperature: float) -> str:
+    """File name stem of the surfaces of a facet at a temperature (K)."""
+    return f"{facet}_{temperature:g}K"
+
+
+def _molecule(config: ScatteringConfig, model: str, path: Path) -> dict[str, Any]:
+    if path.exists():
+        return read_json(path)
+    calculator = cached_calculator(model)
+    diatomic = diatomic_curve(config.molecule, calculator, config.masses)
+    calls = len(diatomic.distances)
+    a = config.slab.lattice_constant
+    if a is None:
+        a = lattice_constant(config.slab.element, calculator)
+        calls += 18
+    for facet in config.facets:
+        message = thickness_message(build_slab(config.slab, facet, a), calculator, facet)
+        if message:
+            say(message)
+    data = {**diatomic.to_dict(), "lattice_constant_0K_A": a, "calls": calls, "levels": []}
+    for v, j in config.states:
+        level = bound_level(diatomic, v, j)
+        bottom = float(diatomic.energies.min())
+        data["levels"].append(
+            {
+                "v": v,
+                "j": j,
+                "energy_above_minimum_eV": level.energy - bottom,
+                "turning_points_A": [level.inner, level.outer],
+            }
+        )
+    write_json(path, data)
+    return data
+
+
+def _make_surface(unit: _SurfaceUnit) -> None:
+    """Write the snapshots of one surface."""
+    from ase.io import write
+
+    config = unit.config
+    slab = build_slab(config.slab, unit.facet, unit.lattice_constant)
+    calculator = cached_calculator(unit.model)
+    if unit.temperature == 0:
+        snapshots, calls = _relaxed(slab, calculator)
+    else:
+        snapshots, calls = thermalise(
+            slab,
+            calculator,
+            unit.temperature,
+            stream(unit.seed, "surface", unit.facet, unit.temperature),
+            time_step=config.surface_time_step,
+            friction=config.friction,
+            equilibration=config.thermalisation_time,
+            interval=config.snapshot_interval,
+            count=config.snapshots,
+        )
+    for number, snapshot in enumerate(snapshots):
+        snapshot.info.update(
+            snapshot=number,
+            facet=unit.facet,
+            surface_temperature=unit.temperature,
+            top=slab.info["top"],
+            calls=calls,
+        )
+    with atomic_path(unit.path) as temporary:
+        # Constraints travel as the move_mask column.
+        write(temporary, snapshots, format="extxyz")
+
+
+def _relaxed(slab: Atoms, calculator: Calculator) -> tuple[list[Atoms], int]:
+    """The surface at 0 K: relaxed and at rest."""
+    from ase.optimize import BFGS
+
+    relaxing = slab.copy()
+    relaxing.calc = calculator
+    optimiser = BFGS(relaxing, logfile=None)
+    optimiser.run(fmax=_RELAX_FMAX, steps=_RELAX_STEPS)
+    relaxing.calc = None
+    relaxing.set_momenta(np.zeros((len(slab), 3)))
+    return [relaxing], int(optimiser.nsteps) + 1
+
+
+def _read(path: Path) -> list[Atoms]:
+    from ase.io import read
+
+    try:
+        return read(path, index=":", format="extxyz")
+    except Exception as error:
+        # ASE's reader raises whatever a damaged file makes its parsing meet first.
+        raise UserError(
+            f"{path} is damaged ({type(error).__name__}: {error}): remove it, then run again"
+        ) from None
+
+
+def read_surfaces(config: ScatteringConfig, folder: Path) -> Surfaces:
+    """The surfaces and molecule that `make_surfaces` left in a folder.
+
+    Raises
+    ------
+    UserError
+        If a file is missing or damaged.
+    """
+    molecule = read_json(folder / _MOLECULE_FILE)
+    snapshots = {
+        (facet, temperature): _read(folder / f"{surface_name(facet, temperature)}.xyz")
+        for facet in config.facets
+        for temperature in config.surface_temperatures
+    }
+    calls = molecule["calls"] + sum(s[0].info["calls"] for s in snapshots.values())
+    return Surfaces(Diatomic.from_dict(molecule), snapshots, int(calls))
