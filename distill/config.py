@@ -76,6 +76,14 @@ class TeacherConfig(Section):
         "f4",
         description="f0, f4 (embeddings), f5 (and interactions), f6 (and products), or patterns",
     )
+    lr_factors: dict[str, Positive] = Field(
+        default_factory=dict,
+        description="soft freezing: factor on the learning rate by pattern over parameter names",
+    )
+    head: str | None = Field(None, description="head of a multi-head foundation model")
+    keep_elements: bool = Field(
+        False, description="keep the foundation's elements that the data do not have"
+    )
     fraction: Fraction = Field(1.0, description="share of the training set used, nested by seed")
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.1, description="share of the used structures that steers early stopping"
@@ -87,6 +95,13 @@ class TeacherConfig(Section):
     patience: Count = Field(50, description="epochs without improvement before stopping")
     batch_size: Count = Field(8, description="structures a batch")
     lr: Positive = Field(0.01, description="learning rate")
+    schedule: Literal["plateau", "cosine", "constant"] = Field(
+        "plateau", description="learning rate: plateau (times 0.8 when stuck), cosine, constant"
+    )
+    plateau_patience: Count = Field(
+        50, description="epochs without improvement before the plateau schedule lowers the rate"
+    )
+    weight_decay: NonNegative = Field(0.0, description="L2 penalty of the optimiser")
     energy_weight: NonNegative = Field(1.0, description="weight of energies in the loss")
     forces_weight: NonNegative = Field(100.0, description="weight of forces in the loss")
     stress_weight: NonNegative = Field(0.0, description="weight of stress in the loss")
@@ -294,6 +309,19 @@ class SolverConfig(Section):
     )
     rtol: Positive | None = Field(None, description="rrqr/tsvd: relative tolerance")
     committee: Annotated[int, Field(ge=0)] = Field(8, description="posterior draws kept (blr)")
+    factorization: Literal["cholesky", "svd"] | None = Field(
+        None, description="blr with acepotentials: svd if a committee is drawn, else cholesky"
+    )
+    ard_threshold: Positive | None = Field(
+        None, description="ard with acepotentials: threshold of ACEfit.BLR, 1e-3 if not given"
+    )
+    atol: Positive | None = Field(None, description="lsqr with acepotentials: tolerance, 1e-6")
+    conlim: Positive | None = Field(
+        None, description="lsqr with acepotentials: limit of the condition number, 1e8"
+    )
+    max_iterations: Count | None = Field(
+        None, description="lsqr with acepotentials: iterations at most, 100000"
+    )
 
 
 class StudentConfig(Section):
@@ -324,6 +352,10 @@ class StudentConfig(Section):
     )
     smoothness: NonNegative = Field(4.0, description="power p of the algebraic smoothness prior")
     solver: SolverConfig = Field(default_factory=SolverConfig)
+    repulsion_restraint: bool = Field(
+        False, description="ACEpotentials' artificial repulsive dimers (acepotentials only)"
+    )
+    restraint_weight: Positive = Field(0.01, description="weight of those dimers' energies")
     threads: Count | None = Field(None, description="threads for assembly, or Julia's threads")
 
     @model_validator(mode="after")
@@ -336,7 +368,18 @@ class StudentConfig(Section):
             )
         if "default" not in self.weights:
             raise ValueError("weights needs an entry 'default'")
+        if self.backend == "native" and self.julia_options:
+            raise ValueError(
+                f"{', '.join(self.julia_options)}: known to the backend acepotentials only"
+            )
         return self
+
+    @property
+    def julia_options(self) -> tuple[str, ...]:
+        """Names of the options in use that only the backend `acepotentials` knows."""
+        names = ("factorization", "ard_threshold", "atol", "conlim", "max_iterations")
+        used = tuple(f"solver.{n}" for n in names if getattr(self.solver, n) is not None)
+        return used + ("repulsion_restraint",) * self.repulsion_restraint
 
     @property
     def degrees(self) -> tuple[float, ...]:
