@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 from distill.config import ParallelConfig
@@ -192,12 +194,20 @@ def _parsl(config: ParallelConfig) -> Iterator[Executor]:
         from parsl.concurrent import ParslPoolExecutor
     except ImportError:
         raise UserError("parallel.backend is parsl: install it with the extra [parsl]") from None
+    # parsl starts its helpers by name; they lie beside the interpreter, active environment or not.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     options = dict(config.options)
     name = options.pop("config", None)
     if name is None:
         from parsl.executors import HighThroughputExecutor
 
         workers = config.workers or len(os.sched_getaffinity(0))
+        options = {
+            "retries": ATTEMPTS - 1,
+            "run_dir": tempfile.mkdtemp(prefix="parsl-"),
+            "initialize_logging": False,
+            **options,
+        }
         parsl_config = parsl.Config(
             executors=[HighThroughputExecutor(max_workers_per_node=workers)], **options
         )

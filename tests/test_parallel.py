@@ -1,5 +1,6 @@
 """Units of work: order, independence of the number of workers, and killed workers."""
 
+import math
 import os
 import signal
 from pathlib import Path
@@ -74,7 +75,29 @@ def test_no_units_is_no_work():
     assert run_units(square, [], config=ParallelConfig(), label="x") == []
 
 
-def test_dask_gives_the_same_results():
+def test_unit_of_a_killed_dask_worker_runs_again(tmp_path):
     pytest.importorskip("distributed", reason="the extra [dask] is not installed")
+    units = [(str(tmp_path), n) for n in range(4)]
     config = ParallelConfig(backend="dask", workers=2)
-    assert run_units(square, range(4), config=config, label="x") == [0, 1, 4, 9]
+    assert run_units(die_once, units, config=config, label="x") == [0, 1, 2, 3]
+    assert (tmp_path / "died-1").exists()
+
+
+def test_parsl_gives_the_same_results():
+    pytest.importorskip("parsl", reason="the extra [parsl] is not installed")
+    config = ParallelConfig(backend="parsl", workers=2)
+    assert run_units(math.factorial, range(4), config=config, label="x") == [1, 1, 2, 6]
+
+
+@pytest.mark.parametrize(
+    ("backend", "options", "words"),
+    [
+        ("dask", {"cluster": "NoCluster"}, "is not a cluster class"),
+        ("parsl", {"config": "nowhere:config"}, "expected 'module:name'"),
+    ],
+)
+def test_wrong_cluster_options_are_explained(backend, options, words):
+    pytest.importorskip("parsl" if backend == "parsl" else "dask_jobqueue")
+    config = ParallelConfig(backend=backend, options=options)
+    with pytest.raises(UserError, match=words):
+        run_units(square, range(2), config=config, label="x")
