@@ -1,0 +1,1 @@
+"""Observables of any model, with intervals: sticking, diffusion, barriers, bulk."""
