@@ -22,6 +22,7 @@ from ase.geometry import wrap_positions
 from ase.neighborlist import neighbor_list
 from ase.spacegroup import crystal
 from bundling import (
+    ATOMIC_ENERGIES,
     package_versions,
     rounded,
     split,
@@ -35,6 +36,7 @@ from distill.structures import ENERGY_KEY, FORCES_KEY, STRESS_KEY
 
 LARGEST_FORCE = 25.0  # eV/Å
 LARGEST_STRESS = 0.6  # eV/Å³
+HIGHEST_BINDING = 0.6  # eV an atom above free atoms
 SHORTEST_CONTACT = 0.55  # of the sum of the covalent radii
 SMALLEST_VOLUME = 4.5  # Å³ for an atom
 SYMBOLS = ("Cu", "H", "Li", "F")
@@ -156,12 +158,12 @@ def other_adsorbates(generator: np.random.Generator, count: int) -> Iterator[Ato
     for index in range(count):
         atoms = slab(generator)
         top = atoms.positions[:, 2].max()
-        place = [*(generator.random(2) @ atoms.cell.array[:2, :])[:2], 0.0]
+        place = generator.random(2) @ atoms.cell.array[:2, :]
         symbol = ("Li", "F", "HF")[index % 3]
         adsorbate = Atoms("HF", positions=[[0, 0, 0], [0, 0, generator.uniform(0.85, 1.3)]])
         adsorbate = adsorbate if symbol == "HF" else Atoms(symbol, positions=[[0, 0, 0]])
         adsorbate.rotate(generator.uniform(0, 360), generator.normal(size=3))
-        adsorbate.positions += np.array(place) + [0, 0, top + generator.uniform(0.9, 3.0)]
+        adsorbate.positions += [place[0], place[1], top + generator.uniform(0.9, 3.0)]
         yield atoms + adsorbate
 
 
@@ -219,9 +221,9 @@ def packings(generator: np.random.Generator, count: int) -> Iterator[Atoms]:
 
 
 def _pushed_apart(atoms: Atoms) -> Atoms:
-    """Atoms moved until no pair is closer than 0.9 of the sum of covalent radii (or 60 sweeps)."""
+    """Atoms moved until no pair is closer than 0.9 of the sum of covalent radii (or 25 sweeps)."""
     radii = covalent_radii[atoms.numbers]
-    for _ in range(60):
+    for _ in range(25):
         first, second, distance, vector = neighbor_list("ijdD", atoms, 3.0)
         overlap = 0.9 * (radii[first] + radii[second]) - distance
         close = overlap > 0
@@ -314,6 +316,9 @@ def main() -> None:
             continue
         if np.abs(stress).max() > LARGEST_STRESS:
             continue
+        free = sum(ATOMIC_ENERGIES[number] for number in atoms.numbers)
+        if (results["energy"] - free) / len(atoms) > HIGHEST_BINDING:
+            continue
         atoms.info[ENERGY_KEY] = round(float(results["energy"]), 6)
         atoms.info[STRESS_KEY] = np.asarray(stress, dtype=float).round(8)
         atoms.arrays[FORCES_KEY] = np.asarray(forces, dtype=float)
@@ -332,6 +337,7 @@ def main() -> None:
         },
         "largest_force_allowed_eV_per_A": LARGEST_FORCE,
         "largest_stress_allowed_eV_per_A3": LARGEST_STRESS,
+        "highest_energy_allowed_eV_per_atom_above_free_atoms": HIGHEST_BINDING,
         "units": {"energy": "eV", "forces": "eV/Å", "stress": "eV/Å³, ASE's sign"},
         "versions": package_versions("ase", "chgnet", "numpy", "torch"),
     }

@@ -43,7 +43,8 @@ TEMPERATURES = (300, 600, 900)  # K
 COLLISION_ENERGIES = (0.2, 0.5, 0.8, 1.1)  # eV
 VACUUM = 7.5  # Å on each side: 15 Å in all
 HYDROGEN_MASS = 1.008  # amu
-LARGEST_FORCE = 25.0  # eV/Å
+LARGEST_FORCE = 12.0  # eV/Å
+LARGEST_FORCE_H2 = 25.0  # eV/Å, for the free molecule, which is wanted down to 0.5 Å
 SHORTEST_CONTACT = 0.45  # Å
 TEST_FRACTION = 0.2
 FACETS = ("111", "110", "100", "211")
@@ -193,7 +194,7 @@ def path_structure(slab: Atoms, generator: np.random.Generator) -> Atoms:
     progress_along = generator.random()
     lateral = site(slab, generator)
     if progress_along < 0.3:
-        height, bond = generator.uniform(1.8, 7.0), generator.normal(0.76, 0.06)
+        height, bond = generator.uniform(1.8, 7.3), generator.normal(0.76, 0.06)
         axis = random_axis(generator)
     else:
         along = (progress_along - 0.3) / 0.7
@@ -256,9 +257,9 @@ def facet_structures(facet: str, calculator: Calculator, seed: int) -> Iterator[
             energies = COLLISION_ENERGIES[size_index % 2 :: 2]
             for collision, energy in enumerate(energies):
                 slab = pool[3 + 4 * collision]
-                for frame in collision_frames(slab, calculator, energy, generator, 5):
+                for frame in collision_frames(slab, calculator, energy, generator, 4):
                     yield h2, frame
-            for slab in pool[-4:]:
+            for slab in pool[-3:]:
                 yield h2, path_structure(slab, generator)
             ideal = clean_slab(facet, size, temperature)
             ideal.rattle(0.03, rng=generator)
@@ -309,7 +310,8 @@ def main() -> None:
     for atoms in progress(without_near_duplicates(structures), "labels"):
         atoms.calc = calculator
         forces = atoms.get_forces()
-        if np.linalg.norm(forces, axis=1).max() <= LARGEST_FORCE:
+        limit = LARGEST_FORCE_H2 if atoms.info[CONFIG_TYPE_KEY] == "h2" else LARGEST_FORCE
+        if np.linalg.norm(forces, axis=1).max() <= limit:
             atoms.info[ENERGY_KEY] = round(float(atoms.get_potential_energy()), 8)
             atoms.arrays[FORCES_KEY] = forces
             labelled.append(atoms)
@@ -329,7 +331,7 @@ def main() -> None:
         "licence": "MIT, as this project",
         "energy_zero": "free atoms: the energy of one H and of one Cu atom is 0",
         "units": {"energy": "eV", "forces": "eV/Å", "positions": "Å"},
-        "largest_force_allowed_eV_per_A": LARGEST_FORCE,
+        "largest_force_allowed_eV_per_A": {"h2": LARGEST_FORCE_H2, "others": LARGEST_FORCE},
         "versions": package_versions("ase", "mace-torch", "numpy", "torch"),
     }
     write_set(arguments.output, "h2cu", {"train": train, "test": test}, provenance)

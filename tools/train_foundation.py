@@ -18,17 +18,13 @@ from typing import Any
 
 import numpy as np
 from ase.io import read
-from bundling import DATA_FOLDER
+from bundling import ATOMIC_ENERGIES, DATA_FOLDER
 
 from distill.artifacts import read_json, sha256
 from distill.progress import progress, say
 from distill.structures import CONFIG_TYPE_KEY, ENERGY_KEY, FORCES_KEY, STRESS_KEY
 
 NAME = "foundation"
-# Free-atom energies (eV) on CHGNet's scale: its energy per atom of fcc Cu, bcc Li, H2 and F2 plus
-# the experimental cohesive or half the molecular binding energy (3.49, 1.63, 2.37 and 0.83 eV), so
-# that the energy the model learns is that of binding the atoms.
-ATOMIC_ENERGIES = {1: -0.97, 3: -0.25, 9: -1.20, 29: -0.59}
 ARCHITECTURE = {
     "model": "MACE",
     "r_max": 5.0,
