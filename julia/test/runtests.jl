@@ -1,0 +1,212 @@
+using DistillACE, Test
+import ACEpotentials, Random
+using LinearAlgebra: norm
+
+const ACEfit = ACEpotentials.ACEfit
+const M = ACEpotentials.Models
+
+small_model(; keywords...) = DistillACE.build_model(;
+    elements = ["Cu", "H"],
+    order = 3,
+    totaldegree = [6, 5, 4],
+    wL = 1.5,
+    rcut = fill(5.0, 2, 2),
+    e0 = [0.1, -0.2],
+    keywords...,
+)
+
+"Three structures: a periodic bulk, a slab, an isolated dimer."
+function small_geometry()
+    Random.seed!(3)
+    fcc = 1.8 .* [0 0 0; 0 1 1; 1 0 1; 1 1 0]
+    bulk = fcc .+ 0.05 .* randn(4, 3)
+    slab = [fcc .+ 0.05 .* randn(4, 3); 0.4 0.3 3.4; 0.4 0.3 4.2]
+    dimer = [7.0 7.0 7.0; 7.0 7.0 7.8]
+    cells = zeros(3, 3, 3)
+    for k in 1:3
+        cells[1, k, k] = cells[2, k, k] = 3.6
+        cells[3, k, k] = 15.0
+    end
+    cells[2, 3, 3] = 18.0
+    return (;
+        positions = [bulk; slab; dimer],
+        cells = cells,
+        periodic = Bool[1 1 1; 1 1 0; 0 0 0],
+        numbers = [29, 29, 29, 29, 29, 29, 29, 29, 1, 1, 1, 1],
+        offsets = [0, 4, 10, 12],
+    )
+end
+
+function small_labels()
+    Random.seed!(4)
+    virials = randn(3, 3, 3)
+    return (;
+        energies = randn(3),
+        forces = randn(12, 3),
+        virials = (virials .+ permutedims(virials, (1, 3, 2))) ./ 2,
+        weights = [30.0 1.0 1.0; 60.0 2.0 1.0; 30.0 1.0 0.0],
+    )
+end
+
+function fitted(; kind, model = small_model(), pair = true, smoothness = 4.0, options...)
+    problem = DistillACE.least_squares(
+        model; smoothness, pair, small_geometry()..., small_labels()...
+    )
+    DistillACE.assemble!(problem, 1, 3)
+    report = DistillACE.solve!(problem; kind, seed = 5, options...)
+    return model, report
+end
+
+coefficients(model) = [vec(model.ps.WB); vec(model.ps.Wpair)]
+
+@testset "DistillACE" begin
+    @testset "basis" begin
+        sizes = DistillACE.basis_size(small_model())
+        @test sizes["total"] == 2 * (sizes["many_body"] + sizes["pair"])
+        @test sizes["pair"] == 12
+        degree = DistillACE.basis_size(small_model(; pair_degree = 3))
+        @test degree["pair"] == 6
+    end
+
+    @testset "cutoffs and bond lengths by pair" begin
+        model = small_model(; rcut = [5.0 4.0; 4.0 3.0])
+        @test model.model.rbasis.rin0cuts[1, 2].rcut == 4.0
+        @test model.model.pairbasis.rin0cuts[2, 2].rcut == 3.0
+        same = small_model(; r0 = fill(1.7, 2, 2))
+        tabled = small_model(; r0 = [1.7 1.7; 1.7 1.2])
+        DistillACE.set_bond_lengths!(tabled, fill(1.7, 2, 2))
+        for name in ("rnl_transform", "pair_transform", "pair_envelope")
+            @test DistillACE.export_arrays(tabled)[name] ≈ DistillACE.export_arrays(same)[name]
+        end
+    end
+
+    @testset "a pair term that reaches too far is refused" begin
+        model = small_model()
+        longer = merge.(model.model.pairbasis.rin0cuts, Ref((rcut = 6.0,)))
+        model.model.pairbasis.rin0cuts = longer
+        @test_throws "larger than the basis's cutoff" DistillACE.check_cutoffs(model)
+    end
+
+    @testset "the rows are those of ACEfit" begin
+        model = small_model()
+        problem = DistillACE.least_squares(
+            model; smoothness = 4.0, pair = true, small_geometry()..., small_labels()...
+        )
+        DistillACE.assemble!(problem, 1, 3)
+        A, Y, W = ACEfit.assemble(problem.data, model)
+        @test problem.A .* problem.prior' ≈ W .* A
+        @test problem.Y ≈ W .* Y
+        @test DistillACE.shape(problem)["rows"] == 2 * (1 + 6) + 1 + 3 * 12
+    end
+
+    @testset "QR is the regularised least squares" begin
+        model, report = fitted(; kind = "qr", lambda = 1e-3)
+        problem = DistillACE.least_squares(
+            model; smoothness = 4.0, pair = true, small_geometry()..., small_labels()...
+        )
+        DistillACE.assemble!(problem, 1, 3)
+        A, Y = problem.A, problem.Y
+        c = coefficients(model) .* problem.prior
+        @test norm(A' * (A * c - Y) + 1e-6 * c) < 1e-8 * norm(A' * Y)
+        @test report["committee"] == 0
+    end
+
+    @testset "solvers run" begin
+        for (kind, options) in (
+            ("blr", (; factorization = "cholesky", committee = 0)),
+            ("blr", (; factorization = "svd", committee = 4)),
+            ("rrqr", (; rtol = 1e-6)),
+            ("lsqr", (; damp = 1e-2, atol = 1e-6, conlim = 1e8, maxiter = 1000)),
+        )
+            model, report = fitted(; kind, options...)
+            @test all(isfinite, coefficients(model))
+            @test norm(coefficients(model)) > 0
+            @test report["committee"] == get(options, :committee, 0)
+        end
+    end
+
+    @testset "truncated SVD, which needs more rows than functions" begin
+        model = small_model(; order = 1, totaldegree = [2])
+        fitted(; model, kind = "tsvd", validation = [2])
+        @test norm(coefficients(model)) > 0
+    end
+
+    @testset "without the pair term its coefficients stay zero" begin
+        model, _ = fitted(; kind = "qr", pair = false, lambda = 1e-3)
+        @test iszero(model.ps.Wpair)
+        @test !iszero(model.ps.WB)
+    end
+
+    @testset "the mended gradient is the released one" begin
+        model, _ = fitted(; kind = "qr", lambda = 1e-3)
+        released = DistillACE.evaluate(model; small_geometry()...)
+        mended = DistillACE.evaluate(model; mended = true, small_geometry()...)
+        for name in ("energies", "forces", "virials")
+            @test released[name] ≈ mended[name] rtol = 1e-10
+        end
+        times = DistillACE.time_calls(model; repeats = 3, mended = true, small_geometry()...)
+        @test length(times) == 3 && all(>(0), times)
+    end
+
+    @testset "an isolated atom has its one-body energy" begin
+        model, _ = fitted(; kind = "qr", lambda = 1e-3)
+        cells = zeros(1, 3, 3)
+        foreach(k -> cells[1, k, k] = 20.0, 1:3)
+        alone = DistillACE.evaluate(
+            model;
+            positions = fill(10.0, 1, 3),
+            cells,
+            periodic = Bool[0 0 0],
+            numbers = [29],
+            offsets = [0, 1],
+        )
+        @test alone["energies"] == [0.1]
+    end
+
+    @testset "export" begin
+        model, _ = fitted(; kind = "blr", factorization = "svd", committee = 4)
+        arrays = DistillACE.export_arrays(model)
+        sizes = DistillACE.basis_size(model)
+        @test arrays["elements"] == [29, 1]
+        @test arrays["E0"] == [0.1, -0.2]
+        @test size(arrays["rnl_spline_coefs"])[1:3] == (2, 2, 102)
+        @test size(arrays["pair_spline_coefs"]) == (2, 2, 102, sizes["pair"])
+        @test arrays["A2B_shape"][1] == sizes["many_body"]
+        @test sum(size(arrays["aa_spec_$order"], 1) for order in 1:3) == arrays["A2B_shape"][2]
+        @test arrays["nnll_offsets"][end] == size(arrays["nnll"], 1)
+        @test size(arrays["committee_WB"]) == (4, sizes["many_body"], 2)
+        @test arrays["committee_WB"][1, :, :] == model.co_ps[1].WB
+    end
+
+    @testset "files" begin
+        for keywords in ((;), (; totaldegree = [5.5, 4.5, 4.0]), (; r0 = [2.6 1.9; 1.9 1.2]),
+            (; rcut = [5.0 4.0; 4.0 3.0]))
+            model = small_model(; keywords...)
+            M.set_linear_parameters!(model, randn(DistillACE.basis_size(model)["total"]))
+            path = tempname() * ".json"
+            DistillACE.save(model, path)
+            again = DistillACE.load(path)
+            @test coefficients(again) == coefficients(model)
+            @test DistillACE.evaluate(again; small_geometry()...)["forces"] ==
+                DistillACE.evaluate(model; small_geometry()...)["forces"]
+        end
+        model, _ = fitted(; kind = "blr", factorization = "svd", committee = 4)
+        path = tempname() * ".json"
+        DistillACE.save(model, path)
+        @test length(DistillACE.load(path).co_ps) == 4
+        plain, _ = ACEpotentials.load_model(path)
+        @test coefficients(plain) == coefficients(model)
+    end
+
+    @testset "the repulsion restraint adds a row for each pair" begin
+        problem = DistillACE.least_squares(
+            small_model();
+            smoothness = 4.0,
+            pair = true,
+            restraint_weight = 0.01,
+            small_geometry()...,
+            small_labels()...,
+        )
+        @test DistillACE.shape(problem)["structures"] == 3 + 3
+    end
+end
