@@ -1,0 +1,1 @@
+"""The student: a linear ACE model, its basis, fit, file and fast evaluation."""

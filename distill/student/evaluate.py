@@ -1,0 +1,128 @@
+"""Energies, forces and virial from neighbour lists, on one thread or several."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distill.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ase import Atoms
+
+    from distill.student.tables import Layout, Weights
+
+Array = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+SMALLEST_SHARE = 32
+
+
+class Evaluation(NamedTuple):
+    """What an evaluation gives.
+
+    Attributes
+    ----------
+    energies
+        Energy of each atom with its one-body part, (N,), eV.
+    forces
+        (N, 3), eV/Å; of all atoms that `species` lists, images without own neighbours included.
+    virial
+        -sum of r_ij times dE_i/dr_ij, (3, 3), eV: minus stress times volume.
+    """
+
+    energies: Array
+    forces: Array
+    virial: Array
+
+
+def evaluate_pairs(
+    layout: Layout,
+    weights: Weights,
+    species: Integers,
+    first: Integers,
+    neighbours: Integers,
+    vectors: Array,
+    threads: int = 1,
+) -> Evaluation:
+    """Evaluate a model on a full neighbour list, whoever made it.
+
+    The result does not depend on the number of threads.
+
+    Parameters
+    ----------
+    layout, weights
+        `Basis.layout` and `Student.weights`.
+    species
+        Element index of each atom, images included, (N,).
+    first, neighbours, vectors
+        Neighbours of atom i are entries first[i] to first[i + 1] of `neighbours`, at `vectors`
+        (pairs, 3), Å, from it; atoms beyond len(first) - 1 have no energy of their own. Entries
+        beyond the cutoff do not matter.
+    threads
+        Threads to share the atoms among.
+    """
+    from distill.student.kernels import collect_forces, evaluate_atoms
+
+    n_atoms = len(first) - 1
+    energies = np.zeros(n_atoms)
+    gradient = np.zeros((len(neighbours), 3))
+    order = np.argsort(species[:n_atoms], kind="stable")
+
+    def evaluate(atoms: Integers) -> None:
+        evaluate_atoms(
+            layout, weights, atoms, species, first, neighbours, vectors, energies, gradient
+        )
+
+    shares = _share(order, threads)
+    if len(shares) == 1:
+        evaluate(order)
+    else:
+        list(thread_pool(threads).map(evaluate, shares))
+    forces, virial = np.zeros((len(species), 3)), np.zeros((3, 3))
+    collect_forces(first, neighbours, vectors, gradient, forces, virial)
+    return Evaluation(energies, forces, virial)
+
+
+def species_indices(elements: Sequence[str], atoms: Atoms) -> Integers:
+    """Index of each atom's element in `elements`, (N,).
+
+    Raises
+    ------
+    UserError
+        If an element is not among them.
+    """
+    from ase.data import atomic_numbers
+
+    table = np.full(max(int(atoms.numbers.max(initial=0)), 118) + 1, -1)
+    for index, symbol in enumerate(elements):
+        table[atomic_numbers[symbol]] = index
+    indices = table[atoms.numbers]
+    if indices.min(initial=0) < 0:
+        missing = sorted(set(atoms.symbols[np.flatnonzero(indices < 0)]))
+        raise UserError(
+            f"the student knows {', '.join(elements)}, but the structure has "
+            f"{', '.join(missing)}; train a student with these elements"
+        )
+    return indices
+
+
+@cache
+def thread_pool(threads: int) -> ThreadPoolExecutor:
+    """A pool of threads, made once for each size."""
+    return ThreadPoolExecutor(threads, thread_name_prefix="student")
+
+
+def _share(order: Integers, threads: int) -> list[Integers]:
+    """Cut the atoms into pieces of whole vectors, several for each thread."""
+    if threads == 1 or len(order) < 2 * SMALLEST_SHARE:
+        return [order]
+    pieces = min(4 * threads, len(order) // SMALLEST_SHARE)
+    size = 8 * int(np.ceil(len(order) / pieces / 8))
+    return [order[start : start + size] for start in range(0, len(order), size)]
