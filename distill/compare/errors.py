@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 RESAMPLES = 1000
 CONFIDENCE = 0.95
 _DRAWS_AT_ONCE = 4_000_000
+_MEV = 1000.0
 
 Table = dict[str, Any]
 
@@ -221,15 +222,12 @@ def study_rows(
         MAE / RMSE of energies (meV, and meV/atom), forces (meV/Å), forces on each element, and
         time E / time F (ms). A missing number is an em dash.
     """
-    elements = sorted(
-        {e for t in tables.values() for e in t["forces_by_element"]}, key=_light_first
-    )
     rows = [
         ("MAE / RMSE E [meV]", [_cell(t["energy"]) for t in tables.values()]),
         ("MAE / RMSE E [meV/atom]", [_cell(t["energy_per_atom"]) for t in tables.values()]),
         ("MAE / RMSE F [meV/Å]", [_cell(t["forces"]) for t in tables.values()]),
     ]
-    for element in elements:
+    for element in _elements(tables):
         cells = [_cell(t["forces_by_element"].get(element)) for t in tables.values()]
         rows.append((f"{element} atoms MAE / RMSE F [meV/Å]", cells))
     if any(t["stress"] for t in tables.values()):
@@ -242,6 +240,49 @@ def study_rows(
         ]
         rows.append(("time E / time F [ms]", cells))
     return rows
+
+
+def interval_rows(tables: Mapping[str, Table]) -> list[dict[str, Any]]:
+    """RMSEs with their 95 % intervals, a column for each comparison.
+
+    Returns
+    -------
+    list of dict
+        `title` and `cells`, as text: energies (meV/atom), forces and forces on each element
+        (meV/Å), and force RMSE for each config type.
+    """
+
+    def cell(errors: Table | None) -> str:
+        if not errors:
+            return "—"
+        text = f"{_MEV * errors['rmse']:.1f}"
+        if errors["rmse_interval"]:
+            low, high = (_MEV * end for end in errors["rmse_interval"])
+            text += f" ({low:.1f} to {high:.1f})"
+        return text
+
+    def row(title: str, errors: Iterable[Table | None]) -> dict[str, Any]:
+        return {"title": title, "cells": [cell(e) for e in errors]}
+
+    parts = list(tables.values())
+    kinds = sorted({kind for table in parts for kind in table["by_config_type"]})
+    return [
+        row("energy [meV/atom]", (t["energy_per_atom"] for t in parts)),
+        row("forces [meV/Å]", (t["forces"] for t in parts)),
+        *(
+            row(
+                f"forces on {element} [meV/Å]", [t["forces_by_element"].get(element) for t in parts]
+            )
+            for element in _elements(tables)
+        ),
+        *(
+            row(
+                f"forces, {kind} [meV/Å]",
+                [t["by_config_type"].get(kind, {}).get("forces") for t in parts],
+            )
+            for kind in kinds
+        ),
+    ]
 
 
 def study_table_text(
@@ -320,13 +361,15 @@ def _quantities(part: Table) -> Iterable[tuple[str, str, Table]]:
         yield f"forces on {element}", "eV/Å", errors
 
 
-def _light_first(symbol: str) -> int:
+def _elements(tables: Mapping[str, Table]) -> list[str]:
+    """Elements with force errors, lightest first."""
     from ase.data import atomic_numbers
 
-    return int(atomic_numbers[symbol])
+    symbols = {e for table in tables.values() for e in table["forces_by_element"]}
+    return sorted(symbols, key=lambda symbol: int(atomic_numbers[symbol]))
 
 
 def _cell(errors: Table | None, digits: int = 1) -> str:
     if not errors:
         return "—"
-    return f"{1000 * errors['mae']:.{digits}f} / {1000 * errors['rmse']:.{digits}f}"
+    return f"{_MEV * errors['mae']:.{digits}f} / {_MEV * errors['rmse']:.{digits}f}"

@@ -22,6 +22,7 @@ from distill.structures import reference_energy, reference_forces
 if TYPE_CHECKING:
     from ase import Atoms
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 COLOURS = {
@@ -32,9 +33,9 @@ COLOURS = {
 }
 _OTHERS = ("#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 _PAIR_COLOURS = ("#0072B2", "#D55E00", "#009E73")
-_HEAVY, _LIGHT = "#7A8B99", "#D55E00"
+_HEAVY, _LIGHT = "#5B7C99", "#D55E00"
 _WIDTH = 9.6
-_DPI = 144
+FIGURE_DPI = 144
 _MEV = 1000.0
 _MOST_POINTS = 20_000
 
@@ -59,7 +60,7 @@ _STYLE: Any = {
     "legend.frameon": False,
     "lines.linewidth": 1.6,
     "figure.constrained_layout.use": True,
-    "savefig.dpi": _DPI,
+    "savefig.dpi": FIGURE_DPI,
     "pdf.fonttype": 42,
 }
 
@@ -112,14 +113,14 @@ def parity_figure(pairs: Mapping[str, Pair], tables: Mapping[str, Any]) -> Figur
             table = tables[title]
             top, bottom = axes[0, column], axes[1, column]
             per_atom = _energies_per_atom(true, predicted)
-            _parity(top, *per_atom, _HEAVY, "structures")
+            _parity(top, *per_atom, _HEAVY, "structures", 5.0)
             top.set(title=title, xlabel="energy [eV/atom]", ylabel="predicted [eV/atom]")
             if table["energy_per_atom"]:
                 rmse = table["energy_per_atom"]["rmse"] * _MEV
                 _note(top, f"RMSE {rmse:.2f} meV/atom")
             notes = []
             for element, colour, (x, y) in _forces_by_group(true, predicted):
-                _parity(bottom, x, y, colour, f"{element}")
+                _parity(bottom, x, y, colour, element, 3.0)
                 rmse = math.sqrt(float(np.mean((y - x) ** 2))) * _MEV
                 notes.append(f"{element} RMSE {rmse:.1f} meV/Å")
             bottom.set(xlabel="force component [eV/Å]", ylabel="predicted [eV/Å]")
@@ -140,16 +141,14 @@ def error_histogram_figure(pairs: Mapping[str, Pair]) -> Figure:
         for axis, (element, errors) in zip(axes[0], groups.items(), strict=True):
             pooled = np.concatenate(list(errors.values()))
             low, high = max(float(np.percentile(pooled, 0.5)), 1e-3), float(pooled.max()) * 1.1
-            edges = np.geomspace(low, max(high, 10 * low), 45)
-            for colour, (title, values) in zip(_cycle(_PAIR_COLOURS), errors.items(), strict=False):
+            edges = np.geomspace(low, max(high, 10 * low), 36)
+            for colour, (title, values) in zip(_PAIR_COLOURS, errors.items(), strict=False):
                 weights = np.full(len(values), 100.0 / len(values))
-                style = {"histtype": "stepfilled", "alpha": 0.18, "color": colour}
-                axis.hist(values, edges, weights=weights, **style)
-                axis.hist(
-                    values, edges, weights=weights, histtype="step", color=colour, label=title
-                )
+                style = {"histtype": "step", "color": colour, "linewidth": 1.5}
+                axis.hist(values, edges, weights=weights, label=title, **style)
             axis.set(xscale="log", title=f"{element} atoms", ylabel="share of components [%]")
             axis.set_xlabel("absolute force error [meV/Å]")
+            _plain_ticks(axis.xaxis)
         axes[0, 0].legend(loc="upper left", fontsize=8.5)
         return figure
 
@@ -217,6 +216,8 @@ def sticking_figure(curves: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]
             energies = [p["energy"] for points in models.values() for p in points]
             margin = 0.1 if max(energies) == min(energies) else 0.05
             axis.set(ylim=(-0.03, 1.03), xlim=(min(energies) - margin, max(energies) + margin))
+            if len(set(energies)) <= 8:
+                axis.set_xticks(sorted(set(energies)))
             axis.legend(loc="best", fontsize=8.5)
         return figure
 
@@ -243,6 +244,7 @@ def timing_figure(timing: Mapping[str, Any]) -> Figure:
         axis.invert_yaxis()
         medians = [t["forces_ms"]["median"] for t in models.values()]
         axis.set(xscale="log", xlim=(min(medians) / 3, max(medians) * 12))
+        _plain_ticks(axis.xaxis)
         axis.set(xlabel=f"time per energy-and-forces call [ms], {timing['atoms']} atoms, one core")
         axis.grid(axis="y", visible=False)
         if panels == 2:
@@ -256,22 +258,34 @@ def training_figure(history: Sequence[Mapping[str, float]]) -> Figure:
     Parameters
     ----------
     history
-        Rows with `epoch` and any of `rmse_f` [eV/Å], `rmse_e_per_atom` [eV/atom] and `loss`.
+        Rows with `epoch`, `stage` (of the loss weights), `forces_rmse` [eV/Å] and `energy_rmse`
+        [eV/atom].
     """
     panels = {
-        "rmse_f": "validation force RMSE [meV/Å]",
-        "rmse_e_per_atom": "validation energy RMSE [meV/atom]",
-        "loss": "validation loss",
+        "forces_rmse": "validation force RMSE [meV/Å]",
+        "energy_rmse": "validation energy RMSE [meV/atom]",
     }
-    shown = {key: label for key, label in panels.items() if any(key in row for row in history)}
+    epochs = [row["epoch"] for row in history]
+    second = [row["epoch"] for row in history if row.get("stage", 1) > history[0].get("stage", 1)]
     with figure_style() as plt:
-        figure, axes = plt.subplots(1, len(shown) or 1, figsize=(_WIDTH, 2.9), squeeze=False)
-        for axis, (key, label) in zip(axes[0], shown.items(), strict=False):
-            rows = [row for row in history if row.get(key) is not None]
-            scale = 1.0 if key == "loss" else _MEV
-            values = [scale * row[key] for row in rows]
-            axis.plot([row["epoch"] for row in rows], values, color=COLOURS["teacher"])
+        figure, axes = plt.subplots(1, len(panels), figsize=(_WIDTH, 3.0))
+        for axis, (key, label) in zip(axes, panels.items(), strict=True):
+            values = [_MEV * row[key] for row in history]
+            axis.plot(epochs, values, color=COLOURS["teacher"])
+            if second:
+                axis.axvline(second[0], color="#999999", lw=1, ls="--")
             axis.set(xlabel="epoch", ylabel=label, yscale="log")
+            _plain_ticks(axis.yaxis)
+        if second:
+            axes[0].annotate(
+                "second stage",
+                (second[0], 0.97),
+                xycoords=("data", "axes fraction"),
+                xytext=(4, 0),
+                textcoords="offset points",
+                va="top",
+                fontsize=8.5,
+            )
         return figure
 
 
@@ -309,6 +323,8 @@ def calibration_figure(predicted: Sequence[float], actual: Sequence[float], unit
         axis.plot([low, high], [low, high], color="#999999", lw=1, label="perfect")
         axis.plot(predicted, actual, "o-", color=COLOURS["student"], ms=5, label="student")
         axis.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high))
+        _plain_ticks(axis.xaxis)
+        _plain_ticks(axis.yaxis)
         axis.set(xlabel=f"predicted uncertainty [{unit}]", ylabel=f"actual RMSE [{unit}]")
         axis.legend(loc="upper left")
         return figure
@@ -344,12 +360,12 @@ def _forces_by_group(
             yield chemical_symbols[number], colour, (np.concatenate(x), np.concatenate(y))
 
 
-def _parity(axis: Axes, x: np.ndarray, y: np.ndarray, colour: str, label: str) -> None:
+def _parity(axis: Axes, x: np.ndarray, y: np.ndarray, colour: str, label: str, size: float) -> None:
     if len(x) > _MOST_POINTS:
         # A picture of more points looks the same and weighs more.
         chosen = np.linspace(0, len(x) - 1, _MOST_POINTS).astype(int)
         x, y = x[chosen], y[chosen]
-    axis.plot(x, y, ".", ms=2.6, alpha=0.55, color=colour, mec="none", label=label, rasterized=True)
+    axis.plot(x, y, ".", ms=size, alpha=0.6, color=colour, mec="none", label=label, rasterized=True)
     if len(x):
         axis.axline((float(x.mean()), float(x.mean())), slope=1, color="#222222", lw=0.8, zorder=1)
 
@@ -368,6 +384,15 @@ def _smooth(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return fine, PchipInterpolator(x, y)(fine)
 
 
+def _plain_ticks(axis: Axis) -> None:
+    """Ticks of a logarithmic axis at 1, 2 and 5 times powers of ten, as plain numbers."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=9))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
 def _scaling_panel(axis: Axes, timing: Mapping[str, Any]) -> None:
     blocks = [timing, *timing["scaling"]]
     for row, name in enumerate(timing["models"]):
@@ -375,9 +400,6 @@ def _scaling_panel(axis: Axes, timing: Mapping[str, Any]) -> None:
         cost = [block["models"][name]["us_per_atom"] for block in blocks]
         axis.plot(atoms, cost, "o-", color=colour_of(name, row), ms=4.5, label=name)
     axis.set(xscale="log", yscale="log", xlabel="atoms", ylabel="time per atom [µs]")
+    _plain_ticks(axis.xaxis)
+    _plain_ticks(axis.yaxis)
     axis.legend(fontsize=8.5)
-
-
-def _cycle(colours: Sequence[str]) -> Iterator[str]:
-    while True:
-        yield from colours

@@ -108,20 +108,40 @@ def verdict_text(verdict: Mapping[str, Any]) -> str:
 
 def check_text(check: Mapping[str, Any]) -> str:
     """`value (low to high) unit, allowed ...; comment` of one check."""
-    value = _number(check["value"])
-    if check["interval"] is not None:
-        low, high = check["interval"]
-        value += f" ({_number(low)} to {_number(high)})"
-    unit = f" {check['unit']}" if check["unit"] else ""
+    text = measured_text(check)
+    interval = interval_text(check)
+    if interval:
+        text += f" ({interval})"
     comment = f"; {check['comment']}" if check["comment"] else ""
-    return f"{value}{unit}, {bound_text(check)}{comment}"
+    return f"{text}, {bound_text(check)}{comment}"
+
+
+def measured_text(check: Mapping[str, Any]) -> str:
+    """The measured value of one check with its unit; energies and forces in meV."""
+    scale, unit = _shown_unit(check)
+    return f"{_number(scale * check['value'])}{unit}"
+
+
+def interval_text(check: Mapping[str, Any]) -> str:
+    """`low to high` of one check, in the unit of `measured_text`; empty without an interval."""
+    scale, _ = _shown_unit(check)
+    if check["interval"] is None:
+        return ""
+    return " to ".join(_number(scale * end) for end in check["interval"])
 
 
 def bound_text(check: Mapping[str, Any]) -> str:
-    """The bound of one check in words, with its unit."""
-    unit = f" {check['unit']}" if check["unit"] else ""
+    """The bound of one check in words, in the unit of `measured_text`."""
+    scale, unit = _shown_unit(check)
     sense = {"at most": "at most ", "at least": "at least ", "within": "within ±"}[check["sense"]]
-    return f"{sense}{_number(check['bound'])}{unit}"
+    return f"{sense}{_number(scale * check['bound'])}{unit}"
+
+
+def _shown_unit(check: Mapping[str, Any]) -> tuple[float, str]:
+    unit = check["unit"]
+    if unit.startswith("eV"):
+        return 1000.0, f" m{unit}"
+    return 1.0, f" {unit}" if unit else ""
 
 
 def _error_checks(tolerances: Tolerances, errors: Mapping[str, Any]) -> list[Check]:
@@ -223,7 +243,7 @@ def _speedup_check(speedup: Mapping[str, Any], bound: float) -> Check:
 
 
 def _number(value: float) -> str:
-    return f"{value:.3g}"
+    return f"{value:.3g}".replace("-", "−")
 
 
 def _refuse(tolerance: str, reason: str) -> None:
