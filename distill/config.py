@@ -305,23 +305,20 @@ class SolverConfig(Section):
     kind: Literal["blr", "ridge", "ard", "rrqr", "tsvd", "qr", "lsqr"] = Field("blr")
     strength: NonNegative | None = Field(
         None,
-        description="ridge/qr/lsqr: fixed regularisation; cross-validated if not given (ridge)",
+        description="ridge/qr/lsqr: λ of the penalty λ² ‖c‖²; cross-validated if not given (ridge), "
+        "else 0",
     )
-    rtol: Positive | None = Field(None, description="rrqr/tsvd: relative tolerance")
-    committee: Annotated[int, Field(ge=0)] = Field(8, description="posterior draws kept (blr)")
-    factorization: Literal["cholesky", "svd"] | None = Field(
-        None, description="blr with acepotentials: svd if a committee is drawn, else cholesky"
+    rtol: Positive | None = Field(None, description="rrqr/tsvd: relative tolerance; 1e-9")
+    committee: Annotated[int, Field(ge=0)] = Field(
+        32, description="posterior draws kept for uncertainties (blr, ard, ridge, qr)"
     )
-    ard_threshold: Positive | None = Field(
-        None, description="ard with acepotentials: threshold of ACEfit.BLR, 1e-3 if not given"
-    )
-    atol: Positive | None = Field(None, description="lsqr with acepotentials: tolerance, 1e-6")
-    conlim: Positive | None = Field(
-        None, description="lsqr with acepotentials: limit of the condition number, 1e8"
-    )
-    max_iterations: Count | None = Field(
-        None, description="lsqr with acepotentials: iterations at most, 100000"
-    )
+
+    @model_validator(mode="after")
+    def _check(self) -> SolverConfig:
+        for option, kinds in (("strength", ("ridge", "qr", "lsqr")), ("rtol", ("rrqr", "tsvd"))):
+            if getattr(self, option) is not None and self.kind not in kinds:
+                raise ValueError(f"{option} is an option of {', '.join(kinds)}, not of {self.kind}")
+        return self
 
 
 class StudentConfig(Section):

@@ -146,6 +146,8 @@ def accumulate(
     key
         Identifies data, basis and weights.
     """
+    # Loaded here so that the limit below reaches SciPy's own BLAS.
+    from scipy.linalg import lapack  # noqa: F401
     from threadpoolctl import threadpool_limits
 
     factors, done = _resume(checkpoint, key, n, folds)
@@ -181,13 +183,11 @@ def _factor_block(
     matrix = np.empty((block.rows, n + 1), order="F")
     start = 0
     for index in block.members:
-        start = _fill(matrix, start, design, structures[index], rows[index], index)
+        start = _fill(matrix, start, design, structures[index], rows[index])
     return factor_rows(matrix)
 
 
-def _fill(
-    matrix: np.ndarray, start: int, design: DesignRows, atoms: Atoms, labels: Rows, index: int
-) -> int:
+def _fill(matrix: np.ndarray, start: int, design: DesignRows, atoms: Atoms, labels: Rows) -> int:
     """Write the weighted rows [A | y] of one structure from row `start` on; return the next row."""
     parts = design(
         atoms, labels.energy is not None, labels.forces is not None, labels.virial is not None
@@ -206,8 +206,8 @@ def _fill(
         np.multiply(values, weight, out=matrix[start:stop, -1])
         if not np.isfinite(matrix[start:stop].sum()):
             raise UserError(
-                f"training structure {index} ({atoms.get_chemical_formula()}): its basis values "
-                "or labels are not finite; check its positions, cell and labels"
+                f"training structure {labels.index} ({atoms.get_chemical_formula()}): its basis "
+                "values or labels are not finite; check its positions, cell and labels"
             )
         start = stop
     return start

@@ -37,6 +37,8 @@ class Rows:
 
     Attributes
     ----------
+    index
+        Index of the structure in the training set, for messages.
     energy, energy_weight
         Energy without its one-body part, eV, and its row weight w_E / √N.
     forces, forces_weight
@@ -45,6 +47,7 @@ class Rows:
         Virial xx yy zz yz xz xy, shape (6,), eV, and its row weight w_V / √N.
     """
 
+    index: int
     energy: float | None
     energy_weight: float
     forces: np.ndarray | None
@@ -59,35 +62,54 @@ class Rows:
         return (self.energy is not None) + forces + (0 if self.virial is None else 6)
 
 
-def rows_of(atoms: Atoms, e0: Mapping[str, float], weights: Mapping[str, LabelWeights]) -> Rows:
+def rows_of(
+    atoms: Atoms,
+    baseline: tuple[float, np.ndarray, np.ndarray],
+    weights: Mapping[str, LabelWeights],
+    index: int = 0,
+) -> Rows:
     """Targets and row weights of one structure, as ACEpotentials weights them.
 
     Parameters
     ----------
     atoms
         Structure with any of the REF_ labels.
-    e0
-        One-body energies by element, eV.
+    baseline
+        Energy (eV), forces (N, 3) (eV/Å) and virial (6,) (eV) of what is not fitted: one-body
+        energies and, where it is on, the ZBL core.
     weights
         By config_type, with an entry `default`.
+    index
+        Index of the structure in the training set.
     """
     weight = weights.get(config_type(atoms), weights["default"])
     size = np.sqrt(len(atoms))
     energy, forces = reference_energy(atoms), reference_forces(atoms)
     stress = reference_stress(atoms)
     if energy is not None:
-        energy -= sum(e0[symbol] for symbol in atoms.get_chemical_symbols())
+        energy = energy - baseline[0] if weight.energy > 0 else None
+    if forces is not None:
+        forces = (forces - baseline[1]).ravel() if weight.forces > 0 else None
     virial = None
     if stress is not None and weight.virial > 0:
-        virial = virial_from_stress(stress, atoms.get_volume())
+        virial = virial_from_stress(stress, atoms.get_volume()) - baseline[2]
     return Rows(
-        energy=energy if weight.energy > 0 else None,
+        index=index,
+        energy=energy,
         energy_weight=weight.energy / size,
-        forces=None if forces is None or weight.forces == 0 else forces.ravel(),
+        forces=forces,
         forces_weight=weight.forces,
         virial=virial,
         virial_weight=weight.virial / size,
     )
+
+
+def one_body_baseline(
+    atoms: Atoms, e0: Mapping[str, float]
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """Energy (eV), forces (N, 3) and virial (6,) of the one-body energies alone."""
+    energy = sum(e0[symbol] for symbol in atoms.get_chemical_symbols())
+    return energy, np.zeros((len(atoms), 3)), np.zeros(6)
 
 
 def label_counts(structures: Sequence[Atoms]) -> dict[str, int]:

@@ -21,6 +21,7 @@ def _structures(count: int = 40) -> tuple[list[Atoms], list[Rows]]:
     for k in range(count):
         atoms = Atoms(f"Cu{1 + k % 5}", positions=rng.normal(size=(1 + k % 5, 3)))
         labels = Rows(
+            index=k,
             energy=None if k % 4 == 3 else float(rng.normal()),
             energy_weight=30.0,
             forces=None if k % 3 == 2 else rng.normal(size=3 * len(atoms)),

@@ -16,6 +16,7 @@ WEIGHTS = {
     "default": LabelWeights(),
     "slab": LabelWeights(energy=60, forces=2, virial=0),
 }
+NOTHING = (0.0, np.zeros((4, 3)), np.zeros(6))
 
 
 def _bulk(seed: int, energy: float | None = -3.5) -> Atoms:
@@ -28,7 +29,7 @@ def _bulk(seed: int, energy: float | None = -3.5) -> Atoms:
 
 def test_row_weights_are_those_of_acepotentials() -> None:
     atoms = set_labels(_bulk(0), stress=np.arange(6.0))
-    rows = ts.rows_of(atoms, {"Cu": -3.0}, WEIGHTS)
+    rows = ts.rows_of(atoms, ts.one_body_baseline(atoms, {"Cu": -3.0}), WEIGHTS)
     assert rows.energy == pytest.approx(4 * -0.5)
     assert (rows.energy_weight, rows.forces_weight, rows.virial_weight) == (15.0, 1.0, 0.5)
     np.testing.assert_allclose(rows.virial, -np.arange(6.0) * atoms.get_volume())
@@ -38,17 +39,26 @@ def test_row_weights_are_those_of_acepotentials() -> None:
 def test_weights_by_config_type_and_zero_weight_leaves_a_label_out() -> None:
     atoms = set_labels(_bulk(0), stress=np.ones(6))
     atoms.info["config_type"] = "slab"
-    rows = ts.rows_of(atoms, {"Cu": 0.0}, WEIGHTS)
+    rows = ts.rows_of(atoms, NOTHING, WEIGHTS)
     assert rows.energy_weight == 30.0
     assert rows.forces_weight == 2.0
     assert rows.virial is None
     assert rows.count == 13
 
 
+def test_baseline_is_taken_off_every_label() -> None:
+    atoms = set_labels(_bulk(0), stress=np.zeros(6))
+    baseline = (1.5, np.full((4, 3), 0.25), np.arange(6.0))
+    with_it, without = (ts.rows_of(atoms, b, WEIGHTS) for b in (baseline, NOTHING))
+    assert without.energy - with_it.energy == pytest.approx(1.5)
+    np.testing.assert_allclose(without.forces - with_it.forces, 0.25)
+    np.testing.assert_allclose(without.virial - with_it.virial, np.arange(6.0))
+
+
 def test_any_subset_of_labels_is_taken() -> None:
     atoms = bulk("Cu", cubic=True)
-    assert ts.rows_of(atoms, {"Cu": 0.0}, WEIGHTS).count == 0
-    assert ts.rows_of(set_labels(atoms, energy=1.0), {"Cu": 0.0}, WEIGHTS).count == 1
+    assert ts.rows_of(atoms, NOTHING, WEIGHTS).count == 0
+    assert ts.rows_of(set_labels(atoms, energy=1.0), NOTHING, WEIGHTS).count == 1
 
 
 def test_no_labels_at_all_is_refused() -> None:
