@@ -305,8 +305,8 @@ class SolverConfig(Section):
     kind: Literal["blr", "ridge", "ard", "rrqr", "tsvd", "qr", "lsqr"] = Field("blr")
     strength: NonNegative | None = Field(
         None,
-        description="ridge/qr/lsqr: λ of the penalty λ² ‖c‖²; cross-validated if not given (ridge), "
-        "else 0",
+        description="ridge/qr/lsqr: λ of the penalty λ² ‖c‖²; if not given, cross-validated "
+        "(ridge) or 0",
     )
     rtol: Positive | None = Field(None, description="rrqr/tsvd: relative tolerance; 1e-9")
     committee: Annotated[int, Field(ge=0)] = Field(
