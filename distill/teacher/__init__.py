@@ -1,0 +1,1 @@
+"""The teacher: a foundation model, fine-tuned with part of its weights frozen."""

@@ -1,0 +1,514 @@
+"""The one door to mace-torch: models, data, loss, steps and predictions.
+
+Energies pass through here as interaction energies: the atomic reference energies are taken off in
+double precision before a label reaches the model and put back afterwards, so that float32 training
+keeps its accuracy however large the total energies are. Everything follows mace-torch 0.3
+(https://github.com/ACEsuit/mace).
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from distill.artifacts import atomic_path
+from distill.errors import UserError
+from distill.structures import ENERGY_KEY, FORCES_KEY, STRESS_KEY, reference_stress, set_labels
+from distill.teacher.foundation import Foundation
+
+if TYPE_CHECKING:
+    import torch
+    from ase import Atoms
+
+_CLASS = "ScaleShiftMACE"
+_E0_BUFFER = "atomic_energies_fn.atomic_energies"
+_MAX_GRAD_NORM = 10.0
+_SAME_ENERGY = 1e-3
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a MACE model says about itself.
+
+    Attributes
+    ----------
+    elements
+        Chemical symbols, in the model's order.
+    e0
+        Atomic reference energies by symbol, eV.
+    r_max
+        Cutoff of one interaction layer, Å.
+    interactions
+        Number of interaction layers; a model sees `interactions` times `r_max` far.
+    heads
+        Names of its heads.
+    dtype
+        float32 or float64.
+    parameters
+        Number of weights.
+    """
+
+    elements: tuple[str, ...]
+    e0: dict[str, float]
+    r_max: float
+    interactions: int
+    heads: tuple[str, ...]
+    dtype: str
+    parameters: int
+
+
+@contextmanager
+def precision(dtype: str) -> Iterator[None]:
+    """Make float32 or float64 torch's default inside the block."""
+    import torch
+
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(getattr(torch, dtype))
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def pick_device(name: str) -> str:
+    """`cpu` or `cuda`; `auto` is CUDA where there is a device.
+
+    Raises
+    ------
+    UserError
+        If CUDA is asked for and there is none.
+    """
+    import torch
+
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise UserError(
+            "teacher.device: 'cuda' was asked for but torch finds no CUDA device; use 'auto' or "
+            "'cpu'"
+        )
+    return "cuda" if available and name != "cpu" else "cpu"
+
+
+def load_model(foundation: Foundation) -> torch.nn.Module:
+    """A foundation model on the CPU, in its own precision.
+
+    Raises
+    ------
+    UserError
+        If the file is damaged or holds something else than a whole energy model of MACE.
+    """
+    if foundation.path is None:
+        from distill.teacher.bundled import load_foundation
+
+        return load_foundation()
+    return read_model(foundation.path)
+
+
+def read_model(path: Path) -> torch.nn.Module:
+    """A MACE model file on the CPU. It is a pickle: loading it runs its code.
+
+    Raises
+    ------
+    UserError
+        If the file is damaged or holds something else than a whole energy model of MACE.
+    """
+    _import_mace()
+    import torch
+
+    try:
+        model = torch.load(path, map_location="cpu", weights_only=False)
+    except Exception as error:
+        # Unpickling a damaged file raises almost anything.
+        raise UserError(
+            f"{path} is not a readable MACE model: {type(error).__name__}: {error}"
+        ) from None
+    if type(model).__name__ != _CLASS:
+        found = type(model).__name__
+        hint = " (a checkpoint or state dict; give the whole model)" if found == "dict" else ""
+        raise UserError(f"{path}: expected a MACE energy model ({_CLASS}), found {found}{hint}")
+    return model
+
+
+def save_model(model: torch.nn.Module, path: Path) -> None:
+    """Write the whole model atomically, as mace-torch's calculator and LAMMPS tools read it."""
+    import torch
+
+    with atomic_path(path) as temporary:
+        torch.save(model.cpu(), temporary)
+
+
+def facts(model: torch.nn.Module) -> ModelFacts:
+    """What a model says about itself."""
+    from ase.data import chemical_symbols
+
+    elements = tuple(chemical_symbols[int(z)] for z in _buffer(model, "atomic_numbers"))
+    e0 = np.atleast_2d(_buffer(model, _E0_BUFFER).double().cpu().numpy())
+    parameters = list(model.parameters())
+    return ModelFacts(
+        elements=elements,
+        e0={symbol: float(e) for symbol, e in zip(elements, e0[0], strict=True)},
+        r_max=float(_buffer(model, "r_max")),
+        interactions=int(_buffer(model, "num_interactions")),
+        heads=tuple(getattr(model, "heads", None) or ["default"]),
+        dtype=str(parameters[0].dtype).removeprefix("torch."),
+        parameters=sum(p.numel() for p in parameters),
+    )
+
+
+def parameter_sizes(model: torch.nn.Module) -> dict[str, int]:
+    """Number of weights of each parameter, by name."""
+    return {name: p.numel() for name, p in model.named_parameters()}
+
+
+def select_head(model: torch.nn.Module, head: str | None) -> torch.nn.Module:
+    """A model with one head: the model itself, or one head of a multi-head model.
+
+    Raises
+    ------
+    UserError
+        If the head does not exist, or the model has several and none is named.
+    """
+    heads = facts(model).heads
+    if head is not None and head not in heads:
+        raise UserError(f"teacher.head: the model has no head '{head}'; it has {', '.join(heads)}")
+    if len(heads) == 1:
+        return model
+    if head is None:
+        raise UserError(
+            f"the foundation model has several heads ({', '.join(heads)}); name the level of "
+            "theory closest to the data's in teacher.head"
+        )
+    from mace.tools.scripts_utils import remove_pt_head
+
+    return remove_pt_head(model, head)
+
+
+def restrict_elements(
+    model: torch.nn.Module, elements: Sequence[str], example: Atoms
+) -> torch.nn.Module:
+    """A copy of a single-head model that knows only the given elements, with the same weights.
+
+    The model is rebuilt through mace-torch's own classes, which drops the weights of all other
+    elements: it is smaller and faster, and nothing is left in it that fine-tuning did not see.
+
+    Parameters
+    ----------
+    model
+        Single-head model.
+    elements
+        Chemical symbols, all known to the model.
+    example
+        A structure on which the copy must agree with the model.
+
+    Raises
+    ------
+    UserError
+        If the copy's energy differs: the model's architecture is not one that mace-torch can cut.
+    """
+    from mace.tools.finetuning_utils import load_foundations_elements
+
+    numbers = _numbers(elements)
+    arguments = _arguments(model, elements)
+    with precision(facts(model).dtype):
+        small = type(model)(**arguments)
+        load_foundations_elements(
+            small,
+            model,
+            _table(numbers),
+            load_readout=True,
+            max_L=arguments["hidden_irreps"].lmax,
+        )
+    before, after = (predict(m, [example], batch_size=1)[0] for m in (model, small))
+    difference = abs(before.info[ENERGY_KEY] - after.info[ENERGY_KEY]) / len(example)
+    if not difference < _SAME_ENERGY:
+        raise UserError(
+            "the foundation model cannot be cut down to the data's elements: its energy would "
+            f"change by {difference:.3g} eV/atom; set teacher.keep_elements to true"
+        )
+    return small
+
+
+def fresh_model(
+    model: torch.nn.Module, structures: Sequence[Atoms], elements: Sequence[str], seed: int
+) -> torch.nn.Module:
+    """A model of the same architecture with new weights, for training from scratch.
+
+    As mace-torch does, the scale of interaction energies is the root mean square of the training
+    forces and messages are divided by the mean number of neighbours; the shift is zero.
+
+    Parameters
+    ----------
+    model
+        Single-head model whose architecture is taken.
+    structures
+        Training structures with forces, eV/Å.
+    elements
+        Chemical symbols of the new model.
+    seed
+        Of the weights.
+    """
+    import torch
+    from mace.modules import compute_avg_num_neighbors
+
+    info = facts(model)
+    forces = np.concatenate([atoms.arrays[FORCES_KEY] for atoms in structures])
+    data = make_data(structures, model, dict.fromkeys(info.elements, 0.0))
+    arguments = _arguments(model, elements) | {
+        "avg_num_neighbors": compute_avg_num_neighbors(make_batches(data, 16)),
+        "atomic_inter_scale": max(float(np.sqrt(np.mean(forces**2))), 1e-3),
+        "atomic_inter_shift": 0.0,
+    }
+    generator_state = torch.random.get_rng_state()
+    torch.manual_seed(seed)
+    try:
+        with precision(info.dtype):
+            return type(model)(**arguments)
+    finally:
+        torch.random.set_rng_state(generator_state)
+
+
+def set_e0(model: torch.nn.Module, e0: Mapping[str, float]) -> None:
+    """Set a model's atomic reference energies, eV, in place."""
+    import torch
+
+    buffer = _buffer(model, _E0_BUFFER)
+    values = [e0[symbol] for symbol in facts(model).elements]
+    # In double precision whatever the model's is: total energies can be a million eV.
+    tensor = torch.tensor(values, dtype=torch.float64, device=buffer.device)
+    model.get_submodule("atomic_energies_fn").register_buffer(
+        "atomic_energies", tensor.reshape(buffer.shape)
+    )
+
+
+def make_data(
+    structures: Sequence[Atoms], model: torch.nn.Module, e0: Mapping[str, float]
+) -> list[Any]:
+    """Graphs of structures, with labels, in the model's precision.
+
+    Parameters
+    ----------
+    structures
+        With whatever labels they have under the REF_ keys.
+    model
+        Whose elements, cutoff and precision count.
+    e0
+        Taken off the energy labels, eV by symbol.
+
+    Raises
+    ------
+    UserError
+        If a structure has an element that the model does not know; the message names its index.
+    """
+    from mace.data import AtomicData, KeySpecification, config_from_atoms
+
+    info = facts(model)
+    keys = KeySpecification(
+        info_keys={"energy": ENERGY_KEY, "stress": STRESS_KEY}, arrays_keys={"forces": FORCES_KEY}
+    )
+    table = _table(_numbers(info.elements))
+    graphs = []
+    with precision(info.dtype):
+        for index, atoms in enumerate(structures):
+            symbols = atoms.get_chemical_symbols()
+            missing = sorted(set(symbols) - set(info.elements))
+            if missing:
+                raise UserError(
+                    f"structure {index}: element {', '.join(missing)} is not in the model (it "
+                    f"knows {', '.join(info.elements)})"
+                )
+            config = config_from_atoms(atoms, keys, head_name=info.heads[0])
+            if config.properties["energy"] is not None:
+                config.properties["energy"] -= sum(e0[symbol] for symbol in symbols)
+            graphs.append(
+                AtomicData.from_config(
+                    config, z_table=table, cutoff=info.r_max, heads=list(info.heads)
+                )
+            )
+    return graphs
+
+
+def make_batches(data: Sequence[Any], batch_size: int, order: Sequence[int] | None = None) -> Any:
+    """A loader of batches of graphs, in the given order or as they come."""
+    from mace.tools.torch_geometric.dataloader import DataLoader
+
+    chosen: Any = data if order is None else [data[i] for i in order]
+    return DataLoader(chosen, batch_size=batch_size, shuffle=False, drop_last=False)
+
+
+def loss_function(
+    energy_weight: float, forces_weight: float, stress_weight: float
+) -> torch.nn.Module:
+    """mace-torch's weighted squared loss: energies per atom [eV], forces [eV/Å], stress [eV/Å³]."""
+    from mace.modules import WeightedEnergyForcesLoss, WeightedEnergyForcesStressLoss
+
+    if stress_weight > 0:
+        return WeightedEnergyForcesStressLoss(
+            energy_weight=energy_weight, forces_weight=forces_weight, stress_weight=stress_weight
+        )
+    return WeightedEnergyForcesLoss(energy_weight=energy_weight, forces_weight=forces_weight)
+
+
+def training_step(
+    model: torch.nn.Module,
+    loss: torch.nn.Module,
+    batch: Any,
+    optimizer: torch.optim.Optimizer,
+    ema: Any,
+    device: str,
+    stress: bool,
+) -> float:
+    """One optimiser step on one batch; returns its loss."""
+    import torch
+    from mace.tools.train import take_step
+
+    value, _ = take_step(
+        model=model,
+        loss_fn=loss,
+        batch=batch,
+        optimizer=optimizer,
+        ema=ema,
+        output_args=_outputs(stress),
+        max_grad_norm=_MAX_GRAD_NORM,
+        device=torch.device(device),
+    )
+    return float(value)
+
+
+def validation_errors(
+    model: torch.nn.Module, loss: torch.nn.Module, batches: Any, device: str, stress: bool
+) -> dict[str, float]:
+    """Loss, energy RMSE [eV/atom] and force RMSE [eV/Å] over batches."""
+    import torch
+    from mace.tools.train import evaluate
+
+    value, metrics = evaluate(
+        model=model,
+        loss_fn=loss,
+        data_loader=batches,
+        output_args=_outputs(stress),
+        device=torch.device(device),
+    )
+    return {
+        "loss": float(value),
+        "energy_rmse": float(metrics["rmse_e_per_atom"]),
+        "forces_rmse": float(metrics["rmse_f"]),
+    }
+
+
+def predict(
+    model: torch.nn.Module,
+    structures: Sequence[Atoms],
+    *,
+    batch_size: int,
+    e0: Mapping[str, float] | None = None,
+    device: str = "cpu",
+) -> list[Atoms]:
+    """Copies of structures carrying the model's energies, forces and, where labelled, stresses.
+
+    Parameters
+    ----------
+    model
+        Single-head model.
+    structures
+        Those with a stress label get a predicted one.
+    batch_size
+        Structures a batch.
+    e0
+        Atomic reference energies to use, eV by symbol; the model's own if None.
+    device
+        Torch device.
+
+    Raises
+    ------
+    UserError
+        If a structure has an element that the model does not know; the message names its index.
+    """
+    info = facts(model)
+    energies = info.e0 if e0 is None else e0
+    bare = [atoms.copy() for atoms in structures]
+    for atoms in bare:
+        for key in (ENERGY_KEY, STRESS_KEY):
+            atoms.info.pop(key, None)
+        atoms.arrays.pop(FORCES_KEY, None)
+    data = make_data(bare, model, energies)
+    stressed = [reference_stress(atoms) is not None for atoms in structures]
+    model = model.to(device)
+    for wanted in (False, True):
+        chosen = [i for i, has in enumerate(stressed) if has == wanted]
+        for batch in make_batches(data, batch_size, chosen):
+            labels = _labels(model, batch.to(device), wanted)
+            for index, label in zip(chosen[: len(labels)], labels, strict=True):
+                symbols = bare[index].get_chemical_symbols()
+                offset = sum(energies[symbol] for symbol in symbols)
+                set_labels(bare[index], **label | {"energy": label["energy"] + offset})
+            chosen = chosen[len(labels) :]
+    return bare
+
+
+def _labels(model: torch.nn.Module, batch: Any, stress: bool) -> list[dict[str, Any]]:
+    """Interaction energy, forces and, if asked, Voigt stress of each structure of a batch."""
+    output = model(batch.to_dict(), compute_force=True, compute_stress=stress)
+    energies = output["interaction_energy"].detach().double().cpu().numpy()
+    forces = output["forces"].detach().double().cpu().numpy()
+    ends = batch.ptr.cpu().numpy()
+    labels: list[dict[str, Any]] = [
+        {"energy": float(energy), "forces": forces[ends[k] : ends[k + 1]]}
+        for k, energy in enumerate(energies)
+    ]
+    if stress:
+        matrices = output["stress"].detach().double().cpu().numpy()
+        for label, matrix in zip(labels, matrices, strict=True):
+            label["stress"] = matrix[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+    return labels
+
+
+def _buffer(model: torch.nn.Module, name: str) -> torch.Tensor:
+    return model.get_buffer(name)
+
+
+def _outputs(stress: bool) -> dict[str, bool]:
+    return {"forces": True, "virials": False, "stress": stress}
+
+
+def _arguments(model: torch.nn.Module, elements: Sequence[str]) -> dict[str, Any]:
+    """Constructor arguments of a model like `model` for other elements."""
+    from mace.tools.scripts_utils import extract_config_mace_model
+
+    info = facts(model)
+    arguments = extract_config_mace_model(model)
+    numbers = _numbers(elements)
+    e0 = np.array([[info.e0[symbol] for symbol in elements]])
+    return copy.deepcopy(arguments) | {
+        "atomic_numbers": numbers,
+        "num_elements": len(numbers),
+        "atomic_energies": e0,
+        "distance_transform": arguments["distance_transform"] or "None",
+    }
+
+
+def _numbers(elements: Sequence[str]) -> list[int]:
+    from ase.data import atomic_numbers
+
+    return [atomic_numbers[symbol] for symbol in elements]
+
+
+def _table(numbers: Sequence[int]) -> Any:
+    from mace.tools import AtomicNumberTable
+
+    return AtomicNumberTable(list(numbers))
+
+
+def _import_mace() -> None:
+    # e3nn 0.4 loads its own constants file in a way that torch's default refuses.
+    os.environ.setdefault("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import mace.modules  # noqa: F401

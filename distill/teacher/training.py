@@ -1,0 +1,326 @@
+"""The epoch loop of fine-tuning: two loss stages, weight average, early stopping, exact resume.
+
+Every epoch draws its own random stream from the seed, and a checkpoint holds all that the next
+epoch depends on, so a killed run that is started again gives the numbers of an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from distill.artifacts import atomic_path
+from distill.config import TeacherConfig
+from distill.errors import UserError
+from distill.progress import format_duration, say
+from distill.teacher import mace_adapter as adapter
+from distill.teacher.freezing import Freezing
+
+if TYPE_CHECKING:
+    import torch
+
+CHECKPOINT_INTERVAL_S = 10.0
+_REPORT_INTERVAL_S = 15.0
+_PLATEAU_FACTOR = 0.8
+_COSINE_FLOOR = 0.01
+_EPOCH_ORDER = 3
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a training went.
+
+    Attributes
+    ----------
+    history
+        One row an epoch: epoch, stage, lr, train_loss, loss (validation), energy_rmse [eV/atom],
+        forces_rmse [eV/Å], seconds.
+    best_epoch
+        Epoch whose averaged weights the model now has.
+    stopped_early
+        True if the validation loss stopped improving before the last epoch.
+    """
+
+    history: list[dict[str, Any]]
+    best_epoch: int
+    stopped_early: bool
+
+
+def train(
+    model: torch.nn.Module,
+    freezing: Freezing,
+    config: TeacherConfig,
+    *,
+    train_data: Sequence[Any],
+    valid_data: Sequence[Any],
+    checkpoint: Path,
+    settings: str,
+    seed: int,
+    device: str,
+    checkpoint_interval: float = CHECKPOINT_INTERVAL_S,
+) -> Training:
+    """Train a model in place; its best validated weights are in it at the end.
+
+    Parameters
+    ----------
+    model
+        On `device`, energies relative to zero atomic reference energies.
+    freezing
+        Which parameters learn, and how fast.
+    config
+        Epochs, weights, rates.
+    train_data, valid_data
+        Graphs made by `mace_adapter.make_data`.
+    checkpoint
+        File to continue from if it is there and was written with the same `settings`, and to keep
+        up to date.
+    settings
+        Hash of everything that the result depends on.
+    seed
+        Of the order of structures in each epoch.
+    device
+        Torch device.
+    checkpoint_interval
+        Least time between two checkpoints, s.
+
+    Raises
+    ------
+    UserError
+        If the loss becomes infinite or not a number.
+    """
+    run = _Run(model, freezing, config, device)
+    run.restore(checkpoint, settings)
+    batches = adapter.make_batches(valid_data, config.batch_size)
+    written = reported = time.monotonic()
+    while not run.finished:
+        start = time.monotonic()
+        rng = np.random.default_rng(np.random.SeedSequence([seed, _EPOCH_ORDER, run.epoch]))
+        order = rng.permutation(len(train_data)).tolist()
+        run.advance(adapter.make_batches(train_data, config.batch_size, order), batches)
+        now = time.monotonic()
+        run.history[-1]["seconds"] = now - start
+        if run.finished or now - written >= checkpoint_interval:
+            run.save(checkpoint, settings)
+            written = time.monotonic()
+        if run.finished or run.epoch == 1 or now - reported >= _REPORT_INTERVAL_S:
+            reported = now
+            say(run.line())
+    run.take_best()
+    return Training(run.history, run.best_epoch, run.stopped_early)
+
+
+class _Run:
+    """All that changes from epoch to epoch."""
+
+    def __init__(
+        self, model: torch.nn.Module, freezing: Freezing, config: TeacherConfig, device: str
+    ) -> None:
+        import torch
+        from torch_ema import ExponentialMovingAverage
+
+        self.model, self.config, self.device = model, config, device
+        self.stress = max(_weights(config, stage)[2] for stage in (1, 2)) > 0
+        self.factors = sorted(set(freezing.lr_factors.values()), reverse=True)
+        named = dict(model.named_parameters())
+        for name, parameter in named.items():
+            parameter.requires_grad_(name in freezing.lr_factors)
+        groups = [
+            [named[n] for n in freezing.trainable if freezing.lr_factors[n] == factor]
+            for factor in self.factors
+        ]
+        self.trainable = {name: named[name] for name in freezing.trainable}
+        self.optimizer = torch.optim.Adam(
+            [{"params": group} for group in groups],
+            lr=config.lr,
+            amsgrad=True,
+            weight_decay=config.weight_decay,
+        )
+        self.ema = (
+            ExponentialMovingAverage(self.trainable.values(), decay=config.ema)
+            if config.ema > 0
+            else None
+        )
+        self.epoch = 0
+        self.stage_two_start = (
+            config.stage_two.start_epoch if config.stage_two else config.epochs + 1
+        )
+        self.history: list[dict[str, Any]] = []
+        self.best: dict[str, torch.Tensor] = {}
+        self.best_epoch, self.best_loss = 0, math.inf
+        self.waited, self.plateau_waited = 0, 0
+        self.rate = config.lr
+        self.stopped_early = False
+
+    @property
+    def stage(self) -> int:
+        return 2 if self.epoch >= self.stage_two_start else 1
+
+    @property
+    def last_epoch(self) -> int:
+        """Number of epochs, counting stage two from where it really started."""
+        if self.config.stage_two is None:
+            return self.config.epochs
+        planned = self.config.stage_two.start_epoch
+        return self.config.epochs - planned + min(self.stage_two_start, planned)
+
+    @property
+    def finished(self) -> bool:
+        return self.stopped_early or self.epoch >= self.last_epoch
+
+    def advance(self, train_batches: Any, valid_batches: Any) -> None:
+        """One epoch of training and the validation after it."""
+        from contextlib import nullcontext
+
+        stage = self.stage
+        rate = self._learning_rate()
+        for group, factor in zip(self.optimizer.param_groups, self.factors, strict=True):
+            group["lr"] = rate * factor
+        loss = adapter.loss_function(*_weights(self.config, stage)).to(self.device)
+        total = count = 0.0
+        for batch in train_batches:
+            value = adapter.training_step(
+                self.model, loss, batch, self.optimizer, self.ema, self.device, self.stress
+            )
+            total, count = total + value * batch.num_graphs, count + batch.num_graphs
+        with self.ema.average_parameters() if self.ema else nullcontext():
+            errors = adapter.validation_errors(
+                self.model, loss, valid_batches, self.device, self.stress
+            )
+            if not math.isfinite(total + errors["loss"]):
+                raise UserError(
+                    f"training diverged in epoch {self.epoch + 1}: the loss is not finite; lower "
+                    f"teacher.lr (now {self.config.lr:g}) or raise teacher.batch_size"
+                )
+            self._judge(errors["loss"])
+        self.epoch += 1
+        self.history.append(
+            {"epoch": self.epoch, "stage": stage, "lr": rate, "train_loss": total / count, **errors}
+        )
+
+    def _judge(self, loss: float) -> None:
+        """Keep the best weights; end a stage that no longer improves."""
+        if loss < self.best_loss:
+            self.best_loss, self.best_epoch = loss, self.epoch + 1
+            self.best = {name: p.detach().clone() for name, p in self.trainable.items()}
+            self.waited = self.plateau_waited = 0
+        else:
+            self.waited += 1
+            self.plateau_waited += 1
+        if self.plateau_waited > self.config.plateau_patience:
+            self.rate *= _PLATEAU_FACTOR
+            self.plateau_waited = 0
+        out_of_patience = self.waited >= self.config.patience
+        if self.stage == 1 and (out_of_patience or self.epoch + 1 == self.stage_two_start):
+            if self.config.stage_two is None:
+                self.stopped_early = out_of_patience
+                return
+            self.stage_two_start = self.epoch + 1
+            # Losses of the two stages cannot be compared, so the search for the best starts anew.
+            self.best_loss, self.waited = math.inf, 0
+        elif out_of_patience:
+            self.stopped_early = self.epoch + 1 < self.last_epoch
+
+    def _learning_rate(self) -> float:
+        config = self.config
+        two = config.stage_two
+        if config.schedule == "constant":
+            return two.lr if two and self.stage == 2 else config.lr
+        if config.schedule == "plateau":
+            return two.lr if two and self.stage == 2 else self.rate
+        if two is None:
+            high, low, done, length = config.lr, 0.0, self.epoch, config.epochs
+        elif self.stage == 1:
+            high, low, done, length = config.lr, two.lr, self.epoch, self.stage_two_start
+        else:
+            done, length = self.epoch - self.stage_two_start, self.last_epoch - self.stage_two_start
+            high, low = two.lr, 0.0
+        low = max(low, _COSINE_FLOOR * high)
+        return low + (high - low) * 0.5 * (1 + math.cos(math.pi * done / length))
+
+    def take_best(self) -> None:
+        """Put the best validated weights into the model."""
+        import torch
+
+        with torch.no_grad():
+            for name, parameter in self.trainable.items():
+                parameter.copy_(self.best[name])
+        for parameter in self.model.parameters():
+            parameter.requires_grad_(True)
+
+    def line(self) -> str:
+        """The latest epoch in one line, with the time left."""
+        row = self.history[-1]
+        recent = [r["seconds"] for r in self.history[-20:]]
+        pace = sum(recent) / len(recent)
+        left = format_duration(pace * (self.last_epoch - self.epoch))
+        return (
+            f"epoch {row['epoch']}/{self.last_epoch}: loss {row['train_loss']:.4g}, validation "
+            f"{row['loss']:.4g}, energies {1000 * row['energy_rmse']:.1f} meV/atom, forces "
+            f"{1000 * row['forces_rmse']:.1f} meV/Å; {format_duration(pace)} an epoch"
+            f"{'' if self.finished else f', {left} left'}"
+        )
+
+    _PLAIN = (
+        "epoch",
+        "stage_two_start",
+        "history",
+        "best_epoch",
+        "best_loss",
+        "waited",
+        "plateau_waited",
+        "rate",
+        "stopped_early",
+    )
+
+    def save(self, path: Path, settings: str) -> None:
+        """Write all that the next epoch depends on, atomically."""
+        import torch
+
+        state = {
+            "settings": settings,
+            "weights": {n: p.detach() for n, p in self.trainable.items()},
+            "optimizer": self.optimizer.state_dict(),
+            "ema": self.ema.state_dict() if self.ema else None,
+            "best": self.best,
+            "plain": {name: getattr(self, name) for name in self._PLAIN},
+        }
+        with atomic_path(path) as temporary:
+            torch.save(state, temporary)
+
+    def restore(self, path: Path, settings: str) -> None:
+        """Continue from a checkpoint of the same settings; say so, or why it is not used."""
+        import torch
+
+        if not path.exists():
+            return
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+        except Exception as error:
+            # Unpickling a damaged file raises almost anything.
+            say(f"{path} is damaged ({type(error).__name__}); training starts anew")
+            return
+        if state.get("settings") != settings:
+            say(f"{path} belongs to other settings or data; training starts anew")
+            return
+        with torch.no_grad():
+            for name, parameter in self.trainable.items():
+                parameter.copy_(state["weights"][name])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.ema:
+            self.ema.load_state_dict(state["ema"])
+        self.best = state["best"]
+        for name, value in state["plain"].items():
+            setattr(self, name, value)
+        say(f"continuing after epoch {self.epoch}")
+
+
+def _weights(config: TeacherConfig, stage: int) -> tuple[float, float, float]:
+    """Loss weights of energies, forces and stress in a stage."""
+    part = config.stage_two if stage == 2 and config.stage_two else config
+    return part.energy_weight, part.forces_weight, part.stress_weight
