@@ -18,10 +18,6 @@ from distill.artifacts import sha256, write_json, write_text
 from distill.structures import CONFIG_TYPE_KEY, ENERGY_KEY, FORCES_KEY, STRESS_KEY
 
 DIGITS = 6
-# Free-atom energies (eV) on CHGNet's scale: its energy per atom of fcc Cu, bcc Li, H2 and F2 plus
-# the experimental cohesive or half the molecular binding energy (3.49, 1.63, 2.37 and 0.83 eV), so
-# that the energy left to learn is that of binding the atoms.
-ATOMIC_ENERGIES = {1: -0.97, 3: -0.25, 9: -1.20, 29: -0.59}
 DATA_FOLDER = Path(__file__).resolve().parents[1] / "distill" / "data"
 
 

@@ -21,8 +21,8 @@ from ase.data import covalent_radii
 from ase.geometry import wrap_positions
 from ase.neighborlist import neighbor_list
 from ase.spacegroup import crystal
+from ase.stress import full_3x3_to_voigt_6_stress
 from bundling import (
-    ATOMIC_ENERGIES,
     package_versions,
     rounded,
     split,
@@ -38,6 +38,9 @@ LARGEST_FORCE = 25.0  # eV/Å
 LARGEST_STRESS = 0.6  # eV/Å³
 HIGHEST_BINDING = 0.6  # eV an atom above free atoms
 SHORTEST_CONTACT = 0.55  # of the sum of the covalent radii
+# Energies of free atoms (eV) on CHGNet's scale: its energy per atom of fcc Cu, bcc Li, H2 and F2
+# plus the experimental cohesive or half the molecular binding energy (3.49, 1.63, 2.37, 0.83 eV).
+FREE_ATOM_ENERGIES = {1: -0.97, 3: -0.25, 9: -1.20, 29: -0.59}
 SMALLEST_VOLUME = 4.5  # Å³ for an atom
 SYMBOLS = ("Cu", "H", "Li", "F")
 Family = Callable[[np.random.Generator, int], Iterator[Atoms]]
@@ -316,11 +319,11 @@ def main() -> None:
             continue
         if np.abs(stress).max() > LARGEST_STRESS:
             continue
-        free = sum(ATOMIC_ENERGIES[number] for number in atoms.numbers)
+        free = sum(FREE_ATOM_ENERGIES[number] for number in atoms.numbers)
         if (results["energy"] - free) / len(atoms) > HIGHEST_BINDING:
             continue
         atoms.info[ENERGY_KEY] = round(float(results["energy"]), 6)
-        atoms.info[STRESS_KEY] = np.asarray(stress, dtype=float).round(8)
+        atoms.info[STRESS_KEY] = full_3x3_to_voigt_6_stress(stress.astype(float)).round(8)
         atoms.arrays[FORCES_KEY] = np.asarray(forces, dtype=float)
         labelled.append(atoms)
     say(f"{len(drawn)} drawn, {refused} refused by CHGNet, {len(labelled)} kept")

@@ -21,6 +21,7 @@ from ase.calculators.calculator import Calculator
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
 from ase.optimize import FIRE
+from ase.stress import full_3x3_to_voigt_6_stress
 from bundling import (
     DATA_FOLDER,
     closest_contact,
@@ -178,7 +179,8 @@ def main() -> None:
         results = calculator.results
         if np.linalg.norm(results["forces"], axis=1).max() <= LARGEST_FORCE:
             atoms.info[ENERGY_KEY] = round(float(results["energy"]), 6)
-            atoms.info[STRESS_KEY] = np.asarray(results["stress"], dtype=float).round(8)
+            stress = full_3x3_to_voigt_6_stress(results["stress"].astype(float))
+            atoms.info[STRESS_KEY] = stress.round(8)
             atoms.arrays[FORCES_KEY] = np.asarray(results["forces"], dtype=float)
             labelled.append(atoms)
     say(f"{len(structures)} drawn, {len(labelled)} kept")
