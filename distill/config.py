@@ -312,10 +312,31 @@ class SolverConfig(Section):
     committee: Annotated[int, Field(ge=0)] = Field(
         32, description="posterior draws kept for uncertainties (blr, ard, ridge, qr)"
     )
+    factorization: Literal["cholesky", "svd"] | None = Field(
+        None, description="blr with acepotentials: svd if a committee is drawn, else cholesky"
+    )
+    ard_threshold: Positive | None = Field(
+        None, description="ard with acepotentials: threshold of ACEfit.BLR, 1e-3 if not given"
+    )
+    atol: Positive | None = Field(None, description="lsqr with acepotentials: tolerance, 1e-6")
+    conlim: Positive | None = Field(
+        None, description="lsqr with acepotentials: limit of the condition number, 1e8"
+    )
+    max_iterations: Count | None = Field(
+        None, description="lsqr with acepotentials: iterations at most, 100000"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> SolverConfig:
-        for option, kinds in (("strength", ("ridge", "qr", "lsqr")), ("rtol", ("rrqr", "tsvd"))):
+        for option, kinds in (
+            ("strength", ("ridge", "qr", "lsqr")),
+            ("rtol", ("rrqr", "tsvd")),
+            ("factorization", ("blr",)),
+            ("ard_threshold", ("ard",)),
+            ("atol", ("lsqr",)),
+            ("conlim", ("lsqr",)),
+            ("max_iterations", ("lsqr",)),
+        ):
             if getattr(self, option) is not None and self.kind not in kinds:
                 raise ValueError(f"{option} is an option of {', '.join(kinds)}, not of {self.kind}")
         return self
