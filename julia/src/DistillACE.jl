@@ -2,7 +2,7 @@
 Every call that `distill` makes into ACEpotentials.jl: build the model, fit it, evaluate it,
 export it. Plain arrays go in and come out; units are eV and Å throughout.
 
-The functions called from Python are `versions`, `build_model`, `basis_size`, `least_squares`,
+The functions called from Python are `versions`, `build_model`, `describe`, `least_squares`,
 `assemble!`, `solve!`, `export_arrays`, `evaluate`, `time_calls`, `save` and `load`.
 """
 module DistillACE

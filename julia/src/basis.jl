@@ -55,19 +55,23 @@ function build_model(;
 end
 
 """
-    basis_size(model)
+    describe(model)
 
-Numbers of basis functions: `many_body` and `pair` of each species, `species`, and `total`.
+The model's `elements` (atomic numbers), largest `cutoff` (Å), and numbers of basis functions:
+`many_body` and `pair` of each species, and `functions` in all.
 """
-function basis_size(model)
+function describe(model)
     m = model.model
     return Dict{String, Any}(
+        "elements" => collect(Int, m._i2z),
+        "cutoff" => largest_cutoff(m.rbasis),
         "many_body" => length(m.tensor),
         "pair" => length(m.pairbasis),
-        "species" => length(m._i2z),
-        "total" => M.length_basis(m),
+        "functions" => M.length_basis(m),
     )
 end
+
+largest_cutoff(basis) = maximum(cuts.rcut for cuts in basis.rin0cuts)
 
 """
     degrees(totaldegree)
@@ -153,12 +157,11 @@ Refuse a pair term that reaches further than the many-body basis: neighbours are
 the cutoff of the latter, so the rest of the pair term would be lost without a word.
 """
 function check_cutoffs(model)
-    m = model.model
-    reach(basis) = maximum(cuts.rcut for cuts in basis.rin0cuts)
-    if reach(m.pairbasis) > reach(m.rbasis)
+    pair, many_body = largest_cutoff.((model.model.pairbasis, model.model.rbasis))
+    if pair > many_body
         error(
-            "the pair term's cutoff of $(reach(m.pairbasis)) Å is larger than the basis's " *
-            "cutoff of $(reach(m.rbasis)) Å, which ACEpotentials does not support",
+            "the pair term's cutoff of $pair Å is larger than the basis's cutoff of " *
+            "$many_body Å, which ACEpotentials does not support",
         )
     end
     return nothing

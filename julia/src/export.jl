@@ -24,7 +24,7 @@ products, A the one-particle functions):
 | `A2B_shape`                                | 2                | its size                      |
 | `nnll`, `nnll_offsets`                     | Σ orders × 2; B + 1 | (n, l) of the factors of B |
 | `WB`, `Wpair`                              | B × n_z; pair × n_z | coefficients               |
-| `committee_WB`, `committee_Wpair`          | draws × B × n_z; draws × pair × n_z | if drawn   |
+| `committee`                                | draws × functions | posterior draws, if any      |
 | `lmax`                                     |                  | largest l                     |
 """
 function export_arrays(model)
@@ -80,12 +80,16 @@ end
 
 function committee_arrays(model)
     isnothing(model.co_ps) && return Dict{String, Any}()
-    members = model.co_ps
-    return Dict{String, Any}(
-        "committee_WB" => stacked([member.WB for member in members]),
-        "committee_Wpair" => stacked([member.Wpair for member in members]),
-    )
+    draws = [reshape(flat(member), 1, :) for member in model.co_ps]
+    return Dict{String, Any}("committee" => reduce(vcat, draws))
 end
+
+"""
+    flat(parameters)
+
+Coefficients in ACEpotentials' order: many-body of each species, then pair of each species.
+"""
+flat(parameters) = [vec(parameters.WB); vec(parameters.Wpair)]
 
 """
     pair_table(parameters, matrix)
@@ -135,5 +139,3 @@ function concatenated(specs)
     factors = [b[k] for b in reduce(vcat, specs), k in (:n, :l)]
     return factors, [0; cumsum(length.(specs))]
 end
-
-stacked(matrices) = permutedims(cat(matrices...; dims = 3), (3, 1, 2))

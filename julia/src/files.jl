@@ -22,7 +22,7 @@ which ACEpotentials leaves out, go under `meta`.
 function save(model, path)
     meta = Dict{String, Any}("distill" => model.model.meta[ARGUMENTS])
     if !isnothing(model.co_ps)
-        meta["committee"] = [[vec(ps.WB); vec(ps.Wpair)] for ps in model.co_ps]
+        meta["committee"] = flat.(model.co_ps)
     end
     ACEpotentials.save_model(
         model,

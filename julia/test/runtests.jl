@@ -61,10 +61,10 @@ coefficients(model) = [vec(model.ps.WB); vec(model.ps.Wpair)]
 
 @testset "DistillACE" begin
     @testset "basis" begin
-        sizes = DistillACE.basis_size(small_model())
-        @test sizes["total"] == 2 * (sizes["many_body"] + sizes["pair"])
+        sizes = DistillACE.describe(small_model())
+        @test sizes["functions"] == 2 * (sizes["many_body"] + sizes["pair"])
         @test sizes["pair"] == 12
-        degree = DistillACE.basis_size(small_model(; pair_degree = 3))
+        degree = DistillACE.describe(small_model(; pair_degree = 3))
         @test degree["pair"] == 6
     end
 
@@ -166,7 +166,7 @@ coefficients(model) = [vec(model.ps.WB); vec(model.ps.Wpair)]
     @testset "export" begin
         model, _ = fitted(; kind = "blr", factorization = "svd", committee = 4)
         arrays = DistillACE.export_arrays(model)
-        sizes = DistillACE.basis_size(model)
+        sizes = DistillACE.describe(model)
         @test arrays["elements"] == [29, 1]
         @test arrays["E0"] == [0.1, -0.2]
         @test size(arrays["rnl_spline_coefs"])[1:3] == (2, 2, 102)
@@ -174,15 +174,15 @@ coefficients(model) = [vec(model.ps.WB); vec(model.ps.Wpair)]
         @test arrays["A2B_shape"][1] == sizes["many_body"]
         @test sum(size(arrays["aa_spec_$order"], 1) for order in 1:3) == arrays["A2B_shape"][2]
         @test arrays["nnll_offsets"][end] == size(arrays["nnll"], 1)
-        @test size(arrays["committee_WB"]) == (4, sizes["many_body"], 2)
-        @test arrays["committee_WB"][1, :, :] == model.co_ps[1].WB
+        @test size(arrays["committee"]) == (4, sizes["functions"])
+        @test arrays["committee"][1, 1:sizes["many_body"]] == model.co_ps[1].WB[:, 1]
     end
 
     @testset "files" begin
         for keywords in ((;), (; totaldegree = [5.5, 4.5, 4.0]), (; r0 = [2.6 1.9; 1.9 1.2]),
             (; rcut = [5.0 4.0; 4.0 3.0]))
             model = small_model(; keywords...)
-            M.set_linear_parameters!(model, randn(DistillACE.basis_size(model)["total"]))
+            M.set_linear_parameters!(model, randn(DistillACE.describe(model)["functions"]))
             path = tempname() * ".json"
             DistillACE.save(model, path)
             again = DistillACE.load(path)
