@@ -18,6 +18,7 @@ from distill.student.radial import Grid
 
 if TYPE_CHECKING:
     from distill.config import StudentConfig
+    from distill.student.assembly import DesignTables
     from distill.student.tables import Layout
 
 Array = NDArray[np.float64]
@@ -219,6 +220,13 @@ class Basis:
         from distill.student.tables import make_layout
 
         return make_layout(self)
+
+    @cached_property
+    def design_tables(self) -> DesignTables:
+        """Index tables of the assembly, made once."""
+        from distill.student.assembly import make_design_tables
+
+        return make_design_tables(self)
 
 
 def build_basis(spec: BasisSpec) -> Basis:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
@@ -59,7 +59,7 @@ class StudentCalculator(Calculator):
         from distill.student.evaluate import evaluate_pairs, species_indices
 
         super().calculate(atoms, properties, system_changes)
-        structure: Atoms = self.atoms
+        structure = cast("Atoms", self.atoms)
         species = species_indices(self.student.elements, structure)
         neighbours = self.neighbours.update(structure)
         result = evaluate_pairs(

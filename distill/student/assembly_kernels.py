@@ -1,0 +1,366 @@
+"""Compiled assembly of design rows: basis functions and their gradients, summed by structure."""
+
+# mypy: disable-error-code="no-untyped-def, call-arg, var-annotated"
+
+from __future__ import annotations
+
+import numpy as np
+
+from distill.student.kernels import (
+    GEOMETRY,
+    accumulate,
+    compiled,
+    embed_neighbours,
+    gather_neighbours,
+    spline_weights,
+    transform_distance,
+)
+from distill.student.simd import LANES, fma, load, splat, store, total
+
+
+@compiled
+def invariants(design, value, scratch, functions, entries):
+    """Many-body functions of one atom and their derivatives by its one-particle functions.
+
+    Parameters
+    ----------
+    design
+        `assembly.DesignTables`.
+    value
+        One-particle functions of the atom, (n_one_particle,).
+    scratch
+        Room for one number for each factor of a product.
+    functions
+        Output, (n_many_body,).
+    entries
+        Output, the nonzero derivatives in the order of `design`, added up from zero here.
+    """
+    functions[:] = 0.0
+    entries[:] = 0.0
+    for term in range(len(design.term_value)):
+        first, last = design.term_first[term], design.term_first[term + 1]
+        product = design.term_value[term]
+        for slot in range(first, last):
+            scratch[slot - first] = product
+            product *= value[design.term_factor[slot]]
+        functions[design.term_function[term]] += product
+        others = 1.0
+        for slot in range(last - 1, first - 1, -1):
+            entries[design.term_entry[slot]] += scratch[slot - first] * others
+            others *= value[design.term_factor[slot]]
+
+
+@compiled
+def one_particle_gradients(layout, kind, begin, end, geometry, radial, harmonics, out):
+    """Derivatives of the one-particle functions of a pair's shells by neighbour positions.
+
+    Written to `out` as (function, vector, x y z, lane).
+    """
+    n_rows = layout.n_rows
+    n_harmonics = (layout.largest_l + 1) ** 2
+    n_vectors = end - begin
+    offset = layout.shell_start[layout.shell_first[kind]]
+    for shell in range(layout.shell_first[kind], layout.shell_first[kind + 1]):
+        start, stop = layout.shell_start[shell] - offset, layout.shell_start[shell + 1] - offset
+        for vector in range(begin, end):
+            at = vector * GEOMETRY * LANES
+            ux, uy, uz = load(geometry, at), load(geometry, at + LANES), load(geometry, at + 16)
+            inverse = load(geometry, at + 3 * LANES)
+            place = (vector * n_harmonics + layout.shell_harmonic[shell]) * 4 * LANES
+            y = load(harmonics, place)
+            hx = load(harmonics, place + LANES)
+            hy = load(harmonics, place + 2 * LANES)
+            hz = load(harmonics, place + 3 * LANES)
+            along = ux * hx + uy * hy + uz * hz
+            hx, hy, hz = (
+                (hx - along * ux) * inverse,
+                (hy - along * uy) * inverse,
+                (hz - along * uz) * inverse,
+            )
+            vx, vy, vz = y * ux, y * uy, y * uz
+            for k in range(start, stop):
+                row = (vector * 2 * n_rows + layout.shell_row[shell] + k - start) * LANES
+                value, slope = load(radial, row), load(radial, row + n_rows * LANES)
+                to = (k * n_vectors + vector - begin) * 3 * LANES
+                store(out, to, fma(value, hx, slope * vx))
+                store(out, to + LANES, fma(value, hy, slope * vy))
+                store(out, to + 2 * LANES, fma(value, hz, slope * vz))
+
+
+@compiled
+def add_gradients(
+    design,
+    kind,
+    atom,
+    column,
+    begin,
+    count,
+    entries,
+    gradients,
+    slot_vector,
+    slot_pair,
+    neighbours,
+    tile,
+    forces,
+    virial,
+):
+    """Add one atom's many-body functions, by its neighbours of one element, to the rows.
+
+    `forces` is (n_functions, 3 N) and `virial` (6, n_functions); the atom's functions start at
+    `column`.
+    """
+    n_vectors = (count + LANES - 1) // LANES
+    width = n_vectors * 3 * LANES
+    for function in range(design.function_first.shape[1] - 1):
+        first, last = (
+            design.function_first[kind, function],
+            design.function_first[kind, function + 1],
+        )
+        if first == last:
+            continue
+        row = forces[column + function]
+        own_x, own_y, own_z = splat(0.0), splat(0.0), splat(0.0)
+        xx, yy, zz = splat(0.0), splat(0.0), splat(0.0)
+        yz, xz, xy = splat(0.0), splat(0.0), splat(0.0)
+        for vector in range(n_vectors):
+            gx, gy, gz = splat(0.0), splat(0.0), splat(0.0)
+            for k in range(first, last):
+                weight = splat(entries[design.entry[k]])
+                place = design.local[k] * width + vector * 3 * LANES
+                gx = fma(weight, load(gradients, place), gx)
+                gy = fma(weight, load(gradients, place + LANES), gy)
+                gz = fma(weight, load(gradients, place + 2 * LANES), gz)
+            at = (begin + vector) * 3 * LANES
+            x = load(slot_vector, at)
+            y = load(slot_vector, at + LANES)
+            z = load(slot_vector, at + 2 * LANES)
+            own_x, own_y, own_z = own_x + gx, own_y + gy, own_z + gz
+            xx, yy, zz = fma(x, gx, xx), fma(y, gy, yy), fma(z, gz, zz)
+            yz, xz, xy = fma(y, gz, yz), fma(x, gz, xz), fma(x, gy, xy)
+            store(tile, 0, gx)
+            store(tile, LANES, gy)
+            store(tile, 2 * LANES, gz)
+            slot = (begin + vector) * LANES
+            for lane in range(min(LANES, count - vector * LANES)):
+                other = 3 * neighbours[slot_pair[slot + lane]]
+                row[other] -= tile[lane]
+                row[other + 1] -= tile[LANES + lane]
+                row[other + 2] -= tile[2 * LANES + lane]
+        row[3 * atom] += total(own_x)
+        row[3 * atom + 1] += total(own_y)
+        row[3 * atom + 2] += total(own_z)
+        virial[0, column + function] -= total(xx)
+        virial[1, column + function] -= total(yy)
+        virial[2, column + function] -= total(zz)
+        virial[3, column + function] -= total(yz)
+        virial[4, column + function] -= total(xz)
+        virial[5, column + function] -= total(xy)
+
+
+@compiled
+def add_pair_functions(
+    layout,
+    design,
+    kind,
+    atom,
+    column,
+    begin,
+    count,
+    slot_vector,
+    slot_pair,
+    neighbours,
+    tile,
+    energies,
+    forces,
+    virial,
+    gradient,
+):
+    """Add one atom's pair functions, by its neighbours of one element, to the rows."""
+    cutoff, r0 = layout.pair_envelope[kind, 0], layout.pair_envelope[kind, 1]
+    p = int(layout.pair_envelope[kind, 2])
+    end_value, end_slope = (r0 / cutoff) ** p, p * (r0 / cutoff) ** (p + 1)
+    n_pair = design.pair_splines.shape[2]
+    for slot in range(begin * LANES, begin * LANES + count):
+        at = (slot // LANES) * 3 * LANES + slot % LANES
+        x, y, z = slot_vector[at], slot_vector[at + LANES], slot_vector[at + 2 * LANES]
+        r = np.sqrt(x * x + y * y + z * z)
+        if r >= cutoff:
+            continue
+        t, slope = transform_distance(splat(r), layout.pair_transform[kind])
+        interval, weights, slopes = spline_weights(t, layout.pair_grid)
+        decay = (r0 / r) ** p
+        envelope = decay - end_value + (r - cutoff) / r0 * end_slope
+        envelope_slope = (end_slope - decay * r0 / r * p) / r0
+        for k in range(4):
+            store(tile, 2 * k * LANES, weights[k] * envelope)
+            store(
+                tile,
+                (2 * k + 1) * LANES,
+                weights[k] * envelope_slope + slopes[k] * slope * envelope,
+            )
+        node = int(total(interval) / LANES)
+        other = 3 * neighbours[slot_pair[slot]]
+        for n in range(n_pair):
+            value, climb = 0.0, 0.0
+            for k in range(4):
+                coefficient = design.pair_splines[kind, node + k, n]
+                value += coefficient * tile[2 * k * LANES]
+                climb += coefficient * tile[(2 * k + 1) * LANES]
+            if value == 0.0 and climb == 0.0:
+                continue
+            energies[column + n] += value
+            if not gradient:
+                continue
+            climb /= r
+            gx, gy, gz = climb * x, climb * y, climb * z
+            row = forces[column + n]
+            row[3 * atom] += gx
+            row[3 * atom + 1] += gy
+            row[3 * atom + 2] += gz
+            row[other] -= gx
+            row[other + 1] -= gy
+            row[other + 2] -= gz
+            virial[0, column + n] -= x * gx
+            virial[1, column + n] -= y * gy
+            virial[2, column + n] -= z * gz
+            virial[3, column + n] -= y * gz
+            virial[4, column + n] -= x * gz
+            virial[5, column + n] -= x * gy
+
+
+@compiled
+def assemble(
+    layout,
+    design,
+    species,
+    first,
+    neighbours,
+    vectors,
+    site_energies,
+    gradient,
+    energies,
+    forces,
+    virial,
+):
+    """Rows of one structure, added to zeros.
+
+    Parameters
+    ----------
+    layout, design
+        `tables.Layout` and `assembly.DesignTables`.
+    species, first, neighbours, vectors
+        As in `kernels.evaluate_atoms`.
+    site_energies
+        Whether `energies` holds a row for each atom, (N, n_functions), or their sum,
+        (1, n_functions).
+    gradient
+        Whether forces and virial are wanted.
+    energies
+        Output.
+    forces
+        Output, (n_functions, 3 N): minus the derivatives by positions.
+    virial
+        Output, (6, n_functions): xx yy zz yz xz xy.
+    """
+    n_species, n_one = layout.n_species, layout.n_one_particle
+    n_many, n_pair = design.function_first.shape[1] - 1, design.pair_splines.shape[2]
+    n_atoms = len(first) - 1
+    most = 0
+    for atom in range(n_atoms):
+        most = max(most, first[atom + 1] - first[atom])
+    n_vectors = most // LANES + n_species
+    slot_pair = np.empty(n_vectors * LANES, np.int64)
+    slot_vector = np.empty(n_vectors * LANES * 3)
+    geometry = np.zeros(n_vectors * LANES * GEOMETRY)
+    radial = np.empty(n_vectors * LANES * 2 * layout.n_rows)
+    harmonics = np.empty(n_vectors * LANES * 4 * (layout.largest_l + 1) ** 2)
+    sums = np.empty(n_one * LANES)
+    tile = np.empty(9 * LANES)
+    scratch = np.empty(4 * (layout.largest_l + 1) * LANES)
+    segment = np.empty((1, n_species, 2), np.int64)
+    value = np.empty(n_one)
+    functions = np.empty(n_many)
+    entries = np.empty(design.n_entries)
+    gradients = np.empty(n_one * n_vectors * 3 * LANES if gradient else 1)
+    atoms = np.arange(n_atoms)
+    for atom in range(n_atoms):
+        centre = species[atom]
+        row = energies[atom if site_energies else 0]
+        gather_neighbours(
+            layout,
+            species,
+            first,
+            neighbours,
+            vectors,
+            atoms[atom : atom + 1],
+            slot_pair,
+            slot_vector,
+            segment,
+        )
+        value[:] = 0.0
+        for element in range(n_species):
+            kind = centre * n_species + element
+            begin, count = segment[0, element, 0], segment[0, element, 1]
+            if count == 0:
+                continue
+            end = begin + (count + LANES - 1) // LANES
+            embed_neighbours(
+                layout, kind, begin, end, slot_vector, geometry, radial, harmonics, tile, scratch
+            )
+            accumulate(layout, kind, begin, end, radial, harmonics, sums)
+            start = layout.shell_start[layout.shell_first[kind]]
+            for k in range(layout.shell_start[layout.shell_first[kind + 1]] - start):
+                value[layout.one_particle[start + k]] += total(load(sums, k * LANES))
+            add_pair_functions(
+                layout,
+                design,
+                kind,
+                atom,
+                n_species * n_many + centre * n_pair,
+                begin,
+                count,
+                slot_vector,
+                slot_pair,
+                neighbours,
+                tile,
+                row,
+                forces,
+                virial,
+                gradient,
+            )
+        invariants(design, value, scratch, functions, entries)
+        for function in range(n_many):
+            row[centre * n_many + function] += functions[function]
+        if not gradient:
+            continue
+        for element in range(n_species):
+            kind = centre * n_species + element
+            begin, count = segment[0, element, 0], segment[0, element, 1]
+            if count == 0:
+                continue
+            one_particle_gradients(
+                layout,
+                kind,
+                begin,
+                begin + (count + LANES - 1) // LANES,
+                geometry,
+                radial,
+                harmonics,
+                gradients,
+            )
+            add_gradients(
+                design,
+                kind,
+                atom,
+                centre * n_many,
+                begin,
+                count,
+                entries,
+                gradients,
+                slot_vector,
+                slot_pair,
+                neighbours,
+                tile,
+                forces,
+                virial,
+            )
