@@ -169,17 +169,17 @@ def timing_table_text(result: Mapping[str, Any]) -> str:
     for block in [result, *result["scaling"]]:
         for name, times in block["models"].items():
             forces, ratio = times["forces_ms"], times["speedup_forces"]
-            low, high = ratio["interval"]
+            low, high = map(_short, ratio["interval"])
             rows.append(
                 (
                     name,
                     str(block["atoms"]),
-                    f"{times['energy_ms']['median']:.3g}",
-                    f"{forces['median']:.3g}",
-                    f"{forces['q1']:.3g}–{forces['q3']:.3g}",
-                    f"{times['us_per_atom']:.3g}",
-                    f"{times['ns_per_day']:.3g}",
-                    f"{ratio['median']:.3g} ({low:.3g}–{high:.3g})",
+                    _short(times["energy_ms"]["median"]),
+                    _short(forces["median"]),
+                    f"{_short(forces['q1'])}–{_short(forces['q3'])}",
+                    _short(times["us_per_atom"]),
+                    _short(times["ns_per_day"]),
+                    f"{_short(ratio['median'])} ({low}–{high})",
                 )
             )
     widths = [max(len(row[k]) for row in rows) for k in range(len(header))]
@@ -191,6 +191,10 @@ def timing_table_text(result: Mapping[str, Any]) -> str:
         for row in rows
     ]
     return "\n".join([*lines, "", machine_text(result)])
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def machine_text(result: Mapping[str, Any]) -> str:

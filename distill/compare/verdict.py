@@ -25,6 +25,8 @@ def require_computed(config: CompareConfig) -> None:
         _refuse("speedup", "compare.timing is off")
     if tolerances.barrier is not None and not config.barriers:
         _refuse("barrier", "compare.barriers lists no path")
+    if tolerances.activation_energy is not None and config.diffusion is None:
+        _refuse("activation_energy", "compare.diffusion is off")
     if tolerances.sticking is not None:
         if config.sticking is None:
             _refuse("sticking", "compare.sticking is off")
