@@ -28,9 +28,12 @@ def lattice_constant(element: str, calculator: Calculator) -> float:
     Raises
     ------
     UserError
-        If the curve has no minimum near the tabulated lattice constant.
+        If the element is no fcc metal, or the curve has no minimum near its tabulated lattice.
     """
-    centre = float(reference_states[atomic_numbers[element]].get("a", 3.8))
+    state = reference_states[atomic_numbers[element]]
+    if state is None or state["symmetry"] != "fcc":
+        raise UserError(f"slab.element is '{element}': expected an fcc metal, such as Cu")
+    centre = float(np.asarray(state["a"]))
     for width in (0.03, 0.015):
         lattice_constants = centre * np.linspace(1 - width, 1 + width, 9)
         energies = [_bulk_energy(element, a, calculator) for a in lattice_constants]
@@ -154,16 +157,21 @@ def thickness_message(slab: Atoms, calculator: Calculator, facet: str) -> str | 
     )
 
 
-def height_above(slab: Atoms, x: float, y: float, distance: float) -> float:
-    """Height z (Å) at which a probe over (x, y) is `distance` (Å) from the nearest slab atom."""
+def height_above(slab: Atoms, lateral: np.ndarray, distance: float) -> float:
+    """Height z (Å) at which a probe over `lateral` (x, y) is `distance` (Å) from the slab.
+
+    Raises
+    ------
+    UserError
+        If no atom lies within `distance` of that line.
+    """
     from ase.geometry import find_mic
 
-    vectors = slab.positions[:, :2] - [x, y]
-    lateral = np.zeros((len(slab), 3))
-    lateral[:, :2] = vectors
-    lateral, lengths = find_mic(lateral, slab.cell, pbc=(True, True, False))
+    vectors = np.zeros((len(slab), 3))
+    vectors[:, :2] = slab.positions[:, :2] - lateral
+    _, lengths = find_mic(vectors, slab.cell, pbc=(True, True, False))
     reach = lengths < distance
     if not np.any(reach):
-        raise UserError(f"no slab atom within {distance} Å of ({x:.2f}, {y:.2f})")
+        raise UserError(f"no slab atom within {distance} Å of ({lateral[0]:.2f}, {lateral[1]:.2f})")
     rise = np.sqrt(distance**2 - lengths[reach] ** 2)
     return float((slab.positions[reach, 2] + rise).max())

@@ -6,6 +6,7 @@ start from identical conditions.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -176,7 +177,7 @@ def _relaxed(slab: Atoms, calculator: Calculator) -> tuple[list[Atoms], int]:
 
     relaxing = slab.copy()
     relaxing.calc = calculator
-    optimiser = BFGS(relaxing, logfile=None)
+    optimiser = BFGS(relaxing, logfile=os.devnull)
     optimiser.run(fmax=_RELAX_FMAX, steps=_RELAX_STEPS)
     relaxing.calc = None
     relaxing.set_momenta(np.zeros((len(slab), 3)))
@@ -184,10 +185,10 @@ def _relaxed(slab: Atoms, calculator: Calculator) -> tuple[list[Atoms], int]:
 
 
 def _read(path: Path) -> list[Atoms]:
-    from ase.io import read
+    from ase.io import iread
 
     try:
-        return read(path, index=":", format="extxyz")
+        return list(iread(path, index=":", format="extxyz"))
     except Exception as error:
         # ASE's reader raises whatever a damaged file makes its parsing meet first.
         raise UserError(
@@ -204,7 +205,7 @@ def read_surfaces(config: ScatteringConfig, folder: Path) -> Surfaces:
         If a file is missing or damaged.
     """
     molecule = read_json(folder / _MOLECULE_FILE)
-    snapshots = {
+    snapshots: dict[tuple[str, float], list[Atoms]] = {
         (facet, temperature): _read(folder / f"{surface_name(facet, temperature)}.xyz")
         for facet in config.facets
         for temperature in config.surface_temperatures

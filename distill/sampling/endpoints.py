@@ -1,0 +1,130 @@
+"""End points of dissociation paths: the molecule above a site, its atoms in hollows beside it."""
+
+from __future__ import annotations
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+
+from distill.config import NebConfig
+from distill.errors import UserError
+from distill.sampling.slabs import build_slab, height_above, lattice_constant_at
+from distill.structures import resolve_file
+
+_MOLECULE_DISTANCE = 3.2  # Å from the nearest metal atom, about the physisorption height
+_ATOM_DISTANCE = 1.75  # Å, H-Cu bond in a hollow
+_BOND = 0.75  # Å
+
+
+def end_points(config: NebConfig, calculator: Calculator) -> tuple[Atoms, Atoms]:
+    """First and last image of a band, unrelaxed: the preset's, or the user's files.
+
+    In the preset H2 lies flat above a bridge, hollow or top site of the facet, and its atoms end
+    on both sides of it along the same line: for the bridge in the two adjacent hollows.
+
+    Raises
+    ------
+    UserError
+        If the user's end points do not hold the same atoms in the same cell.
+    """
+    if config.initial is not None and config.final is not None:
+        return _user_end_points(config.initial, config.final)
+    a = lattice_constant_at(config.slab, 0.0, calculator)
+    slab = build_slab(config.slab, config.facet, a)
+    centre, axis, spread = _site(slab, a, config.site)
+    molecule = _with_atoms(slab, centre, axis, _BOND / 2, None)
+    return molecule, _with_atoms(slab, centre, axis, spread, _ATOM_DISTANCE)
+
+
+def _user_end_points(initial: str, final: str) -> tuple[Atoms, Atoms]:
+    first, last = read_structure(initial), read_structure(final)
+    if first.get_chemical_symbols() != last.get_chemical_symbols():
+        raise UserError(
+            f"end points {initial} and {final} differ in their atoms: expected the same elements "
+            f"in the same order, found {first.get_chemical_formula()} and "
+            f"{last.get_chemical_formula()}"
+        )
+    if not np.allclose(first.cell, last.cell, atol=1e-6):
+        raise UserError(f"end points {initial} and {final} differ in their cells")
+    return first, last
+
+
+def read_structure(name: str, index: int = 0) -> Atoms:
+    """One structure of a file that ASE reads, with its constraints and without labels.
+
+    Raises
+    ------
+    UserError
+        If the file is missing or unreadable, or has no such structure.
+    """
+    from ase.io import iread
+
+    path = resolve_file(name)
+    try:
+        structures = list(iread(path, index=":"))
+    except Exception as error:
+        # ASE's readers raise whatever their parsing meets first.
+        raise UserError(
+            f"{path} cannot be read as a structure: {type(error).__name__}: {error}"
+        ) from None
+    if not -len(structures) <= index < len(structures):
+        raise UserError(f"{path} holds {len(structures)} structures, expected one at index {index}")
+    found = structures[index]
+    bare = Atoms(found.symbols, positions=found.positions, cell=found.cell, pbc=found.pbc)
+    bare.set_constraint(found.constraints)
+    return bare
+
+
+def _site(slab: Atoms, a: float, site: str) -> tuple[np.ndarray, np.ndarray, float]:
+    """Lateral centre of a site near the cell's middle, the molecule's axis, and the H spread."""
+    nearest = a / np.sqrt(2)
+    top = np.flatnonzero(slab.positions[:, 2] > slab.positions[:, 2].max() - 0.1)
+    middle = slab.cell.array[:2, :2].sum(axis=0) / 2
+    order = np.argsort(np.linalg.norm(slab.positions[top, :2] - middle, axis=1), kind="stable")
+    atom = slab.positions[top[order[0]], :2]
+    neighbour = _in_plane_neighbour(slab, top, top[order[0]], nearest)
+    row = neighbour / np.linalg.norm(neighbour)
+    across = np.array([-row[1], row[0]])
+    bridge = atom + neighbour / 2
+    hollow = _hollow_offset(slab, bridge, across)
+    if site == "bridge":
+        return bridge, across, hollow
+    if site == "top":
+        return atom, across, hollow
+    return bridge + hollow * across, row, nearest / 2
+
+
+def _in_plane_neighbour(slab: Atoms, top: np.ndarray, atom: int, nearest: float) -> np.ndarray:
+    """Vector (x, y) from a top atom to a nearest neighbour in the top layer."""
+    for shift in ((0, 0), (1, 0), (0, 1), (-1, 0), (0, -1), (-1, 1), (1, -1)):
+        for other in top:
+            vector = (
+                slab.positions[other] - slab.positions[atom] + np.array([*shift, 0]) @ slab.cell
+            )
+            if abs(np.linalg.norm(vector) - nearest) < 0.1 * nearest:
+                return vector[:2]
+    raise UserError("the top layer has no two neighbouring atoms: enlarge slab.size")
+
+
+def _hollow_offset(slab: Atoms, bridge: np.ndarray, across: np.ndarray) -> float:
+    """Distance from a bridge along `across` at which a probe atom sinks deepest, Å."""
+    offsets = np.arange(0.5, 2.05, 0.05)
+    heights = [height_above(slab, bridge + o * across, _ATOM_DISTANCE) for o in offsets]
+    return float(offsets[int(np.argmin(heights))])
+
+
+def _with_atoms(
+    slab: Atoms, centre: np.ndarray, axis: np.ndarray, spread: float, distance: float | None
+) -> Atoms:
+    """The slab with H at centre ± spread · axis, `distance` from the metal or high above it."""
+    positions = []
+    for sign in (-1, 1):
+        lateral = centre + sign * spread * axis
+        if distance is None:
+            z = height_above(slab, centre, _MOLECULE_DISTANCE)
+        else:
+            z = height_above(slab, lateral, distance)
+        positions.append([*lateral, z])
+    atoms = slab.copy()
+    atoms.extend(Atoms("H2", positions=positions))
+    return atoms
