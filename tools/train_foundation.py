@@ -72,7 +72,7 @@ def training_options(arguments: argparse.Namespace, e0: dict[int, float]) -> dic
         "swa_forces_weight": 100.0,
         "swa_stress_weight": 1000.0,
         "start_swa": arguments.stage_two,
-        "swa_lr": 0.001,
+        "swa_lr": 0.0005,
         "max_num_epochs": arguments.epochs,
         "batch_size": arguments.batch_size,
         "valid_batch_size": 32,

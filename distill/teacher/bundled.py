@@ -1,4 +1,4 @@
-"""The bundled data sets, and the bundled foundation model stored as plain configuration and tensors.
+"""The bundled data sets, and the bundled foundation model as plain configuration and tensors.
 
 The foundation model lies in a folder as `config.json` (every hyperparameter, plain JSON values),
 `tensors.safetensors` (parameters and buffers) and `provenance.json` (hashes, origin, errors, two
@@ -107,6 +107,7 @@ def save_foundation(model: torch.nn.Module, folder: Path, provenance: dict[str, 
     tensors = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
     with atomic_path(folder / TENSORS_NAME) as temporary:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)
+        temporary.chmod(0o644)  # safetensors writes for the owner alone
     write_json(folder / CONFIG_NAME, config)
     references = []
     for atoms in _reference_structures():
