@@ -112,10 +112,8 @@ def add_gradients(
     n_vectors = (count + LANES - 1) // LANES
     width = n_vectors * 3 * LANES
     for function in range(design.function_first.shape[1] - 1):
-        first, last = (
-            design.function_first[kind, function],
-            design.function_first[kind, function + 1],
-        )
+        first = design.function_first[kind, function]
+        last = design.function_first[kind, function + 1]
         if first == last:
             continue
         row = forces[column + function]

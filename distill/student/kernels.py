@@ -26,6 +26,7 @@ from distill.student.simd import (
     total,
     transpose,
 )
+from distill.student.zbl import SCREENING
 
 # One neighbour vector's geometry: unit vector (3), 1 / r, slope of the pair potential.
 GEOMETRY = 5
@@ -319,6 +320,33 @@ def pair_energy(layout, weights, pair_kind, begin, end, slot_vector, geometry, t
 
 
 @compiled
+def core_energy(core, begin, count, slot_vector, geometry):
+    """Half the ZBL repulsion over an atom's neighbours; its slopes are added to `geometry`."""
+    energy = 0.0
+    for slot in range(begin * LANES, begin * LANES + count):
+        at = (slot // LANES) * 3 * LANES + slot % LANES
+        x, y, z = slot_vector[at], slot_vector[at + LANES], slot_vector[at + 2 * LANES]
+        squared = x * x + y * y + z * z
+        if squared >= core[2] * core[2]:
+            continue
+        r = np.sqrt(squared)
+        screening, slope = 0.0, 0.0
+        for amplitude, decay in SCREENING:
+            part = amplitude * np.exp(-decay * r / core[1])
+            screening += part
+            slope -= part * decay / core[1]
+        fraction = r / core[2]
+        sixth = fraction**6
+        end = 1.0 - sixth * (28.0 - fraction * (48.0 - 21.0 * fraction))
+        end_slope = -168.0 * fraction**5 * (1.0 - fraction) ** 2 / core[2]
+        value = 0.5 * core[0] / r * screening * end
+        energy += value
+        climb = 0.5 * core[0] / r * (slope * end + screening * end_slope) - value / r
+        geometry[(slot // LANES) * GEOMETRY * LANES + 4 * LANES + slot % LANES] += climb
+    return energy
+
+
+@compiled
 def accumulate(layout, pair_kind, begin, end, radial, harmonics, sums):
     """Add up radial function times harmonic over neighbour vectors, eight partial sums each."""
     n_rows = layout.n_rows
@@ -493,6 +521,8 @@ def evaluate_atoms(layout, weights, atoms, species, first, neighbours, vectors, 
                 energy += pair_energy(
                     layout, weights, kind, begin, end, slot_vector, geometry, tile
                 )
+                if weights.core[kind, 0] > 0.0:
+                    energy += core_energy(weights.core[kind], begin, count, slot_vector, geometry)
                 accumulate(layout, kind, begin, end, radial, harmonics, sums)
                 start = layout.shell_start[layout.shell_first[kind]]
                 for k in range(layout.shell_start[layout.shell_first[kind + 1]] - start):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.student.products import plan_products
+from distill.student.zbl import core_parameters
 
 if TYPE_CHECKING:
     from distill.student.basis import Basis
@@ -94,12 +95,15 @@ class Weights(NamedTuple):
         Coefficients of the product nodes and leaves, (species, nodes) and (species, leaves).
     pair
         B-spline coefficients of the pair potentials, (pairs, nodes + 2).
+    core
+        Parameters of the ZBL repulsion, (pairs, 3), see `zbl.core_parameters`; zeros without it.
     """
 
     one_body: Array
     node: Array
     leaf: Array
     pair: Array
+    core: Array
 
 
 def make_layout(basis: Basis) -> Layout:
@@ -186,12 +190,14 @@ def fold_weights(basis: Basis, coefficients: Array, e0: Mapping[str, float]) -> 
         products[species, :-1] = np.bincount(
             coupling.columns, coupling.values * many[species, coupling.rows], n_products
         )
+    has_core = basis.spec is not None and basis.spec.zbl
     pair_splines = np.einsum("znkf,zf->znk", basis.pair_splines, pair)
     return Weights(
         one_body=np.array([float(e0.get(symbol, 0.0)) for symbol in basis.elements]),
         node=np.ascontiguousarray(products[:, layout.node_column]),
         leaf=np.ascontiguousarray(products[:, layout.leaf_column]),
         pair=np.ascontiguousarray(pair_splines.reshape(n_species**2, -1)),
+        core=core_parameters(basis.elements) if has_core else np.zeros((n_species**2, 3)),
     )
 
 
