@@ -104,20 +104,23 @@ def label_structures(
         If the calculator lacks an element, fails, or returns a value that is not finite; the
         message names the structure's index.
     """
+    return [
+        labelled_copy(atoms, calculator, index=index, stress=stress)
+        for index, atoms in enumerate(progress(structures, label, unit="structures"))
+    ]
+
+
+def labelled_copy(
+    atoms: Atoms, calculator: Calculator, *, index: int, stress: bool = False
+) -> Atoms:
+    """One structure of `label_structures`; `index` names it in messages."""
     known = known_elements(calculator)
-    labelled = []
-    for index, atoms in enumerate(progress(structures, label, unit="structures")):
-        missing = sorted(set(atoms.get_chemical_symbols()) - known) if known else []
-        if missing:
-            raise UserError(
-                f"structure {index}: element {', '.join(missing)} is not in the model "
-                f"(it knows {', '.join(sorted(known or ()))})"
-            )
-        labelled.append(_labelled(atoms, calculator, stress, index))
-    return labelled
-
-
-def _labelled(atoms: Atoms, calculator: Calculator, stress: bool, index: int) -> Atoms:
+    missing = sorted(set(atoms.get_chemical_symbols()) - known) if known else []
+    if missing:
+        raise UserError(
+            f"structure {index}: element {', '.join(missing)} is not in the model "
+            f"(it knows {', '.join(sorted(known or ()))})"
+        )
     copy = atoms.copy()
     copy.calc = calculator
     energy = copy.get_potential_energy()
