@@ -83,6 +83,54 @@ def sticking_rows(sticking: Results) -> list[dict[str, Any]]:
     return rows
 
 
+def diffusion_rows(diffusion: Results) -> list[dict[str, Any]]:
+    """Flat rows (model, temperature in K, diffusivity, interval and upper bound in cm²/s, ...)."""
+    return [
+        {
+            "model": model,
+            "temperature": point["temperature"],
+            "diffusivity_cm2_per_s": point.get("value_cm2_per_s"),
+            "interval_cm2_per_s": point.get("interval_cm2_per_s"),
+            "upper_bound_cm2_per_s": point.get("upper_bound_cm2_per_s"),
+            "jumps": point.get("jumps"),
+            "time_fs": point.get("time"),
+            "reason": point["reason"],
+        }
+        for model, result in (diffusion or {}).get("models", {}).items()
+        for point in result["temperatures"]
+    ]
+
+
+def arrhenius_rows(diffusion: Results) -> list[dict[str, Any]]:
+    """Flat rows (model, activation energy in eV, prefactor in cm²/s, their intervals, ns/day)."""
+    rows = []
+    for model, result in (diffusion or {}).get("models", {}).items():
+        fit = result["arrhenius"] or {}
+        rows.append(
+            {
+                "model": model,
+                "activation_energy": fit.get("activation_energy"),
+                "activation_energy_interval": fit.get("activation_energy_interval"),
+                "prefactor_cm2_per_s": fit.get("prefactor_cm2_per_s"),
+                "prefactor_interval_cm2_per_s": fit.get("prefactor_interval_cm2_per_s"),
+                "ns_per_day": result["nanoseconds_per_day"],
+                "reason": result["arrhenius_reason"],
+            }
+        )
+    return rows
+
+
+def activation_energy_difference(diffusion: Results) -> dict[str, Any] | None:
+    """`difference` (student minus teacher, eV) and its `interval`; None without both fits."""
+    difference = (diffusion or {}).get("differences", {}).get("student", {}).get("arrhenius")
+    if not difference:
+        return None
+    return {
+        "difference": difference["activation_energy"],
+        "interval": list(difference["activation_energy_interval"]),
+    }
+
+
 def _surface_and_state(condition: Mapping[str, Any]) -> str:
     return (
         f"({condition['facet']}), {condition['temperature']:g} K, "

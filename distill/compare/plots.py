@@ -34,7 +34,7 @@ COLOURS = {
 _OTHERS = ("#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 _PAIR_COLOURS = ("#0072B2", "#D55E00", "#009E73")
 _HEAVY, _LIGHT = "#5B7C99", "#D55E00"
-_WIDTH = 9.6
+FIGURE_WIDTH = 9.6
 FIGURE_DPI = 144
 _MEV = 1000.0
 _MOST_POINTS = 20_000
@@ -108,7 +108,7 @@ def parity_figure(pairs: Mapping[str, Pair], tables: Mapping[str, Any]) -> Figur
         Their `error_table`s by the same titles.
     """
     with figure_style() as plt:
-        figure, axes = plt.subplots(2, len(pairs), figsize=(_WIDTH, 6.4), squeeze=False)
+        figure, axes = plt.subplots(2, len(pairs), figsize=(FIGURE_WIDTH, 6.4), squeeze=False)
         for column, (title, (true, predicted)) in enumerate(pairs.items()):
             table = tables[title]
             top, bottom = axes[0, column], axes[1, column]
@@ -137,7 +137,7 @@ def error_histogram_figure(pairs: Mapping[str, Pair]) -> Figure:
         for element, _, (x, y) in _forces_by_group(true, predicted):
             groups.setdefault(element, {})[title] = np.abs(y - x) * _MEV
     with figure_style() as plt:
-        figure, axes = plt.subplots(1, len(groups), figsize=(_WIDTH, 3.2), squeeze=False)
+        figure, axes = plt.subplots(1, len(groups), figsize=(FIGURE_WIDTH, 3.2), squeeze=False)
         for axis, (element, errors) in zip(axes[0], groups.items(), strict=True):
             pooled = np.concatenate(list(errors.values()))
             low, high = max(float(np.percentile(pooled, 0.5)), 1e-3), float(pooled.max()) * 1.1
@@ -153,75 +153,6 @@ def error_histogram_figure(pairs: Mapping[str, Pair]) -> Figure:
         return figure
 
 
-def barrier_figure(profiles: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """Energy along the minimum energy path, one panel for each facet.
-
-    Parameters
-    ----------
-    profiles
-        By panel title and model name: `distance` [Å] and `energy` [eV] of the images, energies
-        relative to the first, and `barrier` [eV].
-    """
-    with figure_style() as plt:
-        count = max(len(profiles), 1)
-        columns = min(count, 3)
-        rows = math.ceil(count / columns)
-        width = _WIDTH if columns > 1 else 6.0
-        figure, axes = plt.subplots(rows, columns, figsize=(width, 3.6 * rows), squeeze=False)
-        for axis in axes.flat[count:]:
-            axis.set_visible(False)
-        for axis, (title, models) in zip(axes.flat, profiles.items(), strict=False):
-            for k, (name, path) in enumerate(models.items()):
-                x, y = np.asarray(path["distance"]), np.asarray(path["energy"])
-                label = f"{name}: {path['barrier']:.3f} eV"
-                colour = colour_of(name, k)
-                axis.plot(*_smooth(x, y), color=colour, lw=1.4)
-                axis.plot(x, y, "o", color=colour, ms=4.5, mec="white", mew=0.6, label=label)
-            axis.axhline(0, color="#BBBBBB", lw=0.8)
-            axis.set(title=title, xlabel="path length [Å]", ylabel="energy [eV]")
-            axis.legend(loc="best", fontsize=8.5, title="barrier", title_fontsize=8.5)
-        return figure
-
-
-def sticking_figure(curves: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]) -> Figure:
-    """Sticking probability against collision energy with 95 % Wilson intervals.
-
-    Parameters
-    ----------
-    curves
-        By panel title and model name: points with `energy` [eV], `probability`, `interval` and
-        `trajectories`.
-    """
-    with figure_style() as plt:
-        count = max(len(curves), 1)
-        columns = min(count, 3)
-        rows = math.ceil(count / columns)
-        width = _WIDTH if columns > 1 else 6.0
-        figure, axes = plt.subplots(rows, columns, figsize=(width, 3.4 * rows), squeeze=False)
-        for axis in axes.flat[count:]:
-            axis.set_visible(False)
-        for axis, (title, models) in zip(axes.flat, curves.items(), strict=False):
-            shifts = np.linspace(-0.006, 0.006, len(models)) if len(models) > 1 else [0.0]
-            for k, (shift, (name, points)) in enumerate(zip(shifts, models.items(), strict=True)):
-                x = np.array([p["energy"] for p in points]) + shift
-                y = np.array([p["probability"] for p in points])
-                spread = np.abs(np.array([p["interval"] for p in points]).T - y)
-                style = "-o" if len(points) > 1 else "o"
-                axis.errorbar(
-                    x, y, spread, fmt=style, ms=5, capsize=3, color=colour_of(name, k), label=name
-                )
-            axis.set(
-                title=title, xlabel="collision energy [eV]", ylabel="sticking probability $S_0$"
-            )
-            energies = [p["energy"] for points in models.values() for p in points]
-            margin = 0.1 if max(energies) == min(energies) else 0.05
-            axis.set(ylim=(-0.03, 1.03), xlim=(min(energies) - margin, max(energies) + margin))
-            if len(set(energies)) <= 8:
-                axis.set_xticks(sorted(set(energies)))
-            axis.legend(loc="best", fontsize=8.5)
-        return figure
-
-
 def timing_figure(timing: Mapping[str, Any]) -> Figure:
     """Time per energy-and-forces call of each model, and its scaling with size where measured."""
     models = timing["models"]
@@ -229,7 +160,7 @@ def timing_figure(timing: Mapping[str, Any]) -> Figure:
     with figure_style() as plt:
         panels = 2 if timing["scaling"] else 1
         height = max(2.0, 0.55 * len(models) + 1.0)
-        size = (_WIDTH if panels == 2 else 7.2, max(height, 3.4) if panels == 2 else height)
+        size = (FIGURE_WIDTH if panels == 2 else 7.2, max(height, 3.4) if panels == 2 else height)
         figure, axes = plt.subplots(1, panels, figsize=size, squeeze=False)
         axis = axes[0, 0]
         for row, (name, times) in enumerate(models.items()):
@@ -268,7 +199,7 @@ def training_figure(history: Sequence[Mapping[str, float]]) -> Figure:
     epochs = [row["epoch"] for row in history]
     second = [row["epoch"] for row in history if row.get("stage", 1) > history[0].get("stage", 1)]
     with figure_style() as plt:
-        figure, axes = plt.subplots(1, len(panels), figsize=(_WIDTH, 3.0))
+        figure, axes = plt.subplots(1, len(panels), figsize=(FIGURE_WIDTH, 3.0))
         for axis, (key, label) in zip(axes, panels.items(), strict=True):
             values = [_MEV * row[key] for row in history]
             axis.plot(epochs, values, color=COLOURS["teacher"])
@@ -372,16 +303,6 @@ def _parity(axis: Axes, x: np.ndarray, y: np.ndarray, colour: str, label: str, s
 
 def _note(axis: Axes, text: str) -> None:
     axis.text(0.04, 0.96, text, transform=axis.transAxes, va="top", fontsize=8.5, color="#222222")
-
-
-def _smooth(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A monotone-preserving curve through the images (PCHIP), which invents no extra maxima."""
-    from scipy.interpolate import PchipInterpolator
-
-    if len(x) < 3 or np.any(np.diff(x) <= 0):
-        return x, y
-    fine = np.linspace(x[0], x[-1], 200)
-    return fine, PchipInterpolator(x, y)(fine)
 
 
 def _plain_ticks(axis: Axis) -> None:

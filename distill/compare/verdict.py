@@ -41,6 +41,7 @@ def judge(
     speedup: Mapping[str, Any] | None = None,
     barriers: Mapping[str, float] | None = None,
     sticking: Mapping[str, Mapping[str, Any]] | None = None,
+    activation_energy: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Check every tolerance that is set.
 
@@ -58,6 +59,8 @@ def judge(
     sticking
         By condition: `difference` (teacher minus student), its `interval`, and `trajectories`,
         the number of pairs that it rests on.
+    activation_energy
+        Of diffusion: `difference` (student minus teacher, eV) and its `interval`.
 
     Returns
     -------
@@ -84,6 +87,11 @@ def judge(
             _refuse("sticking", "there are no paired trajectories of teacher and student")
         for name, result in (sticking or {}).items():
             checks.append(_sticking_check(name, result, tolerances.sticking))
+    if tolerances.activation_energy is not None:
+        if not activation_energy:
+            _refuse("activation_energy", "teacher and student have no Arrhenius fit each")
+        else:
+            checks.append(_activation_check(activation_energy, tolerances.activation_energy))
     if tolerances.speedup is not None:
         if speedup is None:
             _refuse("speedup", "teacher and student were not timed")
@@ -203,6 +211,15 @@ def _sticking_check(name: str, result: Mapping[str, Any], bound: float) -> Check
             f"the interval reaches beyond the bound: about {needed} teacher trajectories are "
             f"needed instead of {result['trajectories']}"
         )
+    return check
+
+
+def _activation_check(result: Mapping[str, Any], bound: float) -> Check:
+    difference, interval = result["difference"], list(result["interval"])
+    title = "activation energy of diffusion, student − teacher"
+    check = _within("activation_energy", title, difference, interval, bound, "eV")
+    if not check["passed"] and abs(difference) < bound:
+        check["comment"] = "the interval reaches beyond the bound: longer or more runs narrow it"
     return check
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from ase.build import add_adsorbate, fcc111, molecule
 
 from distill.artifacts import write_json, write_manifest, write_text
-from distill.compare import plots
+from distill.compare import observable_plots, plots
 from distill.compare.errors import error_budget, error_table
 from distill.compare.observables import (
     barrier_differences,
@@ -227,8 +227,8 @@ def draw(folder, parts, test, teacher, student, held_out, held_out_student):
     plots.save_figure(plots.parity_figure(pairs, tables), folder, "parity")
     plots.save_figure(plots.error_histogram_figure(pairs), folder, "error_histograms")
     plots.save_figure(plots.timing_figure(parts["timing"]), folder, "timing")
-    plots.save_figure(plots.barrier_figure(profiles), folder, "barriers")
-    plots.save_figure(plots.sticking_figure(curves), folder, "sticking")
+    plots.save_figure(observable_plots.barrier_figure(profiles), folder, "barriers")
+    plots.save_figure(observable_plots.sticking_figure(curves), folder, "sticking")
 
 
 def barriers_result():

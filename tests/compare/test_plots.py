@@ -7,7 +7,7 @@ import copy
 import numpy as np
 import pytest
 
-from distill.compare import plots
+from distill.compare import observable_plots, plots
 from distill.compare.errors import error_table
 
 from .fake_run import barriers_result, labelled_slabs, noisy, sticking_result, timing_result
@@ -57,7 +57,7 @@ def test_histograms_have_a_panel_for_each_element(pairs):
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_profiles_have_a_panel_for_each_path(count):
     models = barriers_result()["paths"]["Cu(111) bridge"]
-    figure = plots.barrier_figure({f"path {k}": models for k in range(count)})
+    figure = observable_plots.barrier_figure({f"path {k}": models for k in range(count)})
     axes = labelled_axes(figure)
     assert len(axes) == count
     text = [t.get_text() for t in axes[0].get_legend().get_texts()]
@@ -68,7 +68,7 @@ def test_intervals_of_sticking_are_drawn(tmp_path):
     from distill.compare.observables import sticking_curves
 
     curves = sticking_curves(sticking_result())
-    (axis,) = labelled_axes(plots.sticking_figure(curves))
+    (axis,) = labelled_axes(observable_plots.sticking_figure(curves))
     drawn = [segment[:, 1] for c in axis.collections for segment in c.get_segments()]
     wanted = [p["interval"] for points in next(iter(curves.values())).values() for p in points]
     np.testing.assert_allclose(sorted(map(tuple, drawn)), sorted(map(tuple, wanted)))

@@ -1,0 +1,146 @@
+"""Figures of observables: minimum energy paths, sticking probabilities, diffusivities."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from distill.compare.plots import FIGURE_WIDTH, colour_of, figure_style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def barrier_figure(profiles: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """Energy along the minimum energy path, one panel for each facet.
+
+    Parameters
+    ----------
+    profiles
+        By panel title and model name: `distance` [Å] and `energy` [eV] of the images, energies
+        relative to the first, and `barrier` [eV].
+    """
+    with figure_style() as plt:
+        count = max(len(profiles), 1)
+        columns = min(count, 3)
+        rows = math.ceil(count / columns)
+        width = FIGURE_WIDTH if columns > 1 else 6.0
+        figure, axes = plt.subplots(rows, columns, figsize=(width, 3.6 * rows), squeeze=False)
+        for axis in axes.flat[count:]:
+            axis.set_visible(False)
+        for axis, (title, models) in zip(axes.flat, profiles.items(), strict=False):
+            for k, (name, path) in enumerate(models.items()):
+                x, y = np.asarray(path["distance"]), np.asarray(path["energy"])
+                label = f"{name}: {path['barrier']:.3f} eV"
+                colour = colour_of(name, k)
+                axis.plot(*_smooth(x, y), color=colour, lw=1.4)
+                axis.plot(x, y, "o", color=colour, ms=4.5, mec="white", mew=0.6, label=label)
+            axis.axhline(0, color="#BBBBBB", lw=0.8)
+            axis.set(title=title, xlabel="path length [Å]", ylabel="energy [eV]")
+            axis.legend(loc="best", fontsize=8.5, title="barrier", title_fontsize=8.5)
+        return figure
+
+
+def sticking_figure(curves: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]) -> Figure:
+    """Sticking probability against collision energy with 95 % Wilson intervals.
+
+    Parameters
+    ----------
+    curves
+        By panel title and model name: points with `energy` [eV], `probability`, `interval` and
+        `trajectories`.
+    """
+    with figure_style() as plt:
+        count = max(len(curves), 1)
+        columns = min(count, 3)
+        rows = math.ceil(count / columns)
+        width = FIGURE_WIDTH if columns > 1 else 6.0
+        figure, axes = plt.subplots(rows, columns, figsize=(width, 3.4 * rows), squeeze=False)
+        for axis in axes.flat[count:]:
+            axis.set_visible(False)
+        for axis, (title, models) in zip(axes.flat, curves.items(), strict=False):
+            shifts = np.linspace(-0.006, 0.006, len(models)) if len(models) > 1 else [0.0]
+            for k, (shift, (name, points)) in enumerate(zip(shifts, models.items(), strict=True)):
+                x = np.array([p["energy"] for p in points]) + shift
+                y = np.array([p["probability"] for p in points])
+                spread = np.abs(np.array([p["interval"] for p in points]).T - y)
+                style = "-o" if len(points) > 1 else "o"
+                axis.errorbar(
+                    x, y, spread, fmt=style, ms=5, capsize=3, color=colour_of(name, k), label=name
+                )
+            axis.set(
+                title=title, xlabel="collision energy [eV]", ylabel="sticking probability $S_0$"
+            )
+            energies = [p["energy"] for points in models.values() for p in points]
+            margin = 0.1 if max(energies) == min(energies) else 0.05
+            axis.set(ylim=(-0.03, 1.03), xlim=(min(energies) - margin, max(energies) + margin))
+            if len(set(energies)) <= 8:
+                axis.set_xticks(sorted(set(energies)))
+            axis.legend(loc="best", fontsize=8.5)
+        return figure
+
+
+def arrhenius_figure(diffusion: Mapping[str, Any]) -> Figure:
+    """Diffusivity against inverse temperature, with intervals, upper bounds and Arrhenius fits.
+
+    Parameters
+    ----------
+    diffusion
+        As `run_diffusion` returns it.
+    """
+    with figure_style() as plt:
+        figure, axis = plt.subplots(figsize=(6.4, 4.2))
+        for k, (name, result) in enumerate(diffusion["models"].items()):
+            colour, fit = colour_of(name, k), result["arrhenius"]
+            label = name
+            if fit:
+                low, high = fit["activation_energy_interval"]
+                label += f": {fit['activation_energy']:.3f} eV ({low:.3f} to {high:.3f})"
+                _arrhenius_line(axis, fit, colour)
+            points = [p for p in result["temperatures"] if p["value"] is not None]
+            x = [1000 / p["temperature"] for p in points]
+            y = np.array([p["value_cm2_per_s"] for p in points])
+            ends = np.array([p["interval_cm2_per_s"] for p in points]).reshape(-1, 2).T
+            axis.errorbar(
+                x, y, np.abs(ends - y), fmt="o", ms=5, capsize=3, color=colour, label=label
+            )
+            bounds = [p for p in result["temperatures"] if p.get("upper_bound_cm2_per_s")]
+            axis.plot(
+                [1000 / p["temperature"] for p in bounds],
+                [p["upper_bound_cm2_per_s"] for p in bounds],
+                "v",
+                mfc="none",
+                color=colour,
+            )
+        axis.set(yscale="log", xlabel="1000 / temperature [1/K]", ylabel="diffusivity [cm²/s]")
+        axis.legend(fontsize=8.5, title="activation energy", title_fontsize=8.5)
+        return figure
+
+
+def _smooth(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A monotone-preserving curve through the images (PCHIP), which invents no extra maxima."""
+    from scipy.interpolate import PchipInterpolator
+
+    if len(x) < 3 or np.any(np.diff(x) <= 0):
+        return x, y
+    fine = np.linspace(x[0], x[-1], 200)
+    return fine, PchipInterpolator(x, y)(fine)
+
+
+def _arrhenius_line(axis: Axes, fit: Mapping[str, Any], colour: str) -> None:
+    """A fitted line with the band of its joint samples."""
+    from ase.units import kB
+
+    inverse = np.linspace(1 / max(fit["temperatures"]), 1 / min(fit["temperatures"]), 60)
+    line = fit["prefactor_cm2_per_s"] * np.exp(-fit["activation_energy"] * inverse / kB)
+    axis.plot(1000 * inverse, line, color=colour, lw=1.3)
+    energies = np.array(fit["samples"]["activation_energy"])
+    logs = np.array(fit["samples"]["log_prefactor"])
+    to_cm2_per_s = fit["prefactor_cm2_per_s"] / fit["prefactor"]
+    lines = to_cm2_per_s * np.exp(logs[:, None] - energies[:, None] * inverse / kB)
+    low, high = np.percentile(lines, [2.5, 97.5], axis=0)
+    axis.fill_between(1000 * inverse, low, high, color=colour, alpha=0.15, lw=0)
