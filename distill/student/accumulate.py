@@ -21,7 +21,7 @@ import numpy as np
 from distill.artifacts import atomic_path
 from distill.errors import UserError
 from distill.progress import progress, say
-from distill.student.solvers import Factor, empty_factor, factor_rows, merge
+from distill.student.factor import Factor, empty_factor, factor_rows, merge
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -1,9 +1,7 @@
 """Linear solvers on the triangular factor of the regression.
 
-With the weighted rows [A | y] = Q [R d; 0 ρ], everything that a least-squares fit asks of the data
-is in R (n × n), d (n), ρ² and the number of rows. All solvers work on X = R P⁻¹, where P is the
-diagonal of the smoothness prior, and return θ = P⁻¹ c, so one factorisation serves every
-regularisation.
+All solvers work on X = R P⁻¹, where R is the triangle of a `factor.Factor` and P the diagonal of
+the smoothness prior, and return θ = P⁻¹ c, so one factorisation serves every regularisation.
 """
 
 from __future__ import annotations
@@ -15,56 +13,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill.errors import UserError
+from distill.student.factor import Factor, merge_all
 
 if TYPE_CHECKING:
     from distill.config import SolverConfig
 
-_PANEL = 64
 _GRID_POINTS = 241
 DEFAULT_RTOL = 1e-9
 # Looser tolerances (ACEfit has 1e-6) end long before the small singular values are resolved.
 LSQR_TOLERANCE = 1e-10
 LSQR_ITERATIONS = 20_000
-
-
-@dataclass(frozen=True)
-class Factor:
-    """Triangular factor of weighted rows.
-
-    Attributes
-    ----------
-    triangle
-        Upper triangle of the QR factorisation of [A | y], shape (n + 1, n + 1), Fortran order.
-    rows
-        Number of rows that went in.
-    """
-
-    triangle: np.ndarray
-    rows: int
-
-    @property
-    def n_functions(self) -> int:
-        """Number of columns of A."""
-        return self.triangle.shape[0] - 1
-
-    def design(self, prior: np.ndarray) -> np.ndarray:
-        """R P⁻¹, shape (n, n)."""
-        return self.triangle[:-1, :-1] / prior
-
-    @property
-    def target(self) -> np.ndarray:
-        """Qᵀ y within the column space, shape (n,)."""
-        return self.triangle[:-1, -1]
-
-    @property
-    def rest(self) -> float:
-        """Squared norm ρ² of the part of y that no coefficients reach."""
-        return float(self.triangle[-1, -1] ** 2)
-
-    def squared_error(self, coefficients: np.ndarray) -> float:
-        """‖A θ − y‖² of coefficients θ, shape (n,)."""
-        misfit = self.triangle[:-1, :-1] @ coefficients - self.target
-        return float(misfit @ misfit) + self.rest
+_RELEVANCE_ITERATIONS = 200
+# Log evidence that counts as a gain, and iterations without one before the end.
+_RELEVANCE_GAIN = 0.1
+_RELEVANCE_PATIENCE = 10
 
 
 @dataclass(frozen=True)
@@ -88,63 +50,6 @@ class Solution:
     report: dict[str, Any] = field(default_factory=dict)
     covariance_root: np.ndarray | None = None
     noise: float | None = None
-
-
-def empty_factor(n_functions: int) -> Factor:
-    """The factor of no rows at all."""
-    return Factor(np.zeros((n_functions + 1, n_functions + 1), order="F"), 0)
-
-
-def factor_rows(rows: np.ndarray) -> Factor:
-    """Factor a block of weighted rows [A | y] by Householder QR (LAPACK geqrf).
-
-    Parameters
-    ----------
-    rows
-        Shape (m, n + 1), Fortran order; overwritten.
-    """
-    from scipy.linalg import lapack
-
-    m, columns = rows.shape
-    triangle = np.zeros((columns, columns), order="F")
-    if m:
-        # geqrf releases the interpreter lock, so blocks are factored in parallel threads.
-        packed, _, _, info = lapack.dgeqrf(rows, lwork=_PANEL * columns, overwrite_a=1)
-        _check_info("geqrf", info)
-        height = min(m, columns)
-        triangle[:height] = np.triu(packed[:height])
-    return Factor(triangle, m)
-
-
-def merge(first: Factor, second: Factor) -> Factor:
-    """Factor of the rows of both, by the triangle-on-triangle QR (LAPACK tpqrt).
-
-    `first.triangle` is overwritten. Demmel, Grigori, Hoemmen & Langou, SIAM J. Sci. Comput. 34,
-    A206 (2012): the tall-skinny QR is as stable as Householder QR of all rows at once.
-    """
-    from scipy.linalg import lapack
-
-    if second.rows == 0:
-        return first
-    columns = first.triangle.shape[0]
-    triangle, _, _, info = lapack.dtpqrt(
-        columns,
-        min(_PANEL, columns),
-        first.triangle,
-        np.array(second.triangle, order="F"),
-        overwrite_a=1,
-        overwrite_b=1,
-    )
-    _check_info("tpqrt", info)
-    return Factor(triangle, first.rows + second.rows)
-
-
-def merge_all(factors: Sequence[Factor]) -> Factor:
-    """Factor of the rows of all `factors`, which stay as they are."""
-    total = empty_factor(factors[0].n_functions)
-    for factor in factors:
-        total = merge(total, factor)
-    return total
 
 
 def solve(factors: Sequence[Factor], prior: np.ndarray, config: SolverConfig) -> Solution:
@@ -272,35 +177,57 @@ def cross_validated_ridge(folds: Sequence[Factor], total: Factor, prior: np.ndar
 def relevance_determination(factor: Factor, prior: np.ndarray) -> Solution:
     """Automatic relevance determination: an evidence-chosen prior scale for each coefficient.
 
-    scikit-learn's `ARDRegression` on the triangular system. Its Gamma hyperprior on the noise
-    stands in exactly for the rows that the factorisation folded away: with N − n rows more and
-    ρ² more squared error, the update of the noise is that of all N rows. Columns and target are
-    scaled by the solution of `bayesian`, so that the starting point is the common prior.
+    MacKay's fixed point, from the common scale of `bayesian`: with c_j = σ_j u_j, the posterior of
+    u follows from the QR factorisation of [X diag(σ) / noise; 1], which stays exact where the
+    normal equations (as in scikit-learn's `ARDRegression`) lose the small singular values. With
+    γ_j = 1 − Var(u_j), the updates are σ_j² = c_j² / γ_j and noise² = ‖y − X c‖² / (N − Σ γ). A
+    function whose σ_j² falls below 1e-4 of the common one is dropped.
 
-    Source: Tipping, J. Mach. Learn. Res. 1, 211 (2001); MacKay (1994).
+    Source: MacKay (1992); Tipping, J. Mach. Learn. Res. 1, 211 (2001).
     """
-    from sklearn.linear_model import ARDRegression
-
     common = bayesian(factor, prior)
     noise, scale = common.report["noise"], common.report["prior_scale"]
-    design = factor.design(prior) * (scale / noise)
-    target = factor.target / noise
-    n = factor.n_functions
-    model = ARDRegression(
-        fit_intercept=False,
-        alpha_1=max(factor.rows - n, 0) / 2,
-        alpha_2=factor.rest / noise**2 / 2,
-        max_iter=300,
-        tol=1e-3 * np.sqrt(n),
-    ).fit(design, target)
-    kept = np.flatnonzero(model.coef_)
-    row_noise = float(noise / np.sqrt(model.alpha_))
-    back = scale / prior
-    root = np.zeros((n, len(kept)))
-    values, vectors = np.linalg.eigh(model.sigma_)
-    root[kept] = vectors * np.sqrt(np.maximum(values, 0.0)) * back[kept, None]
-    report = {"solver": "ard", "noise": row_noise, "kept_functions": len(kept)}
-    return Solution(model.coef_ * back, report, root, row_noise)
+    design = factor.design(prior)
+    kept = np.arange(factor.n_functions)
+    scales = np.full(factor.n_functions, scale)
+    best = (-np.inf, kept, scales, noise)
+    iteration = stale = 0
+    # The fixed point is not monotone: a few worse steps are allowed before it ends.
+    while iteration < _RELEVANCE_ITERATIONS and stale < _RELEVANCE_PATIENCE and len(kept):
+        iteration += 1
+        mean, root, log_determinant = _scaled_posterior(design[:, kept], factor, scales, noise)
+        c = scales * mean
+        misfit = design[:, kept] @ c - factor.target
+        error = float(misfit @ misfit) + factor.rest
+        evidence = -0.5 * (
+            factor.rows * np.log(2 * np.pi * noise**2)
+            + error / noise**2
+            + float(mean @ mean)
+            + log_determinant
+        )
+        stale = 0 if evidence > best[0] + _RELEVANCE_GAIN else stale + 1
+        if evidence > best[0]:
+            best = (float(evidence), kept, scales, noise)
+        determined = np.clip(1.0 - np.sum(root**2, axis=1), 1e-12, 1.0)
+        noise = float(np.sqrt(error / max(factor.rows - float(determined.sum()), 1.0)))
+        scales = np.abs(c) / np.sqrt(determined)
+        relevant = scales > 1e-2 * scale
+        kept, scales = kept[relevant], scales[relevant]
+    evidence, kept, scales, noise = best
+    mean, root, _ = _scaled_posterior(design[:, kept], factor, scales, noise)
+    back = scales / prior[kept]
+    solution = np.zeros(factor.n_functions)
+    solution[kept] = back * mean
+    covariance_root = np.zeros((factor.n_functions, len(kept)))
+    covariance_root[kept] = back[:, None] * root
+    report = {
+        "solver": "ard",
+        "noise": noise,
+        "kept_functions": len(kept),
+        "log_evidence": evidence,
+        "iterations": iteration,
+    }
+    return Solution(solution, report, covariance_root, noise)
 
 
 def truncated_svd(factor: Factor, prior: np.ndarray, rtol: float) -> Solution:
@@ -385,6 +312,20 @@ def _ridge_from_svd(
     return Solution(solution, full, root, noise)
 
 
+def _scaled_posterior(
+    design: np.ndarray, factor: Factor, scales: np.ndarray, noise: float
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Posterior of u = c / scales: mean, root of the covariance, log determinant of its inverse."""
+    from scipy.linalg import qr, solve_triangular
+
+    k = design.shape[1]
+    stacked = np.vstack([design * (scales / noise), np.eye(k)])
+    q, r = qr(stacked, mode="economic", overwrite_a=True, check_finite=False)
+    mean = solve_triangular(r, q[: len(design)].T @ (factor.target / noise))
+    root = solve_triangular(r, np.eye(k))
+    return mean, root, 2.0 * float(np.sum(np.log(np.abs(np.diag(r)))))
+
+
 def _svd(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     from scipy.linalg import svd
 
@@ -428,8 +369,3 @@ def _most_evident_strength(s: np.ndarray, z: np.ndarray, rest: float, rows: int)
 def _condition(s: np.ndarray) -> dict[str, float]:
     smallest = max(float(s[-1]), float(np.finfo(float).tiny))
     return {"condition_number": float(s[0]) / smallest}
-
-
-def _check_info(routine: str, info: int) -> None:
-    if info != 0:
-        raise RuntimeError(f"LAPACK {routine} refused argument {-info}")

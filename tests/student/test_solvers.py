@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from scipy.stats import multivariate_normal
 from distill.config import SolverConfig
 from distill.errors import UserError
 from distill.student import solvers
+from distill.student.factor import Factor, empty_factor, factor_rows
 
 
 def _problem(
@@ -25,28 +25,8 @@ def _problem(
     return design, design @ truth + noise * rng.normal(size=rows), prior, truth
 
 
-def _factor(design: np.ndarray, target: np.ndarray) -> solvers.Factor:
-    return solvers.factor_rows(np.asfortranarray(np.column_stack([design, target])))
-
-
-@pytest.mark.parametrize("sizes", [(90,), (5, 85), (30, 30, 30), (3, 4, 5, 78), (0, 90)])
-def test_merged_factors_reproduce_the_normal_equations(sizes: tuple[int, ...]) -> None:
-    design, target, _, _ = _problem()
-    full = np.column_stack([design, target])
-    edges = np.cumsum((0, *sizes))
-    parts = [
-        solvers.factor_rows(np.array(full[a:b], order="F")) for a, b in itertools.pairwise(edges)
-    ]
-    total = solvers.merge_all(parts)
-    assert total.rows == 90
-    np.testing.assert_allclose(total.triangle.T @ total.triangle, full.T @ full, atol=1e-12)
-    assert np.all(np.tril(total.triangle, -1) == 0)
-
-
-def test_squared_error_is_that_of_all_rows() -> None:
-    design, target, _, truth = _problem()
-    expected = np.sum((design @ truth - target) ** 2)
-    assert _factor(design, target).squared_error(truth) == pytest.approx(expected, rel=1e-12)
+def _factor(design: np.ndarray, target: np.ndarray) -> Factor:
+    return factor_rows(np.asfortranarray(np.column_stack([design, target])))
 
 
 def test_ridge_is_the_augmented_least_squares_solution() -> None:
@@ -179,7 +159,7 @@ def test_unregularised_qr_refuses_an_undetermined_system(rows: int) -> None:
 
 def test_no_rows_is_refused() -> None:
     with pytest.raises(UserError, match="no rows"):
-        solvers.solve([solvers.empty_factor(3)], np.ones(3), SolverConfig())
+        solvers.solve([empty_factor(3)], np.ones(3), SolverConfig())
 
 
 @pytest.mark.reference
