@@ -517,6 +517,8 @@ class DiffusionConfig(Section):
     def _check(self) -> DiffusionConfig:
         if self.save_every < self.time_step or self.checkpoint_every < self.save_every:
             raise ValueError("expected time_step <= save_every <= checkpoint_every")
+        if self.equilibration_time < self.time_step:
+            raise ValueError("expected time_step <= equilibration_time")
         return self
 
 

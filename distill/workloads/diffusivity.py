@@ -164,7 +164,11 @@ def diffusivity(
     UserError
         If the runs are too short for the window, or the window holds fewer than three frames.
     """
-    lags, block = _lags_and_block(runs, interval, fit_start, fit_end)
+    shortest = min(len(run) for run in runs)
+    check_window(shortest, interval, fit_start, fit_end)
+    first, last = _window(interval, fit_start, fit_end)
+    lags = np.unique(np.linspace(first, last, min(LAGS, last - first + 1)).round().astype(int))
+    block = min(BLOCKS_PER_WINDOW * last, shortest // 2)
     parts = [_block_sums(run, lags, block, counting) for run in runs]
     sums = np.concatenate([part[0] for part in parts]) / defects
     counts = np.concatenate([part[1] for part in parts])
@@ -203,25 +207,31 @@ def diffusivity(
     return Diffusivity(value, (float(lower), float(upper)), None, "", samples=wide, **common)
 
 
-def _lags_and_block(
-    runs: Sequence[np.ndarray], interval: float, fit_start: float, fit_end: float
-) -> tuple[np.ndarray, int]:
-    """Lags of the fit and length of a block, in frames."""
-    first, last = max(round(fit_start / interval), 1), round(fit_end / interval)
+def check_window(frames: int, interval: float, fit_start: float, fit_end: float) -> None:
+    """Refuse a fit window that runs of a number of frames, `interval` fs apart, do not allow.
+
+    Raises
+    ------
+    UserError
+        If the runs are too short for the window, or the window holds fewer than three frames.
+    """
+    first, last = _window(interval, fit_start, fit_end)
     if last - first < 2:
         raise UserError(
             f"the fit window {fit_start:g} to {fit_end:g} fs holds fewer than three frames that "
             f"are {interval:g} fs apart: save more often or widen the window"
         )
-    shortest = min(len(run) for run in runs)
     # A block is longer than the longest lag, so that time origins lie in every block.
-    if shortest < 2 * (last + 1):
+    if frames < 2 * (last + 1):
         raise UserError(
-            f"a run of {(shortest - 1) * interval:g} fs is too short for a fit window that ends "
+            f"a run of {(frames - 1) * interval:g} fs is too short for a fit window that ends "
             f"at {fit_end:g} fs: run more than twice as long, or lower fit_end"
         )
-    lags = np.unique(np.linspace(first, last, min(LAGS, last - first + 1)).round().astype(int))
-    return lags, min(BLOCKS_PER_WINDOW * last, shortest // 2)
+
+
+def _window(interval: float, fit_start: float, fit_end: float) -> tuple[int, int]:
+    """First and last lag of the fit, in frames."""
+    return max(round(fit_start / interval), 1), round(fit_end / interval)
 
 
 def _block_sums(

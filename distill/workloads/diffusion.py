@@ -1,0 +1,254 @@
+"""Diffusion of a point defect by every model: runs, diffusivities, Arrhenius fits, differences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from distill.artifacts import hash_of, read_json, write_json
+from distill.errors import UserError
+from distill.progress import say
+from distill.workloads.diffusion_analysis import (
+    Analysis,
+    analyse,
+    differences,
+    fit_end,
+    jump_length,
+    number_of_defects,
+)
+from distill.workloads.diffusivity import check_window
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from distill.config import DiffusionConfig, ParallelConfig
+    from distill.workloads.trajectories import Run
+
+SETTINGS_NAME = "settings.json"
+RESULT_NAME = "diffusion.json"
+
+
+@dataclass(frozen=True)
+class _Volume:
+    """Unit of work: the relaxed volume of the perfect crystal by one model."""
+
+    model: str
+    crystal: Atoms
+    file: Path
+
+
+def run_diffusion(
+    config: DiffusionConfig,
+    *,
+    models: Mapping[str, Path],
+    out: Path,
+    seed: int,
+    parallel: ParallelConfig,
+) -> dict[str, Any]:
+    """Diffusivities of a defect by every model, with Arrhenius fits and their differences.
+
+    A run, or the part of it that was not finished, is done again only where its file is missing.
+    Results do not depend on the number of workers nor on interruptions.
+
+    Parameters
+    ----------
+    config
+        Crystal, defect, temperatures, dynamics and fit.
+    models
+        File (or import path) of each model by name. Differences are to the one called teacher, or
+        to the first.
+    out
+        Folder; trajectories go to `runs/`, the result to `diffusion.json`.
+    seed
+        Of the workflow.
+    parallel
+        Where the runs are done.
+
+    Returns
+    -------
+    dict
+        JSON-plain. `models` by name: `lattice_scale`, `temperatures` (a list; each with
+        `temperature` in K, what `Diffusivity.summary` holds, `collective`, `runs`), `arrhenius`
+        (what `Arrhenius.summary` holds, or None with `arrhenius_reason`) and
+        `nanoseconds_per_day` of one core. `differences` by name of the other model:
+        `activation_energy` in eV and `log_prefactor` with intervals, and `log_diffusivity` by
+        temperature. `settings`: the defect and the atoms.
+
+    Raises
+    ------
+    UserError
+        If the crystal or the defect cannot be made, the runs are too short for the fit, or the
+        folder holds results of other settings.
+    """
+    from distill.parallel import run_units
+    from distill.workloads.trajectories import simulate
+
+    _check_lengths(config, models)
+    crystal = _crystal(config)
+    _claim(out, config, models, seed)
+    scales = _lattice_scales(config, crystal, models, out, parallel)
+    runs = {
+        name: _runs_of(config, name, str(model), scales[name], crystal, seed, out)
+        for name, model in models.items()
+    }
+    waiting = [run for of_model in runs.values() for run in of_model if not run.file.exists()]
+    done = sum(len(of_model) for of_model in runs.values()) - len(waiting)
+    if done:
+        say(f"diffusion: {done} runs are done already")
+    # The longest first, so that no worker is left with a long one at the end.
+    waiting.sort(key=lambda run: -run.time)
+    run_units(simulate, waiting, config=parallel, label="diffusion")
+    analysed: dict[str, Analysis] = {
+        name: analyse(config, runs[name], seed=seed) for name in models
+    }
+    result = {
+        "settings": _settings(config, next(iter(runs.values()))[0]),
+        "models": {
+            name: {"lattice_scale": scales[name], **analysed[name].summary} for name in models
+        },
+        "differences": differences(analysed, config.confidence),
+    }
+    write_json(out / RESULT_NAME, result)
+    plain: dict[str, Any] = read_json(out / RESULT_NAME)
+    return plain
+
+
+def _crystal(config: DiffusionConfig) -> Atoms:
+    from ase.build import bulk
+
+    from distill.workloads.bulk import read_crystal
+    from distill.workloads.defects import LIF_LATTICE_CONSTANT
+
+    if config.structure is not None:
+        return read_crystal(config.structure, config.index)
+    return bulk("LiF", "rocksalt", a=LIF_LATTICE_CONSTANT, cubic=True)
+
+
+def _start(config: DiffusionConfig, crystal: Atoms, scale: float, temperature: float) -> Atoms:
+    from distill.workloads.defects import with_defect
+
+    perfect = crystal.copy()
+    scale *= 1 + config.thermal_expansion * temperature
+    perfect.set_cell(crystal.cell * scale, scale_atoms=True)
+    atoms = with_defect(perfect.repeat(config.supercell), config.defect, config.element)
+    if config.element not in atoms.get_chemical_symbols():
+        raise UserError(
+            f"compare.diffusion.element: there is no {config.element} in "
+            f"{atoms.get_chemical_formula()}"
+        )
+    return atoms
+
+
+def _time_of(config: DiffusionConfig, name: str) -> float:
+    return config.times.get(name, config.time)
+
+
+def _check_lengths(config: DiffusionConfig, models: Mapping[str, Path]) -> None:
+    """Refuse runs that are too short for the fit before they are done."""
+    unknown = sorted(set(config.times) - set(models))
+    if unknown:
+        raise UserError(
+            f"compare.diffusion.times: {', '.join(unknown)} is none of the models, which are "
+            f"{', '.join(models)}"
+        )
+    for name in models:
+        time = _time_of(config, name)
+        frames = round(time / config.save_every) + 1
+        try:
+            check_window(frames, config.save_every, config.fit_start, fit_end(config, time))
+        except UserError as error:
+            raise UserError(f"compare.diffusion, model {name}: {error}") from None
+
+
+def _claim(out: Path, config: DiffusionConfig, models: Mapping[str, Path], seed: int) -> None:
+    """Mark the folder with what its files are made from; refuse a folder of something else."""
+    from distill.artifacts import sha256
+
+    fingerprint = hash_of(
+        {
+            "config": config.model_dump(mode="json"),
+            "models": {
+                name: sha256(model) if Path(model).is_file() else str(model)
+                for name, model in models.items()
+            },
+            "seed": seed,
+        }
+    )
+    file = out / SETTINGS_NAME
+    if file.exists() and read_json(file)["fingerprint"] != fingerprint:
+        raise UserError(
+            f"{out} holds diffusion runs of other settings or models; choose another folder or "
+            "remove it"
+        )
+    write_json(file, {"fingerprint": fingerprint})
+
+
+def _lattice_scales(
+    config: DiffusionConfig,
+    crystal: Atoms,
+    models: Mapping[str, Path],
+    out: Path,
+    parallel: ParallelConfig,
+) -> dict[str, float]:
+    from distill.parallel import run_units
+
+    if not config.relax_volume:
+        return dict.fromkeys(models, 1.0)
+    units = {
+        name: _Volume(str(model), crystal, out / "volumes" / f"{name}.json")
+        for name, model in models.items()
+    }
+    waiting = [unit for unit in units.values() if not unit.file.exists()]
+    run_units(_relax_volume, waiting, config=parallel, label="volumes")
+    return {name: float(read_json(unit.file)["scale"]) for name, unit in units.items()}
+
+
+def _relax_volume(unit: _Volume) -> None:
+    from distill.calculators import load_calculator
+    from distill.workloads.bulk import equation_of_state
+
+    write_json(unit.file, equation_of_state(unit.crystal, load_calculator(unit.model)))
+
+
+def _runs_of(
+    config: DiffusionConfig,
+    name: str,
+    model: str,
+    scale: float,
+    crystal: Atoms,
+    seed: int,
+    out: Path,
+) -> list[Run]:
+    from distill.workloads.trajectories import Run
+
+    return [
+        Run(
+            name=name,
+            model=model,
+            start=_start(config, crystal, scale, temperature),
+            temperature=temperature,
+            number=number,
+            time=_time_of(config, name),
+            config=config,
+            seed=seed,
+            folder=out / "runs",
+        )
+        for temperature in config.temperatures
+        for number in range(config.runs)
+    ]
+
+
+def _settings(config: DiffusionConfig, run: Run) -> dict[str, Any]:
+    return {
+        "defect": config.defect,
+        "element": config.element,
+        "defects": number_of_defects(config, run.start),
+        "atoms": len(run.start),
+        "formula": run.start.get_chemical_formula(),
+        "jump_length": jump_length(config, run.start),
+        "ensemble": config.ensemble,
+        "counting": config.counting,
+        "confidence": config.confidence,
+    }
