@@ -282,3 +282,60 @@ def sticking_result():
             }
         ]
     }
+
+
+def diffusion_result():
+    """What `run_diffusion` returns, for a teacher with one upper bound and a student."""
+    from ase.units import kB
+
+    rng = np.random.default_rng(0)
+
+    def model(energy, prefactor, bounded):
+        points = []
+        for temperature in (400.0, 500.0, 700.0):
+            value = prefactor * np.exp(-energy / (kB * temperature))
+            bound = temperature == bounded
+            points.append(
+                {
+                    "temperature": temperature,
+                    "value": None if bound else value,
+                    "value_cm2_per_s": None if bound else 0.1 * value,
+                    "interval_cm2_per_s": None if bound else [0.08 * value, 0.13 * value],
+                    "upper_bound_cm2_per_s": 0.3 * value if bound else None,
+                    "reason": "no jump was seen" if bound else "",
+                    "jumps": 0.0 if bound else 40.0,
+                    "time": 2e5,
+                }
+            )
+        energies = energy + 0.02 * rng.standard_normal(200)
+        return {
+            "temperatures": points,
+            "arrhenius": {
+                "activation_energy": energy,
+                "activation_energy_interval": [energy - 0.04, energy + 0.04],
+                "prefactor": prefactor,
+                "prefactor_cm2_per_s": 0.1 * prefactor,
+                "prefactor_interval_cm2_per_s": [0.05 * prefactor, 0.2 * prefactor],
+                "temperatures": [p["temperature"] for p in points if p["value"]],
+                "samples": {
+                    "activation_energy": energies.tolist(),
+                    "log_prefactor": (np.log(prefactor) + (energies - energy) / 0.045).tolist(),
+                },
+            },
+            "arrhenius_reason": "",
+            "nanoseconds_per_day": 12.0,
+        }
+
+    return {
+        "settings": {"element": "Li", "defect": "interstitial", "atoms": 65},
+        "models": {"teacher": model(0.24, 0.02, 400.0), "student": model(0.25, 0.02, None)},
+        "differences": {
+            "student": {
+                "to": "teacher",
+                "arrhenius": {
+                    "activation_energy": 0.01,
+                    "activation_energy_interval": [-0.03, 0.05],
+                },
+            }
+        },
+    }

@@ -10,7 +10,14 @@ import pytest
 from distill.compare import observable_plots, plots
 from distill.compare.errors import error_table
 
-from .fake_run import barriers_result, labelled_slabs, noisy, sticking_result, timing_result
+from .fake_run import (
+    barriers_result,
+    diffusion_result,
+    labelled_slabs,
+    noisy,
+    sticking_result,
+    timing_result,
+)
 
 HISTORY = [
     {"epoch": k, "stage": 1 + k // 6, "forces_rmse": 1 / (k + 1), "energy_rmse": 0.1 / (k + 1)}
@@ -72,6 +79,14 @@ def test_intervals_of_sticking_are_drawn(tmp_path):
     drawn = [segment[:, 1] for c in axis.collections for segment in c.get_segments()]
     wanted = [p["interval"] for points in next(iter(curves.values())).values() for p in points]
     np.testing.assert_allclose(sorted(map(tuple, drawn)), sorted(map(tuple, wanted)))
+
+
+def test_upper_bounds_are_triangles_and_fits_have_bands():
+    (axis,) = labelled_axes(observable_plots.arrhenius_figure(diffusion_result()))
+    assert len(axis.collections) >= 4
+    assert [len(line.get_xdata()) for line in axis.lines if line.get_marker() == "v"] == [1, 0]
+    labels = [t.get_text() for t in axis.get_legend().get_texts()]
+    assert labels[0] == "teacher: 0.240 eV (0.200 to 0.280)"
 
 
 def test_scaling_gets_a_panel_of_its_own():

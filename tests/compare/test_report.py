@@ -8,11 +8,12 @@ from html.parser import HTMLParser
 
 import pytest
 
+from distill.artifacts import read_json, write_json
 from distill.compare.report import write_report
 from distill.config import Tolerances
 from distill.errors import UserError
 
-from .fake_run import make_run
+from .fake_run import diffusion_result, make_run
 
 PASSING = Tolerances(teacher_force_rmse=0.08, student_force_rmse=0.04, barrier=0.02, speedup=10)
 FAILING = Tolerances(student_force_rmse=0.04, sticking=0.05)
@@ -122,6 +123,19 @@ def test_a_failed_check_is_told_with_its_reason(tmp_path):
     assert "<h2>Failed</h2>" in text
     assert "1 of 2 checks did not pass" in text
     assert re.search(r"−0\.05</td>\s*<td>−0\.19 to 0\.09</td>", text)
+
+
+def test_diffusion_is_shown_with_bounds(tmp_path):
+    make_run(tmp_path, figures=False)
+    write_json(tmp_path / "compare" / "diffusion.json", diffusion_result())
+    page = Page(write_report(tmp_path).read_text())
+    assert page.row("teacherno jump was seen")[:4] == ["teacherno jump was seen", "400", "—", "—"]
+    report = read_json(tmp_path / "report.json")
+    assert [row["activation_energy"] for row in report["diffusion"]["arrhenius_rows"]] == [
+        0.24,
+        0.25,
+    ]
+    assert any(card["label"].startswith("activation energy") for card in report["headline"])
 
 
 @pytest.mark.parametrize("last", ["teacher", "student"])

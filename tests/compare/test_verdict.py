@@ -59,6 +59,14 @@ def test_a_speedup_passes_with_its_lower_end():
         assert check["passed"] is passed
 
 
+def test_an_activation_energy_passes_with_both_ends():
+    for interval, passed in (([-0.015, 0.019], True), ([-0.03, 0.05], False)):
+        result = {"difference": 0.01, "interval": interval}
+        check = only(judge(Tolerances(activation_energy=0.02), errors={}, activation_energy=result))
+        assert check["passed"] is passed
+        assert ("longer or more runs" in check["comment"]) is not passed
+
+
 def test_one_failed_barrier_fails_the_verdict():
     barriers = {"Cu(111)": -0.01, "Cu(100)": 0.03}
     verdict = judge(Tolerances(barrier=0.02), errors={}, barriers=barriers)
@@ -78,6 +86,7 @@ def test_without_tolerances_there_is_no_verdict():
     [
         ({"speedup": 10}, {"timing": None}, "tolerances.speedup is set, but compare.timing is off"),
         ({"barrier": 0.02}, {}, "tolerances.barrier"),
+        ({"activation_energy": 0.02}, {}, "tolerances.activation_energy"),
         ({"sticking": 0.05}, {}, "tolerances.sticking"),
         ({"sticking": 0.05}, {"sticking": StickingConfig(teacher_trajectories=0)}, "below 2"),
     ],
