@@ -17,6 +17,7 @@ from distill.compare.report_data import Report, collect
 
 REPORT_NAME = "report.html"
 FIGURES_FOLDER = "figures"
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def write_report(run_folder: Path) -> Path:
@@ -101,8 +102,12 @@ def _number(value: float | None, digits: int = 3) -> str:
     if value is None:
         return "—"
     text = f"{value:.{digits}g}"
-    if "e" in text and 1e-4 <= abs(value) < 1e7:
-        text = f"{value:.0f}"
+    if "e" in text:
+        mantissa, _, exponent = text.partition("e")
+        if 0 <= int(exponent) < 7:
+            text = f"{value:.0f}"
+        else:
+            text = f"{mantissa}·10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
     return text.replace("-", "−")
 
 
