@@ -135,7 +135,7 @@ class JuliaCalculator(Calculator):
         Assemble the gradient in a type-stable way (on one thread) instead of as released.
     """
 
-    implemented_properties: list[str] = ["energy", "forces", "stress"]
+    implemented_properties = ["energy", "forces", "stress"]  # noqa: RUF012 - ASE's declaration
 
     def __init__(
         self, path: str | os.PathLike[str], *, threads: int = 1, mended: bool = False

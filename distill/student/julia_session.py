@@ -81,8 +81,6 @@ class JuliaSession:
                     stream.close()
         if not (self._keep_log or self._failed):
             self.log.unlink(missing_ok=True)
-        if not (self._keep_log or self._failed):
-            self.log.unlink(missing_ok=True)
 
     def call(self, name: str, **arguments: Any) -> Any:
         """Result of a method of `julia_worker.Worker`.

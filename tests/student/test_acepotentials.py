@@ -1,0 +1,506 @@
+"""The Python side of the Julia fit, against a stand-in for juliacall in a real second process."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import re
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, fcc111, molecule
+
+from distill.config import LabelWeights, SolverConfig, StudentConfig
+from distill.errors import UserError
+from distill.structures import set_labels
+from distill.student import acepotentials, julia_arguments, julia_setup
+from distill.student.basis import BasisSpec, build_basis
+from distill.student.julia_session import JuliaFailure, JuliaSession
+from distill.student.model import Student
+
+FAKE = Path(__file__).parent / "fake_julia"
+ROOT = Path(__file__).resolve().parents[2]
+E0 = {"Cu": 0.3, "H": -0.4}
+FILES = {"student.npz", "ace_model.json", "parity.json"}
+
+
+def small_config(**changes):
+    settings = {
+        "backend": "acepotentials",
+        "elements": ["Cu", "H"],
+        "order": 2,
+        "totaldegree": [5, 4],
+        "rcut": 5.0,
+        "weights": {"default": LabelWeights(), "slab": LabelWeights(energy=60, forces=2)},
+        "threads": 2,
+        **changes,
+    }
+    return StudentConfig(**settings)
+
+
+def random_student(config, seed=0):
+    basis = build_basis(BasisSpec.from_config(config, ["Cu", "H"]))
+    rng = np.random.default_rng(seed)
+    return Student(basis, 0.1 * rng.normal(size=basis.n_functions), E0)
+
+
+def some_structures():
+    """A bulk cell with atoms outside it, a slab, a molecule without a cell, an isolated atom."""
+    rng = np.random.default_rng(1)
+    crystal = bulk("Cu", cubic=True)
+    crystal.positions += [40.0, -30.0, 0.0]
+    slab = fcc111("Cu", (2, 2, 2), vacuum=6.0)
+    slab.pbc = [True, True, False]
+    slab += Atoms("H2", [[1.0, 1.0, 12.0], [1.0, 1.0, 12.8]])
+    slab.info["config_type"] = "slab"
+    hydrogen = molecule("H2")
+    structures = [crystal, slab, hydrogen, Atoms("H", cell=[9, 9, 9], pbc=True)]
+    for atoms in structures:
+        atoms.rattle(0.05, rng=rng)
+        forces = rng.normal(size=(len(atoms), 3))
+        stress = rng.normal(size=6) if atoms.pbc.all() else None
+        set_labels(atoms, energy=rng.normal(), forces=forces, stress=stress)
+    return structures
+
+
+@pytest.fixture
+def fake_julia(tmp_path, monkeypatch):
+    """juliacall replaced in this process and in those it starts; returns what sets a fault."""
+    student = random_student(small_config())
+    student.save(tmp_path / "truth.npz")
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "Project.toml").touch()
+    path = os.pathsep.join(filter(None, [str(FAKE), str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("PYTHONPATH", path)
+    monkeypatch.syspath_prepend(str(FAKE))
+    monkeypatch.setenv("PYTHON_JULIACALL_EXE", sys.executable)
+    monkeypatch.setenv("PYTHON_JULIACALL_PROJECT", str(tmp_path / "project"))
+    monkeypatch.setenv("FAKE_STUDENT", str(tmp_path / "truth.npz"))
+    monkeypatch.setenv("FAKE_RECORD", str(tmp_path / "record.pickle"))
+    return lambda fault: monkeypatch.setenv("FAKE_FAULT", fault)
+
+
+def recorded(folder):
+    calls = []
+    with open(folder / "record.pickle", "rb") as handle:
+        while True:
+            try:
+                calls.append(pickle.load(handle))
+            except EOFError:
+                return calls
+
+
+def run_fit(folder, config=None, structures=None):
+    return acepotentials.fit(
+        some_structures() if structures is None else structures,
+        config or small_config(),
+        e0=E0,
+        out=folder / "out",
+        seed=7,
+    )
+
+
+def written(folder):
+    out = folder / "out"
+    return {p.name for p in out.iterdir()} & FILES if out.exists() else set()
+
+
+def leftovers(folder):
+    return [p.name for p in (folder / "out").glob("*.partial*")] + [
+        p.name for p in (folder / "out").glob(".*")
+    ]
+
+
+def test_fit_gives_the_student_that_julia_found(fake_julia, tmp_path):
+    path = run_fit(tmp_path)
+    truth, found = Student.load(tmp_path / "truth.npz"), Student.load(path)
+    np.testing.assert_array_equal(found.coefficients, truth.coefficients)
+    for atoms in some_structures():
+        assert found.energy(atoms) == pytest.approx(truth.energy(atoms), abs=1e-12)
+    assert found.committee.shape == (3, len(truth.coefficients))
+    assert found.basis.coupling.bodies == truth.basis.coupling.bodies
+    assert found.basis.spec.wL == 1.5
+    provenance = found.provenance
+    assert provenance["backend"] == "acepotentials"
+    assert provenance["julia"]["ACEpotentials"] == "0.10.1"
+    assert provenance["julia"]["threads"] == 2
+    assert provenance["julia"]["signals"] == "yes"
+    assert written(tmp_path) == FILES
+    assert leftovers(tmp_path) == []
+    parity = json.loads((tmp_path / "out" / "parity.json").read_text())
+    assert parity["structures"] == [0, 1, 2, 3]
+    assert parity["largest_differences"]["forces"] < 1e-10
+    assert "Julia prints something in solve" in (tmp_path / "out" / "julia.log").read_text()
+
+
+def test_what_goes_over_to_julia(fake_julia, tmp_path):
+    run_fit(tmp_path)
+    calls = recorded(tmp_path)
+    assert [name for name, _ in calls] == ["build_model", "least_squares", "assemble", "solve"]
+    model = calls[0][1]
+    assert model["elements"] == ["Cu", "H"]
+    np.testing.assert_array_equal(model["totaldegree"], [5.0, 4.0])
+    np.testing.assert_array_equal(model["rcut"], np.full((2, 2), 5.0))
+    np.testing.assert_array_equal(model["e0"], [0.3, -0.4])
+    assert model["r0"] is None
+    data = calls[1][1]
+    structures = some_structures()
+    assert data["smoothness"] == 4.0
+    assert data["restraint_weight"] is None
+    np.testing.assert_array_equal(data["offsets"], [0, 4, 14, 16, 17])
+    np.testing.assert_array_equal(data["weights"], [[30, 1, 1], [60, 2, 0], [30, 1, 0], [30, 1, 1]])
+    for k in (0, 3):
+        expected = -structures[k].info["REF_stress"] * structures[k].get_volume()
+        np.testing.assert_allclose(
+            data["virials"][k][[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]], expected
+        )
+        np.testing.assert_array_equal(data["virials"][k], data["virials"][k].T)
+    np.testing.assert_array_equal(data["forces"][4:14], structures[1].arrays["REF_forces"])
+    assert data["energies"][2] == structures[2].info["REF_energy"]
+    assert calls[2][1] == {"first": 1, "last": 4}
+    solver = calls[3][1]
+    assert (solver["kind"], solver["factorization"]) == ("blr", "svd")
+    assert solver["committee"] == 32
+
+
+def test_without_the_pair_term_the_file_has_none(fake_julia, tmp_path):
+    truth = random_student(small_config())
+    many = truth.basis.n_many_body * 2
+    coefficients = np.where(np.arange(len(truth.coefficients)) < many, truth.coefficients, 0.0)
+    Student(truth.basis, coefficients, E0).save(tmp_path / "truth.npz")
+    found = Student.load(run_fit(tmp_path, small_config(pair=False)))
+    assert found.basis.n_pair == 0
+    assert found.committee.shape == (3, many)
+    atoms = some_structures()[1]
+    expected = Student.load(tmp_path / "truth.npz").energy(atoms)
+    assert found.energy(atoms) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", ["WB", "E0", "pair_spline_coefs"])
+def test_an_export_that_is_off_by_a_millionth_fails(fake_julia, tmp_path, name):
+    fake_julia(f"corrupt:{name}")
+    with pytest.raises(UserError, match="does not give Julia's numbers"):
+        run_fit(tmp_path)
+    assert written(tmp_path) == set()
+    assert leftovers(tmp_path) == []
+
+
+def test_an_evaluation_that_is_not_a_number_fails(fake_julia, tmp_path):
+    fake_julia("nan")
+    with pytest.raises(UserError, match="energy inf eV/atom"):
+        run_fit(tmp_path)
+    assert written(tmp_path) == set()
+
+
+def test_a_failed_fit_leaves_an_older_one_as_it_was(fake_julia, tmp_path):
+    before = run_fit(tmp_path).read_bytes()
+    fake_julia("corrupt:WB")
+    with pytest.raises(UserError):
+        run_fit(tmp_path)
+    assert (tmp_path / "out" / "student.npz").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["build_model", "assemble", "solve", "evaluate"])
+def test_an_error_in_julia_is_one_sentence_with_its_trace_in_the_log(fake_julia, tmp_path, name):
+    fake_julia(f"error:{name}")
+    with pytest.raises(JuliaFailure) as caught:
+        run_fit(tmp_path)
+    message = str(caught.value)
+    assert message.startswith(f"Julia, in {name}: BoundsError: attempt to access 3")
+    assert "\n" not in message
+    assert "[1] fill_rows! at fit.jl:1" in (tmp_path / "out" / "julia.log").read_text()
+    assert written(tmp_path) == set()
+
+
+def test_a_killed_julia_is_reported(fake_julia, tmp_path):
+    fake_julia("die:solve")
+    with pytest.raises(JuliaFailure, match="ended unexpectedly.*signal 9"):
+        run_fit(tmp_path)
+    assert written(tmp_path) == set()
+
+
+def test_ctrl_c_ends_the_fit_and_julia(fake_julia, tmp_path):
+    fake_julia("sleep:solve")
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys\n"
+        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from pathlib import Path\n"
+        "import test_acepotentials as t\n"
+        f"t.run_fit(Path({str(tmp_path)!r}))\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    log = tmp_path / "out" / "julia.log"
+    deadline = time.monotonic() + 60
+    while not (log.exists() and "something in solve" in log.read_text()):
+        assert time.monotonic() < deadline and process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    julia = int((tmp_path / "out" / "julia.log").stat().st_size > 0)
+    assert julia
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    child = children.read_text().split() if children.exists() else []
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=10)
+    assert process.returncode != 0
+    assert written(tmp_path) == set()
+    assert leftovers(tmp_path) == []
+    for pid in child:
+        assert not Path(f"/proc/{pid}").exists()
+
+
+def test_calculator_agrees_with_the_engine(fake_julia, tmp_path):
+    path = tmp_path / "ace_model.json"
+    path.write_text("{}")
+    truth = Student.load(tmp_path / "truth.npz")
+    calculator = acepotentials.JuliaCalculator(path, mended=True)
+    native = truth.calculator()
+    for atoms in some_structures()[:3]:
+        julia, engine = atoms.copy(), atoms.copy()
+        julia.calc, engine.calc = calculator, native
+        assert julia.get_potential_energy() == pytest.approx(engine.get_potential_energy())
+        np.testing.assert_allclose(julia.get_forces(), engine.get_forces(), atol=1e-10)
+        if atoms.pbc.all():
+            np.testing.assert_allclose(julia.get_stress(), engine.get_stress(), atol=1e-12)
+    np.testing.assert_array_equal(calculator.time_calls(some_structures()[0], 3), 0.01)
+    stranger = bulk("Al")
+    stranger.calc = calculator
+    with pytest.raises(UserError, match=r"\[13\] are not in the model"):
+        stranger.get_potential_energy()
+    calculator.close()
+    with pytest.raises(UserError, match="no such file"):
+        acepotentials.JuliaCalculator(tmp_path / "nothing.json")
+
+
+def test_session_takes_threads_from_the_environment(fake_julia, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHON_JULIACALL_THREADS", "3")
+    with JuliaSession(log=tmp_path / "log", keep_log=False) as julia:
+        assert julia.call("versions")["threads"] == 3
+    assert not (tmp_path / "log").exists()
+    with pytest.raises(JuliaFailure, match="not running"):
+        julia.call("versions")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"zbl": True}, "fail with ZBL = true"),
+        ({"solver": SolverConfig(kind="ridge")}, "ACEfit does not have"),
+        ({"solver": SolverConfig(kind="tsvd", rtol=1e-6)}, "rtol has no meaning"),
+        ({"solver": SolverConfig(factorization="cholesky")}, "needs factorization svd"),
+        ({"totaldegree": [5, 0.5]}, "totaldegree of order 2 is 0.5"),
+        ({"rcut": 2.0}, "expected less than its cutoff"),
+        ({"r0": {"Cu-Cu": 2.6, "H-H": 1.0}}, "no value for the pair Cu-H"),
+        ({"elements": ["Cu"]}, "training structures 1, 2, 3 contain H"),
+        ({"elements": ["Cu", "H", "O"]}, "names O, which no training structure contains"),
+        (
+            {"weights": {"default": LabelWeights(), "slap": LabelWeights()}},
+            "names config_type slap.*they have default, slab",
+        ),
+        (
+            {"weights": {"default": LabelWeights(energy=0, forces=0, virial=0)}},
+            "no label of the training set has a weight",
+        ),
+    ],
+)
+def test_refused_before_julia_starts(fake_julia, tmp_path, changes, message):
+    with pytest.raises(UserError, match=message):
+        run_fit(tmp_path, small_config(**changes))
+    assert not (tmp_path / "record.pickle").exists()
+
+
+@pytest.mark.parametrize(("key", "place"), [("REF_energy", "info"), ("REF_forces", "arrays")])
+def test_a_missing_label_is_named(fake_julia, tmp_path, key, place):
+    structures = some_structures()
+    del getattr(structures[2], place)[key]
+    with pytest.raises(UserError, match=f"training structures 2 have no label {key}"):
+        run_fit(tmp_path, structures=structures)
+
+
+def test_a_label_of_weight_zero_may_be_missing():
+    structures = some_structures()
+    del structures[1].arrays["REF_forces"]
+    weights = {"default": LabelWeights(), "slab": LabelWeights(forces=0)}
+    labels = julia_arguments.label_arrays(structures, weights)
+    np.testing.assert_array_equal(labels["weights"][1], [30, 0, 0])
+    np.testing.assert_array_equal(labels["forces"][4:14], 0.0)
+
+
+def test_a_stress_without_a_volume_is_refused():
+    structures = some_structures()
+    structures[2].info["REF_stress"] = np.zeros(6)
+    with pytest.raises(UserError, match="training structures 2 have a stress but no volume"):
+        julia_arguments.label_arrays(structures, {"default": LabelWeights()})
+
+
+def test_a_matrix_that_does_not_fit_in_memory_is_refused(fake_julia, tmp_path, monkeypatch):
+    import psutil
+
+    class Little:
+        available = 1000
+
+    monkeypatch.setattr(psutil, "virtual_memory", Little)
+    with pytest.raises(UserError, match="ACEfit holds all"):
+        run_fit(tmp_path)
+    assert written(tmp_path) == set()
+
+
+def test_truncated_svd_needs_more_rows_than_functions(fake_julia, tmp_path):
+    config = small_config(solver=SolverConfig(kind="tsvd"))
+    with pytest.raises(UserError, match="more rows than functions"):
+        run_fit(tmp_path, config)
+
+
+@pytest.mark.parametrize(
+    ("solver", "expected"),
+    [
+        (SolverConfig(committee=0), {"kind": "blr", "factorization": "cholesky", "committee": 0}),
+        (SolverConfig(kind="qr", strength=1e-3), {"kind": "qr", "lambda": 1e-3}),
+        (SolverConfig(kind="rrqr", rtol=1e-6), {"kind": "rrqr", "rtol": 1e-6}),
+        (SolverConfig(kind="ard"), {"kind": "ard", "threshold": 1e-3}),
+        (
+            SolverConfig(kind="lsqr", strength=0.0, atol=1e-7),
+            {"kind": "lsqr", "damp": 0.0, "atol": 1e-7, "conlim": 1e8, "maxiter": 100_000},
+        ),
+    ],
+)
+def test_solver_arguments(solver, expected):
+    found = julia_arguments.solver_arguments(solver, 20, seed=1)
+    assert found.pop("seed") == julia_arguments.solver_arguments(solver, 20, seed=1)["seed"]
+    assert found == expected
+
+
+def test_truncated_svd_holds_a_tenth_out():
+    found = julia_arguments.solver_arguments(SolverConfig(kind="tsvd"), 20, seed=1)["validation"]
+    assert len(set(found.tolist())) == 2
+    assert found.min() >= 1
+    assert found.max() <= 20
+
+
+def test_tables_over_pairs_become_matrices():
+    config = small_config(
+        rcut={"Cu-Cu": 6.0, "Cu-H": 5.0, "H-H": 4.0}, r0={"Cu-Cu": 2.6, "H-Cu": 1.8, "H-H": 0.8}
+    )
+    found = julia_arguments.model_arguments(BasisSpec.from_config(config, ["Cu", "H"]), E0)
+    np.testing.assert_array_equal(found["rcut"], [[6.0, 5.0], [5.0, 4.0]])
+    np.testing.assert_array_equal(found["r0"], [[2.6, 1.8], [1.8, 0.8]])
+
+
+def test_elements_that_acepotentials_has_no_bond_length_for_get_ours():
+    spec = BasisSpec(("Mn", "Cu"), 1, (3.0,))
+    found = julia_arguments.model_arguments(spec, {"Mn": 0.0, "Cu": 0.0})
+    assert found["r0"] is not None
+    np.testing.assert_array_equal(np.diag(found["r0"]), [2.5, 2.6])
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_cells_for_julia_change_neither_energy_nor_forces(index):
+    student = random_student(small_config())
+    atoms = some_structures()[index]
+    arrays = julia_arguments.geometry_arrays([atoms], student.cutoff)
+    moved = Atoms(
+        numbers=arrays["numbers"],
+        positions=arrays["positions"],
+        cell=arrays["cells"][0],
+        pbc=arrays["periodic"][0],
+    )
+    scaled = moved.positions @ np.linalg.inv(moved.cell[:])
+    assert np.all((scaled > -1e-12) & (scaled < 1 + 1e-12))
+    expected, found = student.predict(atoms), student.predict(moved)
+    for one, other in zip(expected, found, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-10)
+    # Without periodicity the enclosing cell must not bring images within reach either.
+    moved.pbc = True
+    if not atoms.pbc.any():
+        assert student.energy(moved) == pytest.approx(expected[0], abs=1e-10)
+
+
+def test_parity_sample_has_every_config_type():
+    structures = [Atoms("H", info={"config_type": f"kind{min(k, 3)}"}) for k in range(40)]
+    chosen = acepotentials.parity_sample(structures, seed=1)
+    assert len(chosen) == len(set(chosen)) == 8
+    assert {0, 1, 2} <= set(chosen)
+    assert chosen == acepotentials.parity_sample(structures, seed=1)
+
+
+def test_available_says_what_is_missing(monkeypatch, tmp_path):
+    for name in ("EXE", "PROJECT"):
+        monkeypatch.delenv(f"PYTHON_JULIACALL_{name}", raising=False)
+    monkeypatch.setattr(julia_setup.importlib.util, "find_spec", lambda name: None)
+    assert "pip install" in julia_setup.available()
+    with pytest.raises(UserError, match='pip install "distill\\[julia\\]"'):
+        acepotentials.fit(some_structures(), small_config(), e0=E0, out=tmp_path / "o", seed=1)
+    assert not (tmp_path / "o").exists()
+    with pytest.raises(UserError, match="juliacall is not installed"):
+        acepotentials.setup()
+    assert acepotentials.status()["ready"].startswith("no: juliacall is not installed")
+    monkeypatch.setattr(julia_setup.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(julia_setup, "prepared", lambda: None)
+    assert "distill julia setup" in julia_setup.available()
+    monkeypatch.setattr(julia_setup, "prepared", lambda: {"executable": "/no/such/julia"})
+    assert "no longer at /no/such/julia" in julia_setup.available()
+    monkeypatch.setattr(julia_setup, "prepared", lambda: {"executable": sys.executable})
+    assert julia_setup.available() is None
+
+
+def test_an_own_julia_is_checked(monkeypatch, tmp_path):
+    monkeypatch.setattr(julia_setup.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setenv("PYTHON_JULIACALL_EXE", sys.executable)
+    monkeypatch.delenv("PYTHON_JULIACALL_PROJECT", raising=False)
+    assert "must be set together" in julia_setup.available()
+    monkeypatch.setenv("PYTHON_JULIACALL_PROJECT", str(tmp_path))
+    assert "holds no Project.toml" in julia_setup.available()
+    (tmp_path / "Project.toml").touch()
+    assert julia_setup.available() is None
+    monkeypatch.setenv("PYTHON_JULIACALL_EXE", str(tmp_path / "julia"))
+    assert "is no program" in julia_setup.available()
+
+
+def test_offline_without_an_installation_stops_at_once(monkeypatch):
+    for name in ("EXE", "PROJECT"):
+        monkeypatch.delenv(f"PYTHON_JULIACALL_{name}", raising=False)
+    monkeypatch.setattr(julia_setup.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(julia_setup, "prepared", lambda: None)
+    monkeypatch.setattr(julia_setup, "install", lambda: pytest.fail("tried to install"))
+    monkeypatch.setenv("PYTHON_JULIAPKG_OFFLINE", "yes")
+    with pytest.raises(UserError, match="not set up yet"):
+        julia_setup.require()
+
+
+def test_juliapkg_and_the_julia_package_agree():
+    declared = json.loads((ROOT / "distill" / "juliapkg.json").read_text())
+    entry = declared["packages"]["DistillACE"]
+    folder = ROOT / "distill" / entry["path"]
+    project = tomllib.loads((folder / "Project.toml").read_text())
+    assert (project["name"], project["uuid"]) == ("DistillACE", entry["uuid"])
+    assert set(project["deps"]) <= set(project["compat"])
+    assert folder.resolve() == (ROOT / "julia").resolve()
+
+
+def test_every_function_called_from_python_is_in_the_julia_package():
+    worker = (ROOT / "distill" / "student" / "julia_worker.py").read_text()
+    called = {
+        name.replace("_b", "!") if name.endswith("_b") else name
+        for name in re.findall(r"self\.module\.(\w+)\(", worker)
+    }
+    source = "\n".join(p.read_text() for p in (ROOT / "julia" / "src").glob("*.jl"))
+    defined = set(re.findall(r"^function (\w+!?)\(", source, flags=re.MULTILINE))
+    assert called <= defined
+    assert len(called) >= 10
+
+
+def test_julia_sources_parse():
+    tree_sitter = pytest.importorskip("tree_sitter")
+    grammar = pytest.importorskip("tree_sitter_julia")
+    parser = tree_sitter.Parser(tree_sitter.Language(grammar.language()))
+    for path in (ROOT / "julia").rglob("*.jl"):
+        assert not parser.parse(path.read_bytes()).root_node.has_error, path
