@@ -48,7 +48,7 @@ def write_report(run_folder: Path) -> Path:
 
 
 def _figures(run_folder: Path, report: Report) -> dict[str, dict[str, Any]]:
-    """PNG figures as base64, by name: those of the comparison, and those drawn here."""
+    """PNG figures as base64, by name: those of the stages, and those drawn here."""
     from distill.compare.plots import (
         calibration_figure,
         save_figure,
@@ -70,7 +70,8 @@ def _figures(run_folder: Path, report: Report) -> dict[str, dict[str, Any]]:
     if calibration:
         figure = calibration_figure(calibration["predicted"], calibration["actual"], "eV/Å")
         save_figure(figure, folder, "calibration")
-    files = [*(run_folder / "compare").glob("*.png"), *folder.glob("*.png")]
+    folders = (run_folder / "sampling", run_folder / "student", run_folder / "compare", folder)
+    files = [file for place in folders for file in place.glob("*.png")]
     return {file.stem: _embedded(file) for file in sorted(files)}
 
 

@@ -162,6 +162,16 @@ def sampling_part(run: Path, rng):
         for _ in range(8)
     ]
     write_table(run / "sampling" / "outcomes.csv", rows)
+    write_json(
+        run / "sampling" / "sampling.json",
+        {
+            "outcomes": {"dissociated": 20, "scattered": 26, "undecided": 2},
+            "selection": {"sampled": 9344, "left_out": {"a force above 50 eV/Å": 3}},
+            "selected": {"total": 720, "by_config_type": {"neb": 20, "scattering": 700}},
+            "held_out": {"total": 80, "by_config_type": {"scattering": 80}},
+            "teacher_calls": {"scattering": 96012, "neb": 840, "total": 96852},
+        },
+    )
     manifest(run / "sampling", "sampling", 171.9)
 
 

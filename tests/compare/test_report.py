@@ -117,6 +117,13 @@ def test_the_page_says_where_everything_came_from(finished):
     assert (run / "figures" / "training.pdf").stat().st_size > 1000
 
 
+def test_the_page_tells_what_was_sampled(finished):
+    _, _, text, report = finished
+    assert "9,344 structures; 3 left out with a force above 50 eV/Å" in text
+    assert "96,852" in text
+    assert sum(r["dissociated"] + r["scattered"] for r in report["outcomes"]["rows"]) <= 48
+
+
 def test_a_failed_check_is_told_with_its_reason(tmp_path):
     make_run(tmp_path, tolerances=FAILING, figures=False)
     text = write_report(tmp_path).read_text()
