@@ -1,0 +1,361 @@
+"""The compare stage: errors, timing, barriers, sticking, figures, and the verdict on the student.
+
+Each part writes its own file and is not done again where that file is; the verdict and the figures
+are made anew from the files every time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from distill.artifacts import read_json, write_json
+from distill.compare.errors import (
+    error_budget,
+    error_table,
+    study_table_text,
+    table_rows,
+    write_table_csv,
+)
+from distill.compare.observables import (
+    activation_energy_difference,
+    arrhenius_rows,
+    barrier_differences,
+    barrier_profiles,
+    barrier_rows,
+    diffusion_rows,
+    sticking_curves,
+    sticking_differences,
+    sticking_rows,
+)
+from distill.compare.verdict import judge, require_computed, verdict_text
+from distill.config import CalculatorConfig, CompareConfig, ParallelConfig
+from distill.errors import ChecksFailed, UserError
+from distill.progress import say
+from distill.structures import read_structures, reference_stress, write_structures
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """The test set at three levels, and the held-out structures at two."""
+
+    reference: list[Atoms]
+    teacher: list[Atoms]
+    student: list[Atoms]
+    held_out_teacher: list[Atoms]
+    held_out_student: list[Atoms]
+
+    @property
+    def pairs(self) -> dict[str, tuple[list[Atoms], list[Atoms]]]:
+        """(true, predicted) by the title used in figures and CSV."""
+        return {
+            "reference → teacher": (self.reference, self.teacher),
+            "teacher → student, held out": (self.held_out_teacher, self.held_out_student),
+            "reference → student": (self.reference, self.student),
+        }
+
+
+@dataclass(frozen=True)
+class _Results:
+    """What was computed; None for what the config leaves out."""
+
+    errors: dict[str, Any]
+    timing: dict[str, Any] | None
+    barriers: dict[str, Any] | None
+    sticking: dict[str, Any] | None
+    diffusion: dict[str, Any] | None
+
+
+def run(
+    config: CompareConfig,
+    *,
+    teacher: Path,
+    student: Path,
+    reference_test: Path,
+    held_out: Path,
+    out: Path,
+    seed: int,
+    parallel: ParallelConfig,
+    reference: CalculatorConfig | None = None,
+) -> None:
+    """Compare reference, teacher and student, and judge the student.
+
+    Writes to `out`: `test_teacher.xyz`, `test_student.xyz`, `held_out_student.xyz` (predictions
+    under the REF_ keys), `errors.json` and `.csv`, and, where configured, `timing.json` and `.csv`,
+    `barriers.json`, `sticking.json` and `diffusion.json` with `.csv`; `verdict.json`, and figures
+    as PNG and PDF.
+
+    Parameters
+    ----------
+    config
+        The `compare` section.
+    teacher, student
+        Model files.
+    reference_test
+        Structures with reference labels, extxyz with REF_ keys.
+    held_out
+        Structures with the teacher's labels that the student was not fitted to.
+    out
+        Output folder; finished parts in it are kept.
+    seed
+        The run's seed.
+    parallel
+        Where barriers and trajectories run.
+    reference
+        Calculator of the reference level, where one can be run; it is timed and takes part in the
+        barriers.
+
+    Raises
+    ------
+    UserError
+        For bad input, or a tolerance on something that is not computed.
+    ChecksFailed
+        If a check did not pass; everything has been written by then.
+    """
+    require_computed(config)
+    labels = _labels(teacher, student, reference_test, held_out, out)
+    models = {"teacher": teacher, "student": student}
+
+    def part(name: str, wanted: object, compute: Callable[[], dict[str, Any]]) -> Any:
+        return _part(out / f"{name}.json", name, compute) if wanted else None
+
+    results = _Results(
+        errors=_part(out / "errors.json", "errors", lambda: _errors(labels)),
+        timing=part(
+            "timing", config.timing, lambda: _timing(config, models, reference, labels, seed)
+        ),
+        barriers=part(
+            "barriers",
+            config.barriers,
+            lambda: _barriers(config, models, reference, out, parallel),
+        ),
+        sticking=part(
+            "sticking", config.sticking, lambda: _sticking(config, models, out, seed, parallel)
+        ),
+        diffusion=part(
+            "diffusion", config.diffusion, lambda: _diffusion(config, models, out, seed, parallel)
+        ),
+    )
+    _write_tables(out, results)
+    _draw(out, labels, results)
+    _say_table(results)
+    timing = results.timing
+    verdict = judge(
+        config.tolerances,
+        errors=results.errors,
+        speedup=timing["models"]["student"]["speedup_forces"] if timing else None,
+        barriers=barrier_differences(results.barriers),
+        sticking=sticking_differences(results.sticking),
+        activation_energy=activation_energy_difference(results.diffusion),
+    )
+    write_json(out / "verdict.json", verdict)
+    say(verdict_text(verdict))
+    failed = [check["name"] for check in verdict["checks"] if not check["passed"]]
+    if failed:
+        raise ChecksFailed("checks that did not pass: " + "; ".join(failed))
+
+
+def _part(path: Path, label: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The JSON of a part: read where it is finished, else computed and written."""
+    if path.exists():
+        say(f"{label}: done before, kept")
+    else:
+        write_json(path, compute())
+    result: dict[str, Any] = read_json(path)
+    return result
+
+
+def _labels(
+    teacher: Path, student: Path, reference_test: Path, held_out: Path, out: Path
+) -> _Labels:
+    reference = read_structures(reference_test)
+    on_test = _predicted(reference, teacher, out / "test_teacher.xyz", "teacher on the test set")
+    if held_out.stat().st_size:
+        held_out_teacher = read_structures(held_out)
+    else:
+        say("no sampled structures were held out: the test set takes their place")
+        held_out_teacher = on_test
+    return _Labels(
+        reference=reference,
+        teacher=on_test,
+        student=_predicted(reference, student, out / "test_student.xyz", "student on the test set"),
+        held_out_teacher=held_out_teacher,
+        held_out_student=_predicted(
+            held_out_teacher,
+            student,
+            out / "held_out_student.xyz",
+            "student on held-out structures",
+        ),
+    )
+
+
+def _predicted(structures: list[Atoms], model: Path, path: Path, label: str) -> list[Atoms]:
+    """Predictions for structures, from `path` where they are finished.
+
+    They are read back from the file in either case, so that a resumed run has the same digits.
+    """
+    if not path.exists():
+        from distill.calculators import label_structures, load_calculator
+
+        stress = any(reference_stress(atoms) is not None for atoms in structures)
+        calculator = load_calculator(model)
+        write_structures(path, label_structures(structures, calculator, stress=stress, label=label))
+    return read_structures(path)
+
+
+def _errors(labels: _Labels) -> dict[str, Any]:
+    return {
+        "test": error_budget(labels.reference, labels.teacher, labels.student),
+        "held_out": {
+            "teacher_student": error_table(labels.held_out_teacher, labels.held_out_student)
+        },
+    }
+
+
+def _timing(
+    config: CompareConfig,
+    models: dict[str, Path],
+    reference: CalculatorConfig | None,
+    labels: _Labels,
+    seed: int,
+) -> dict[str, Any]:
+    from distill.compare.timing import time_models
+
+    settings = config.timing
+    assert settings is not None
+    if settings.structure:
+        name, atoms = settings.structure, read_structures(settings.structure, require=())[0]
+    else:
+        name, atoms = _timing_structure(settings.facet, labels)
+    say(f"timing on {name} ({len(atoms)} atoms)")
+    timed: dict[str, Path | CalculatorConfig] = {**models}
+    if reference:
+        timed["reference"] = reference
+    result = time_models(
+        timed,
+        atoms,
+        settings.repeats,
+        time_step=settings.time_step,
+        supercells=settings.supercells,
+        seed=seed,
+    )
+    return {"structure": name, **result}
+
+
+def _timing_structure(facet: str, labels: _Labels) -> tuple[str, Atoms]:
+    """The H2/Cu slab where the study is on H and Cu, else the largest held-out structure."""
+    elements = {symbol for atoms in labels.reference for symbol in atoms.get_chemical_symbols()}
+    if elements >= {"H", "Cu"}:
+        from distill.sampling.slabs import timing_slab
+
+        return f"H2/Cu({facet}) slab", timing_slab(facet)
+    index = max(range(len(labels.held_out_teacher)), key=lambda i: len(labels.held_out_teacher[i]))
+    return f"held-out structure {index}", labels.held_out_teacher[index]
+
+
+def _barriers(
+    config: CompareConfig,
+    models: dict[str, Path],
+    reference: CalculatorConfig | None,
+    out: Path,
+    parallel: ParallelConfig,
+) -> dict[str, Any]:
+    from distill.workloads.barriers import run_barriers
+
+    return run_barriers(
+        config.barriers,
+        models=models,
+        reference_paths=config.reference_barriers,
+        out=out / "barriers",
+        parallel=parallel,
+    )
+
+
+def _sticking(
+    config: CompareConfig, models: dict[str, Path], out: Path, seed: int, parallel: ParallelConfig
+) -> dict[str, Any]:
+    from distill.workloads.sticking import run_sticking
+
+    assert config.sticking is not None
+    folder = out / "sticking"
+    return run_sticking(config.sticking, **models, out=folder, seed=seed, parallel=parallel)
+
+
+def _diffusion(
+    config: CompareConfig,
+    models: dict[str, Path],
+    out: Path,
+    seed: int,
+    parallel: ParallelConfig,
+) -> dict[str, Any]:
+    from distill.workloads.diffusion import run_diffusion
+
+    assert config.diffusion is not None
+    folder = out / "diffusion"
+    return run_diffusion(config.diffusion, models=models, out=folder, seed=seed, parallel=parallel)
+
+
+def _write_tables(out: Path, results: _Results) -> None:
+    from distill.compare.timing import timing_rows
+
+    test, held_out = results.errors["test"], results.errors["held_out"]
+    budget = ("reference_teacher", "teacher_student", "reference_student")
+    tables = {f"{name}, test": test[name] for name in budget}
+    tables["teacher_student, held out"] = held_out["teacher_student"]
+    rows = {
+        "errors": table_rows(tables),
+        "timing": timing_rows(results.timing) if results.timing else [],
+        "barriers": barrier_rows(results.barriers),
+        "sticking": sticking_rows(results.sticking),
+        "diffusion": diffusion_rows(results.diffusion),
+        "arrhenius": arrhenius_rows(results.diffusion),
+    }
+    for name, found in rows.items():
+        if found:
+            write_table_csv(out / f"{name}.csv", found)
+
+
+def _draw(out: Path, labels: _Labels, results: _Results) -> None:
+    from distill.compare import observable_plots, plots
+
+    tables = {
+        "reference → teacher": results.errors["test"]["reference_teacher"],
+        "teacher → student, held out": results.errors["held_out"]["teacher_student"],
+        "reference → student": results.errors["test"]["reference_student"],
+    }
+    figures = {
+        "parity": plots.parity_figure(labels.pairs, tables),
+        "error_histograms": plots.error_histogram_figure(labels.pairs),
+    }
+    if results.timing:
+        figures["timing"] = plots.timing_figure(results.timing)
+    if results.barriers:
+        profiles = barrier_profiles(results.barriers)
+        figures["barriers"] = observable_plots.barrier_figure(profiles)
+    if results.sticking:
+        curves = sticking_curves(results.sticking)
+        figures["sticking"] = observable_plots.sticking_figure(curves)
+    if results.diffusion:
+        figures["diffusion"] = observable_plots.arrhenius_figure(results.diffusion)
+    for name, figure in figures.items():
+        plots.save_figure(figure, out, name)
+
+
+def _say_table(results: _Results) -> None:
+    errors, timing = results.errors, results.timing
+    columns = {
+        "teacher – reference": errors["test"]["reference_teacher"],
+        "student – teacher, held out": errors["held_out"]["teacher_student"],
+        "student – reference": errors["test"]["reference_student"],
+    }
+    times = {}
+    if timing:
+        for column in columns:
+            model = timing["models"][column.split(" ", 1)[0]]
+            times[column] = (model["energy_ms"]["median"], model["forces_ms"]["median"])
+    say(study_table_text(columns, times))

@@ -1,0 +1,115 @@
+"""The compare stage on tiny inputs: what it writes, what it keeps, and when it fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.build import bulk
+
+from distill.artifacts import read_json
+from distill.calculators import label_structures, load_calculator
+from distill.compare import stage
+from distill.config import CompareConfig, ParallelConfig, TimingConfig, Tolerances
+from distill.errors import ChecksFailed, UserError
+from distill.structures import read_structures, reference_forces, write_structures
+
+TEACHER, STUDENT = Path("compare.toys:Teacher"), Path("compare.toys:Student")
+
+
+@pytest.fixture
+def inputs(tmp_path):
+    rng = np.random.default_rng(5)
+    structures = []
+    for _ in range(6):
+        atoms = bulk("Cu", cubic=True)
+        atoms.rattle(0.1, rng=rng)
+        atoms.info["config_type"] = "bulk"
+        structures.append(atoms)
+    reference, teacher = (
+        label_structures(structures, load_calculator(f"compare.toys:{name}"))
+        for name in ("Scaled", "Teacher")
+    )
+    write_structures(tmp_path / "test.xyz", reference)
+    write_structures(tmp_path / "held_out.xyz", teacher)
+    return {
+        "teacher": TEACHER,
+        "student": STUDENT,
+        "reference_test": tmp_path / "test.xyz",
+        "held_out": tmp_path / "held_out.xyz",
+        "out": tmp_path / "compare",
+        "seed": 1,
+        "parallel": ParallelConfig(backend="serial"),
+    }
+
+
+def rms(structures):
+    return np.sqrt(np.mean([reference_forces(a) ** 2 for a in structures]))
+
+
+def test_errors_of_the_three_levels_are_the_known_ones(inputs):
+    stage.run(CompareConfig(timing=None), **inputs)
+    errors = read_json(inputs["out"] / "errors.json")
+    size = rms(read_structures(inputs["reference_test"]))
+    found = {name: errors["test"][name]["forces"]["rmse"] for name in list(errors["test"])[:3]}
+    assert found["reference_teacher"] == pytest.approx(0.03 * size, rel=1e-5)
+    assert found["teacher_student"] == pytest.approx(0.0103 * size, rel=1e-5)
+    assert found["reference_student"] == pytest.approx(0.0403 * size, rel=1e-5)
+    assert errors["test"]["force_error_correlation"] == pytest.approx(1, abs=1e-4)
+    held_out = errors["held_out"]["teacher_student"]
+    assert held_out["forces"]["rmse"] == pytest.approx(0.0103 * size, rel=1e-5)
+    predicted = read_structures(inputs["out"] / "test_student.xyz")
+    assert rms(predicted) == pytest.approx(1.03 * 1.01 * size, rel=1e-5)
+    for name in ("errors.csv", "parity.png", "parity.pdf", "error_histograms.png"):
+        assert (inputs["out"] / name).stat().st_size > 0
+    assert read_json(inputs["out"] / "verdict.json") == {"passed": None, "checks": []}
+
+
+def test_finished_parts_are_kept(inputs, monkeypatch):
+    stage.run(CompareConfig(timing=None), **inputs)
+    out = inputs["out"]
+    before = {path.name: path.read_bytes() for path in out.iterdir() if path.suffix != ".pdf"}
+    (out / "verdict.json").unlink()
+    (out / "test_student.xyz").unlink()
+    monkeypatch.setattr(stage, "_errors", lambda labels: pytest.fail("computed again"))
+    stage.run(CompareConfig(timing=None), **inputs)
+    assert {p.name: p.read_bytes() for p in out.iterdir() if p.suffix != ".pdf"} == before
+
+
+def test_a_failed_check_raises_after_everything_is_written(inputs):
+    config = CompareConfig(
+        timing=None, tolerances=Tolerances(teacher_force_rmse=1e-6, student_force_rmse=10.0)
+    )
+    with pytest.raises(ChecksFailed, match="teacher's force RMSE against the reference") as failure:
+        stage.run(config, **inputs)
+    assert "student" not in str(failure.value)
+    verdict = read_json(inputs["out"] / "verdict.json")
+    assert [check["passed"] for check in verdict["checks"]] == [False, True]
+    assert (inputs["out"] / "parity.png").exists()
+
+
+def test_a_tolerance_without_its_computation_is_refused_before_any_work(inputs):
+    config = CompareConfig(timing=None, tolerances=Tolerances(speedup=10))
+    with pytest.raises(UserError, match=r"tolerances\.speedup"):
+        stage.run(config, **inputs)
+    assert not inputs["out"].exists()
+
+
+def test_models_are_timed_on_the_largest_held_out_structure(inputs, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    config = CompareConfig(timing=TimingConfig(repeats=3), tolerances=Tolerances(speedup=0.01))
+    stage.run(config, **inputs)
+    timing = read_json(inputs["out"] / "timing.json")
+    assert timing["structure"] == "held-out structure 0"
+    assert list(timing["models"]) == ["teacher", "student"]
+    assert (inputs["out"] / "timing.png").exists() and (inputs["out"] / "timing.csv").exists()
+    assert read_json(inputs["out"] / "verdict.json")["passed"] is True
+
+
+def test_labels_that_are_missing_are_named(inputs):
+    structures = read_structures(inputs["reference_test"])
+    del structures[2].arrays["REF_forces"]
+    write_structures(inputs["reference_test"], structures)
+    with pytest.raises(UserError, match="structure 2"):
+        stage.run(CompareConfig(timing=None), **inputs)
