@@ -551,7 +551,7 @@ class PhononsConfig(Section):
         0, description="volumes of the quasi-harmonic free energy, 5 or more; 0 leaves it out"
     )
     volume_strain: Annotated[float, Field(gt=0, lt=0.2)] = Field(
-        0.03, description="largest linear strain of those volumes"
+        0.03, description="largest linear strain of those volumes; a third of it in compression"
     )
     max_force: Positive = Field(1e-3, description="that a relaxed cell may have, eV/Å")
     max_stress: Positive = Field(1e-3, description="that a relaxed cell may have, eV/Å³")

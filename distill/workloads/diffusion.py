@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distill.artifacts import hash_of, read_json, write_json
+from distill.artifacts import read_json, write_json
 from distill.errors import UserError
 from distill.progress import say
 from distill.workloads.diffusion_analysis import (
@@ -19,6 +19,7 @@ from distill.workloads.diffusion_analysis import (
     number_of_defects,
 )
 from distill.workloads.diffusivity import check_window
+from distill.workloads.models import claim_folder
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from distill.config import DiffusionConfig, ParallelConfig
     from distill.workloads.trajectories import Run
 
-SETTINGS_NAME = "settings.json"
 RESULT_NAME = "diffusion.json"
 
 
@@ -87,7 +87,7 @@ def run_diffusion(
 
     _check_lengths(config, models)
     crystal = _crystal(config)
-    _claim(out, config, models, seed)
+    claim_folder(out, config, models, seed)
     scales = _lattice_scales(config, crystal, models, out, parallel)
     runs = {
         name: _runs_of(config, name, str(model), scales[name], crystal, seed, out)
@@ -162,29 +162,6 @@ def _check_lengths(config: DiffusionConfig, models: Mapping[str, Path]) -> None:
             raise UserError(f"compare.diffusion, model {name}: {error}") from None
 
 
-def _claim(out: Path, config: DiffusionConfig, models: Mapping[str, Path], seed: int) -> None:
-    """Mark the folder with what its files are made from; refuse a folder of something else."""
-    from distill.artifacts import sha256
-
-    fingerprint = hash_of(
-        {
-            "config": config.model_dump(mode="json"),
-            "models": {
-                name: sha256(model) if Path(model).is_file() else str(model)
-                for name, model in models.items()
-            },
-            "seed": seed,
-        }
-    )
-    file = out / SETTINGS_NAME
-    if file.exists() and read_json(file)["fingerprint"] != fingerprint:
-        raise UserError(
-            f"{out} holds diffusion runs of other settings or models; choose another folder or "
-            "remove it"
-        )
-    write_json(file, {"fingerprint": fingerprint})
-
-
 def _lattice_scales(
     config: DiffusionConfig,
     crystal: Atoms,
@@ -207,7 +184,7 @@ def _lattice_scales(
 
 def _relax_volume(unit: _Volume) -> None:
     from distill.calculators import load_calculator
-    from distill.workloads.bulk import equation_of_state
+    from distill.workloads.crystal import equation_of_state
 
     write_json(unit.file, equation_of_state(unit.crystal, load_calculator(unit.model)))
 

@@ -18,6 +18,7 @@ from distill.workloads.diffusivity import (
     diffusivity,
     displacements_in_framework,
 )
+from distill.workloads.models import baseline
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -206,7 +207,7 @@ def differences(analysed: Mapping[str, Analysis], confidence: float) -> dict[str
         By model: `to` (the other's name), `arrhenius` (what `activation_energy_difference` gives,
         or None) and `log_diffusivity`, a list with `temperature` (K), `value` and `interval`.
     """
-    base = "teacher" if "teacher" in analysed else next(iter(analysed))
+    base = baseline(analysed)
     first = analysed[base]
     found = {}
     for name, second in analysed.items():

@@ -8,6 +8,7 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.emt import EMT
 
 from distill.structures import write_structures
 
@@ -62,6 +63,11 @@ def stiff() -> CosineLattice:
 def harder() -> CosineLattice:
     """A barrier higher by a half."""
     return CosineLattice(barrier=0.12)
+
+
+def other_emt() -> EMT:
+    """EMT with another cutoff: nearly the same crystal."""
+    return EMT(asap_cutoff=True)
 
 
 def write_crystal(path: Any, filled: bool = False) -> str:
