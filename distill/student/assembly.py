@@ -150,7 +150,7 @@ def make_design_tables(basis: Basis) -> DesignTables:
         function_first=function_first,
         entry=np.array(kept, np.int32),
         local=np.array(local, np.int32),
-        pair_splines=basis.pair_splines.reshape(n_pairs, -1, basis.n_pair).copy(),
+        pair_splines=basis.pair_splines.reshape(n_pairs, *basis.pair_splines.shape[2:]).copy(),
     )
 
 

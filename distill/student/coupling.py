@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from distill.artifacts import atomic_path
 from distill.errors import UserError
+from distill.student.npz import read_npz
 
 Body = tuple[tuple[int, int], ...]
 _CACHE_VERSION = 1
@@ -211,9 +212,8 @@ def _cache_folder() -> Path:
 
 def _read_cache(path: Path) -> dict[str, NDArray] | None:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file)
-    except (OSError, ValueError, EOFError, KeyError):
+        return read_npz(path)
+    except (OSError, ValueError):
         return None
 
 

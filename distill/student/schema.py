@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from distill.artifacts import atomic_path
 from distill.errors import UserError
 from distill.student.basis import Basis, BasisSpec
 from distill.student.coupling import Coupling
+from distill.student.npz import read_npz
 from distill.student.radial import Grid
 
 SCHEMA_VERSION = 1
@@ -47,11 +47,8 @@ def read_arrays(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], 
     if not Path(path).is_file():
         raise UserError(f"cannot read {path}: there is no such file")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not hasattr(file, "files"):
-                raise ValueError("a single array")
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        arrays = read_npz(path)
+    except (OSError, ValueError) as error:
         raise UserError(
             f"{path} is not a student file, or is damaged ({error}); expected the .npz that "
             "a fit writes"
