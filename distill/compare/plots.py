@@ -183,6 +183,44 @@ def timing_figure(timing: Mapping[str, Any]) -> Figure:
         return figure
 
 
+def cost_figure(timing: Mapping[str, Any], tables: Mapping[str, Any]) -> Figure:
+    """Force RMSE against the reference over the time of a forces call: down and left is better.
+
+    Parameters
+    ----------
+    timing
+        As `time_models` returns it.
+    tables
+        `error_table` of each timed model against the reference, by model name.
+    """
+    with figure_style() as plt:
+        figure, axis = plt.subplots(figsize=(5.2, 3.4))
+        for k, (name, table) in enumerate(tables.items()):
+            spread, forces = timing["models"][name]["forces_ms"], table["forces"]
+            x, y = spread["median"], _MEV * forces["rmse"]
+            low, high = forces["rmse_interval"] or (forces["rmse"], forces["rmse"])
+            axis.errorbar(
+                x,
+                y,
+                xerr=[[x - spread["q1"]], [spread["q3"] - x]],
+                yerr=[[y - _MEV * low], [_MEV * high - y]],
+                fmt="o",
+                ms=7,
+                capsize=3,
+                color=colour_of(name, k),
+            )
+            axis.annotate(name, (x, y), xytext=(9, 7), textcoords="offset points")
+        times = [timing["models"][name]["forces_ms"]["median"] for name in tables]
+        axis.set(xscale="log", xlim=(min(times) / 2.5, max(times) * 4))
+        axis.set_ylim(0, 1.3 * axis.get_ylim()[1])
+        _plain_ticks(axis.xaxis)
+        axis.set(
+            xlabel=f"time per energy-and-forces call [ms], {timing['atoms']} atoms, one core",
+            ylabel="force RMSE against the reference [meV/Å]",
+        )
+        return figure
+
+
 def training_figure(history: Sequence[Mapping[str, float]]) -> Figure:
     """Validation errors of the teacher over its epochs.
 

@@ -32,7 +32,7 @@ from distill.compare.observables import (
 )
 from distill.compare.verdict import judge, require_computed, verdict_text
 from distill.config import CalculatorConfig, CompareConfig, ParallelConfig
-from distill.errors import ChecksFailed, UserError
+from distill.errors import ChecksFailed
 from distill.progress import say
 from distill.structures import read_structures, reference_stress, write_structures
 
@@ -334,6 +334,11 @@ def _draw(out: Path, labels: _Labels, results: _Results) -> None:
     }
     if results.timing:
         figures["timing"] = plots.timing_figure(results.timing)
+        against_reference = {
+            "teacher": results.errors["test"]["reference_teacher"],
+            "student": results.errors["test"]["reference_student"],
+        }
+        figures["cost"] = plots.cost_figure(results.timing, against_reference)
     if results.barriers:
         profiles = barrier_profiles(results.barriers)
         figures["barriers"] = observable_plots.barrier_figure(profiles)

@@ -237,6 +237,8 @@ def draw(folder, parts, test, teacher, student, held_out, held_out_student):
     plots.save_figure(plots.parity_figure(pairs, tables), folder, "parity")
     plots.save_figure(plots.error_histogram_figure(pairs), folder, "error_histograms")
     plots.save_figure(plots.timing_figure(parts["timing"]), folder, "timing")
+    models = {name: errors["test"][f"reference_{name}"] for name in ("teacher", "student")}
+    plots.save_figure(plots.cost_figure(parts["timing"], models), folder, "cost")
     plots.save_figure(observable_plots.barrier_figure(profiles), folder, "barriers")
     plots.save_figure(observable_plots.sticking_figure(curves), folder, "sticking")
 

@@ -98,6 +98,13 @@ def test_scaling_gets_a_panel_of_its_own():
     assert len(axes[1].lines) == 2
 
 
+def test_accuracy_stands_against_cost(pairs):
+    tables = dict.fromkeys(("teacher", "student"), error_table(*pairs["a → b"]))
+    (axis,) = labelled_axes(plots.cost_figure(timing_result(), tables))
+    assert axis.get_xscale() == "log"
+    assert [text.get_text() for text in axis.texts] == ["teacher", "student"]
+
+
 def test_training_and_times_are_drawn():
     assert len(labelled_axes(plots.training_figure(HISTORY))) == 2
     labelled_axes(plots.time_spent_figure({"teacher": 12.0, "student": 3.0}))
