@@ -37,6 +37,28 @@ RIDGE_FOLDS = 5
 
 
 @dataclass(frozen=True)
+class Prepared:
+    """What a fit needs to know of its training set.
+
+    Attributes
+    ----------
+    elements
+        Elements of the model, in order.
+    fitted
+        Indices of the structures to fit: without duplicates and isolated atoms.
+    e0
+        One-body energies, eV.
+    e0_source
+        Where they come from.
+    """
+
+    elements: list[str]
+    fitted: list[int]
+    e0: dict[str, float]
+    e0_source: str
+
+
+@dataclass(frozen=True)
 class Fit:
     """A fitted student and what was done to get it.
 
@@ -47,7 +69,7 @@ class Fit:
     solution
         Coefficients, posterior and the solver's report.
     structures
-        The structures it was fitted to: the training set without duplicates.
+        The structures it was fitted to: the training set without duplicates and isolated atoms.
     """
 
     student: Student
@@ -89,26 +111,12 @@ def fit(
     from distill.student.model import Student
 
     start = time.monotonic()
-    training_set.label_counts(structures)
-    elements = elements_of(structures, config)
-    basis = build_basis(BasisSpec.from_config(config, elements))
-    indices = _without_duplicates(structures)
-    kept = [structures[index] for index in indices]
-    e0, e0_source = training_set.one_body_energies(
-        kept, elements, config.e0, cutoff=basis.cutoff, teacher=teacher_e0
-    )
-    shown = ", ".join(f"{symbol} {value:.6g} eV" for symbol, value in e0.items())
-    say(f"student fit: one-body energies from {e0_source}: {shown}")
-    _report_outliers(structures, e0)
-    indices = [
-        index
-        for index in indices
-        if not training_set.is_isolated_atom(structures[index], basis.cutoff)
-    ]
-    fitted = [structures[index] for index in indices]
+    data = prepare(structures, config, teacher_e0)
+    e0, fitted = data.e0, [structures[index] for index in data.fitted]
+    basis = build_basis(BasisSpec.from_config(config, data.elements))
     rows = [
         training_set.rows_of(atoms, _baseline(atoms, basis, e0), config.weights, index)
-        for atoms, index in zip(fitted, indices, strict=True)
+        for atoms, index in zip(fitted, data.fitted, strict=True)
     ]
     n, n_rows = basis.n_functions, sum(r.count for r in rows)
     folds = _folds(len(fitted), config, seed)
@@ -124,7 +132,7 @@ def fit(
         folds=len(folds),
         threads=threads,
         checkpoint=checkpoint,
-        key=_key(config, elements, e0, fitted, folds),
+        key=_key(config, data.elements, e0, fitted, folds),
     )
     assembled = time.monotonic()
     prior = smoothness_prior(basis, config.smoothness)
@@ -143,19 +151,58 @@ def fit(
             "backend": "native",
             "distill": __version__,
             "config": config.model_dump(mode="json", exclude={"threads", "backend"}),
-            "e0_source": e0_source,
+            "e0_source": data.e0_source,
             "seed": seed,
         },
         training={
             "solver": solution.report,
             "row_noise": solution.noise,
-            "labels": training_set.label_counts(kept),
-            "structures": len(kept),
-            "duplicates_dropped": len(structures) - len(kept),
+            "labels": training_set.label_counts(fitted),
+            "structures": len(fitted),
+            "left_out": len(structures) - len(fitted),
             "rows": n_rows,
         },
     )
-    return Fit(student, solution, kept)
+    return Fit(student, solution, fitted)
+
+
+def prepare(
+    structures: Sequence[Atoms],
+    config: StudentConfig,
+    teacher_e0: Mapping[str, float] | None = None,
+) -> Prepared:
+    """Check the labels, leave out duplicates, settle the one-body energies, and say all that.
+
+    Raises
+    ------
+    UserError
+        If no structure carries a label, an element is not in the model, or a one-body energy is
+        missing.
+    """
+    from distill.student.basis import BasisSpec
+
+    training_set.label_counts(structures)
+    elements = elements_of(structures, config)
+    spec = BasisSpec.from_config(config, elements)
+    cutoff = max(spec.cutoff(a, b) for a in elements for b in elements)
+    indices = _without_duplicates(structures)
+    e0, source = training_set.one_body_energies(
+        [structures[index] for index in indices],
+        elements,
+        config.e0,
+        cutoff=cutoff,
+        teacher=teacher_e0,
+    )
+    shown = ", ".join(f"{symbol} {value:.6g} eV" for symbol, value in e0.items())
+    say(f"student fit: one-body energies {source}: {shown}")
+    _report_outliers(structures, e0)
+    fitted = [k for k in indices if not training_set.is_isolated_atom(structures[k], cutoff)]
+    if not fitted:
+        raise UserError(
+            "the training set holds isolated atoms only: expected structures whose atoms have "
+            f"neighbours within the cutoff of {cutoff:g} Å"
+        )
+    return Prepared(elements, fitted, e0, source)
 
 
 def smoothness_prior(basis: Basis, power: float) -> np.ndarray:

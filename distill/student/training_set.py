@@ -177,26 +177,26 @@ def one_body_energies(
         If the chosen source lacks an element.
     """
     if isinstance(mode, Mapping):
-        return _complete(mode, elements, "the given table student.e0"), "given in the config"
+        return _complete(mode, elements, "the given table student.e0"), "as given in the config"
     if mode == "teacher":
         if teacher is None:
             raise UserError(
                 "student.e0 is 'teacher' but the teacher states no one-body energies; use 'auto', "
                 "'lstsq', or a table {symbol: eV}"
             )
-        return _complete(teacher, elements, "the teacher's table"), "the teacher's"
+        return _complete(teacher, elements, "the teacher's table"), "from the teacher"
     isolated = _isolated_energies(structures, cutoff)
     if mode == "isolated":
         where = "the isolated-atom structures of the training set"
-        return _complete(isolated, elements, where), "isolated atoms in the training set"
+        return _complete(isolated, elements, where), "from isolated atoms in the training set"
     if mode == "auto":
         known = {**(teacher or {}), **isolated}
         if all(element in known for element in elements):
             from_atoms = [e for e in elements if e in isolated]
             from_teacher = [e for e in elements if e not in isolated]
-            parts = [f"isolated atoms in the training set ({', '.join(from_atoms)})"] * bool(
+            parts = [f"from isolated atoms in the training set ({', '.join(from_atoms)})"] * bool(
                 from_atoms
-            ) + [f"the teacher's ({', '.join(from_teacher)})"] * bool(from_teacher)
+            ) + [f"from the teacher ({', '.join(from_teacher)})"] * bool(from_teacher)
             return {e: float(known[e]) for e in elements}, " and ".join(parts)
     return _least_squares(structures, elements)
 
@@ -291,11 +291,11 @@ def _least_squares(
 ) -> tuple[dict[str, float], str]:
     labelled = [a for a in structures if reference_energy(a) is not None]
     if not labelled:
-        return dict.fromkeys(elements, 0.0), "zero, because the training set has no energies"
+        return dict.fromkeys(elements, 0.0), "set to zero, because the training set has no energies"
     fractions = np.array([_composition(a, elements) / len(a) for a in labelled])
     energies = np.array([(reference_energy(a) or 0.0) / len(a) for a in labelled])
     solution, _, rank, _ = np.linalg.lstsq(fractions, energies, rcond=1e-8)
-    how = f"least squares on {len(labelled)} energies"
+    how = f"from least squares on {len(labelled)} energies"
     if rank < len(elements):
         how += (
             f" (the compositions fix only {rank} of {len(elements)} values; the smallest ones "

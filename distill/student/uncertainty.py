@@ -1,0 +1,231 @@
+"""Posterior uncertainties of a student: deviations of energies and forces, extrapolation grade.
+
+The student carries a committee of coefficient vectors drawn from the posterior of its fit. The
+root mean square deviation of the committee from the mean model estimates the posterior standard
+deviation of whatever is linear in the coefficients, without bias; with K members its relative
+error is 1/√(2 K), 12 % for 32. For a site energy this deviation is √(bᵀ Σ b) with b the site basis
+and Σ the posterior covariance: the leverage of the site against the training set, in eV. Divided
+by the largest of the training sites of the same element it is the extrapolation grade.
+
+Source: MacKay, Neural Computation 4, 415 (1992); van der Oord et al., npj Comput. Mater. 9, 168
+(2023), for committees of linear ACE; Podryabinkin & Shapeev, Comput. Mater. Sci. 140, 171 (2017),
+for the grade.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from distill.errors import UserError
+from distill.structures import config_type, reference_energy, reference_forces
+from distill.student.committee import Committee
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from distill.config import LabelWeights
+    from distill.student.model import Student
+
+SITE_REFERENCE = "largest_site_deviation"
+# Members whose forces are evaluated; with three components each, 12 numbers for an atom.
+FORCE_MEMBERS = 4
+_BINS = 10
+# Half widths of the central 68 and 95 % of a normal distribution, in standard deviations.
+_LEVELS = {"68": 0.994458, "95": 1.959964}
+
+
+class Uncertainty(NamedTuple):
+    """Posterior standard deviations for one structure, without the noise of the labels.
+
+    Attributes
+    ----------
+    energy
+        Of the total energy, eV.
+    energies
+        Of each atom's energy, (N,), eV.
+    forces
+        Of a force component on each atom, averaged over directions, (N,), eV/Å; None if not asked.
+    grade
+        Extrapolation grade of each atom, (N,): its energy's deviation over the largest of the
+        training sites of its element. Above 1 the training set does not support the site.
+    """
+
+    energy: float
+    energies: np.ndarray
+    forces: np.ndarray | None
+    grade: np.ndarray
+
+
+class UncertaintyModel:
+    """Uncertainties of a student's predictions.
+
+    Parameters
+    ----------
+    student
+        Fitted with a posterior (solver blr, ard, ridge or qr with a strength).
+
+    Raises
+    ------
+    UserError
+        If the student carries no committee.
+    """
+
+    def __init__(self, student: Student) -> None:
+        if student.committee is None or len(student.committee) == 0:
+            raise UserError(
+                "the student carries no committee, so it has no uncertainties: fit it with "
+                "student.solver.kind blr and student.solver.committee above 0"
+            )
+        self.student = student
+        self._committee = Committee(student, FORCE_MEMBERS)
+        largest = student.training.get(SITE_REFERENCE, {})
+        self._largest = np.array([largest.get(symbol, 0.0) for symbol in student.elements])
+
+    def evaluate(self, atoms: Atoms, *, forces: bool = True) -> Uncertainty:
+        """Standard deviations and extrapolation grades of one structure.
+
+        Raises
+        ------
+        UserError
+            As `Student.evaluate`.
+        """
+        from distill.student.evaluate import species_indices
+
+        deviations, member_forces = self._committee.evaluate(atoms, forces=forces)
+        energies = _rms(deviations, axis=1)
+        reference = self._largest[species_indices(self.student.elements, atoms)]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            grade = np.where(energies > 0, energies / reference, 0.0)
+        return Uncertainty(
+            energy=float(_rms(deviations.sum(axis=0), axis=0)),
+            energies=energies,
+            forces=None if member_forces is None else _rms(member_forces, axis=(0, 2)),
+            grade=grade,
+        )
+
+
+def with_site_reference(student: Student, structures: Sequence[Atoms]) -> Student:
+    """The student with the largest site deviation of each element over its training structures.
+
+    A student without a committee is returned as it is.
+    """
+    if student.committee is None or len(student.committee) == 0:
+        return student
+    committee = Committee(student, FORCE_MEMBERS)
+    largest: dict[str, float] = {}
+    for atoms in structures:
+        energies = _rms(committee.evaluate(atoms, forces=False)[0], axis=1)
+        symbols = np.array(atoms.get_chemical_symbols())
+        for symbol in set(symbols.tolist()):
+            found = float(energies[symbols == symbol].max())
+            largest[symbol] = max(largest.get(symbol, 0.0), found)
+    return replace(student, training={**student.training, SITE_REFERENCE: largest})
+
+
+def calibration(
+    student: Student, structures: Sequence[Atoms], weights: Mapping[str, LabelWeights]
+) -> dict[str, Any] | None:
+    """How well predicted deviations describe the errors on held-out structures.
+
+    The prediction is normal with the posterior's variance plus that of the fit's noise, which by
+    the row weights is σ √N / w_E for an energy and σ / w_F for a force component.
+
+    Parameters
+    ----------
+    student
+        The student; None is returned where it has no committee.
+    structures
+        Held out, with REF_ labels.
+    weights
+        Row weights of the fit, by config_type.
+
+    Returns
+    -------
+    dict
+        `energy_per_atom` (eV/atom) and `forces` (eV/Å, over components), each None without labels,
+        else with the share of errors inside the 68 and 95 % intervals (`coverage`, and
+        `coverage_posterior` without the noise), root mean square error and predicted deviation,
+        `scale` (the factor on the deviations that would make the squared errors right on average),
+        Spearman's rank correlation of |error| and deviation, and `bins` of equal count with
+        predicted deviation and error; and `extrapolation`: the largest grade of each structure.
+    """
+    if student.committee is None or len(student.committee) == 0:
+        return None
+    model = UncertaintyModel(student)
+    energies: list[np.ndarray] = []
+    forces: list[np.ndarray] = []
+    grades = []
+    noise = student.training.get("row_noise") or 0.0
+    for atoms in structures:
+        weight = weights.get(config_type(atoms), weights["default"])
+        energy, force, _ = student.predict(atoms)
+        found = model.evaluate(atoms)
+        grades.append(float(found.grade.max()))
+        n = len(atoms)
+        energy_label, force_label = reference_energy(atoms), reference_forces(atoms)
+        if energy_label is not None:
+            row_noise = noise / (weight.energy * np.sqrt(n)) if weight.energy > 0 else 0.0
+            energies.append(np.array([[(energy - energy_label) / n, found.energy / n, row_noise]]))
+        if force_label is not None and found.forces is not None:
+            row_noise = noise / weight.forces if weight.forces > 0 else 0.0
+            table = np.empty((3 * n, 3))
+            table[:, 0] = (force - force_label).ravel()
+            table[:, 1] = np.repeat(found.forces, 3)
+            table[:, 2] = row_noise
+            forces.append(table)
+    beyond = [index for index, grade in enumerate(grades) if grade > 1]
+    return {
+        "members": len(student.committee),
+        "energy_per_atom": _quality(energies),
+        "forces": _quality(forces),
+        "extrapolation": {
+            "structures": len(grades),
+            "beyond_training": len(beyond),
+            "beyond_training_indices": beyond,
+            "largest_grade": max(grades, default=None),
+        },
+    }
+
+
+def _quality(tables: list[np.ndarray]) -> dict[str, Any] | None:
+    if not tables:
+        return None
+    from scipy.stats import spearmanr
+
+    error, posterior, noise = np.concatenate(tables).T
+    predicted = np.hypot(posterior, noise)
+    size = np.abs(error)
+    varied = len(error) > 2 and np.ptp(predicted) > 0 and np.ptp(size) > 0
+    order = np.argsort(predicted, kind="stable")
+    bins = [part for part in np.array_split(order, min(_BINS, len(order))) if len(part)]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scaled = np.where(predicted > 0, error / predicted, np.inf)
+    return {
+        "count": len(error),
+        "rmse": float(_rms(error, axis=0)),
+        "predicted_deviation": float(_rms(predicted, axis=0)),
+        "posterior_deviation": float(_rms(posterior, axis=0)),
+        "noise_deviation": float(_rms(noise, axis=0)),
+        "coverage": {n: float(np.mean(size <= z * predicted)) for n, z in _LEVELS.items()},
+        "coverage_posterior": {
+            n: float(np.mean(size <= z * posterior)) for n, z in _LEVELS.items()
+        },
+        "scale": float(_rms(scaled, axis=0)) if np.isfinite(scaled).all() else None,
+        "rank_correlation": float(spearmanr(size, predicted).statistic) if varied else None,
+        "bins": [
+            {
+                "predicted_deviation": float(_rms(predicted[part], axis=0)),
+                "rmse": float(_rms(error[part], axis=0)),
+                "count": len(part),
+            }
+            for part in bins
+        ],
+    }
+
+
+def _rms(values: np.ndarray, axis: int | tuple[int, ...]) -> Any:
+    return np.sqrt(np.mean(np.square(values), axis=axis))
