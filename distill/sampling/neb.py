@@ -21,9 +21,8 @@ from ase.mep import NEB
 from ase.optimize import BFGS, LBFGS
 
 from distill.artifacts import atomic_path, read_json, write_json
-from distill.config import NebConfig, ParallelConfig
+from distill.config import NebConfig
 from distill.errors import UserError
-from distill.parallel import run_units
 from distill.progress import say
 from distill.sampling.endpoints import end_points
 from distill.sampling.models import cached_calculator
@@ -308,23 +307,68 @@ def path_structures(
 
 
 @dataclass(frozen=True)
-class _PathUnit:
+class PathUnit:
+    """Find one path with a model.
+
+    In `folder` it leaves `NAME.xyz` (the images), `NAME_kept.xyz` (structures for labelling) and
+    `NAME.json` (the numbers).
+    """
+
     model: str
     config: NebConfig
     name: str
     folder: Path
 
+    @property
+    def summary_path(self) -> Path:
+        """File that is there when the path is done."""
+        return self.folder / f"{self.name}.json"
 
-def path_name(config: NebConfig, number: int) -> str:
-    """Stem of a path's files: its place in the list, and its facet and site."""
-    what = f"{config.facet}_{config.site}" if config.initial is None else "path"
-    return f"{number:02d}_{what}"
+    @property
+    def finished(self) -> bool:
+        """Whether the path is done."""
+        return self.summary_path.exists()
+
+    def summary(self) -> dict[str, Any]:
+        """The numbers of the finished path; says so if it did not converge."""
+        summary = read_json(self.summary_path)
+        if not summary["converged"]:
+            say(
+                f"path {self.name} did not converge: largest force "
+                f"{summary['fmax_eV_per_A']:.3f} eV/Å after {summary['steps']} steps; it is kept "
+                "and marked"
+            )
+        return summary
+
+    def kept(self) -> list[Atoms]:
+        """The labelled structures kept along the finished path."""
+        return read_structures(self._kept_path) if self.config.keep else []
+
+    def run(self) -> None:
+        """Find the path and write its files."""
+        model = cached_calculator(self.model)
+        checkpoint = self.folder / f"{self.name}.band.npz"
+        path = minimum_energy_path(self.config, model, checkpoint)
+        kept, calls = path_structures(path, self.config, model)
+        for atoms in kept:
+            atoms.info["trajectory"] = self.name
+            atoms.info["path_converged"] = path.converged
+        write_structures(self.folder / f"{self.name}.xyz", path.images)
+        if kept:
+            write_structures(self._kept_path, kept)
+        summary = {"name": self.name, **path.summary()}
+        summary["calls"] += calls
+        # Written last: a path is done when its numbers are there.
+        write_json(self.summary_path, summary)
+        checkpoint.unlink(missing_ok=True)
+
+    @property
+    def _kept_path(self) -> Path:
+        return self.folder / f"{self.name}_kept.xyz"
 
 
-def run_paths(
-    configs: Sequence[NebConfig], *, model: str, out: Path, parallel: ParallelConfig
-) -> list[dict[str, Any]]:
-    """Find every path with a model; those already in `out` are not sought again.
+def path_units(configs: Sequence[NebConfig], *, model: str, out: Path) -> list[PathUnit]:
+    """Every path of a list, named by its place in the list, facet and site.
 
     Parameters
     ----------
@@ -333,57 +377,10 @@ def run_paths(
     model
         What `distill.calculators.load_calculator` takes.
     out
-        Folder of `NAME.xyz` (the images), `NAME_kept.xyz` (structures for labelling) and
-        `NAME.json` (the numbers).
-    parallel
-        Where they run, one unit each.
-
-    Returns
-    -------
-    list of dict
-        The content of the JSON files, in the order of `configs`.
-
-    Raises
-    ------
-    UserError
-        As `minimum_energy_path`.
+        Where the paths' files go.
     """
-    paths = [
-        _PathUnit(model, config, path_name(config, number), out)
-        for number, config in enumerate(configs)
-    ]
-    waiting = [unit for unit in paths if not (out / f"{unit.name}.json").exists()]
-    run_units(_run_unit, waiting, config=parallel, label="minimum energy paths")
-    summaries = [read_json(out / f"{unit.name}.json") for unit in paths]
-    for summary in summaries:
-        if not summary["converged"]:
-            say(
-                f"path {summary['name']} did not converge: largest force "
-                f"{summary['fmax_eV_per_A']:.3f} eV/Å after {summary['steps']} steps; it is kept "
-                "and marked"
-            )
-    return summaries
-
-
-def kept_structures(folder: Path, name: str) -> list[Atoms]:
-    """Labelled structures that `run_paths` kept along a path."""
-    path = folder / f"{name}_kept.xyz"
-    return read_structures(path) if path.exists() else []
-
-
-def _run_unit(unit: _PathUnit) -> None:
-    model = cached_calculator(unit.model)
-    checkpoint = unit.folder / f"{unit.name}.band.npz"
-    path = minimum_energy_path(unit.config, model, checkpoint)
-    kept, calls = path_structures(path, unit.config, model)
-    for atoms in kept:
-        atoms.info["trajectory"] = unit.name
-        atoms.info["path_converged"] = path.converged
-    write_structures(unit.folder / f"{unit.name}.xyz", path.images)
-    if kept:
-        write_structures(unit.folder / f"{unit.name}_kept.xyz", kept)
-    summary = {"name": unit.name, **path.summary()}
-    summary["calls"] += calls
-    # Written last: a path is done when its numbers are there.
-    write_json(unit.folder / f"{unit.name}.json", summary)
-    checkpoint.unlink(missing_ok=True)
+    units = []
+    for number, config in enumerate(configs):
+        what = f"{config.facet}_{config.site}" if config.initial is None else "path"
+        units.append(PathUnit(model, config, f"{number:02d}_{what}", out))
+    return units

@@ -12,14 +12,13 @@ from ase.calculators.calculator import Calculator
 from ase.data import covalent_radii
 
 from distill.artifacts import atomic_path, read_json, write_json
-from distill.config import ParallelConfig, ScatteringConfig
+from distill.config import ScatteringConfig
 from distill.errors import UserError
-from distill.parallel import run_units
 from distill.sampling.dynamics import ACCELERATION, Step, mobile_atoms, velocity_verlet
 from distill.sampling.models import cached_calculator
 from distill.sampling.rovibrational import bound_level, sample_molecule
 from distill.sampling.streams import stream
-from distill.sampling.surfaces import Surfaces, make_surfaces, read_surfaces
+from distill.sampling.surfaces import Surfaces, read_surfaces
 from distill.structures import CONFIG_TYPE_KEY, set_labels
 
 CONFIG_TYPE = "scattering"
@@ -277,7 +276,9 @@ def _labelled(
 
 
 @dataclass(frozen=True)
-class _TrajectoryUnit:
+class TrajectoryUnit:
+    """Run one trajectory of a model; `folder` holds `surfaces/` already."""
+
     model: str
     config: ScatteringConfig
     condition: Condition
@@ -285,11 +286,53 @@ class _TrajectoryUnit:
     seed: int
     folder: Path
 
+    @property
+    def name(self) -> str:
+        """Name of the trajectory."""
+        return trajectory_name(self.condition, self.number)
 
-def run_scattering(
-    config: ScatteringConfig, *, model: str, out: Path, seed: int, parallel: ParallelConfig
-) -> list[Outcome]:
-    """Run every trajectory of a config with a model; those already in `out` are not run again.
+    @property
+    def outcome_path(self) -> Path:
+        """File that is there when the trajectory is done."""
+        return self.folder / "trajectories" / f"{self.name}.json"
+
+    @property
+    def structures_path(self) -> Path:
+        """File of the structures, unless the trajectory blew up."""
+        return self.folder / "trajectories" / f"{self.name}.xyz"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the trajectory is done."""
+        return self.outcome_path.exists()
+
+    def outcome(self) -> Outcome:
+        """How the finished trajectory ended."""
+        return Outcome(**read_json(self.outcome_path))
+
+    def run(self) -> None:
+        """Run the trajectory; its structures go to `trajectories/` or, blown up, `set_aside/`."""
+        from ase.io import write
+
+        surfaces = cached_surfaces(self.config, self.folder / "surfaces")
+        start = initial_conditions(self.config, self.condition, self.number, self.seed, surfaces)
+        calculator = cached_calculator(self.model)
+        outcome, structures = run_trajectory(
+            start, calculator, self.config, self.condition, self.number
+        )
+        path = self.structures_path
+        if outcome.outcome == BLOWN_UP:
+            path = self.folder / "set_aside" / path.name
+        with atomic_path(path) as temporary:
+            write(temporary, structures, format="extxyz")
+        # Written last: a trajectory is done when its outcome is there.
+        write_json(self.outcome_path, asdict(outcome))
+
+
+def trajectory_units(
+    config: ScatteringConfig, *, model: str, out: Path, seed: int
+) -> list[TrajectoryUnit]:
+    """Every trajectory of a config, in the order of `conditions`, then by number.
 
     Parameters
     ----------
@@ -298,52 +341,16 @@ def run_scattering(
     model
         What `distill.calculators.load_calculator` takes.
     out
-        Folder: `surfaces/`, `trajectories/NAME.xyz` with the structures and `NAME.json` with the
-        outcome; blown-up trajectories' structures go to `set_aside/`.
+        Folder with `surfaces/` in it; `trajectories/NAME.xyz` will hold structures and `NAME.json`
+        the outcome.
     seed
         The run's seed.
-    parallel
-        Where the trajectories run, one unit each.
-
-    Returns
-    -------
-    list of Outcome
-        In the order of `conditions`, then by number.
-
-    Raises
-    ------
-    UserError
-        As `make_surfaces` and `initial_conditions`.
     """
-    make_surfaces(config, model=model, out=out / "surfaces", seed=seed, parallel=parallel)
-    units_of_work = [
-        _TrajectoryUnit(model, config, condition, number, seed, out)
+    return [
+        TrajectoryUnit(model, config, condition, number, seed, out)
         for condition in conditions(config)
         for number in range(config.trajectories)
     ]
-    waiting = [unit for unit in units_of_work if not _outcome_path(unit).exists()]
-    run_units(_run_unit, waiting, config=parallel, label="scattering trajectories")
-    return [Outcome(**read_json(_outcome_path(unit))) for unit in units_of_work]
-
-
-def _outcome_path(unit: _TrajectoryUnit) -> Path:
-    return unit.folder / "trajectories" / f"{trajectory_name(unit.condition, unit.number)}.json"
-
-
-def _run_unit(unit: _TrajectoryUnit) -> None:
-    from ase.io import write
-
-    surfaces = cached_surfaces(unit.config, unit.folder / "surfaces")
-    start = initial_conditions(unit.config, unit.condition, unit.number, unit.seed, surfaces)
-    calculator = cached_calculator(unit.model)
-    outcome, structures = run_trajectory(
-        start, calculator, unit.config, unit.condition, unit.number
-    )
-    folder = "set_aside" if outcome.outcome == BLOWN_UP else "trajectories"
-    with atomic_path(unit.folder / folder / f"{outcome.trajectory}.xyz") as temporary:
-        write(temporary, structures, format="extxyz")
-    # Written last: a trajectory is done when its outcome is there.
-    write_json(_outcome_path(unit), asdict(outcome))
 
 
 def cached_surfaces(config: ScatteringConfig, folder: Path) -> Surfaces:

@@ -18,13 +18,13 @@ from ase.calculators.calculator import Calculator
 from distill.artifacts import atomic_path, read_json, write_json
 from distill.config import ParallelConfig, ScatteringConfig
 from distill.errors import UserError
-from distill.parallel import run_units
 from distill.progress import say
 from distill.sampling.dynamics import thermalise
 from distill.sampling.models import cached_calculator
 from distill.sampling.rovibrational import Diatomic, bound_level, diatomic_curve
 from distill.sampling.slabs import build_slab, lattice_constant, thickness_message
 from distill.sampling.streams import stream
+from distill.sampling.units import run_waiting
 
 _MOLECULE_FILE = "molecule.json"
 _RELAX_FMAX = 0.02
@@ -42,6 +42,8 @@ class Surfaces:
 
 @dataclass(frozen=True)
 class _SurfaceUnit:
+    """Thermalise one surface."""
+
     model: str
     config: ScatteringConfig
     facet: str
@@ -49,6 +51,13 @@ class _SurfaceUnit:
     lattice_constant: float
     seed: int
     path: Path
+
+    @property
+    def finished(self) -> bool:
+        return self.path.exists()
+
+    def run(self) -> None:
+        _make_surface(self)
 
 
 def make_surfaces(
@@ -93,12 +102,7 @@ def make_surfaces(
         for facet in config.facets
         for temperature in config.surface_temperatures
     ]
-    run_units(
-        _make_surface,
-        [unit for unit in units if not unit.path.exists()],
-        config=parallel,
-        label="thermal surfaces",
-    )
+    run_waiting(units, parallel=parallel, label="thermal surfaces")
     return read_surfaces(config, out)
 
 
