@@ -69,12 +69,13 @@ def run_diffusion(
     Returns
     -------
     dict
-        JSON-plain. `models` by name: `lattice_scale`, `temperatures` (a list; each with
-        `temperature` in K, what `Diffusivity.summary` holds, `collective`, `runs`), `arrhenius`
-        (what `Arrhenius.summary` holds, or None with `arrhenius_reason`) and
-        `nanoseconds_per_day` of one core. `differences` by name of the other model:
-        `activation_energy` in eV and `log_prefactor` with intervals, and `log_diffusivity` by
-        temperature. `settings`: the defect and the atoms.
+        JSON-plain. `models` by name: `lattice_scale`; `temperatures`, a list, each with
+        `temperature` (K), what `Diffusivity.summary` holds, `collective` and `kinisi` (other
+        estimates; None where kinisi is not installed) and `runs`; `arrhenius` (what
+        `Arrhenius.summary` holds, or None with `arrhenius_reason`); `nanoseconds_per_day` of one
+        core. `differences` by name of the other model: `to`, `arrhenius` with
+        `activation_energy` (eV), `log_prefactor` and their intervals, or None, and
+        `log_diffusivity` by temperature. `settings`: the defect and the atoms.
 
     Raises
     ------

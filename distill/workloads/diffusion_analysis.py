@@ -18,6 +18,7 @@ from distill.workloads.diffusivity import (
     diffusivity,
     displacements_in_framework,
 )
+from distill.workloads.kinisi_check import kinisi_diffusivity
 from distill.workloads.models import baseline
 
 if TYPE_CHECKING:
@@ -156,7 +157,20 @@ def _at_temperature(
     chosen = both[config.counting]
     collective = both["collective"].summary()
     kept = ("value", "interval", "upper_bound", "reason")
-    return chosen, {**chosen.summary(), "collective": {key: collective[key] for key in kept}}
+    return chosen, {
+        **chosen.summary(),
+        "collective": {key: collective[key] for key in kept},
+        "kinisi": None
+        if both["tracer"].value is None
+        else kinisi_diffusivity(
+            tracks,
+            config.save_every,
+            both["tracer"].lags,
+            defects=number_of_defects(config, start),
+            confidence=config.confidence,
+            seed=seed,
+        ),
+    }
 
 
 def _mobile(config: DiffusionConfig, atoms: Atoms) -> np.ndarray:

@@ -118,6 +118,22 @@ def test_block_sums_match_a_plain_loop() -> None:
                 assert sums[b, column] == pytest.approx(plain)
 
 
+def test_kinisi_and_the_bootstrap_agree() -> None:
+    pytest.importorskip("kinisi")
+    from distill.workloads.kinisi_check import kinisi_diffusivity
+
+    runs = [walk(np.random.default_rng(i), 2000, 1e-3) for i in range(4)]
+    ours = estimate(runs)
+    theirs = kinisi_diffusivity(runs, INTERVAL, ours.lags, defects=1, seed=1)
+    assert ours.interval is not None
+    assert theirs is not None
+    assert theirs["value"] == pytest.approx(ours.value, rel=0.1)
+    assert theirs["interval"][0] < ours.interval[1]
+    assert theirs["interval"][1] > ours.interval[0]
+    again = kinisi_diffusivity(runs, INTERVAL, ours.lags, defects=1, seed=1)
+    assert again == theirs
+
+
 def test_drift_and_recoil_of_the_framework_are_taken_out() -> None:
     generator = np.random.default_rng(2)
     positions = generator.normal(size=(50, 6, 3))
