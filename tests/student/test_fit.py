@@ -1,0 +1,209 @@
+"""The native fit: ACEpotentials' own numbers, any labels, clear refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from helpers import label_by_emt, rattled_copper
+
+from distill.config import LabelWeights, SolverConfig, StudentConfig
+from distill.errors import UserError
+from distill.structures import read_structures, set_labels
+from distill.student.fit import fit
+from distill.student.model import Student
+
+SMALL = StudentConfig(order=2, totaldegree=5, rcut=4.5, backend="native", threads=1)
+
+
+def _with(**changes) -> StudentConfig:
+    return SMALL.model_copy(update=changes)
+
+
+def _rms(student: Student, structures: list[Atoms]) -> tuple[float, float]:
+    """RMS errors of energies (eV/atom) and forces (eV/Å)."""
+    energies, forces = [], []
+    for atoms in structures:
+        energy, force, _ = student.predict(atoms)
+        energies.append((energy - atoms.info["REF_energy"]) / len(atoms))
+        forces.append((force - atoms.arrays["REF_forces"]).ravel())
+    return tuple(float(np.sqrt(np.mean(np.concatenate(v) ** 2))) for v in ([energies], forces))
+
+
+@pytest.fixture(scope="module")
+def copper() -> list[Atoms]:
+    return rattled_copper(16)
+
+
+@pytest.fixture(scope="module")
+def golden(reference_data: Path) -> tuple[list[Atoms], list[Atoms], Path]:
+    folder = reference_data / "golden"
+    train, test = (
+        read_structures(folder / name, virial_key="virial") for name in ("train.xyz", "test.xyz")
+    )
+    return train, test, folder
+
+
+def _golden_config(**changes) -> StudentConfig:
+    values = {
+        "elements": ["Cu", "H"],
+        "order": 3,
+        "totaldegree": [10, 8, 6],
+        "rcut": 6.0,
+        "e0": {"Cu": 0.1, "H": -0.2},
+        "weights": {
+            "default": LabelWeights(energy=30, forces=1, virial=1),
+            "slab": LabelWeights(energy=60, forces=2, virial=1),
+        },
+        "threads": 1,
+        **changes,
+    }
+    return StudentConfig(**values)
+
+
+@pytest.mark.reference
+def test_qr_gives_the_model_of_acepotentials(golden) -> None:
+    """Predictions within 1e-10 eV/atom and 1e-8 eV/Å of the model that ACEpotentials fitted."""
+    train, test, folder = golden
+    config = _golden_config(solver=SolverConfig(kind="qr", strength=1e-3), smoothness=4)
+    student = fit(train, config, seed=0).student
+    reference = Student.load(folder / "cuh_order3.npz")
+    for atoms in test:
+        energy, forces, virial = student.predict(atoms)
+        expected = reference.predict(atoms)
+        assert abs(energy - expected[0]) / len(atoms) < 1e-10
+        assert np.abs(forces - expected[1]).max() < 1e-8
+        assert np.abs(virial - expected[2]).max() < 1e-8
+
+
+@pytest.mark.reference
+def test_bayesian_fit_is_that_of_acepotentials(golden) -> None:
+    """Same evidence, same model; ACEfit's own result varies by 1e-6 from run to run."""
+    train, test, folder = golden
+    student = fit(train, _golden_config(smoothness=2), seed=0).student
+    reference = Student.load(folder / "cuh_order3_blr.npz")
+    for atoms in test:
+        energy, forces, _ = student.predict(atoms)
+        expected = reference.predict(atoms)
+        assert abs(energy - expected[0]) / len(atoms) < 1e-7
+        assert np.abs(forces - expected[1]).max() < 1e-5
+    energy_error, force_error = _rms(student, test)
+    assert energy_error == pytest.approx(2.0e-3, rel=0.05)
+    assert force_error == pytest.approx(34e-3, rel=0.05)
+
+
+@pytest.mark.parametrize("zbl", [False, True])
+def test_known_model_is_found_again(copper, zbl: bool) -> None:
+    """Labels made by a student on the same basis, core or not, are reproduced to rounding."""
+    truth = fit(copper, _with(zbl=zbl), seed=0).student
+    labelled = []
+    for atoms in copper:
+        energy, forces, virial = truth.predict(atoms)
+        stress = -virial[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]] / atoms.get_volume()
+        labelled.append(set_labels(atoms.copy(), energy=energy, forces=forces, stress=stress))
+    config = _with(e0=dict(truth.e0), zbl=zbl)
+    again = fit(labelled, config, seed=0).student
+    errors = _rms(again, labelled)
+    assert errors[0] < 1e-6
+    assert errors[1] < 1e-5
+
+
+@pytest.mark.parametrize("kind", ["blr", "ridge", "ard", "rrqr", "tsvd", "lsqr"])
+def test_every_solver_learns_the_forces(copper, kind: str) -> None:
+    spread = np.std(np.concatenate([a.arrays["REF_forces"].ravel() for a in copper]))
+    config = _with(solver=SolverConfig(kind=kind))
+    assert _rms(fit(copper, config, seed=0).student, copper)[1] < 0.2 * spread
+
+
+@pytest.mark.parametrize("kinds", [("energy",), ("forces",), ("stress",), ("forces", "stress")])
+def test_labels_of_one_kind_are_enough(copper, kinds: tuple[str, ...], capsys) -> None:
+    keys = {"energy": "REF_energy", "stress": "REF_stress"}
+    stripped = []
+    for atoms in copper:
+        copy = atoms.copy()
+        if "forces" not in kinds:
+            del copy.arrays["REF_forces"]
+        for name, key in keys.items():
+            if name not in kinds:
+                del copy.info[key]
+        stripped.append(copy)
+    student = fit(stripped, SMALL, seed=0).student
+    energy_error, force_error = _rms(student, copper)
+    if "energy" in kinds:
+        assert energy_error < 0.02
+    else:
+        assert student.e0 == {"Cu": 0.0}
+        assert "no energies" in capsys.readouterr().out
+    if "forces" in kinds:
+        assert force_error < 0.2
+
+
+def test_number_of_threads_changes_nothing(copper) -> None:
+    one, three = (fit(copper, _with(threads=t), seed=0).student for t in (1, 3))
+    assert np.array_equal(one.coefficients, three.coefficients)
+    assert np.array_equal(one.committee, three.committee)
+
+
+def test_second_solver_does_not_assemble_again(copper, tmp_path: Path, capsys) -> None:
+    checkpoint = tmp_path / "factor.npz"
+    fit(copper, SMALL, seed=0, checkpoint=checkpoint)
+    capsys.readouterr()
+    config = _with(solver=SolverConfig(kind="tsvd"))
+    reused = fit(copper, config, seed=0, checkpoint=checkpoint).student
+    assert "already assembled" in capsys.readouterr().out
+    assert np.array_equal(reused.coefficients, fit(copper, config, seed=0).student.coefficients)
+    fit(copper, _with(totaldegree=4.0), seed=0, checkpoint=checkpoint)
+    assert "already" not in capsys.readouterr().out
+
+
+def test_isolated_atoms_set_the_one_body_energy(copper) -> None:
+    atom = set_labels(Atoms("Cu"), energy=-1.25)
+    student = fit([atom, *copper], SMALL, seed=0).student
+    assert student.e0 == {"Cu": -1.25}
+    assert student.energy(Atoms("Cu")) == pytest.approx(-1.25, abs=1e-12)
+    with pytest.raises(UserError, match="isolated atoms only"):
+        fit([atom], SMALL, seed=0)
+
+
+def test_duplicates_are_left_out_and_outliers_named(copper, capsys) -> None:
+    wrong = copper[3].copy()
+    wrong.positions[0] += 0.01
+    wrong.info["REF_energy"] += 1000.0
+    result = fit([*copper, copper[2].copy(), wrong], SMALL, seed=0)
+    printed = capsys.readouterr().out
+    assert "1 structures repeat an earlier one" in printed
+    assert ": 16" in printed
+    assert "structure 17: energy" in printed
+    assert len(result.structures) == 17
+
+
+class TestRefusals:
+    def test_no_labels(self) -> None:
+        bare = [Atoms("Cu2", positions=[[0, 0, 0], [0, 0, 2.5]])]
+        with pytest.raises(UserError, match="carries a label"):
+            fit(bare, SMALL, seed=0)
+
+    def test_element_that_is_not_listed(self, copper) -> None:
+        nickel = label_by_emt(Atoms("CuNi", positions=[[0, 0, 0], [0, 0, 2.5]]))
+        with pytest.raises(UserError, match="structure 16 has Ni"):
+            fit([*copper, nickel], _with(elements=["Cu"]), seed=0)
+
+    def test_fewer_rows_than_functions_without_regularisation(self, copper) -> None:
+        config = _with(totaldegree=12.0, solver=SolverConfig(kind="qr"))
+        with pytest.raises(UserError, match="determine all"):
+            fit(copper[:1], config, seed=0)
+
+    def test_cross_validation_of_one_structure(self, copper) -> None:
+        with pytest.raises(UserError, match="at least 2 structures"):
+            fit(copper[:1], _with(solver=SolverConfig(kind="ridge")), seed=0)
+
+    def test_one_body_energy_that_is_missing(self, copper) -> None:
+        with pytest.raises(UserError, match="no one-body energy for Cu"):
+            fit(copper, _with(e0={"Ni": 1.0}), seed=0)
+
+    def test_zero_weights(self, copper) -> None:
+        config = _with(weights={"default": LabelWeights(energy=0, forces=0, virial=0)})
+        with pytest.raises(UserError, match="nonzero weight"):
+            fit(copper, config, seed=0)
