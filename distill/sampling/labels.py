@@ -9,7 +9,7 @@ from pathlib import Path
 from ase import Atoms
 
 from distill.calculators import labelled_copy
-from distill.sampling.models import cached_calculator
+from distill.sampling.models import ModelSpec, cached_calculator
 from distill.structures import STRESS_KEY, read_structures, write_structures
 
 _SHARD = 40
@@ -19,7 +19,7 @@ _SHARD = 40
 class LabelUnit:
     """Label some structures with a model; structures that carried a stress are given one."""
 
-    model: str
+    model: ModelSpec
     structures: tuple[Atoms, ...]
     first: int
     path: Path
@@ -51,7 +51,7 @@ class LabelUnit:
 
 
 def label_units(
-    structures: Sequence[Atoms], *, model: str, folder: Path, name: str
+    structures: Sequence[Atoms], *, model: ModelSpec, folder: Path, name: str
 ) -> list[LabelUnit]:
     """Structures in shards of 40, in their order, to be labelled with a model.
 

@@ -14,7 +14,7 @@ from ase.calculators.calculator import Calculator
 from distill.artifacts import read_json, write_json
 from distill.config import MdConfig
 from distill.sampling.endpoints import read_structure
-from distill.sampling.models import cached_calculator
+from distill.sampling.models import ModelSpec, cached_calculator
 from distill.sampling.streams import stream
 from distill.structures import CONFIG_TYPE_KEY, read_structures, set_labels, write_structures
 from distill.workloads.defects import with_defect
@@ -28,7 +28,7 @@ _THERMOSTAT_STEPS, _BAROSTAT_STEPS = 100, 1000
 class MdUnit:
     """One run at one temperature: `NAME.xyz` with labelled structures, `NAME.json` how it went."""
 
-    model: str
+    model: ModelSpec
     config: MdConfig
     temperature: float
     name: str
@@ -76,7 +76,9 @@ def starting_structure(config: MdConfig) -> Atoms:
     return with_defect(atoms, config.defect, config.defect_element)
 
 
-def md_units(configs: Sequence[MdConfig], *, model: str, out: Path, seed: int) -> list[MdUnit]:
+def md_units(
+    configs: Sequence[MdConfig], *, model: ModelSpec, out: Path, seed: int
+) -> list[MdUnit]:
     """Every run of a list of configs, one for each temperature.
 
     Parameters

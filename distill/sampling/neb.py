@@ -25,7 +25,7 @@ from distill.config import NebConfig
 from distill.errors import UserError
 from distill.progress import say
 from distill.sampling.endpoints import end_points
-from distill.sampling.models import cached_calculator
+from distill.sampling.models import ModelSpec, cached_calculator
 from distill.structures import (
     CONFIG_TYPE_KEY,
     ENERGY_KEY,
@@ -314,7 +314,7 @@ class PathUnit:
     `NAME.json` (the numbers).
     """
 
-    model: str
+    model: ModelSpec
     config: NebConfig
     name: str
     folder: Path
@@ -367,7 +367,7 @@ class PathUnit:
         return self.folder / f"{self.name}_kept.xyz"
 
 
-def path_units(configs: Sequence[NebConfig], *, model: str, out: Path) -> list[PathUnit]:
+def path_units(configs: Sequence[NebConfig], *, model: ModelSpec, out: Path) -> list[PathUnit]:
     """Every path of a list, named by its place in the list, facet and site.
 
     Parameters

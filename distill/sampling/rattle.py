@@ -13,7 +13,7 @@ from ase.calculators.calculator import Calculator
 
 from distill.calculators import labelled_copy
 from distill.config import RattleConfig
-from distill.sampling.models import cached_calculator
+from distill.sampling.models import ModelSpec, cached_calculator
 from distill.sampling.streams import stream
 from distill.structures import CONFIG_TYPE_KEY, read_structures, write_structures
 
@@ -25,7 +25,7 @@ _RELAX_FMAX = 0.01
 class RattleUnit:
     """Labelled copies of one structure, in one file."""
 
-    model: str
+    model: ModelSpec
     config: RattleConfig
     atoms: Atoms
     name: str
@@ -74,7 +74,7 @@ def rattled(atoms: Atoms, config: RattleConfig, generator: np.random.Generator) 
 
 
 def rattle_units(
-    configs: Sequence[RattleConfig], *, model: str, out: Path, seed: int
+    configs: Sequence[RattleConfig], *, model: ModelSpec, out: Path, seed: int
 ) -> list[RattleUnit]:
     """A unit for every structure of a list of configs.
 

@@ -15,7 +15,7 @@ from distill.artifacts import atomic_path, read_json, write_json
 from distill.config import ScatteringConfig
 from distill.errors import UserError
 from distill.sampling.dynamics import ACCELERATION, Step, mobile_atoms, velocity_verlet
-from distill.sampling.models import cached_calculator
+from distill.sampling.models import ModelSpec, cached_calculator
 from distill.sampling.rovibrational import bound_level, sample_molecule
 from distill.sampling.streams import stream
 from distill.sampling.surfaces import Surfaces, read_surfaces
@@ -279,7 +279,7 @@ def _labelled(
 class TrajectoryUnit:
     """Run one trajectory of a model; `folder` holds `surfaces/` already."""
 
-    model: str
+    model: ModelSpec
     config: ScatteringConfig
     condition: Condition
     number: int
@@ -330,7 +330,7 @@ class TrajectoryUnit:
 
 
 def trajectory_units(
-    config: ScatteringConfig, *, model: str, out: Path, seed: int
+    config: ScatteringConfig, *, model: ModelSpec, out: Path, seed: int
 ) -> list[TrajectoryUnit]:
     """Every trajectory of a config, in the order of `conditions`, then by number.
 

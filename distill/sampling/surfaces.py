@@ -20,7 +20,7 @@ from distill.config import ParallelConfig, ScatteringConfig
 from distill.errors import UserError
 from distill.progress import say
 from distill.sampling.dynamics import thermalise
-from distill.sampling.models import cached_calculator
+from distill.sampling.models import ModelSpec, cached_calculator
 from distill.sampling.rovibrational import Diatomic, bound_level, diatomic_curve
 from distill.sampling.slabs import build_slab, lattice_constant, thickness_message
 from distill.sampling.streams import stream
@@ -44,7 +44,7 @@ class Surfaces:
 class _SurfaceUnit:
     """Thermalise one surface."""
 
-    model: str
+    model: ModelSpec
     config: ScatteringConfig
     facet: str
     temperature: float
@@ -61,7 +61,7 @@ class _SurfaceUnit:
 
 
 def make_surfaces(
-    config: ScatteringConfig, *, model: str, out: Path, seed: int, parallel: ParallelConfig
+    config: ScatteringConfig, *, model: ModelSpec, out: Path, seed: int, parallel: ParallelConfig
 ) -> Surfaces:
     """Thermalise every surface of a config with a model, or read those already in `out`.
 
@@ -111,7 +111,7 @@ def surface_name(facet: str, temperature: float) -> str:
     return f"{facet}_{temperature:g}K"
 
 
-def _molecule(config: ScatteringConfig, model: str, path: Path) -> dict[str, Any]:
+def _molecule(config: ScatteringConfig, model: ModelSpec, path: Path) -> dict[str, Any]:
     if path.exists():
         return read_json(path)
     calculator = cached_calculator(model)
