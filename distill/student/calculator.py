@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
-if TYPE_CHECKING:
-    from ase import Atoms
+from distill.student.evaluate import evaluate_pairs, species_indices
+from distill.student.neighbours import VerletList
 
+if TYPE_CHECKING:
     from distill.student.model import Student
 
 
@@ -35,13 +37,28 @@ class StudentCalculator(Calculator):
         "stress",
     ]
 
-    def __init__(self, student: Student, *, skin: float = 0.5, threads: int = 1) -> None:
-        from distill.student.neighbours import VerletList
+    # ASE's cache copies and compares whole structures twice a step, which costs as much as the
+    # evaluation; `check_state` and `calculate` below keep their own.
+    use_cache = False
 
+    def __init__(self, student: Student, *, skin: float = 0.5, threads: int = 1) -> None:
         super().__init__()
         self.student = student
         self.threads = threads
         self.neighbours = VerletList(student.cutoff, skin)
+
+    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
+        """Which of positions, numbers, cell and pbc differ from the last evaluation, exactly."""
+        old = self.atoms
+        if old is None or len(old) != len(atoms):
+            return list(all_changes)
+        pairs = {
+            "positions": (old.positions, atoms.positions),
+            "numbers": (old.numbers, atoms.numbers),
+            "cell": (old.cell.array, atoms.cell.array),
+            "pbc": (old.pbc, atoms.pbc),
+        }
+        return [name for name, (a, b) in pairs.items() if not (a == b).all()]
 
     def calculate(
         self,
@@ -56,10 +73,7 @@ class StudentCalculator(Calculator):
         UserError
             If an element is unknown, a position is not finite or atoms coincide.
         """
-        from distill.student.evaluate import evaluate_pairs, species_indices
-
-        super().calculate(atoms, properties, system_changes)
-        structure = cast("Atoms", self.atoms)
+        structure = cast("Atoms", self.atoms if atoms is None else atoms)
         species = species_indices(self.student.elements, structure)
         neighbours = self.neighbours.update(structure)
         result = evaluate_pairs(
@@ -72,7 +86,11 @@ class StudentCalculator(Calculator):
             "energies": result.energies,
             "forces": result.forces,
         }
-        if structure.cell.rank == 3:
+        cell = structure.cell.array
+        volume = abs(np.linalg.det(cell))
+        if volume > 0.0:
             symmetric = (result.virial + result.virial.T) / 2
-            stress = -symmetric / structure.get_volume()
-            self.results["stress"] = np.asarray(full_3x3_to_voigt_6_stress(stress))
+            self.results["stress"] = full_3x3_to_voigt_6_stress(-symmetric / volume)
+        self.atoms = Atoms(
+            numbers=structure.numbers, positions=structure.positions, cell=cell, pbc=structure.pbc
+        )

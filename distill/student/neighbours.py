@@ -103,9 +103,9 @@ def check_finite(atoms: Atoms) -> None:
     UserError
         Naming the first such atom.
     """
-    finite = np.isfinite(atoms.positions).all(axis=1)
+    finite = np.isfinite(atoms.positions)
     if not finite.all():
-        atom = int(np.argmin(finite))
+        atom = int(np.argmin(finite.all(axis=1)))
         raise UserError(
             f"atom {atom} ({atoms.symbols[atom]}) has position {atoms.positions[atom]}; "
             "expected finite numbers. A simulation that blew up leaves such positions: use a "
