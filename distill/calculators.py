@@ -33,7 +33,8 @@ def load_calculator(
     Parameters
     ----------
     spec
-        A MACE `.model`, a student `.npz`, or `package.module:Class` with arguments.
+        A MACE `.model`, a student `.npz`, a `.json` saved by ACEpotentials (evaluated by Julia),
+        or `package.module:Class` with arguments.
     device
         Torch device of a MACE model.
     dtype
@@ -59,11 +60,15 @@ def load_calculator(
         from distill.student.model import Student
 
         return Student.load(path).calculator()
+    if path.suffix == ".json":
+        from distill.student.acepotentials import JuliaCalculator
+
+        return JuliaCalculator(path)
     if path.suffix in {".model", ".pt", ".pth"}:
         return _mace_calculator(path, device, dtype)
     raise UserError(
-        f"{path}: expected a MACE .model, a student .npz, or 'package.module:Class' for any other "
-        "ASE calculator"
+        f"{path}: expected a MACE .model, a student .npz, ACEpotentials' .json, or "
+        "'package.module:Class' for any other ASE calculator"
     )
 
 

@@ -164,11 +164,11 @@ class JuliaCalculator(Calculator):
         foreign = sorted(set(atoms.numbers.tolist()) - set(self._model["elements"].tolist()))
         if foreign:
             raise UserError(f"atomic numbers {foreign} are not in the model of ACEpotentials")
-        found = self._julia.call(
-            "evaluate",
-            mended=self._mended,
-            **julia_arguments.geometry_arrays([atoms], self._model["cutoff"]),
-        )
+        arrays = julia_arguments.geometry_arrays([atoms], self._model["cutoff"])
+        if list(properties) == ["energy"]:
+            self.results = {"energy": float(self._julia.call("energies", **arrays)[0])}
+            return
+        found = self._julia.call("evaluate", mended=self._mended, **arrays)
         self.results = {"energy": float(found["energies"][0]), "forces": found["forces"]}
         if atoms.cell.rank == 3:
             stress = -found["virials"][0] / atoms.get_volume()

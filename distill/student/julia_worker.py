@@ -15,6 +15,7 @@ import os
 import pickle
 import sys
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -71,6 +72,10 @@ class Worker:
         """See `DistillACE.evaluate`."""
         return _plain(self.module.evaluate(self.model, **arguments))
 
+    def energies(self, **arguments: Any) -> np.ndarray:
+        """See `DistillACE.energies`."""
+        return _plain(self.module.energies(self.model, **arguments))
+
     def time_calls(self, **arguments: Any) -> np.ndarray:
         """See `DistillACE.time_calls`."""
         return _plain(self.module.time_calls(self.model, **arguments))
@@ -89,7 +94,7 @@ def _plain(value: Any) -> Any:
     """A Julia value as plain Python: dictionaries, NumPy arrays of their own, numbers, text."""
     if value is None or isinstance(value, (str, bool, int, float)):
         return value
-    if hasattr(value, "keys"):
+    if isinstance(value, Mapping):
         return {str(key): _plain(value[key]) for key in value}
     return np.array(value)
 

@@ -3,7 +3,8 @@ Every call that `distill` makes into ACEpotentials.jl: build the model, fit it, 
 export it. Plain arrays go in and come out; units are eV and Å throughout.
 
 The functions called from Python are `versions`, `build_model`, `describe`, `least_squares`,
-`assemble!`, `solve!`, `export_arrays`, `evaluate`, `time_calls`, `save` and `load`.
+`assemble!`, `solve!`, `export_arrays`, `evaluate`, `energies`, `time_calls`, `save` and
+`load`.
 """
 module DistillACE
 

@@ -13,19 +13,31 @@ A dictionary with `energies` (eV), `forces` (atoms × 3, eV/Å) and `virials`
 """
 function evaluate(model; mended = false, geometry...)
     structures = Geometry(; geometry...)
-    energies = zeros(length(structures))
+    values = zeros(length(structures))
     forces = zeros(size(structures.positions, 1), 3)
     virials = zeros(length(structures), 3, 3)
     calculate = calculation(mended)
     for (s, structure) in enumerate(systems(structures))
         energy, atom_forces, virial = calculate(structure, model)
-        energies[s] = energy
+        values[s] = energy
         virials[s, :, :] .= virial
         for (i, force) in zip(atoms_of(structures, s), atom_forces)
             forces[i, :] .= force
         end
     end
-    return Dict{String, Any}("energies" => energies, "forces" => forces, "virials" => virials)
+    return Dict{String, Any}("energies" => values, "forces" => forces, "virials" => virials)
+end
+
+"""
+    energies(model; arrays...)
+
+Energies of structures, eV, without the work that forces take.
+"""
+function energies(model; geometry...)
+    return [
+        Float64(ustrip(AtomsCalculators.potential_energy(structure, model))) for
+        structure in systems(Geometry(; geometry...))
+    ]
 end
 
 """

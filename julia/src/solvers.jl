@@ -17,8 +17,8 @@ function run_solver(::Val{:blr}, problem; factorization, committee)
     draws = Int(committee)
     try
         return bayesian(problem, Symbol(name), draws), name
-    catch problem_of_cholesky
-        if name != "cholesky" || !(problem_of_cholesky isa PosDefException)
+    catch failure
+        if name != "cholesky" || !(failure isa PosDefException)
             rethrow()
         end
         @warn "The Cholesky factorisation met a matrix that is not positive definite; using svd."

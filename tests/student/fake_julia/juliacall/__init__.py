@@ -14,6 +14,7 @@ import pickle
 import signal
 import sys
 import time
+from collections.abc import MutableMapping
 from types import SimpleNamespace
 
 import numpy as np
@@ -50,6 +51,9 @@ class DictValue:
     def __getitem__(self, key):
         value = self._values[key]
         return ArrayValue(value) if isinstance(value, np.ndarray) else value
+
+
+MutableMapping.register(DictValue)
 
 
 def _record(name, arguments):
@@ -178,6 +182,10 @@ class DistillACE:
                 "virials": np.array([virial for _, _, virial in found]),
             }
         )
+
+    def energies(self, model, **arrays):
+        _misbehave("energies")
+        return ArrayValue([model.student.energy(atoms) for atoms in _structures(arrays)])
 
     def time_calls(self, model, repeats, mended=False, **arrays):
         return ArrayValue(np.full(repeats, 0.01 if mended else 0.3))

@@ -1,0 +1,129 @@
+"""The two fits of the same data side by side: errors, time of the fit, time of an evaluation.
+
+    python benchmarks/backends.py [--train FILE] [--test FILE] [--structure FILE] [--out FOLDER]
+
+The evaluations run in turn on one pinned core: the native engine, and ACEpotentials both as
+released and with its gradient made type-stable. Without Julia the native column alone is measured,
+and the reason is said.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.io import read
+
+from distill.artifacts import write_json
+from distill.compare.timing import time_models, timing_table_text
+from distill.config import CalculatorConfig, LabelWeights, SolverConfig, StudentConfig
+from distill.progress import format_duration
+from distill.structures import read_structures, reference_energy, reference_forces
+from distill.student import acepotentials
+from distill.student.fit import fit as native_fit
+from distill.student.model import Student
+
+MEV = 1000.0
+
+
+def main() -> None:
+    """Fit twice, measure, print the tables and write `backends.json`."""
+    arguments = _parse()
+    train, test = read_structures(arguments.train), read_structures(arguments.test)
+    config = StudentConfig(
+        order=arguments.order,
+        totaldegree=arguments.totaldegree,
+        rcut=arguments.rcut,
+        weights={"default": LabelWeights()},
+        solver=SolverConfig(committee=arguments.committee),
+        threads=arguments.threads,
+    )
+    out = Path(arguments.out)
+    start = time.monotonic()
+    native = native_fit(train, config, seed=1)
+    fits: dict[str, Any] = {"native": {"fit_s": time.monotonic() - start}}
+    native.student.save(out / "native" / "student.npz")
+    students = {"native": native.student}
+    reason = acepotentials.available()
+    if reason is None:
+        start = time.monotonic()
+        path = acepotentials.fit(
+            native.structures, config, e0=native.student.e0, out=out / "acepotentials", seed=1
+        )
+        fits["acepotentials"] = {"fit_s": time.monotonic() - start}
+        students["acepotentials"] = Student.load(path)
+    for name, student in students.items():
+        fits[name] |= {"train": _rmse(student, train), "test": _rmse(student, test)}
+    structure = read(arguments.structure, index=0) if arguments.structure else test[0]
+    timing = time_models(_models(out, reason), structure)
+    print(_table(fits, reason))
+    print(f"\n{len(train)} training and {len(test)} test structures; ACEpotentials' time of fit")
+    print("includes starting and compiling Julia.\n")
+    print(timing_table_text(timing))
+    write_json(out / "backends.json", {"fits": fits, "timing": timing, "julia": reason or "ready"})
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--train", default="bundled:h2cu_train")
+    parser.add_argument("--test", default="bundled:h2cu_test")
+    parser.add_argument("--structure", help="structure for the timing; the first test structure")
+    parser.add_argument("--order", type=int, default=3)
+    parser.add_argument("--totaldegree", type=float, nargs="+", default=[10, 8, 6])
+    parser.add_argument("--rcut", type=float, default=6.0)
+    parser.add_argument("--committee", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", default="benchmarks/results/backends")
+    return parser.parse_args()
+
+
+def _models(out: Path, reason: str | None) -> dict[str, str | CalculatorConfig]:
+    models: dict[str, str | CalculatorConfig] = {
+        "native engine": str(out / "native" / "student.npz")
+    }
+    if reason is None:
+        path = str((out / "acepotentials" / acepotentials.MODEL_FILE).resolve())
+        for name, mended in (("as released", False), ("gradient mended", True)):
+            models[f"ACEpotentials, {name}"] = CalculatorConfig(
+                path="distill.student.acepotentials:JuliaCalculator",
+                args={"path": path, "mended": mended},
+            )
+    return models
+
+
+def _rmse(student: Student, structures: Sequence[Atoms]) -> dict[str, float]:
+    """Root mean square errors: energy in meV/atom, forces in meV/Å."""
+    energies, forces = [], []
+    for atoms in structures:
+        energy, force, _ = student.predict(atoms)
+        energies.append((energy - (reference_energy(atoms) or 0.0)) / len(atoms))
+        forces.append((force - reference_forces(atoms)).ravel())
+    return {
+        "energy_meV_per_atom": MEV * float(np.sqrt(np.mean(np.square(energies)))),
+        "forces_meV_per_A": MEV * float(np.sqrt(np.mean(np.concatenate(forces) ** 2))),
+    }
+
+
+def _table(fits: dict[str, Any], reason: str | None) -> str:
+    lines = [f"{'fit':<14} {'time':>12} {'train E':>9} {'F':>8} {'test E':>9} {'F':>8}"]
+    for name, found in fits.items():
+        errors = [
+            found[part][key]
+            for part in ("train", "test")
+            for key in ("energy_meV_per_atom", "forces_meV_per_A")
+        ]
+        cells = " ".join(f"{value:>{w}.2f}" for value, w in zip(errors, (9, 8, 9, 8), strict=True))
+        lines.append(f"{name:<14} {format_duration(found['fit_s']):>12} {cells}")
+    lines.append("E: RMSE, meV/atom; F: RMSE, meV/Å")
+    if reason is not None:
+        lines.append(f"ACEpotentials was not run: {reason}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

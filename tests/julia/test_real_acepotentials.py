@@ -1,0 +1,146 @@
+"""Against real Julia: runs wherever `distill julia status` says ready."""
+
+from __future__ import annotations
+
+import subprocess
+
+import numpy as np
+import pytest
+
+from distill.config import LabelWeights, SolverConfig, StudentConfig
+from distill.structures import read_structures
+from distill.student import acepotentials
+from distill.student.julia_session import JuliaSession
+from distill.student.julia_worker import PACKAGE_FOLDER
+from distill.student.model import Student
+
+_REASON = acepotentials.available()
+pytestmark = [
+    pytest.mark.julia,
+    pytest.mark.skipif(_REASON is not None, reason=f"needs Julia: {_REASON}"),
+]
+E0 = {"Cu": 0.1, "H": -0.2}
+
+
+@pytest.fixture
+def golden(reference_data):
+    return reference_data / "golden"
+
+
+def config(**changes):
+    settings = {
+        "backend": "acepotentials",
+        "elements": ["Cu", "H"],
+        "order": 3,
+        "totaldegree": [10, 8, 6],
+        "rcut": 6.0,
+        "weights": {"default": LabelWeights(), "slab": LabelWeights(energy=60, forces=2)},
+        "solver": SolverConfig(kind="qr", strength=1e-3),
+        **changes,
+    }
+    return StudentConfig(**settings)
+
+
+def fit(golden, out, **changes):
+    structures = read_structures(golden / "train.xyz", virial_key="virial")
+    return acepotentials.fit(structures, config(**changes), e0=E0, out=out, seed=1)
+
+
+def force_rmse(student, structures):
+    errors = [student.forces(a) - a.arrays["REF_forces"] for a in structures]
+    return np.sqrt(np.mean(np.concatenate(errors) ** 2))
+
+
+@pytest.mark.reference
+def test_fit_is_the_golden_one(golden, tmp_path):
+    student = Student.load(fit(golden, tmp_path))
+    expected = Student.load(golden / "cuh_order3.npz")
+    assert student.basis.coupling.bodies == expected.basis.coupling.bodies
+    predictions = np.load(golden / "cuh_order3_test_predictions.npz")
+    for k, atoms in enumerate(read_structures(golden / "test.xyz", virial_key="virial")):
+        energy, forces, virial = student.predict(atoms)
+        assert energy == pytest.approx(float(predictions[f"E{k}"]), abs=1e-5)
+        np.testing.assert_allclose(forces, predictions[f"F{k}"], atol=1e-5)
+        np.testing.assert_allclose(virial, predictions[f"V{k}"], atol=1e-4)
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("mended", [False, True])
+def test_a_model_saved_by_acepotentials_evaluates_as_it_did(golden, mended):
+    calculator = acepotentials.JuliaCalculator(golden / "cuh_order3.json", mended=mended)
+    predictions = np.load(golden / "cuh_order3_test_predictions.npz")
+    for k, atoms in enumerate(read_structures(golden / "test.xyz", virial_key="virial")):
+        atoms.calc = calculator
+        energy = float(predictions[f"E{k}"])
+        assert atoms.get_potential_energy() == pytest.approx(energy, abs=1e-9)
+        np.testing.assert_allclose(atoms.get_forces(), predictions[f"F{k}"], atol=1e-9)
+    calculator.close()
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize(
+    "solver",
+    [
+        {"committee": 0},
+        {"committee": 8},
+        {"kind": "rrqr", "rtol": 1e-8},
+        {"kind": "lsqr", "strength": 1e-2},
+        {"kind": "tsvd"},
+    ],
+)
+def test_every_solver_fits(golden, tmp_path, solver):
+    student = Student.load(fit(golden, tmp_path, solver=SolverConfig(**solver)))
+    structures = read_structures(golden / "test.xyz", virial_key="virial")
+    assert force_rmse(student, structures) < 0.1
+    members = 0 if student.committee is None else len(student.committee)
+    assert members == solver.get("committee", 0)
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"pair": False},
+        {"totaldegree": [9.5, 7.5, 6]},
+        {"rcut": {"Cu-Cu": 6.0, "Cu-H": 5.0, "H-H": 4.0}},
+        {"r0": {"Cu-Cu": 2.55, "Cu-H": 1.7, "H-H": 0.9}},
+        {"repulsion_restraint": True},
+    ],
+)
+def test_every_option_survives_export_and_saving(golden, tmp_path, changes):
+    path = fit(golden, tmp_path, solver=SolverConfig(kind="qr", strength=1e-2), **changes)
+    atoms = read_structures(golden / "slab56.xyz", require=())[0]
+    native = Student.load(path).forces(atoms)
+    atoms.calc = acepotentials.JuliaCalculator(tmp_path / "ace_model.json")
+    np.testing.assert_allclose(native, atoms.get_forces(), atol=1e-8)
+    atoms.calc.close()
+
+
+@pytest.mark.reference
+def test_julia_and_native_basis_are_the_same(golden, tmp_path):
+    from distill.student.basis import BasisSpec, build_basis
+
+    student = Student.load(fit(golden, tmp_path))
+    native = build_basis(BasisSpec.from_config(config(), ["Cu", "H"]))
+    np.testing.assert_allclose(student.basis.splines, native.splines, atol=1e-10)
+    np.testing.assert_allclose(student.basis.transform, native.transform, atol=1e-12)
+    np.testing.assert_allclose(student.basis.pair_splines, native.pair_splines, atol=1e-10)
+
+
+def test_session_has_the_threads_asked_for(tmp_path):
+    with JuliaSession(log=tmp_path / "julia.log", threads=2) as julia:
+        assert julia.call("versions")["threads"] == 2
+
+
+@pytest.mark.slow
+def test_the_julia_package_passes_its_own_tests(tmp_path):
+    found = acepotentials.status()
+    executable = found["julia"].rpartition(" at ")[2]
+    code = (
+        f'push!(LOAD_PATH, raw"{PACKAGE_FOLDER}"); import DistillACE; '
+        f'include(raw"{PACKAGE_FOLDER / "test" / "runtests.jl"}")'
+    )
+    result = subprocess.run(
+        [executable, f"--project={found['project']}", "-e", code], capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
