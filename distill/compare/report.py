@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from distill.artifacts import write_json, write_text
+from distill.compare.numbers import interval_text, number_text
 from distill.compare.plots import FIGURE_DPI
 from distill.compare.report_data import Report, collect
 
 REPORT_NAME = "report.html"
 FIGURES_FOLDER = "figures"
-_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def write_report(run_folder: Path) -> Path:
@@ -92,29 +92,10 @@ def _render(report: Report, figures: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["number"] = _number
-    environment.filters["interval"] = _interval
+    environment.filters["number"] = number_text
+    environment.filters["interval"] = interval_text
     environment.filters["duration"] = _duration
     return environment.get_template("report.html.j2").render(r=report, figures=figures)
-
-
-def _number(value: float | None, digits: int = 3) -> str:
-    """A number with a few significant digits, as the page shows it."""
-    if value is None:
-        return "—"
-    text = f"{value:.{digits}g}"
-    if "e" in text:
-        mantissa, _, exponent = text.partition("e")
-        if 0 <= int(exponent) < 7:
-            text = f"{value:.0f}"
-        else:
-            text = f"{mantissa}·10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
-    return text.replace("-", "−")
-
-
-def _interval(interval: list[float] | None) -> str:
-    """`low to high`, or an em dash."""
-    return f"{_number(interval[0])} to {_number(interval[1])}" if interval else "—"
 
 
 def _duration(seconds: float | None) -> str:

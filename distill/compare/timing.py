@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill.artifacts import package_versions, read_json, write_json
+from distill.compare.numbers import number_text
 from distill.config import CalculatorConfig
 from distill.errors import UserError
 
@@ -169,17 +170,17 @@ def timing_table_text(result: Mapping[str, Any]) -> str:
     for block in [result, *result["scaling"]]:
         for name, times in block["models"].items():
             forces, ratio = times["forces_ms"], times["speedup_forces"]
-            low, high = map(_short, ratio["interval"])
+            low, high = map(number_text, ratio["interval"])
             rows.append(
                 (
                     name,
                     str(block["atoms"]),
-                    _short(times["energy_ms"]["median"]),
-                    _short(forces["median"]),
-                    f"{_short(forces['q1'])}–{_short(forces['q3'])}",
-                    _short(times["us_per_atom"]),
-                    _short(times["ns_per_day"]),
-                    f"{_short(ratio['median'])} ({low}–{high})",
+                    number_text(times["energy_ms"]["median"]),
+                    number_text(forces["median"]),
+                    f"{number_text(forces['q1'])}–{number_text(forces['q3'])}",
+                    number_text(times["us_per_atom"]),
+                    number_text(times["ns_per_day"]),
+                    f"{number_text(ratio['median'])} ({low}–{high})",
                 )
             )
     widths = [max(len(row[k]) for row in rows) for k in range(len(header))]
@@ -191,10 +192,6 @@ def timing_table_text(result: Mapping[str, Any]) -> str:
         for row in rows
     ]
     return "\n".join([*lines, "", machine_text(result)])
-
-
-def _short(value: float) -> str:
-    return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def machine_text(result: Mapping[str, Any]) -> str:

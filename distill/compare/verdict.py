@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from distill.compare.numbers import number_text
 from distill.config import CompareConfig, Tolerances
 from distill.errors import UserError
 
@@ -129,7 +130,7 @@ def check_text(check: Mapping[str, Any]) -> str:
 def measured_text(check: Mapping[str, Any]) -> str:
     """The measured value of one check with its unit; energies and forces in meV."""
     scale, unit = _shown_unit(check)
-    return f"{_number(scale * check['value'])}{unit}"
+    return f"{number_text(scale * check['value'])}{unit}"
 
 
 def interval_text(check: Mapping[str, Any]) -> str:
@@ -137,14 +138,14 @@ def interval_text(check: Mapping[str, Any]) -> str:
     scale, _ = _shown_unit(check)
     if check["interval"] is None:
         return ""
-    return " to ".join(_number(scale * end) for end in check["interval"])
+    return " to ".join(number_text(scale * end) for end in check["interval"])
 
 
 def bound_text(check: Mapping[str, Any]) -> str:
     """The bound of one check in words, in the unit of `measured_text`."""
     scale, unit = _shown_unit(check)
     sense = {"at most": "at most ", "at least": "at least ", "within": "within ±"}[check["sense"]]
-    return f"{sense}{_number(scale * check['bound'])}{unit}"
+    return f"{sense}{number_text(scale * check['bound'])}{unit}"
 
 
 def _shown_unit(check: Mapping[str, Any]) -> tuple[float, str]:
@@ -259,10 +260,6 @@ def _speedup_check(speedup: Mapping[str, Any], bound: float) -> Check:
         "passed": bool(low >= bound),
         "comment": "the interval reaches below the bound: time on an idle machine" if wide else "",
     }
-
-
-def _number(value: float) -> str:
-    return f"{value:.3g}".replace("-", "−")
 
 
 def _refuse(tolerance: str, reason: str) -> None:
