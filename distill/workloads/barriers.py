@@ -52,9 +52,10 @@ def run_barriers(
     Returns
     -------
     dict
-        `paths`: for each path its `name`, `facet`, `site`, the `profiles` by role (barrier and
-        energies in eV relative to the first image, coordinates in Å, convergence), and
-        `differences` of barriers in eV by `ROLE-ROLE`.
+        `paths`: by path, such as `Cu(111) bridge`, then by role `energy` (eV, from the first image),
+        `distance` along the path (Å), `barrier` and `reaction_energy` (eV), and, of models,
+        `converged`, `fmax` (eV/Å), `steps` and `calls`. `differences`: by path, of barriers in eV,
+        as `ROLE - ROLE`.
 
     Raises
     ------
@@ -68,29 +69,24 @@ def run_barriers(
         parallel=parallel,
         label="minimum energy paths",
     )
-    paths = []
+    paths: dict[str, dict[str, Any]] = {}
     for number, neb in enumerate(nebs):
         profiles: dict[str, dict[str, Any]] = {}
         if REFERENCE not in models and neb.initial is None and neb.facet in reference_paths:
             profiles[REFERENCE] = stored_profile(reference_paths[neb.facet])
         for role, found in units.items():
-            profiles[role] = found[number].summary()
-        paths.append(
-            {
-                "name": f"{number:02d}_{neb.facet}_{neb.site}",
-                "facet": neb.facet,
-                "site": neb.site,
-                "profiles": profiles,
-                "differences": _differences(profiles),
-            }
-        )
-    result = {"paths": paths}
+            profiles[role] = _profile(found[number].summary())
+        paths[_title(neb, number, paths)] = profiles
+    result = {
+        "paths": paths,
+        "differences": {title: _differences(profiles) for title, profiles in paths.items()},
+    }
     write_json(out / RESULT_FILE, result)
     return result
 
 
 def stored_profile(path: str) -> dict[str, Any]:
-    """Profile of a finished path from its images: energies (eV), coordinates (Å), barrier (eV).
+    """Profile of a finished path from its images: energy (eV), distance (Å), barrier (eV).
 
     Raises
     ------
@@ -103,20 +99,38 @@ def stored_profile(path: str) -> dict[str, Any]:
     energies = np.array([image.info[ENERGY_KEY] for image in images])
     relative = energies - energies[0]
     return {
-        "name": str(path),
-        "barrier_eV": float(relative.max()),
-        "reaction_energy_eV": float(relative[-1]),
-        "energies_eV": relative,
-        "coordinates_A": path_lengths(images),
-        "converged": True,
+        "distance": path_lengths(images).tolist(),
+        "energy": relative.tolist(),
+        "barrier": float(relative.max()),
+        "reaction_energy": float(relative[-1]),
+        "file": str(path),
     }
+
+
+def _profile(summary: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "distance": summary["coordinates_A"],
+        "energy": summary["energies_eV"],
+        "barrier": summary["barrier_eV"],
+        "reaction_energy": summary["reaction_energy_eV"],
+        "converged": summary["converged"],
+        "fmax": summary["fmax_eV_per_A"],
+        "steps": summary["steps"],
+        "calls": summary["calls"],
+    }
+
+
+def _title(neb: NebConfig, number: int, taken: Mapping[str, Any]) -> str:
+    """Name of a path for people, with its place in the list where it would not be unique."""
+    title = f"{neb.slab.element}({neb.facet}) {neb.site}" if neb.initial is None else "path"
+    return f"{title} {number + 1}" if title in taken else title
 
 
 def _differences(profiles: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     """Differences of barriers, eV, of every two roles in the order reference, teacher, student."""
     roles = list(profiles)
     return {
-        f"{one}-{other}": profiles[one]["barrier_eV"] - profiles[other]["barrier_eV"]
+        f"{one} - {other}": profiles[one]["barrier"] - profiles[other]["barrier"]
         for index, one in enumerate(roles)
         for other in roles[index + 1 :]
     }

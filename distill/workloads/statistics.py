@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
@@ -30,9 +30,10 @@ class Estimate:
     high: float
     samples: int
 
-    def to_dict(self) -> dict[str, float]:
-        """Plain values for a JSON file."""
-        return asdict(self)
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Both ends of the interval."""
+        return self.low, self.high
 
 
 def wilson(successes: int, trials: int, confidence: float = 0.95) -> Estimate:

@@ -30,7 +30,7 @@ from distill.sampling.scattering import (
 )
 from distill.sampling.surfaces import make_surfaces
 from distill.sampling.units import run_waiting
-from distill.workloads.statistics import Estimate, paired_difference, two_level, wilson
+from distill.workloads.statistics import paired_difference, two_level, wilson
 
 RESULT_FILE = "sticking.json"
 # Trajectories in one file and unit: a teacher's takes minutes, a student's seconds.
@@ -107,10 +107,12 @@ def run_sticking(
     Returns
     -------
     dict
-        `conditions`: for each facet, temperature, state and energy `teacher` and `student` (counts
-        by outcome, S0 with interval, mean force calls), `difference` (teacher − student on pairs)
-        and `two_level` (the teacher's S0), with intervals as value, low, high and samples; None
-        where no trajectory is left. `force_calls`: by model and for the surfaces.
+        `conditions`: for each facet, temperature (K), state and energy (eV) `teacher` and `student`
+        (`probability`, its `interval`, sound `trajectories`, `outcomes` counted,
+        `mean_force_calls`), `paired` (`difference` teacher − student on `trajectories` pairs, its
+        `interval`) and `two_level` (the teacher's `probability`, its `interval`, student
+        `trajectories` and `pairs` behind it); None where no trajectory is left. `force_calls`: by
+        model and for the surfaces.
 
     Raises
     ------
@@ -191,17 +193,29 @@ def _entry(
     exact = [sound_teacher[number] for number in pairs]
     paired_cheap = [sound_student[number] for number in pairs]
     cheap = paired_cheap + [sound_student[number] for number in further]
-    difference = paired_difference(exact, paired_cheap, confidence) if pairs else None
-    joint = two_level(cheap, exact, confidence) if pairs else None
-    return {
+    entry: dict[str, Any] = {
         "name": condition.name,
         **asdict(condition),
         "teacher": _summary(teacher, confidence),
         "student": _summary(student, confidence),
-        "pairs": len(pairs),
-        "difference": _plain(difference),
-        "two_level": _plain(joint),
+        "paired": None,
+        "two_level": None,
     }
+    if pairs:
+        difference = paired_difference(exact, paired_cheap, confidence)
+        entry["paired"] = {
+            "difference": difference.value,
+            "interval": list(difference.interval),
+            "trajectories": len(pairs),
+        }
+        joint = two_level(cheap, exact, confidence)
+        entry["two_level"] = {
+            "probability": joint.value,
+            "interval": list(joint.interval),
+            "trajectories": len(cheap),
+            "pairs": len(pairs),
+        }
+    return entry
 
 
 def _summary(outcomes: Sequence[Outcome], confidence: float) -> dict[str, Any] | None:
@@ -215,13 +229,13 @@ def _summary(outcomes: Sequence[Outcome], confidence: float) -> dict[str, Any] |
             f"sticking: set aside {counts[BLOWN_UP]} of {len(outcomes)} trajectories "
             f"({', '.join(list(reasons)[:3])})"
         )
-    probability = wilson(counts[DISSOCIATED], sound, confidence) if sound else None
+    if not sound:
+        return None
+    probability = wilson(counts[DISSOCIATED], sound, confidence)
     return {
-        "counts": {name: counts[name] for name in OUTCOMES},
-        "probability": _plain(probability),
+        "probability": probability.value,
+        "interval": list(probability.interval),
+        "trajectories": sound,
+        "outcomes": {name: counts[name] for name in OUTCOMES},
         "mean_force_calls": sum(outcome.calls for outcome in outcomes) / len(outcomes),
     }
-
-
-def _plain(estimate: Estimate | None) -> dict[str, float] | None:
-    return None if estimate is None else estimate.to_dict()
