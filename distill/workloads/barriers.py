@@ -52,7 +52,7 @@ def run_barriers(
     Returns
     -------
     dict
-        `paths`: by path, such as `Cu(111) bridge`, then by role `energy` (eV, from the first image),
+        `paths`: by path, such as `Cu(111) bridge`, then by role `energy` (eV, 0 at the start),
         `distance` along the path (Å), `barrier` and `reaction_energy` (eV), and, of models,
         `converged`, `fmax` (eV/Å), `steps` and `calls`. `differences`: by path, of barriers in eV,
         as `ROLE - ROLE`.
