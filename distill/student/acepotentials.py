@@ -36,7 +36,16 @@ if TYPE_CHECKING:
     from distill.student.basis import BasisSpec
     from distill.student.model import Student
 
-__all__ = ["JuliaCalculator", "JuliaFailure", "available", "fit", "require", "setup", "status"]
+__all__ = [
+    "JuliaCalculator",
+    "JuliaFailure",
+    "available",
+    "fit",
+    "obstacle",
+    "require",
+    "setup",
+    "status",
+]
 
 STUDENT_FILE = "student.npz"
 MODEL_FILE = "ace_model.json"
@@ -118,6 +127,18 @@ def fit(
             },
         )
         return _accept(julia, student, structures, out, seed)
+
+
+def obstacle(config: StudentConfig) -> str | None:
+    """Why `fit` cannot run at once, or cannot do what the config asks for; None if it can."""
+    reason = available()
+    if reason is not None:
+        return reason
+    try:
+        julia_arguments.check_options(config)
+    except UserError as error:
+        return str(error)
+    return None
 
 
 class JuliaCalculator(Calculator):

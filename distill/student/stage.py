@@ -95,16 +95,18 @@ def choose_backend(config: StudentConfig) -> str:
     if config.backend == "native":
         say("student fit: backend native")
         return "native"
-    from distill.student.acepotentials import available
+    from distill.student.acepotentials import obstacle, require
 
-    missing = available()
+    if config.backend == "acepotentials":
+        require()
+    missing = None if config.backend == "acepotentials" else obstacle(config)
     if missing is None:
         say("student fit: backend acepotentials (ACEpotentials.jl)")
         return "acepotentials"
-    if config.backend == "acepotentials":
+    if config.julia_options:
         raise UserError(
-            f"student.backend is 'acepotentials' but it cannot run: {missing} Or choose backend "
-            "'native', which fits the same model without Julia"
+            f"student: {', '.join(config.julia_options)} is an option of the backend "
+            f"acepotentials alone, which cannot run: {missing}"
         )
     say(f"student fit: backend native, the same model as ACEpotentials.jl ({missing})")
     return "native"

@@ -25,6 +25,7 @@ from distill.student import acepotentials, julia_arguments, julia_setup
 from distill.student.basis import BasisSpec, build_basis
 from distill.student.julia_session import JuliaFailure, JuliaSession
 from distill.student.model import Student
+from distill.student.stage import choose_backend
 
 FAKE = Path(__file__).parent / "fake_julia"
 ROOT = Path(__file__).resolve().parents[2]
@@ -446,6 +447,20 @@ def test_parity_sample_has_every_config_type():
     assert len(chosen) == len(set(chosen)) == 8
     assert {0, 1, 2} <= set(chosen)
     assert chosen == acepotentials.parity_sample(structures, seed=1)
+
+
+def test_the_choice_of_a_backend(fake_julia, monkeypatch):
+    auto = small_config(backend="auto")
+    assert choose_backend(auto) == "acepotentials"
+    assert choose_backend(small_config()) == "acepotentials"
+    # What ACEfit does not have, the native fit does.
+    assert choose_backend(small_config(backend="auto", zbl=True)) == "native"
+    monkeypatch.delenv("PYTHON_JULIACALL_EXE")
+    assert choose_backend(auto) == "native"
+    with pytest.raises(UserError, match="must be set together"):
+        choose_backend(small_config())
+    with pytest.raises(UserError, match="repulsion_restraint is an option of the backend acepot"):
+        choose_backend(small_config(backend="auto", repulsion_restraint=True))
 
 
 def test_available_says_what_is_missing(monkeypatch, tmp_path):
