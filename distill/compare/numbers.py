@@ -19,8 +19,8 @@ def number_text(value: float | None, digits: int = 3) -> str:
     return text.replace("-", "−")
 
 
-def interval_text(interval: list[float] | tuple[float, float] | None) -> str:
+def interval_text(interval: list[float] | tuple[float, float] | None, digits: int = 3) -> str:
     """`low to high`; an em dash for None."""
     if interval is None:
         return "—"
-    return f"{number_text(interval[0])} to {number_text(interval[1])}"
+    return f"{number_text(interval[0], digits)} to {number_text(interval[1], digits)}"

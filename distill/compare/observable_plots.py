@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,8 @@ from distill.compare.plots import FIGURE_WIDTH, colour_of, figure_style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+_MEV = 1000.0
 
 
 def barrier_figure(profiles: Mapping[str, Mapping[str, Any]]) -> Figure:
@@ -119,6 +121,68 @@ def arrhenius_figure(diffusion: Mapping[str, Any]) -> Figure:
         axis.set(yscale="log", xlabel="1000 / temperature [1/K]", ylabel="diffusivity [cm²/s]")
         axis.legend(fontsize=8.5, title="activation energy", title_fontsize=8.5)
         return figure
+
+
+def bulk_figure(bulk: Mapping[str, Any]) -> Figure:
+    """Energy-volume curves; lattice constants over temperature and phonons where they are there.
+
+    Parameters
+    ----------
+    bulk
+        As `run_bulk` returns it.
+    """
+    models = bulk["models"]
+    panels: list[Callable[[Axes, Mapping[str, Any]], None]] = [_energy_volume_panel]
+    if any(result["thermal_expansion"] for result in models.values()):
+        panels.append(_expansion_panel)
+    if any(result["phonons"] for result in models.values()):
+        panels.append(_phonon_panel)
+    with figure_style() as plt:
+        width = FIGURE_WIDTH if len(panels) > 1 else 5.2
+        figure, axes = plt.subplots(1, len(panels), figsize=(width, 3.5), squeeze=False)
+        for axis, panel in zip(axes[0], panels, strict=True):
+            panel(axis, models)
+        axes[0, 0].legend(fontsize=8.5)
+        return figure
+
+
+def _energy_volume_panel(axis: Axes, models: Mapping[str, Any]) -> None:
+    for k, (name, result) in enumerate(models.items()):
+        curve = result["equation_of_state"]
+        atoms = curve["volume"] / curve["volume_per_atom"]
+        energies = np.asarray(curve["energies"]) / atoms - curve["energy_per_atom"]
+        volumes = np.asarray(curve["volumes"]) / atoms
+        axis.plot(*_smooth(volumes, _MEV * energies), color=colour_of(name, k), lw=1.4)
+        axis.plot(volumes, _MEV * energies, "o", ms=4, color=colour_of(name, k), label=name)
+    axis.set(xlabel="volume [Å³/atom]", ylabel="energy above the minimum [meV/atom]")
+
+
+def _expansion_panel(axis: Axes, models: Mapping[str, Any]) -> None:
+    for k, (name, result) in enumerate(models.items()):
+        points = [p for p in result["thermal_expansion"] or [] if p["status"] == "complete"]
+        values = np.array([p["lattice_constant"] for p in points])
+        ends = np.array([p["interval"] for p in points]).reshape(-1, 2).T
+        temperatures = [p["temperature"] for p in points]
+        axis.errorbar(
+            temperatures,
+            values,
+            np.abs(ends - values),
+            fmt="-o",
+            ms=4,
+            capsize=3,
+            color=colour_of(name, k),
+        )
+    axis.set(xlabel="temperature [K]", ylabel="lattice constant [Å]")
+
+
+def _phonon_panel(axis: Axes, models: Mapping[str, Any]) -> None:
+    for k, (name, result) in enumerate(models.items()):
+        if result["phonons"]:
+            bands = result["phonons"]["dispersion"]
+            axis.plot(bands["distance"], bands["frequencies"], color=colour_of(name, k), lw=1.0)
+            axis.set_xticks(bands["positions"], bands["labels"])
+            axis.set_xlim(bands["distance"][0], bands["distance"][-1])
+    axis.set(xlabel="wave vector", ylabel="frequency [THz]")
 
 
 def _smooth(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

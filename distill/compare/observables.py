@@ -131,6 +131,43 @@ def activation_energy_difference(diffusion: Results) -> dict[str, Any] | None:
     }
 
 
+_BULK_UNITS = {
+    "lattice_constant": ("lattice constant", "Å"),
+    "bulk_modulus_GPa": ("bulk modulus", "GPa"),
+    "energy_per_atom": ("energy", "eV/atom"),
+    "C11": ("C11", "GPa"),
+    "C12": ("C12", "GPa"),
+    "C44": ("C44", "GPa"),
+}
+
+
+def bulk_rows(bulk: Results) -> list[dict[str, Any]]:
+    """Flat rows (model, property, unit, value, interval) of bulk properties."""
+    rows = []
+    for model, result in (bulk or {}).get("models", {}).items():
+        numbers = {**result["equation_of_state"], **(result["elastic_constants"] or {})}
+        for key, (name, unit) in _BULK_UNITS.items():
+            if key in numbers:
+                rows.append(
+                    _bulk_row(model, name, unit, numbers[key], numbers.get(f"{key}_interval"))
+                )
+        for point in result["thermal_expansion"] or []:
+            if point["status"] == "complete":
+                name = f"lattice constant at {point['temperature']:g} K"
+                value = point["lattice_constant"]
+                rows.append(_bulk_row(model, name, "Å", value, point["interval"]))
+        for point in (result["phonons"] or {}).get("free_energy", []):
+            name = f"vibrational free energy at {point['temperature']:g} K"
+            rows.append(_bulk_row(model, name, "eV/atom", point["value"], None))
+    return rows
+
+
+def _bulk_row(
+    model: str, name: str, unit: str, value: float, interval: list[float] | None
+) -> dict[str, Any]:
+    return {"model": model, "property": name, "unit": unit, "value": value, "interval": interval}
+
+
 def _surface_and_state(condition: Mapping[str, Any]) -> str:
     return (
         f"({condition['facet']}), {condition['temperature']:g} K, "

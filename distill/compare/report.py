@@ -18,6 +18,7 @@ from distill.compare.report_data import Report, collect
 
 REPORT_NAME = "report.html"
 FIGURES_FOLDER = "figures"
+_MEV = 1000.0
 
 
 def write_report(run_folder: Path) -> Path:
@@ -66,10 +67,11 @@ def _figures(run_folder: Path, report: Report) -> dict[str, dict[str, Any]]:
     }
     if times:
         save_figure(time_spent_figure(times), folder, "time_spent")
-    calibration = (report["uncertainty"] or {}).get("bins")
-    if calibration:
-        figure = calibration_figure(calibration["predicted"], calibration["actual"], "eV/Å")
-        save_figure(figure, folder, "calibration")
+    forces = (report["uncertainty"] or {}).get("forces")
+    if forces:
+        predicted = [_MEV * part["predicted_deviation"] for part in forces["bins"]]
+        actual = [_MEV * part["rmse"] for part in forces["bins"]]
+        save_figure(calibration_figure(predicted, actual, "meV/Å"), folder, "calibration")
     folders = (run_folder / "sampling", run_folder / "student", run_folder / "compare", folder)
     files = [file for place in folders for file in place.glob("*.png")]
     return {file.stem: _embedded(file) for file in sorted(files)}

@@ -16,12 +16,13 @@ from distill.compare.observables import (
     arrhenius_rows,
     barrier_differences,
     barrier_rows,
+    bulk_rows,
     diffusion_rows,
     sticking_differences,
     sticking_rows,
 )
 from distill.compare.timing import machine_text, timing_rows
-from distill.compare.verdict import bound_text, interval_text, measured_text
+from distill.compare.verdict import bound_text, measured_interval_text, measured_text
 from distill.errors import UserError
 
 STAGES = ("data", "teacher", "sampling", "student", "compare")
@@ -69,7 +70,7 @@ def collect(run_folder: Path) -> Report:
         "uncertainty": _read(run_folder / "student" / "uncertainty.json"),
         **{
             name: _read(run_folder / "compare" / f"{name}.json")
-            for name in ("errors", "timing", "barriers", "sticking", "diffusion", "verdict")
+            for name in ("errors", "timing", "barriers", "sticking", "diffusion", "bulk", "verdict")
         },
     }
     manifests = {stage: read_manifest(run_folder / stage) for stage in STAGES}
@@ -91,11 +92,12 @@ def collect(run_folder: Path) -> Report:
         "barriers": _barriers(parts["barriers"]),
         "sticking": _sticking(parts["sticking"]),
         "diffusion": _diffusion(parts["diffusion"]),
+        "bulk": _bulk(parts["bulk"]),
         "teacher": parts["teacher"],
         "history": _history(run_folder / "teacher" / "history.csv"),
         "sampling": parts["sampling"],
         "outcomes": _outcomes(run_folder / "sampling" / "outcomes.csv"),
-        "student": parts["student_errors"],
+        "student": _student(run_folder / "student" / "student.npz", parts["student_errors"]),
         "uncertainty": parts["uncertainty"],
         "provenance": _provenance(run_folder, config, manifests),
     }
@@ -126,7 +128,7 @@ def _verdict(verdict: Any) -> Any:
         {
             **check,
             "measured_text": measured_text(check),
-            "interval_text": interval_text(check) or "—",
+            "interval_text": measured_interval_text(check) or "—",
             "bound_text": bound_text(check),
         }
         for check in verdict["checks"]
@@ -275,6 +277,34 @@ def _diffusion(diffusion: Any) -> Any:
         "rows": diffusion_rows(diffusion),
         "arrhenius_rows": arrhenius_rows(diffusion),
     }
+
+
+def _student(path: Path, errors: Any) -> Any:
+    """What the student is, and its errors on what it was fitted to."""
+    if not path.is_file() or not errors:
+        return None
+    from distill.student.model import Student
+
+    student = Student.load(path)
+    return {
+        "backend": student.provenance.get("backend"),
+        "elements": list(student.elements),
+        "cutoff": student.cutoff,
+        "functions": len(student.coefficients),
+        "committee": 0 if student.committee is None else len(student.committee),
+        "train": errors["train"],
+    }
+
+
+def _bulk(bulk: Any) -> Any:
+    """Bulk properties, a row for each property and a cell for each model."""
+    if not bulk:
+        return None
+    rows: dict[str, dict[str, Any]] = {}
+    for row in bulk_rows(bulk):
+        title = f"{row['property']} [{row['unit']}]"
+        rows.setdefault(title, {})[row["model"]] = {k: row[k] for k in ("value", "interval")}
+    return {**bulk, "rows": rows}
 
 
 def _history(path: Path) -> list[dict[str, float]]:

@@ -1,4 +1,4 @@
-"""The compare stage: errors, timing, barriers, sticking, figures, and the verdict on the student.
+"""The compare stage: errors, timing, observables, figures, and the verdict on the student.
 
 Each part writes its own file and is not done again where that file is; the verdict and the figures
 are made anew from the files every time.
@@ -25,6 +25,7 @@ from distill.compare.observables import (
     barrier_differences,
     barrier_profiles,
     barrier_rows,
+    bulk_rows,
     diffusion_rows,
     sticking_curves,
     sticking_differences,
@@ -69,6 +70,7 @@ class _Results:
     barriers: dict[str, Any] | None
     sticking: dict[str, Any] | None
     diffusion: dict[str, Any] | None
+    bulk: dict[str, Any] | None
 
 
 def run(
@@ -87,8 +89,8 @@ def run(
 
     Writes to `out`: `test_teacher.xyz`, `test_student.xyz`, `held_out_student.xyz` (predictions
     under the REF_ keys), `errors.json` and `.csv`, and, where configured, `timing.json` and `.csv`,
-    `barriers.json`, `sticking.json` and `diffusion.json` with `.csv`; `verdict.json`, and figures
-    as PNG and PDF.
+    `barriers.json`, `sticking.json`, `diffusion.json` and `bulk.json` with `.csv`; `verdict.json`,
+    and figures as PNG and PDF.
 
     Parameters
     ----------
@@ -140,6 +142,7 @@ def run(
         diffusion=part(
             "diffusion", config.diffusion, lambda: _diffusion(config, models, out, seed, parallel)
         ),
+        bulk=part("bulk", config.bulk, lambda: _bulk(config, models, out, seed, parallel)),
     )
     _write_tables(out, results)
     _draw(out, labels, results)
@@ -267,13 +270,11 @@ def _barriers(
 ) -> dict[str, Any]:
     from distill.workloads.barriers import run_barriers
 
-    return run_barriers(
-        config.barriers,
-        models=models,
-        reference_paths=config.reference_barriers,
-        out=out / "barriers",
-        parallel=parallel,
-    )
+    # The reference comes first in tables and figures.
+    levels: dict[str, Path | CalculatorConfig] = {"reference": reference} if reference else {}
+    levels.update(models)
+    paths = config.reference_barriers
+    return run_barriers(config.barriers, levels, paths, out / "barriers", parallel=parallel)
 
 
 def _sticking(
@@ -300,6 +301,15 @@ def _diffusion(
     return run_diffusion(config.diffusion, models=models, out=folder, seed=seed, parallel=parallel)
 
 
+def _bulk(
+    config: CompareConfig, models: dict[str, Path], out: Path, seed: int, parallel: ParallelConfig
+) -> dict[str, Any]:
+    from distill.workloads.bulk import run_bulk
+
+    assert config.bulk is not None
+    return run_bulk(config.bulk, models=models, out=out / "bulk", seed=seed, parallel=parallel)
+
+
 def _write_tables(out: Path, results: _Results) -> None:
     from distill.compare.timing import timing_rows
 
@@ -314,6 +324,7 @@ def _write_tables(out: Path, results: _Results) -> None:
         "sticking": sticking_rows(results.sticking),
         "diffusion": diffusion_rows(results.diffusion),
         "arrhenius": arrhenius_rows(results.diffusion),
+        "bulk": bulk_rows(results.bulk),
     }
     for name, found in rows.items():
         if found:
@@ -347,6 +358,8 @@ def _draw(out: Path, labels: _Labels, results: _Results) -> None:
         figures["sticking"] = observable_plots.sticking_figure(curves)
     if results.diffusion:
         figures["diffusion"] = observable_plots.arrhenius_figure(results.diffusion)
+    if results.bulk:
+        figures["bulk"] = observable_plots.bulk_figure(results.bulk)
     for name, figure in figures.items():
         plots.save_figure(figure, out, name)
 

@@ -120,7 +120,7 @@ def verdict_text(verdict: Mapping[str, Any]) -> str:
 def check_text(check: Mapping[str, Any]) -> str:
     """`value (low to high) unit, allowed ...; comment` of one check."""
     text = measured_text(check)
-    interval = interval_text(check)
+    interval = measured_interval_text(check)
     if interval:
         text += f" ({interval})"
     comment = f"; {check['comment']}" if check["comment"] else ""
@@ -133,7 +133,7 @@ def measured_text(check: Mapping[str, Any]) -> str:
     return f"{number_text(scale * check['value'])}{unit}"
 
 
-def interval_text(check: Mapping[str, Any]) -> str:
+def measured_interval_text(check: Mapping[str, Any]) -> str:
     """`low to high` of one check, in the unit of `measured_text`; empty without an interval."""
     scale, _ = _shown_unit(check)
     if check["interval"] is None:

@@ -18,7 +18,7 @@ from distill.compare.observables import (
     sticking_differences,
 )
 from distill.compare.verdict import judge
-from distill.config import RunConfig, Tolerances
+from distill.config import RunConfig, StudentConfig, Tolerances
 
 ELEMENTS_NOISE = {1: 1.8, 29: 1.0}
 
@@ -194,7 +194,8 @@ def make_run(
     sampling_part(run, rng)
     held_out_table = error_table(held_out, held_out_student)
     write_json(run / "student" / "errors.json", {"test": held_out_table, "train": held_out_table})
-    write_text(run / "student" / "student.npz", "weights")
+    write_json(run / "student" / "uncertainty.json", uncertainty_result())
+    save_student(run / "student" / "student.npz", rng)
     manifest(run / "student", "student", 41.0, ["student.npz"])
     if last == "student":
         return {}
@@ -219,6 +220,28 @@ def make_run(
         draw(compare, parts, test, teacher, student, held_out, held_out_student)
     manifest(compare, "compare", 95.0)
     return {**parts, "verdict": verdict}
+
+
+def save_student(path, rng):
+    """A tiny student with made-up coefficients."""
+    from distill.student.basis import BasisSpec, build_basis
+    from distill.student.model import Student
+
+    config = StudentConfig(order=2, totaldegree=[4, 4])
+    basis = build_basis(BasisSpec.from_config(config, ["Cu", "H"]))
+    coefficients = rng.normal(size=basis.n_functions)
+    e0 = {"Cu": -0.2, "H": -1.1}
+    Student(basis, coefficients, e0, provenance={"backend": "native"}).save(path)
+
+
+def uncertainty_result():
+    """The parts of `uncertainty.json` that the report shows."""
+    bins = [{"predicted_deviation": 0.01 * 2**k, "rmse": 0.012 * 1.9**k} for k in range(5)]
+    return {
+        "members": 32,
+        "forces": {"coverage": {"68": 0.71, "95": 0.94}, "bins": bins},
+        "extrapolation": {"structures": 80, "beyond_training": 3},
+    }
 
 
 def draw(folder, parts, test, teacher, student, held_out, held_out_student):

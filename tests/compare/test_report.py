@@ -124,6 +124,14 @@ def test_the_page_tells_what_was_sampled(finished):
     assert sum(r["dissociated"] + r["scattered"] for r in report["outcomes"]["rows"]) <= 48
 
 
+def test_the_page_tells_what_the_student_is(finished):
+    run, _, text, report = finished
+    assert report["student"]["functions"] > 10
+    assert "fitted by the backend native" in text
+    assert "71 % of held-out force errors inside the predicted 68 % interval" in text
+    assert (run / "figures" / "calibration.png").exists()
+
+
 def test_a_failed_check_is_told_with_its_reason(tmp_path):
     make_run(tmp_path, tolerances=FAILING, figures=False)
     text = write_report(tmp_path).read_text()
