@@ -286,11 +286,15 @@ def _data_run(config: RunConfig, folder: Path, out: Path) -> None:
 
 
 def _teacher_inputs(config: RunConfig, folder: Path) -> dict[str, Path]:
-    from distill.teacher.foundation import foundation_file
+    from distill.teacher.bundled import TENSORS_NAME, bundled_foundation_path
+    from distill.teacher.foundation import find_foundation
 
-    inputs = {name: folder / "data" / f"{name}.xyz" for name in ("train", "test")}
-    local = foundation_file(config.teacher.foundation)
-    return inputs if local is None else {**inputs, "foundation": local}
+    foundation = find_foundation(config.teacher.foundation).path
+    return {
+        "train": folder / "data" / "train.xyz",
+        "test": folder / "data" / "test.xyz",
+        "foundation": foundation or bundled_foundation_path() / TENSORS_NAME,
+    }
 
 
 def _teacher_run(config: RunConfig, folder: Path, out: Path) -> None:
@@ -386,7 +390,7 @@ def _compare_settings(config: RunConfig) -> dict[str, Any]:
 # thread counts: they change how long a stage takes, not what it is.
 STAGES: tuple[Stage, ...] = (
     Stage("data", _section("data", "train", "test"), _data_inputs, _data_run),
-    Stage("teacher", _section("teacher", "threads"), _teacher_inputs, _teacher_run),
+    Stage("teacher", _section("teacher", "foundation", "threads"), _teacher_inputs, _teacher_run),
     Stage("sampling", _section("sampling"), _sampling_inputs, _sampling_run),
     Stage("student", _section("student", "threads"), _student_inputs, _student_run),
     Stage("compare", _compare_settings, _compare_inputs, _compare_run),
