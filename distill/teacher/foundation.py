@@ -56,6 +56,9 @@ def foundation_urls() -> dict[str, str]:
     The names are mace-torch's own (`mace/calculators/foundations_models.py`); the MACE-OFF models,
     whose names clash with the others', are `off-small`, `off-medium` and `off-large`.
     """
+    from distill.teacher.mace_adapter import import_mace
+
+    import_mace()
     from mace.calculators.foundations_models import mace_mp_urls, mace_off_urls
 
     return {**mace_mp_urls, **{f"{_OFF_PREFIX}{name}": url for name, url in mace_off_urls.items()}}

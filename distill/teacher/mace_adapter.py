@@ -8,7 +8,9 @@ keeps its accuracy however large the total energies are. Everything follows mace
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import io
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -65,6 +67,23 @@ class ModelFacts:
     parameters: int
 
 
+def import_mace() -> None:
+    """Import mace-torch without its remarks on optional accelerators and deprecated calls."""
+    # e3nn 0.4 loads its own constants file in a way that torch's default refuses.
+    os.environ.setdefault("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    with _quiet(), contextlib.redirect_stdout(io.StringIO()):
+        import mace.calculators
+        import mace.modules
+        import mace.tools  # noqa: F401
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 @contextmanager
 def precision(dtype: str) -> Iterator[None]:
     """Make float32 or float64 torch's default inside the block."""
@@ -105,10 +124,12 @@ def load_model(foundation: Foundation) -> torch.nn.Module:
     UserError
         If the file is damaged or holds something else than a whole energy model of MACE.
     """
+    import_mace()
     if foundation.path is None:
         from distill.teacher.bundled import load_foundation
 
-        return load_foundation()
+        with _quiet():
+            return load_foundation()
     return read_model(foundation.path)
 
 
@@ -120,8 +141,9 @@ def read_model(path: Path) -> torch.nn.Module:
     UserError
         If the file is damaged or holds something else than a whole energy model of MACE.
     """
-    _import_mace()
     import torch
+
+    import_mace()
 
     try:
         model = torch.load(path, map_location="cpu", weights_only=False)
@@ -188,7 +210,8 @@ def select_head(model: torch.nn.Module, head: str | None) -> torch.nn.Module:
         )
     from mace.tools.scripts_utils import remove_pt_head
 
-    return remove_pt_head(model, head)
+    with _quiet():
+        return remove_pt_head(model, head)
 
 
 def restrict_elements(
@@ -217,7 +240,7 @@ def restrict_elements(
 
     numbers = _numbers(elements)
     arguments = _arguments(model, elements)
-    with precision(facts(model).dtype):
+    with precision(facts(model).dtype), _quiet():
         small = type(model)(**arguments)
         load_foundations_elements(
             small,
@@ -269,7 +292,7 @@ def fresh_model(
     generator_state = torch.random.get_rng_state()
     torch.manual_seed(seed)
     try:
-        with precision(info.dtype):
+        with precision(info.dtype), _quiet():
             return type(model)(**arguments)
     finally:
         torch.random.set_rng_state(generator_state)
@@ -504,11 +527,3 @@ def _table(numbers: Sequence[int]) -> Any:
     from mace.tools import AtomicNumberTable
 
     return AtomicNumberTable(list(numbers))
-
-
-def _import_mace() -> None:
-    # e3nn 0.4 loads its own constants file in a way that torch's default refuses.
-    os.environ.setdefault("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import mace.modules  # noqa: F401

@@ -1,0 +1,29 @@
+"""Files that several tests of the teacher read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from distill.structures import write_structures
+
+from .tiny import rattled_structures, tiny_model
+
+
+@pytest.fixture(scope="session")
+def foundation_file(tmp_path_factory) -> Path:
+    from distill.teacher.mace_adapter import save_model
+
+    path = tmp_path_factory.mktemp("foundation") / "tiny.model"
+    save_model(tiny_model(), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def labelled_files(tmp_path_factory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("labelled")
+    train, test = folder / "train.xyz", folder / "test.xyz"
+    write_structures(train, rattled_structures(18))
+    write_structures(test, rattled_structures(6, seed=1))
+    return train, test

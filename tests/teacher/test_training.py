@@ -1,0 +1,188 @@
+"""The epoch loop: it learns what it may, in two stages, stops, and resumes exactly."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from distill.config import StageTwo, TeacherConfig
+from distill.errors import UserError
+from distill.teacher import mace_adapter as adapter
+from distill.teacher.freezing import freezing
+from distill.teacher.training import train
+
+from .tiny import TINY, rattled_structures, tiny_model
+
+STRUCTURES = rattled_structures(15)
+E0 = {"H": 0.0, "Cu": 0.0}
+
+
+def run_training(tmp_path, freeze="f4", settings="same", factors=None, **changes):
+    model = tiny_model((1, 29))
+    config = TeacherConfig(**{**TINY, **changes})
+    plan = freezing(adapter.parameter_sizes(model), freeze, factors)
+    with adapter.precision("float64"):
+        data = adapter.make_data(STRUCTURES, model, E0)
+        adapter.set_e0(model, E0)
+        result = train(
+            model,
+            plan,
+            config,
+            train_data=data[:12],
+            valid_data=data[12:],
+            checkpoint=tmp_path / "checkpoint.pt",
+            settings=settings,
+            seed=1,
+            device="cpu",
+        )
+    return model, result
+
+
+def weights(model):
+    return {name: p.detach().numpy().copy() for name, p in model.named_parameters()}
+
+
+def test_training_lowers_the_loss_and_moves_only_what_is_free(tmp_path):
+    before = weights(tiny_model((1, 29)))
+    model, result = run_training(tmp_path, freeze="f5", epochs=8)
+    after = weights(model)
+    losses = [row["loss"] for row in result.history]
+    assert min(losses) < 0.7 * losses[0]
+    assert result.history[result.best_epoch - 1]["loss"] == min(losses)
+    moved = {name for name in before if not np.array_equal(before[name], after[name])}
+    assert moved
+    assert {name.split(".")[0] for name in moved} <= {"products", "readouts"}
+
+
+def test_the_best_weights_are_the_ones_that_were_validated(tmp_path):
+    model, result = run_training(tmp_path, epochs=5)
+    with adapter.precision("float64"):
+        data = adapter.make_data(STRUCTURES[12:], model, E0)
+        loss = adapter.loss_function(1.0, 100.0, 0.0)
+        found = adapter.validation_errors(model, loss, adapter.make_batches(data, 4), "cpu", False)
+    best = result.history[result.best_epoch - 1]
+    assert found["loss"] == pytest.approx(best["loss"], rel=1e-10)
+
+
+def test_the_second_stage_weighs_energies(tmp_path):
+    two = StageTwo(start_epoch=4, energy_weight=1000.0, forces_weight=10.0, lr=0.005)
+    _, result = run_training(tmp_path, epochs=8, stage_two=two)
+    assert [row["stage"] for row in result.history] == [1] * 4 + [2] * 4
+    assert result.best_epoch > 4
+    assert result.history[-1]["energy_rmse"] < result.history[3]["energy_rmse"]
+
+
+def test_a_stage_that_does_not_improve_ends_early(tmp_path):
+    _, result = run_training(tmp_path, lr=1e-12, ema=0.0, epochs=30, patience=3, schedule="cosine")
+    assert result.stopped_early
+    assert len(result.history) < 30
+    two = StageTwo(start_epoch=20, lr=1e-12)
+    _, result = run_training(
+        tmp_path, settings="two", lr=1e-12, ema=0.0, epochs=24, patience=3, stage_two=two
+    )
+    stages = [row["stage"] for row in result.history]
+    assert stages.count(1) < 20
+    assert 0 < stages.count(2) <= 4
+
+
+def test_schedules(tmp_path):
+    rates = {}
+    for name in ("constant", "cosine", "plateau"):
+        two = StageTwo(start_epoch=3, lr=0.002) if name != "plateau" else None
+        _, result = run_training(
+            tmp_path, settings=name, schedule=name, stage_two=two, plateau_patience=1, epochs=6
+        )
+        rates[name] = [row["lr"] for row in result.history]
+    assert rates["constant"] == [0.01] * 3 + [0.002] * 3
+    assert rates["cosine"][0] == 0.01
+    assert rates["cosine"][3] == 0.002
+    assert np.all(np.diff(rates["cosine"]) < 0)
+    assert rates["cosine"][-1] > 0
+    assert np.all(np.diff(rates["plateau"]) <= 0)
+
+
+def test_soft_freezing_slows_the_chosen_layers(tmp_path):
+    start = weights(tiny_model((1, 29)))
+
+    def change(factors, settings):
+        model, _ = run_training(
+            tmp_path, factors=factors, settings=settings, epochs=1, ema=0.0, schedule="constant"
+        )
+        moved = weights(model)
+        return {n: np.abs(moved[n] - start[n]).mean() for n in start if moved[n].size}
+
+    plain, soft = change({}, "plain"), change({"interactions": 0.01}, "soft")
+    name = "interactions.0.linear_up.weight"
+    assert soft[name] < 0.05 * plain[name]
+    assert soft["readouts.0.linear.weight"] > 0.5 * plain["readouts.0.linear.weight"]
+
+
+def test_a_checkpoint_of_other_settings_or_a_damaged_one_is_not_used(tmp_path, capsys):
+    _, first = run_training(tmp_path, epochs=2)
+    capsys.readouterr()
+    _, other = run_training(tmp_path, epochs=2, settings="other")
+    assert "belongs to other settings" in capsys.readouterr().out
+    assert [r["loss"] for r in other.history] == [r["loss"] for r in first.history]
+    (tmp_path / "checkpoint.pt").write_bytes(b"half a file")
+    run_training(tmp_path, epochs=2)
+    assert "is damaged" in capsys.readouterr().out
+
+
+def test_diverging_training_says_so(tmp_path):
+    structures = rattled_structures(15)
+    structures[0].info["REF_energy"] = 1e200
+    model = tiny_model((1, 29))
+    with adapter.precision("float64"), pytest.raises(UserError, match=r"diverged.*teacher\.lr"):
+        data = adapter.make_data(structures, model, E0)
+        train(
+            model,
+            freezing(adapter.parameter_sizes(model), "f4"),
+            TeacherConfig(**TINY),
+            train_data=data[:12],
+            valid_data=data[12:],
+            checkpoint=tmp_path / "checkpoint.pt",
+            settings="",
+            seed=1,
+            device="cpu",
+        )
+
+
+def test_a_killed_training_resumes_to_identical_weights(foundation_file, labelled_files, tmp_path):
+    """SIGKILL in mid training, then the same call: weights and numbers of an undisturbed run."""
+    train_file, test_file = map(str, labelled_files)
+    script = Path(__file__).with_name("train_tiny.py")
+
+    def start(out):
+        arguments = [str(foundation_file), train_file, test_file, str(out)]
+        return subprocess.Popen([sys.executable, str(script), *arguments], text=True)
+
+    killed = start(tmp_path / "killed")
+    checkpoint = tmp_path / "killed" / "checkpoint.pt"
+    deadline = time.monotonic() + 120
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(killed.pid, signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+    assert checkpoint.exists()
+    assert not (tmp_path / "killed" / "teacher.model").exists()
+    assert start(tmp_path / "killed").wait(120) == 0
+    assert start(tmp_path / "undisturbed").wait(120) == 0
+
+    one, other = (
+        adapter.read_model(tmp_path / n / "teacher.model") for n in ("killed", "undisturbed")
+    )
+    for (name, a), b in zip(weights(one).items(), weights(other).values(), strict=True):
+        np.testing.assert_array_equal(a, b, err_msg=name)
+    errors = [
+        json.loads((tmp_path / n / "errors.json").read_text()) for n in ("killed", "undisturbed")
+    ]
+    assert errors[0] == errors[1]
+    assert not checkpoint.exists()
