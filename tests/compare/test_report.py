@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from distill.artifacts import read_json, write_json
+from distill.compare import report as report_module
 from distill.compare.report import write_report
 from distill.config import Tolerances
 from distill.errors import UserError
@@ -58,6 +59,12 @@ def finished(tmp_path_factory):
     parts = make_run(run, tolerances=PASSING)
     text = write_report(run).read_text()
     return run, parts, text, json.loads((run / "report.json").read_text())
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Figures are drawn for the finished run; drawing them again and again takes time."""
+    monkeypatch.setattr(report_module, "_figures", lambda run_folder, report: {})
 
 
 def test_the_page_needs_no_other_file(finished):
@@ -132,7 +139,7 @@ def test_the_page_tells_what_the_student_is(finished):
     assert (run / "figures" / "calibration.png").exists()
 
 
-def test_a_failed_check_is_told_with_its_reason(tmp_path):
+def test_a_failed_check_is_told_with_its_reason(tmp_path, no_figures):
     make_run(tmp_path, tolerances=FAILING, figures=False)
     text = write_report(tmp_path).read_text()
     assert "<h2>Failed</h2>" in text
@@ -140,7 +147,7 @@ def test_a_failed_check_is_told_with_its_reason(tmp_path):
     assert re.search(r"−0\.05</td>\s*<td>−0\.19 to 0\.09</td>", text)
 
 
-def test_diffusion_is_shown_with_bounds(tmp_path):
+def test_diffusion_is_shown_with_bounds(tmp_path, no_figures):
     make_run(tmp_path, figures=False)
     write_json(tmp_path / "compare" / "diffusion.json", diffusion_result())
     page = Page(write_report(tmp_path).read_text())
@@ -154,7 +161,7 @@ def test_diffusion_is_shown_with_bounds(tmp_path):
 
 
 @pytest.mark.parametrize("last", ["teacher", "student"])
-def test_an_unfinished_run_shows_what_is_there(tmp_path, last):
+def test_an_unfinished_run_shows_what_is_there(tmp_path, no_figures, last):
     make_run(tmp_path, last=last)
     page = Page(write_report(tmp_path).read_text())
     assert "Not finished" in page.text
@@ -172,7 +179,7 @@ def test_a_run_that_has_just_begun_has_a_report(tmp_path):
     assert "Not finished" in write_report(tmp_path / "empty").read_text()
 
 
-def test_names_are_escaped(tmp_path):
+def test_names_are_escaped(tmp_path, no_figures):
     make_run(tmp_path, last="teacher")
     config = json.loads((tmp_path / "config.json").read_text())
     config["name"] = "<b>Cu & H</b>"
