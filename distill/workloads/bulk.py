@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
 
     from distill.config import BulkConfig, ParallelConfig
+    from distill.sampling.models import ModelSpec
 
 RESULT_NAME = "bulk.json"
 EQUATION_OF_STATE = "equation_of_state"
@@ -36,7 +37,7 @@ class _Property:
     kind
         One of the names above.
     name, model
-        Name of the model, and its file or import path.
+        Name of the model, and its file, import path or calculator.
     crystal
         Cubic cell; relaxed for every property but the equation of state.
     temperature
@@ -51,7 +52,7 @@ class _Property:
 
     kind: str
     name: str
-    model: str
+    model: ModelSpec
     crystal: Atoms
     temperature: float
     config: BulkConfig
@@ -68,7 +69,7 @@ class _Property:
 def run_bulk(
     config: BulkConfig,
     *,
-    models: Mapping[str, Path],
+    models: Mapping[str, ModelSpec],
     out: Path,
     seed: int,
     parallel: ParallelConfig,
@@ -82,8 +83,8 @@ def run_bulk(
     config
         Crystal and properties.
     models
-        File (or import path) of each model by name. Differences are to the one called teacher, or
-        to the first.
+        File, import path or calculator of each model by name. Differences are to the one called
+        teacher, or to the first.
     out
         Folder; properties go to `properties/`, the result to `bulk.json`.
     seed
@@ -111,7 +112,7 @@ def run_bulk(
     claim_folder(out, config, models, seed)
 
     def unit(kind: str, name: str, cell: Atoms, temperature: float = 0.0) -> _Property:
-        model, folder = str(models[name]), out / "properties"
+        model, folder = models[name], out / "properties"
         return _Property(kind, name, model, cell, temperature, config, seed, folder)
 
     def compute(units: list[_Property]) -> None:

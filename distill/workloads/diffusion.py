@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from distill.config import DiffusionConfig, ParallelConfig
+    from distill.sampling.models import ModelSpec
     from distill.workloads.trajectories import Run
 
 RESULT_NAME = "diffusion.json"
@@ -34,7 +35,7 @@ RESULT_NAME = "diffusion.json"
 class _Volume:
     """Unit of work: the relaxed volume of the perfect crystal by one model."""
 
-    model: str
+    model: ModelSpec
     crystal: Atoms
     file: Path
 
@@ -42,7 +43,7 @@ class _Volume:
 def run_diffusion(
     config: DiffusionConfig,
     *,
-    models: Mapping[str, Path],
+    models: Mapping[str, ModelSpec],
     out: Path,
     seed: int,
     parallel: ParallelConfig,
@@ -57,8 +58,8 @@ def run_diffusion(
     config
         Crystal, defect, temperatures, dynamics and fit.
     models
-        File (or import path) of each model by name. Differences are to the one called teacher, or
-        to the first.
+        File, import path or calculator of each model by name. Differences are to the one called
+        teacher, or to the first.
     out
         Folder; trajectories go to `runs/`, the result to `diffusion.json`.
     seed
@@ -91,7 +92,7 @@ def run_diffusion(
     claim_folder(out, config, models, seed)
     scales = _lattice_scales(config, crystal, models, out, parallel)
     runs = {
-        name: _runs_of(config, name, str(model), scales[name], crystal, seed, out)
+        name: _runs_of(config, name, model, scales[name], crystal, seed, out)
         for name, model in models.items()
     }
     waiting = [run for of_model in runs.values() for run in of_model if not run.file.exists()]
@@ -146,7 +147,7 @@ def _time_of(config: DiffusionConfig, name: str) -> float:
     return config.times.get(name, config.time)
 
 
-def _check_lengths(config: DiffusionConfig, models: Mapping[str, Path]) -> None:
+def _check_lengths(config: DiffusionConfig, models: Mapping[str, ModelSpec]) -> None:
     """Refuse runs that are too short for the fit before they are done."""
     unknown = sorted(set(config.times) - set(models))
     if unknown:
@@ -166,7 +167,7 @@ def _check_lengths(config: DiffusionConfig, models: Mapping[str, Path]) -> None:
 def _lattice_scales(
     config: DiffusionConfig,
     crystal: Atoms,
-    models: Mapping[str, Path],
+    models: Mapping[str, ModelSpec],
     out: Path,
     parallel: ParallelConfig,
 ) -> dict[str, float]:
@@ -175,7 +176,7 @@ def _lattice_scales(
     if not config.relax_volume:
         return dict.fromkeys(models, 1.0)
     units = {
-        name: _Volume(str(model), crystal, out / "volumes" / f"{name}.json")
+        name: _Volume(model, crystal, out / "volumes" / f"{name}.json")
         for name, model in models.items()
     }
     waiting = [unit for unit in units.values() if not unit.file.exists()]
@@ -193,7 +194,7 @@ def _relax_volume(unit: _Volume) -> None:
 def _runs_of(
     config: DiffusionConfig,
     name: str,
-    model: str,
+    model: ModelSpec,
     scale: float,
     crystal: Atoms,
     seed: int,

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from distill.artifacts import hash_of, read_json, sha256, write_json
+from distill.config import CalculatorConfig
 from distill.errors import UserError
 
 if TYPE_CHECKING:
     from distill.config import Section
+    from distill.sampling.models import ModelSpec
 
 SETTINGS_NAME = "settings.json"
 
 
-def claim_folder(out: Path, config: Section, models: Mapping[str, Path], seed: int) -> None:
+def claim_folder(out: Path, config: Section, models: Mapping[str, ModelSpec], seed: int) -> None:
     """Mark a folder with the settings, models and seed that its files are made from.
 
     Parameters
@@ -25,7 +28,7 @@ def claim_folder(out: Path, config: Section, models: Mapping[str, Path], seed: i
     config
         Settings of the workload.
     models
-        File (known by its hash) or import path of each model by name.
+        File (known by its hash), import path or calculator of each model by name.
     seed
         Of the workflow.
 
@@ -34,9 +37,12 @@ def claim_folder(out: Path, config: Section, models: Mapping[str, Path], seed: i
     UserError
         If the folder was marked with others, so that its files are not to be reused.
     """
-    hashes = {n: sha256(m) if Path(m).is_file() else str(m) for n, m in models.items()}
     fingerprint = hash_of(
-        {"config": config.model_dump(mode="json"), "models": hashes, "seed": seed}
+        {
+            "config": config.model_dump(mode="json"),
+            "models": {name: _identity(model) for name, model in models.items()},
+            "seed": seed,
+        }
     )
     file = out / SETTINGS_NAME
     if file.exists() and read_json(file)["fingerprint"] != fingerprint:
@@ -50,3 +56,9 @@ def baseline(names: Iterable[str]) -> str:
     """The model that others are compared to: the one called teacher, or the first."""
     listed = list(names)
     return "teacher" if "teacher" in listed else listed[0]
+
+
+def _identity(model: ModelSpec) -> Any:
+    if isinstance(model, CalculatorConfig):
+        return {"path": _identity(model.path), "args": model.args}
+    return sha256(model) if Path(model).is_file() else os.fspath(model)

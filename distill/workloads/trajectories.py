@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from distill.config import DiffusionConfig
+    from distill.sampling.models import ModelSpec
 
 _RELAXED_FORCE = 0.05
 _RELAXATION_STEPS = 300
@@ -40,7 +41,7 @@ class Run:
     name
         Of the model.
     model
-        Its file or import path.
+        Its file, import path or calculator.
     start
         Perfect crystal with its defect; unrelaxed positions, the run's cell.
     temperature
@@ -58,7 +59,7 @@ class Run:
     """
 
     name: str
-    model: str
+    model: ModelSpec
     start: Atoms
     temperature: float
     number: int

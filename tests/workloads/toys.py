@@ -60,11 +60,6 @@ def stiff() -> CosineLattice:
     return CosineLattice(barrier=3.0)
 
 
-def harder() -> CosineLattice:
-    """A barrier higher by a half."""
-    return CosineLattice(barrier=0.12)
-
-
 def other_emt() -> EMT:
     """EMT with another cutoff: nearly the same crystal."""
     return EMT(asap_cutoff=True)
