@@ -32,6 +32,13 @@ _KINDS = {
     "pair_envelope_kind": "ace1_poly1sr",
     "ybasis_kind": "real_sphericalharmonics",
 }
+# Where the exponents stand among the parameters; the kernels raise to whole powers only.
+_EXPONENTS = {
+    "rnl_transform": slice(0, 2),
+    "pair_transform": slice(0, 2),
+    "rnl_envelope": slice(2, 4),
+    "pair_envelope": slice(2, 3),
+}
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -202,9 +209,11 @@ def _checked(arrays: Arrays, name: str, shape: tuple[int, ...]) -> NDArray[np.fl
     array = np.asarray(arrays[name], float)
     if array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}, expected {shape}")
-    whole = array[..., :2] if name.endswith("transform") else np.zeros(1)
-    if (whole != np.round(whole)).any():
+    exponents = array[..., _EXPONENTS[name]]
+    if (exponents != np.round(exponents)).any() or (exponents < 0).any():
         raise ValueError(f"{name} has exponents that are not whole numbers")
+    if name.endswith("transform") and (exponents[..., 1] < exponents[..., 0]).any():
+        raise ValueError(f"{name} has exponents p > q")
     return array
 
 

@@ -117,6 +117,7 @@ def _array(name, function):
         (_array("WB", lambda a: a[:-1]), "coefficients have shapes"),
         (_array("rnl_transform", lambda a: a[..., :5]), "rnl_transform has shape"),
         (_array("rnl_transform", lambda a: a + 0.5), "not whole numbers"),
+        (_array("rnl_transform", lambda a: a * [3, 1, 1, 1, 1, 1, 1]), "p > q"),
         (_array("rnl_spline_coefs", lambda a: a[..., :2]), "not there"),
         (_array("aa_spec_2", lambda a: a + 1000), "not there"),
         (_array("WB", lambda a: a * np.nan), "not finite"),

@@ -1,0 +1,305 @@
+"""The student's engine: time per call against other evaluators, and how it scales.
+
+    python benchmarks/engine.py [--out FOLDER] [--repeats N] [--largest ATOMS]
+
+The student has the published basis (order 4, degrees 18 12 10 8, Cu and H, cutoff 6 Å: 2176
+functions) with random coefficients, which cost what fitted ones do; so does the MACE of the
+MP-small architecture with random weights. Where ace-jax is installed, it evaluates the very
+student file. Prints tables and writes `engine.json` and `engine.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms, units
+from ase.build import bulk, fcc111
+from ase.md.verlet import VelocityVerlet
+
+from distill.artifacts import write_json, write_text
+from distill.compare.timing import time_models, timing_table_text
+from distill.config import CalculatorConfig
+from distill.student.assembly import design_rows
+from distill.student.basis import BasisSpec, build_basis
+from distill.student.evaluate import evaluate_pairs, species_indices
+from distill.student.model import Student
+from distill.student.neighbours import list_neighbours
+
+FIRST_CALL = """
+import time
+start = time.perf_counter()
+from ase.io import read
+from distill.student.model import Student
+Student.load({student!r}).predict(read({structure!r}))
+print(time.perf_counter() - start)
+"""
+
+
+def main() -> None:
+    """Measure, print the tables and write them."""
+    arguments = _parse()
+    out = Path(arguments.out)
+    student, slab = published_student(), hydrogen_on_copper()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        student.save(folder / "student.npz")
+        slab.write(folder / "slab.xyz")
+        result: dict[str, Any] = {
+            "functions": student.basis.n_functions,
+            "calculators": _against_others(folder, slab, arguments.repeats),
+            "first_call_s": _first_call(folder),
+        }
+    result["parts_ms"] = parts(student, slab, arguments.repeats)
+    result["scaling"] = scaling(student, arguments.largest)
+    result["molecular_dynamics"] = [dynamics(student, atoms) for atoms in (slab, slab.repeat(3))]
+    text = _tables(result)
+    print(text)
+    write_json(out / "engine.json", result)
+    write_text(out / "engine.md", text + "\n")
+
+
+def published_student() -> Student:
+    """The published basis with random coefficients."""
+    basis = build_basis(BasisSpec(("Cu", "H"), 4, (18.0, 12.0, 10.0, 8.0), rcut=6.0))
+    generator = np.random.default_rng(0)
+    coefficients = 1e-3 * generator.normal(size=basis.n_functions) / (1 + basis.gamma(1.0))
+    return Student(basis=basis, coefficients=coefficients, e0={"Cu": 0.0, "H": 0.0})
+
+
+def hydrogen_on_copper() -> Atoms:
+    """54 Cu atoms in six layers and H2 above them, slightly displaced."""
+    slab = fcc111("Cu", (3, 3, 6), vacuum=8.0, periodic=True)
+    x, y, z = slab.positions[-1]
+    slab += Atoms("H2", [[x, y, z + 2.0], [x + 0.75, y, z + 2.0]])
+    slab.rattle(0.05, seed=0)
+    return Atoms(slab.symbols, slab.positions, cell=slab.cell, pbc=True)
+
+
+def mp_small() -> Any:
+    """A MACE of the MP-small architecture with random weights, for Cu and H among 89 elements."""
+    import torch
+    from mace import modules  # before e3nn, which it lets load its constants
+
+    from e3nn import o3  # isort: skip
+
+    torch.set_default_dtype(torch.float64)
+    numbers = list(range(1, 90))
+    return modules.ScaleShiftMACE(
+        r_max=6.0,
+        num_bessel=10,
+        num_polynomial_cutoff=5,
+        max_ell=3,
+        interaction_cls=modules.interaction_classes["RealAgnosticResidualInteractionBlock"],
+        interaction_cls_first=modules.interaction_classes["RealAgnosticResidualInteractionBlock"],
+        num_interactions=2,
+        num_elements=len(numbers),
+        hidden_irreps=o3.Irreps("128x0e"),
+        MLP_irreps=o3.Irreps("16x0e"),
+        gate=torch.nn.functional.silu,
+        atomic_energies=np.zeros(len(numbers)),
+        avg_num_neighbors=60.0,
+        atomic_numbers=numbers,
+        correlation=3,
+        radial_type="bessel",
+        atomic_inter_scale=1.0,
+        atomic_inter_shift=0.0,
+    )
+
+
+def parts(student: Student, atoms: Atoms, repeats: int) -> dict[str, float]:
+    """What a call consists of, ms: the least of many runs on one thread."""
+    species = species_indices(student.elements, atoms)
+    neighbours = list_neighbours(atoms, student.cutoff)
+    layout, weights, basis = student.basis.layout, student.weights, student.basis
+    return {
+        "neighbour list": _least(lambda: list_neighbours(atoms, student.cutoff), 10 * repeats),
+        "energy, forces, virial": _least(
+            lambda: evaluate_pairs(layout, weights, species, *neighbours), 10 * repeats
+        ),
+        "site basis": _least(lambda: student.descriptors(atoms), repeats),
+        "design rows with forces and virial": _least(lambda: design_rows(basis, atoms), repeats),
+    }
+
+
+def scaling(student: Student, largest: int) -> list[dict[str, Any]]:
+    """Time per atom by size, on one thread and two, with the neighbour list apart."""
+    rows = []
+    for repeat in (3, 5, 8, 14, 20, 30):
+        atoms = bulk("Cu", cubic=True).repeat(repeat)
+        atoms.rattle(0.05, seed=0)
+        if len(atoms) > largest:
+            break
+        species = species_indices(student.elements, atoms)
+        start = time.perf_counter()
+        neighbours = list_neighbours(atoms, student.cutoff)
+        search = time.perf_counter() - start
+        repeats = max(3, 20_000 // len(atoms))
+
+        def evaluate(threads: int, neighbours: Any = neighbours, species: Any = species) -> None:
+            evaluate_pairs(student.basis.layout, student.weights, species, *neighbours, threads)
+
+        one, two = (_least(lambda t=t: evaluate(t), repeats) for t in (1, 2))
+        rows.append(
+            {
+                "atoms": len(atoms),
+                "neighbours_per_atom": len(neighbours.neighbour) / len(atoms),
+                "us_per_atom": 1e3 * one / len(atoms),
+                "us_per_atom_two_threads": 1e3 * two / len(atoms),
+                "two_threads_times_one": one / two,
+                "neighbour_list_us_per_atom": 1e6 * search / len(atoms),
+            }
+        )
+    return rows
+
+
+def dynamics(student: Student, atoms: Atoms, steps: int = 200) -> dict[str, Any]:
+    """Share of a velocity Verlet step in ASE that is not the evaluation itself.
+
+    The atoms are given the mass of a heavy element, so that they stay near their sites whatever
+    the random student says, and the neighbour list is searched as seldom as at low temperature.
+    """
+    atoms = atoms.copy()
+    atoms.set_masses([1e4] * len(atoms))
+    atoms.calc = student.calculator()
+    species = species_indices(student.elements, atoms)
+    neighbours = list_neighbours(atoms, student.cutoff)
+    run = VelocityVerlet(atoms, 0.5 * units.fs)
+    run.run(5)
+    start = time.perf_counter()
+    run.run(steps)
+    step = 1e3 * (time.perf_counter() - start) / steps
+    alone = _mean(
+        lambda: evaluate_pairs(student.basis.layout, student.weights, species, *neighbours), steps
+    )
+    return {"atoms": len(atoms), "step_ms": step, "evaluation_ms": alone, "rest": 1 - alone / step}
+
+
+def _against_others(folder: Path, slab: Atoms, repeats: int) -> dict[str, Any]:
+    import warnings
+
+    import torch
+
+    warnings.filterwarnings("ignore", message=".*TorchScript type system.*")
+    torch.save(mp_small(), folder / "mp_small.model")
+    student = str(folder / "student.npz")
+    mace = {"path": "mace.calculators:MACECalculator"}
+    common = {"model_paths": str(folder / "mp_small.model"), "device": "cpu"}
+    models = {
+        "MACE, MP-small architecture, float64": CalculatorConfig(
+            **mace, args={**common, "default_dtype": "float64"}
+        ),
+        "MACE, MP-small architecture, float32": CalculatorConfig(
+            **mace, args={**common, "default_dtype": "float32"}
+        ),
+        "student": CalculatorConfig(path=student),
+    }
+    if find_spec("ace_jax") is not None:
+        os.environ["JAX_ENABLE_X64"] = "1"
+        models["ace-jax, the same file"] = CalculatorConfig(
+            path="ace_jax.calc:ACECalculator", args={"model": student}
+        )
+    return time_models(models, slab, repeats=repeats)
+
+
+def _first_call(folder: Path) -> dict[str, float]:
+    """Seconds of a fresh process from import to the first prediction."""
+    code = FIRST_CALL.format(
+        student=str(folder / "student.npz"), structure=str(folder / "slab.xyz")
+    )
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(folder / "compiled")}
+    seconds = []
+    for _ in range(3):
+        output = subprocess.run(
+            [sys.executable, "-c", code],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        seconds.append(float(output.stdout))
+    return {"compiling": seconds[0], "compiled before": min(seconds[1:])}
+
+
+def _least(function: Callable[[], object], repeats: int) -> float:
+    """Least time of a call, ms."""
+    function()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return 1e3 * min(times)
+
+
+def _mean(function: Callable[[], object], repeats: int) -> float:
+    """Mean time of a call, ms."""
+    start = time.perf_counter()
+    for _ in range(repeats):
+        function()
+    return 1e3 * (time.perf_counter() - start) / repeats
+
+
+def _tables(result: dict[str, Any]) -> str:
+    lines = [
+        "# The student's engine",
+        "",
+        f"Order 4, degrees 18 12 10 8, Cu and H, cutoff 6 Å: {result['functions']} functions. "
+        "54 Cu atoms and H2.",
+        "",
+        "## One call",
+        "",
+        "```",
+        timing_table_text(result["calculators"]),
+        "```",
+        "",
+        "## What a call consists of (one thread, least of many runs)",
+        "",
+        "| part | ms |",
+        "|---|---|",
+        *(f"| {name} | {value:.3g} |" for name, value in result["parts_ms"].items()),
+        "",
+        "## Size and threads (bulk Cu, neighbour list apart)",
+        "",
+        "| atoms | µs/atom | two threads | gain | neighbour list µs/atom |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {r['atoms']} | {r['us_per_atom']:.2f} | {r['us_per_atom_two_threads']:.2f} | "
+            f"{r['two_threads_times_one']:.2f} | {r['neighbour_list_us_per_atom']:.2f} |"
+            for r in result["scaling"]
+        ),
+        "",
+        "## Molecular dynamics with ASE's velocity Verlet",
+        "",
+        "| atoms | step ms | evaluation ms | all else |",
+        "|---|---|---|---|",
+        *(
+            f"| {r['atoms']} | {r['step_ms']:.3g} | {r['evaluation_ms']:.3g} | {r['rest']:.0%} |"
+            for r in result["molecular_dynamics"]
+        ),
+        "",
+        f"First call in a fresh process: {result['first_call_s']['compiling']:.1f} s when the "
+        f"kernels are compiled, {result['first_call_s']['compiled before']:.1f} s afterwards.",
+    ]
+    return "\n".join(lines)
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", default=Path(__file__).parent / "results")
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--largest", type=int, default=110_000, help="atoms of the largest system")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
