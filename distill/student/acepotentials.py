@@ -55,8 +55,8 @@ LOG_FILE = "julia.log"
 TOLERANCES = {"energy": 1e-8, "forces": 1e-8, "virial": 1e-8}
 PARITY_STRUCTURES = 8
 _BATCHES_PER_THREAD = 2
-# Copies of the matrix of rows that each solver holds, the assembled one included.
-_COPIES = {"blr": 2.0, "ard": 2.0, "qr": 3.0, "rrqr": 3.0, "lsqr": 1.0, "tsvd": 3.5}
+# Copies of the matrix of rows that each factorisation holds, the assembled one included.
+_COPIES = {"cholesky": 1, "svd": 2, "ard": 1, "qr": 3, "rrqr": 3, "lsqr": 1, "tsvd": 5}
 
 
 def fit(
@@ -111,7 +111,7 @@ def fit(
         described = julia.call("build_model", **model)
         geometry = julia_arguments.geometry_arrays(structures, described["cutoff"])
         data = {**geometry, **labels}
-        _check_size(data, described, config)
+        _check_size(data, described, config.pair, solver)
         report = _regress(julia, config, solver, data, versions["threads"])
         student = _student(
             julia.call("export_arrays"),
@@ -221,7 +221,10 @@ def _start(julia: JuliaSession) -> dict[str, Any]:
 
 
 def _check_size(
-    data: Mapping[str, np.ndarray], described: Mapping[str, Any], config: StudentConfig
+    data: Mapping[str, np.ndarray],
+    described: Mapping[str, Any],
+    pair: bool,
+    solver: Mapping[str, Any],
 ) -> None:
     """Say the size of the regression; refuse one that does not fit in memory, or has too few rows.
 
@@ -232,9 +235,10 @@ def _check_size(
     atoms = np.diff(data["offsets"])
     rows = int(((data["weights"] > 0) * np.stack([atoms**0, 3 * atoms, 6 * atoms**0], 1)).sum())
     columns = int(described["functions"])
-    if not config.pair:
+    if not pair:
         columns -= int(described["pair"]) * len(described["elements"])
-    needed = 8.0 * rows * columns * _COPIES[config.solver.kind] + 8.0 * 3 * columns**2
+    method = solver.get("factorization", solver["kind"])
+    needed = 8.0 * columns * (rows * _COPIES[method] + 3 * columns)
     free = psutil.virtual_memory().available
     say(
         f"student fit: {columns} functions, {rows} rows, up to {needed / 2**30:.2g} GB "
@@ -243,11 +247,11 @@ def _check_size(
     if needed > free:
         raise UserError(
             f"ACEfit holds all {rows} rows of {columns} functions in memory, "
-            f"{needed / 2**30:.3g} GB with its solver {config.solver.kind}; "
-            f"{free / 2**30:.3g} GB are free. Use fewer structures, lower student.totaldegree, "
-            "or backend native, which keeps only a triangle of the matrix"
+            f"{needed / 2**30:.3g} GB with {method}; {free / 2**30:.3g} GB are free. Use fewer "
+            "structures, lower student.totaldegree, solver.committee 0 (then blr uses cholesky, "
+            "with half the memory of svd), or backend native, which keeps only a triangle of it"
         )
-    if config.solver.kind == "tsvd" and rows <= columns:
+    if method == "tsvd" and rows <= columns:
         raise UserError(
             f"student.solver: ACEfit's tsvd needs more rows than functions, found {rows} rows of "
             f"{columns} functions; choose blr, add structures, or lower student.totaldegree"

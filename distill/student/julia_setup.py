@@ -11,6 +11,7 @@ import importlib.util
 import os
 import shutil
 import sys
+import time
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from distill.student.julia_worker import PACKAGE_FOLDER
 
 PACKAGE = "DistillACE"
 INSTALL = 'pip install "distill[julia]"'
+_OTHERWISE = "see docs/julia.md, or choose backend native"
 
 
 def available() -> str | None:
@@ -54,12 +56,9 @@ def require() -> None:
     if reason is None:
         return
     if importlib.util.find_spec("juliacall") is None or _has_own_project() or _is_offline():
-        raise UserError(f"student.backend is acepotentials, but {reason}; {_OTHERWISE}")
+        raise UserError(f"ACEpotentials cannot run: {reason}; {_OTHERWISE}")
     say(f"{reason}; doing so now")
     install()
-
-
-_OTHERWISE = "see docs/julia.md, or choose backend native"
 
 
 def install() -> None:
@@ -97,8 +96,6 @@ def setup() -> None:
     UserError
         If juliacall is missing, or the installation or the first start of Julia fails.
     """
-    import time
-
     from distill.student.julia_session import JuliaSession
 
     start = time.monotonic()

@@ -14,7 +14,7 @@ import AtomsCalculators
 import JSON
 import Random
 
-using LinearAlgebra: BLAS, Diagonal, PosDefException, diag, dot, norm
+using LinearAlgebra: BLAS, PosDefException, diag, dot, norm
 using SparseArrays: findnz
 using StaticArrays: SMatrix, SVector
 using Unitful: @u_str, ustrip

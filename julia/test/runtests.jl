@@ -153,7 +153,9 @@ coefficients(model) = [vec(model.ps.WB); vec(model.ps.Wpair)]
     @testset "an isolated atom has its one-body energy" begin
         model, _ = fitted(; kind = "qr", lambda = 1e-3)
         cells = zeros(1, 3, 3)
-        foreach(k -> cells[1, k, k] = 20.0, 1:3)
+        for k in 1:3
+            cells[1, k, k] = 20.0
+        end
         alone = DistillACE.evaluate(
             model;
             positions = fill(10.0, 1, 3),
