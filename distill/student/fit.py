@@ -70,11 +70,14 @@ class Fit:
         Coefficients, posterior and the solver's report.
     structures
         The structures it was fitted to: the training set without duplicates and isolated atoms.
+    seconds
+        Wall time of `assembly` and `solve`.
     """
 
     student: Student
     solution: Solution
     structures: list[Atoms]
+    seconds: dict[str, float]
 
 
 def fit(
@@ -107,6 +110,8 @@ def fit(
         If labels are missing, an element is not in the model, the system does not fit in memory,
         or the solver needs more rows than there are.
     """
+    from threadpoolctl import threadpool_limits
+
     from distill.student.basis import BasisSpec, build_basis
     from distill.student.model import Student
 
@@ -136,10 +141,11 @@ def fit(
     )
     assembled = time.monotonic()
     prior = smoothness_prior(basis, config.smoothness)
-    solution = solve(factors, prior, config.solver)
-    took = (
-        f"{format_duration(assembled - start)} and {format_duration(time.monotonic() - assembled)}"
-    )
+    # On one BLAS thread the result is the same on any machine of a kind, however busy it is.
+    with threadpool_limits(1):
+        solution = solve(factors, prior, config.solver)
+    seconds = {"assembly": assembled - start, "solve": time.monotonic() - assembled}
+    took = " and ".join(format_duration(value) for value in seconds.values())
     say(f"student fit: {_summary(solution.report)}; assembly and solve took {took}")
     rng = np.random.default_rng(np.random.SeedSequence([seed, 1]))
     student = Student(
@@ -163,7 +169,7 @@ def fit(
             "rows": n_rows,
         },
     )
-    return Fit(student, solution, fitted)
+    return Fit(student, solution, fitted, seconds)
 
 
 def prepare(

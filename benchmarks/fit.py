@@ -1,0 +1,140 @@
+"""Time and memory of the native fit at the size of the published H2/Cu student.
+
+    python benchmarks/fit.py [--full] [--threads 2] [--out FOLDER]
+
+Slabs of 54 Cu atoms with an H2 molecule (order 4, total degree [18, 12, 10, 8], cutoff 6 Å: 2176
+functions), energies and forces from ASE's EMT. Each size runs in a process of its own, so that its
+peak memory is its own. Without --full a few small sizes are measured, and the time for 2200
+structures is extrapolated from them, which the output says; with it 2200 are fitted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+PUBLISHED_SIZE = 2200
+SMALL_SIZES = (40, 80, 160)
+# (structures, atoms of Cu): the set on which evidence maximisation in ace-jax 0.4.1 was seen to
+# take over ten minutes on two cores (60 structures of 18 atoms, 2984 functions).
+SMALL_SLABS = (60, 16)
+LIMIT_MINUTES, LIMIT_GB = 30.0, 6.0
+
+
+def slabs(count: int, copper: int) -> list[Atoms]:
+    """Rattled Cu(111) slabs with an H2 molecule near or above the surface, labelled by EMT."""
+    from ase.build import add_adsorbate, fcc111
+    from ase.calculators.emt import EMT
+
+    from distill.structures import set_labels
+
+    size = (3, 3, copper // 9) if copper % 9 == 0 else (2, 2, copper // 4)
+    structures = []
+    for index in range(count):
+        rng = np.random.default_rng(np.random.SeedSequence([7, index]))
+        atoms = fcc111("Cu", size, a=3.65, vacuum=8.0, periodic=True)
+        height, bond = rng.uniform(1.0, 4.0), rng.uniform(0.7, 1.6)
+        tilt = rng.normal(size=3)
+        tilt *= bond / np.linalg.norm(tilt)
+        add_adsorbate(atoms, "H", height + 1.0, position=tuple(rng.uniform(0, 5, 2)))
+        atoms += Atoms("H", positions=[atoms.positions[-1] + tilt])
+        atoms.positions += rng.normal(scale=0.08, size=atoms.positions.shape)
+        atoms.calc = EMT()
+        energy, forces = atoms.get_potential_energy(), atoms.get_forces()
+        atoms.calc = None
+        structures.append(set_labels(atoms, energy=energy, forces=forces))
+    return structures
+
+
+def measure(count: int, copper: int, threads: int) -> dict[str, Any]:
+    """Fit `count` slabs and return times (s), peak memory (GB) and sizes."""
+    from distill.config import StudentConfig
+    from distill.student.fit import fit
+
+    config = StudentConfig(backend="native", threads=threads)
+    fit(slabs(2, 16), config.model_copy(update={"order": 1, "totaldegree": 2.0}), seed=0)
+    structures = slabs(count, copper)
+    result = fit(structures, config, seed=0)
+    return {
+        "structures": count,
+        "atoms": copper + 2,
+        "functions": result.student.basis.n_functions,
+        "rows": result.student.training["rows"],
+        "threads": threads,
+        **{f"{name}_s": value for name, value in result.seconds.items()},
+        "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+    }
+
+
+def run_case(count: int, copper: int, threads: int) -> dict[str, Any]:
+    """`measure` in a new process."""
+    command = [sys.executable, __file__, "--case", str(count), str(copper)]
+    command += ["--threads", str(threads)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    """Measure, print the table and write `fit.json`."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--full", action="store_true", help="fit 2200 structures")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--case", type=int, nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.case:
+        print(json.dumps(measure(*options.case, options.threads)))
+        return
+
+    from distill.artifacts import write_json
+
+    sizes = (*SMALL_SIZES, PUBLISHED_SIZE) if options.full else SMALL_SIZES
+    cases = [(count, 54) for count in sizes] + [SMALL_SLABS]
+    print(f"native fit on {options.threads} threads; times in s, memory in GB")
+    titles = ("structures", "atoms", "functions", "rows", "assembly_s", "solve_s", "peak_gb")
+    print("".join(f"{title:>12}" for title in titles))
+    found = []
+    for case in cases:
+        row = run_case(*case, options.threads)
+        found.append(row)
+        print("".join(f"{row[title]:>12.4g}" for title in titles), flush=True)
+    large = [row for row in found if row["atoms"] == 56]
+    slope, start = np.polyfit(
+        [row["structures"] for row in large], [row["assembly_s"] for row in large], 1
+    )
+    print(f"assembly: {1e3 * slope:.1f} ms a structure and {start:.2g} s once")
+    if options.full:
+        minutes = (large[-1]["assembly_s"] + large[-1]["solve_s"]) / 60
+        how = "measured"
+    else:
+        minutes = (start + slope * PUBLISHED_SIZE + large[-1]["solve_s"]) / 60
+        how = "EXTRAPOLATED from the sizes above, not measured"
+    peak = max(row["peak_gb"] for row in large)
+    print(
+        f"{PUBLISHED_SIZE} structures: {minutes:.1f} min ({how}), peak memory {peak:.2g} GB; "
+        f"limits {LIMIT_MINUTES:g} min and {LIMIT_GB:g} GB"
+    )
+    write_json(
+        options.out / "fit.json",
+        {
+            "cases": found,
+            "assembly_ms_per_structure": 1e3 * slope,
+            "published_size_minutes": minutes,
+            "published_size_is": how,
+            "peak_gb": peak,
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

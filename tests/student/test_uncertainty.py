@@ -1,0 +1,181 @@
+"""Committee deviations against brute force, the posterior, and planted errors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from helpers import rattled_copper
+
+from distill.config import LabelWeights, SolverConfig, StudentConfig
+from distill.errors import UserError
+from distill.student.committee import Committee
+from distill.student.fit import Fit, fit
+from distill.student.uncertainty import UncertaintyModel, calibration, with_site_reference
+
+WEIGHTS = {"default": LabelWeights()}
+
+
+def _alloy(seed: int, atoms_of: Atoms | None = None) -> Atoms:
+    rng = np.random.default_rng(seed)
+    atoms = bulk("Cu", cubic=True) * (2, 2, 1) if atoms_of is None else atoms_of.copy()
+    atoms.positions += rng.normal(scale=0.1, size=atoms.positions.shape)
+    atoms.symbols[rng.permutation(len(atoms))[: len(atoms) // 3]] = "Ag"
+    return atoms
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Fit:
+    config = StudentConfig(
+        order=3, totaldegree=5.0, rcut=4.5, backend="native", threads=1,
+        solver=SolverConfig(committee=2000),
+    )  # fmt: skip
+    return fit(rattled_copper(12), config, seed=0)
+
+
+@pytest.fixture(scope="module")
+def student(fitted: Fit):
+    small = replace(fitted.student, committee=fitted.student.committee[:13])
+    return with_site_reference(small, fitted.structures)
+
+
+def test_committee_kernel_agrees_with_one_evaluation_a_member(student) -> None:
+    committee = Committee(student, force_members=3)
+    for atoms in (*rattled_copper(2, seed=5), Atoms("Cu"), Atoms("Cu2", [[0, 0, 0], [0, 0, 2.3]])):
+        energies, forces = committee.evaluate(atoms, forces=True)
+        assert energies.shape == (len(atoms), 13)
+        assert forces.shape == (3, len(atoms), 3)
+        mean = student.evaluate(atoms)
+        for member, coefficients in enumerate(student.committee):
+            one = replace(student, coefficients=coefficients).evaluate(atoms)
+            np.testing.assert_allclose(
+                energies[:, member], one.energies - mean.energies, atol=1e-11
+            )
+            if member < 3:
+                np.testing.assert_allclose(forces[member], one.forces - mean.forces, atol=1e-10)
+
+
+def test_committee_kernel_handles_several_elements_and_the_core() -> None:
+    """Random coefficients over two elements, more than eight atoms of each, with a ZBL core."""
+    from distill.student.basis import BasisSpec, build_basis
+    from distill.student.model import Student
+
+    basis = build_basis(BasisSpec(("Ag", "Cu"), 3, (5.0, 4.0, 4.0), rcut=4.0, zbl=True))
+    rng = np.random.default_rng(0)
+    n = basis.n_functions
+    student = Student(
+        basis=basis,
+        coefficients=rng.normal(size=n),
+        e0={"Ag": 1.0, "Cu": 2.0},
+        committee=rng.normal(size=(5, n)),
+    )
+    atoms = _alloy(1, bulk("Cu", cubic=True) * (3, 2, 1))
+    energies, forces = Committee(student, force_members=5).evaluate(atoms, forces=True)
+    mean = student.evaluate(atoms)
+    for member in range(5):
+        one = replace(student, coefficients=student.committee[member]).evaluate(atoms)
+        np.testing.assert_allclose(energies[:, member], one.energies - mean.energies, atol=1e-9)
+        np.testing.assert_allclose(forces[member], one.forces - mean.forces, atol=1e-9)
+    assert Committee(student, 5).evaluate(atoms, forces=False)[1] is None
+
+
+def test_deviations_are_those_of_the_posterior(fitted: Fit) -> None:
+    """2000 draws give the standard deviation of the posterior within four of their errors."""
+    root = fitted.solution.covariance_root
+    model = UncertaintyModel(fitted.student)
+    tolerance = 4 / np.sqrt(2 * len(fitted.student.committee))
+    for atoms in rattled_copper(3, seed=7, amplitude=0.2):
+        sites = fitted.student.descriptors(atoms)
+        found = model.evaluate(atoms, forces=False)
+        expected = np.linalg.norm(sites @ root, axis=1)
+        np.testing.assert_allclose(found.energies, expected, rtol=tolerance)
+        total = np.linalg.norm(sites.sum(axis=0) @ root)
+        assert found.energy == pytest.approx(total, rel=tolerance)
+
+
+def test_force_deviation_is_that_of_its_members(student) -> None:
+    atoms = rattled_copper(1, seed=9)[0]
+    forces = [
+        replace(student, coefficients=c).forces(atoms) - student.forces(atoms)
+        for c in student.committee[:4]
+    ]
+    expected = np.sqrt(np.mean(np.square(forces), axis=(0, 2)))
+    np.testing.assert_allclose(UncertaintyModel(student).evaluate(atoms).forces, expected)
+
+
+def test_grade_is_one_at_most_on_training_sites_and_large_far_away(student, fitted: Fit) -> None:
+    model = UncertaintyModel(student)
+    grades = np.concatenate([model.evaluate(a).grade for a in fitted.structures])
+    assert grades.max() == pytest.approx(1.0)
+    crushed = bulk("Cu", cubic=True)
+    crushed.set_cell(crushed.cell * 0.75, scale_atoms=True)
+    assert model.evaluate(crushed).grade.min() > 3.0
+    assert np.all(model.evaluate(Atoms("Cu")).grade == 0.0)
+
+
+def test_element_without_training_sites_is_always_beyond(fitted: Fit) -> None:
+    config = StudentConfig(
+        elements=["Cu", "Ag"], order=2, totaldegree=4.0, rcut=4.5, backend="native", threads=1,
+        e0={"Cu": 0.0, "Ag": 0.0},
+    )  # fmt: skip
+    result = fit(fitted.structures, config, seed=0)
+    model = UncertaintyModel(with_site_reference(result.student, result.structures))
+    atoms = _alloy(3)
+    grade = model.evaluate(atoms).grade
+    assert np.all(np.isinf(grade[atoms.symbols == "Ag"]))
+
+
+def test_student_without_committee_says_so(student) -> None:
+    bare = replace(student, committee=None)
+    with pytest.raises(UserError, match="no committee"):
+        UncertaintyModel(bare)
+    assert calibration(bare, rattled_copper(1), WEIGHTS) is None
+    assert with_site_reference(bare, rattled_copper(1)) is bare
+
+
+class TestCalibration:
+    def _labelled_by_a_draw(self, student, count: int, noise: float) -> list[Atoms]:
+        """Structures whose labels come from one posterior draw, with noise on energies."""
+        rng = np.random.default_rng(4)
+        structures = []
+        for k in range(count):
+            truth = replace(student, coefficients=student.committee[k % len(student.committee)])
+            atoms = rattled_copper(1, seed=1000 + k, amplitude=0.1)[0]
+            energy, forces, _ = truth.predict(atoms)
+            atoms.info["REF_energy"] = energy + noise * np.sqrt(len(atoms)) / 30 * rng.normal()
+            atoms.arrays["REF_forces"] = forces + noise * rng.normal(size=forces.shape)
+            structures.append(atoms)
+        return structures
+
+    def test_labels_from_the_model_itself_are_covered(self, fitted: Fit) -> None:
+        base = fitted.student
+        student = replace(base, committee=base.committee[:200])
+        noise = student.training["row_noise"]
+        structures = self._labelled_by_a_draw(student, 200, noise)
+        found = calibration(student, structures, WEIGHTS)
+        for name in ("energy_per_atom", "forces"):
+            quality = found[name]
+            assert quality["coverage"]["68"] == pytest.approx(0.68, abs=0.1), name
+            assert quality["coverage"]["95"] == pytest.approx(0.95, abs=0.05), name
+            assert quality["scale"] == pytest.approx(1.0, abs=0.2), name
+            assert sum(part["count"] for part in quality["bins"]) == quality["count"]
+
+    def test_planted_errors_lower_the_coverage(self, fitted: Fit) -> None:
+        base = fitted.student
+        student = replace(base, committee=base.committee[:200])
+        structures = self._labelled_by_a_draw(student, 40, student.training["row_noise"])
+        for atoms in structures:
+            atoms.arrays["REF_forces"] = atoms.arrays["REF_forces"] + 1.0
+        found = calibration(student, structures, WEIGHTS)["forces"]
+        assert found["coverage"]["95"] < 0.2
+        assert found["scale"] > 5.0
+
+    def test_only_the_labels_that_are_there(self, student) -> None:
+        atoms = rattled_copper(1)[0]
+        del atoms.info["REF_energy"]
+        found = calibration(student, [atoms], WEIGHTS)
+        assert found["energy_per_atom"] is None
+        assert found["forces"]["count"] == 12
