@@ -199,13 +199,26 @@ def lattice_constant_at(
         `temperature` (K), `lattice_constant` (of the given cell, Å) with `interval`,
         `mean_temperature` (K), `force_calls`, and `status`: complete, or blown_up with a `reason`
         and no number.
+
+    Raises
+    ------
+    UserError
+        If the calculator gives no stress, or the run is too short for the blocks.
     """
     from ase import units
+    from ase.calculators.calculator import PropertyNotImplementedError
     from ase.md.nose_hoover_chain import IsotropicMTKNPT
     from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
 
     moving = atoms.repeat(config.supercell)
     moving.calc = calculator
+    try:
+        moving.get_stress()
+    except (NotImplementedError, PropertyNotImplementedError):
+        raise UserError(
+            "a lattice constant at constant pressure needs stresses, which this calculator does "
+            "not give"
+        ) from None
     # At rest, half of the kinetic energy turns into potential energy.
     MaxwellBoltzmannDistribution(moving, temperature_K=2 * temperature, rng=generator)
     Stationary(moving)
@@ -218,21 +231,22 @@ def lattice_constant_at(
         pdamp=config.barostat_time * units.fs,
     )
     lengths, temperatures = [], []
-    first = atoms.cell.lengths()[0]
     problem = ""
     skipped = round(config.equilibration_time / config.time_step)
-    for step, _ in enumerate(dynamics.irun(skipped + round(config.time / config.time_step))):
-        length = moving.cell.lengths()[0] / config.supercell[0]
-        hot = moving.get_temperature()
-        if not abs((length / first) ** 3 - 1) < _LARGEST_EXPANSION:
-            problem = f"the volume changed by more than {_LARGEST_EXPANSION:.0%}"
-        elif not hot < _HOTTEST * temperature:
-            problem = f"the temperature passed {_HOTTEST * temperature:g} K"
-        if problem:
-            break
-        if step >= skipped:
-            lengths.append(length)
-            temperatures.append(hot)
+    steps = skipped + round(config.time / config.time_step)
+    try:
+        for step, _ in enumerate(dynamics.irun(steps)):
+            length = float(moving.cell.lengths()[0]) / config.supercell[0]
+            hot = moving.get_temperature()
+            problem = _runaway(length / atoms.cell.lengths()[0], hot / temperature)
+            if problem:
+                break
+            if step >= skipped:
+                lengths.append(length)
+                temperatures.append(hot)
+    except UserError as error:
+        # The start was evaluated without complaint, so the model fails on where it led.
+        problem = str(error)
     result = {"temperature": temperature, "force_calls": dynamics.nsteps + 1}
     if problem:
         return {**result, "status": "blown_up", "reason": f"{problem} at step {dynamics.nsteps}"}
@@ -245,6 +259,15 @@ def lattice_constant_at(
         "mean_temperature": float(np.mean(temperatures)),
         "confidence": confidence,
     }
+
+
+def _runaway(stretch: float, heat: float) -> str:
+    """What is wrong with a step, or nothing; also caught by comparisons with NaN."""
+    if not abs(stretch**3 - 1) < _LARGEST_EXPANSION:
+        return f"the volume changed by more than {_LARGEST_EXPANSION:.0%}"
+    if not heat < _HOTTEST:
+        return f"the temperature passed {_HOTTEST:g} times what was asked for"
+    return ""
 
 
 def mean_with_interval(

@@ -78,16 +78,24 @@ def test_elastic_constants_agree_with_energies() -> None:
     assert 0 < constants["shear_modulus"] < voigt
 
 
-def test_elastic_constants_need_stresses() -> None:
+def test_properties_that_need_stresses_say_so() -> None:
     with pytest.raises(UserError, match="need stresses"):
         elastic_constants(relaxed_copper(), Repulsive())
+    with pytest.raises(UserError, match="needs stresses"):
+        lattice_constant_at(
+            relaxed_copper(),
+            Repulsive(),
+            300.0,
+            config=ThermalExpansionConfig(),
+            generator=np.random.default_rng(0),
+        )
 
 
 @pytest.mark.physics
 def test_lattice_constant_grows_with_temperature() -> None:
     atoms = relaxed_copper()
     config = ThermalExpansionConfig(
-        supercell=(2, 2, 2),
+        supercell=(2, 2, 1),
         time=900.0,
         equilibration_time=200.0,
         time_step=5.0,
