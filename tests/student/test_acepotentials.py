@@ -260,14 +260,14 @@ def test_ctrl_c_ends_the_fit_and_julia(fake_julia, tmp_path):
         [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     log = tmp_path / "out" / "julia.log"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while not (log.exists() and "something in solve" in log.read_text()):
         assert time.monotonic() < deadline and process.poll() is None, process.communicate()
         time.sleep(0.1)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     julia = children.read_text().split() if children.exists() else []
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=10)
+    process.communicate(timeout=60)
     assert process.returncode != 0
     assert written(tmp_path) == set()
     assert leftovers(tmp_path) == []
