@@ -1,0 +1,129 @@
+"""The student stage: its files, its choice of backend, resuming, and refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import rattled_copper
+
+from distill.artifacts import read_json
+from distill.config import SolverConfig, StudentConfig
+from distill.errors import UserError
+from distill.structures import read_structures, write_structures
+from distill.student import acepotentials, stage
+from distill.student.model import Student
+
+CONFIG = StudentConfig(order=2, totaldegree=5.0, rcut=4.5, backend="native", threads=1)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("data")
+    paths = {"train": folder / "train.xyz", "test": folder / "test.xyz"}
+    write_structures(paths["train"], rattled_copper(14))
+    write_structures(paths["test"], rattled_copper(5, seed=9))
+    return paths
+
+
+def _run(files: dict[str, Path], out: Path, **changes) -> None:
+    teacher_e0 = changes.pop("teacher_e0", None)
+    stage.run(CONFIG.model_copy(update=changes), **files, out=out, seed=1, teacher_e0=teacher_e0)
+
+
+def test_stage_writes_what_it_promises(files, tmp_path: Path, capsys) -> None:
+    _run(files, tmp_path, teacher_e0={"Cu": 0.25})
+    printed = capsys.readouterr().out
+    assert printed.count("backend") == 1
+    assert "one-body energies from the teacher (Cu): Cu 0.25 eV" in printed
+    student = Student.load(tmp_path / "student.npz")
+    assert student.e0 == {"Cu": 0.25}
+    assert student.committee.shape == (32, student.basis.n_functions)
+    assert student.provenance["backend"] == "native"
+    assert student.provenance["e0_source"] == "from the teacher (Cu)"
+    errors = read_json(tmp_path / "errors.json")
+    predicted = read_structures(tmp_path / "test_student.xyz")
+    reference = read_structures(files["test"])
+    residuals = [p.arrays["REF_forces"] - r.arrays["REF_forces"] for p, r in zip(
+        predicted, reference, strict=True)]  # fmt: skip
+    rmse = float(np.sqrt(np.mean(np.square(residuals))))
+    assert errors["test"]["forces"]["rmse"] == pytest.approx(rmse, rel=1e-6)
+    assert errors["train"]["structures"] == 14
+    assert errors["train"]["stress"] is not None
+    recorded = student.training["train_rmse"]["forces"]
+    assert errors["train"]["forces"]["rmse"] == pytest.approx(recorded)
+    uncertainty = read_json(tmp_path / "uncertainty.json")
+    assert set(uncertainty["forces"]["coverage"]) == {"68", "95"}
+    assert uncertainty["extrapolation"]["structures"] == 5
+
+
+def test_stage_again_reuses_the_factor_and_gives_the_same_file(
+    files, tmp_path: Path, capsys
+) -> None:
+    _run(files, tmp_path)
+    first = Student.load(tmp_path / "student.npz")
+    capsys.readouterr()
+    _run(files, tmp_path, threads=2)
+    assert "already assembled" in capsys.readouterr().out
+    again = Student.load(tmp_path / "student.npz")
+    assert np.array_equal(first.coefficients, again.coefficients)
+    assert np.array_equal(first.committee, again.committee)
+
+
+def test_solver_without_posterior_has_errors_but_no_uncertainties(
+    files, tmp_path: Path, capsys
+) -> None:
+    _run(files, tmp_path, solver=SolverConfig(kind="rrqr"))
+    assert "no posterior" in capsys.readouterr().out
+    assert Student.load(tmp_path / "student.npz").committee is None
+    assert read_json(tmp_path / "uncertainty.json") == {"members": 0}
+
+
+def test_auto_falls_back_to_native_and_says_why(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(acepotentials, "available", lambda: "Julia was not found.")
+    assert stage.choose_backend(CONFIG.model_copy(update={"backend": "auto"})) == "native"
+    printed = capsys.readouterr().out
+    assert printed.count("\n") == 1
+    assert "Julia was not found" in printed
+
+
+def test_acepotentials_without_julia_is_refused(monkeypatch) -> None:
+    from distill.student import julia_setup
+
+    monkeypatch.setattr(julia_setup, "available", lambda: "Install juliacall.")
+    with pytest.raises(UserError, match="Install juliacall"):
+        stage.choose_backend(CONFIG.model_copy(update={"backend": "acepotentials"}))
+
+
+def test_acepotentials_gets_checked_structures_and_one_body_energies(
+    files, tmp_path: Path, monkeypatch
+) -> None:
+    """The Julia fit gets the same structures and energies, and its file is measured."""
+    seen = {}
+
+    def fit(structures, config, *, e0, out, seed):
+        from distill.student.fit import fit as native
+
+        seen.update(count=len(structures), e0=dict(e0), seed=seed)
+        student = native(structures, config, seed=seed, teacher_e0=e0).student
+        student.save(out / "student.npz")
+        return out / "student.npz"
+
+    monkeypatch.setattr(acepotentials, "available", lambda: None)
+    monkeypatch.setattr(acepotentials, "fit", fit)
+    _run(files, tmp_path, backend="auto", teacher_e0={"Cu": 0.5})
+    assert seen == {"count": 14, "e0": {"Cu": 0.5}, "seed": 1}
+    student = Student.load(tmp_path / "student.npz")
+    assert student.provenance["e0_source"] == "from the teacher (Cu)"
+    assert "largest_site_deviation" in student.training
+    assert not (tmp_path / "factor.npz").exists()
+
+
+def test_test_file_with_an_unknown_element_is_refused(files, tmp_path: Path) -> None:
+    other = rattled_copper(1)
+    other[0].symbols[0] = "Ni"
+    write_structures(tmp_path / "other.xyz", other)
+    with pytest.raises(UserError, match=r"other.xyz: structure 0: element Ni"):
+        _run({**files, "test": tmp_path / "other.xyz"}, tmp_path)
+    assert not (tmp_path / "student.npz").exists()
