@@ -11,9 +11,22 @@ from ase.build import bulk
 from distill.artifacts import read_json
 from distill.calculators import label_structures, load_calculator
 from distill.compare import stage
-from distill.config import CompareConfig, ParallelConfig, TimingConfig, Tolerances
+from distill.compare.observables import bulk_rows
+from distill.config import (
+    BulkConfig,
+    CalculatorConfig,
+    CompareConfig,
+    DiffusionConfig,
+    NebConfig,
+    ParallelConfig,
+    StickingConfig,
+    TimingConfig,
+    Tolerances,
+)
 from distill.errors import ChecksFailed, UserError
 from distill.structures import read_structures, reference_forces, write_structures
+
+from .fake_run import barriers_result, diffusion_result, sticking_result
 
 TEACHER, STUDENT = Path("compare.toys:Teacher"), Path("compare.toys:Student")
 
@@ -44,6 +57,12 @@ def inputs(tmp_path):
     }
 
 
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Drawing takes longer than all else here; the figures have tests of their own."""
+    monkeypatch.setattr(stage, "_draw", lambda out, labels, results: None)
+
+
 def rms(structures):
     return np.sqrt(np.mean([reference_forces(a) ** 2 for a in structures]))
 
@@ -66,18 +85,18 @@ def test_errors_of_the_three_levels_are_the_known_ones(inputs):
     assert read_json(inputs["out"] / "verdict.json") == {"passed": None, "checks": []}
 
 
-def test_finished_parts_are_kept(inputs, monkeypatch):
+def test_finished_parts_are_kept(inputs, monkeypatch, no_figures):
     stage.run(CompareConfig(timing=None), **inputs)
     out = inputs["out"]
-    before = {path.name: path.read_bytes() for path in out.iterdir() if path.suffix != ".pdf"}
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
     (out / "verdict.json").unlink()
     (out / "test_student.xyz").unlink()
     monkeypatch.setattr(stage, "_errors", lambda labels: pytest.fail("computed again"))
     stage.run(CompareConfig(timing=None), **inputs)
-    assert {p.name: p.read_bytes() for p in out.iterdir() if p.suffix != ".pdf"} == before
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
-def test_a_failed_check_raises_after_everything_is_written(inputs):
+def test_a_failed_check_raises_after_everything_is_written(inputs, no_figures):
     config = CompareConfig(
         timing=None, tolerances=Tolerances(teacher_force_rmse=1e-6, student_force_rmse=10.0)
     )
@@ -86,7 +105,7 @@ def test_a_failed_check_raises_after_everything_is_written(inputs):
     assert "student" not in str(failure.value)
     verdict = read_json(inputs["out"] / "verdict.json")
     assert [check["passed"] for check in verdict["checks"]] == [False, True]
-    assert (inputs["out"] / "parity.png").exists()
+    assert (inputs["out"] / "errors.csv").exists()
 
 
 def test_a_tolerance_without_its_computation_is_refused_before_any_work(inputs):
@@ -105,6 +124,72 @@ def test_models_are_timed_on_the_largest_held_out_structure(inputs, monkeypatch)
     assert list(timing["models"]) == ["teacher", "student"]
     assert (inputs["out"] / "timing.png").exists() and (inputs["out"] / "timing.csv").exists()
     assert read_json(inputs["out"] / "verdict.json")["passed"] is True
+
+
+def test_observables_are_computed_once_and_judged(inputs, monkeypatch):
+    asked = []
+
+    def run_barriers(nebs, models, reference_paths, out, *, parallel):
+        asked.append(("barriers", list(models), reference_paths))
+        return barriers_result()
+
+    def run_sticking(config, *, teacher, student, out, seed, parallel):
+        asked.append(("sticking", [teacher, student], seed))
+        return sticking_result()
+
+    def run_diffusion(config, *, models, out, seed, parallel):
+        asked.append(("diffusion", list(models), seed))
+        return diffusion_result()
+
+    monkeypatch.setattr("distill.workloads.barriers.run_barriers", run_barriers)
+    monkeypatch.setattr("distill.workloads.sticking.run_sticking", run_sticking)
+    monkeypatch.setattr("distill.workloads.diffusion.run_diffusion", run_diffusion)
+    config = CompareConfig(
+        timing=None,
+        barriers=[NebConfig()],
+        reference_barriers={"111": "path.xyz"},
+        sticking=StickingConfig(),
+        diffusion=DiffusionConfig(),
+        tolerances=Tolerances(barrier=0.05, sticking=0.2, activation_energy=0.04),
+    )
+    reference = CalculatorConfig(path="compare.toys:Scaled")
+    with pytest.raises(ChecksFailed, match="activation energy"):
+        stage.run(config, **inputs, reference=reference)
+    monkeypatch.setattr(stage, "_draw", lambda out, labels, results: None)
+    with pytest.raises(ChecksFailed, match="activation energy"):
+        stage.run(config, **inputs, reference=reference)
+    assert asked == [
+        ("barriers", ["reference", "teacher", "student"], {"111": "path.xyz"}),
+        ("sticking", [TEACHER, STUDENT], 1),
+        ("diffusion", ["teacher", "student"], 1),
+    ]
+    verdict = read_json(inputs["out"] / "verdict.json")
+    assert [check["passed"] for check in verdict["checks"]] == [True, True, False]
+    for name in ("barriers", "sticking", "diffusion"):
+        for suffix in (".json", ".csv", ".png", ".pdf"):
+            assert (inputs["out"] / f"{name}{suffix}").stat().st_size > 0
+
+
+def test_bulk_properties_are_tabulated(inputs):
+    config = CompareConfig(timing=None, bulk=BulkConfig(formula="Cu", elastic=False))
+    stage.run(config, **inputs)
+    rows = bulk_rows(read_json(inputs["out"] / "bulk.json"))
+    found = {(row["model"], row["property"]): row["value"] for row in rows}
+    # Scaling all energies scales the modulus and leaves the lattice constant.
+    ratio = found["student", "bulk modulus"] / found["teacher", "bulk modulus"]
+    assert ratio == pytest.approx(1.01, rel=1e-3)
+    assert found["student", "lattice constant"] == pytest.approx(
+        found["teacher", "lattice constant"], abs=1e-4
+    )
+    assert (inputs["out"] / "bulk.png").exists()
+
+
+def test_the_test_set_stands_in_for_missing_held_out_structures(inputs, no_figures):
+    inputs["held_out"].write_text("")
+    stage.run(CompareConfig(timing=None), **inputs)
+    errors = read_json(inputs["out"] / "errors.json")
+    held_out, test = (errors[name]["teacher_student"]["forces"] for name in ("held_out", "test"))
+    assert held_out == test
 
 
 def test_labels_that_are_missing_are_named(inputs):
