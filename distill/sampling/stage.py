@@ -243,7 +243,7 @@ def _select(
     if dropped:
         say(f"sampled structures: left out {_sentence(dropped)}")
     summary: dict[str, Any] = {"sampled": len(visited.pool), "left_out": dropped}
-    if not visited.pool:
+    if not visited.calls.keys() & {"scattering", "md", "rattle"}:
         return [], [], summary
     from distill.sampling.descriptors import structure_descriptors
 

@@ -60,7 +60,7 @@ def test_unconverged_path_is_marked_or_refused(double_well):
     assert not path.converged
     assert path.steps <= 2
     strict = short.model_copy(update={"require_convergence": True})
-    with pytest.raises(UserError, match="did not converge: largest force .* after 2 steps"):
+    with pytest.raises(UserError, match=r"did not converge: largest force .* after 2 steps"):
         minimum_energy_path(strict, DoubleWell())
 
 

@@ -1,0 +1,218 @@
+"""The whole stage: what it leaves, that labels are the teacher's, and that kills change nothing."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.io import write
+from drive_stage import CONFIG, sample
+from surface_potentials import MorseSurface
+
+from distill.artifacts import read_json
+from distill.config import MdConfig, RattleConfig, SamplingConfig, SelectionConfig
+from distill.errors import UserError
+from distill.sampling.stage import held_out_trajectories
+from distill.structures import config_type, read_structures, reference_energy, reference_forces
+
+HERE = Path(__file__).parent
+RESULTS = ("selected.xyz", "held_out.xyz", "outcomes.csv", "sampling.json")
+
+
+@pytest.fixture(scope="module")
+def train(tmp_path_factory) -> Path:
+    """Three structures with labels of another level of theory."""
+    path = tmp_path_factory.mktemp("data") / "train.xyz"
+    structures = []
+    for bond in (0.7, 0.8, 0.9):
+        atoms = Atoms("H2", [[0, 0, 0], [bond, 0, 0]], cell=[12, 12, 12], pbc=True)
+        atoms.info.update(REF_energy=100.0, config_type="h2")
+        atoms.arrays["REF_forces"] = np.ones((2, 3))
+        structures.append(atoms)
+    write(path, structures, format="extxyz")
+    return path
+
+
+@pytest.fixture(scope="module")
+def sampled(tmp_path_factory, train) -> Path:
+    """A finished stage, run in this process."""
+    out = tmp_path_factory.mktemp("sampling")
+    sample(out, train, workers=1)
+    return out
+
+
+def test_stage_leaves_what_it_promises(sampled):
+    summary = read_json(sampled / "sampling.json")
+    selected = read_structures(sampled / "selected.xyz")
+    held_out = read_structures(sampled / "held_out.xyz")
+    kinds = [config_type(atoms) for atoms in selected]
+    assert kinds.count("scattering") == 12
+    assert kinds.count("neb") == 5
+    assert kinds.count("h2") == 3
+    assert len(held_out) == 6
+    assert summary["selected"] == {
+        "total": 20,
+        "by_config_type": {"h2": 3, "neb": 5, "scattering": 12},
+    }
+    with open(sampled / "outcomes.csv") as handle:
+        rows = list(csv.DictReader(handle))
+    assert len(rows) == 6
+    assert sum(summary["outcomes"].values()) == 6
+    assert (sampled / "selection.png").stat().st_size > 1000
+
+
+def test_labels_are_the_teachers(sampled):
+    for name in ("selected.xyz", "held_out.xyz"):
+        for atoms in read_structures(sampled / name):
+            expected = atoms.copy()
+            expected.calc = MorseSurface()
+            energy = expected.get_potential_energy()
+            assert reference_energy(atoms) == pytest.approx(energy, abs=1e-5)
+            np.testing.assert_allclose(reference_forces(atoms), expected.get_forces(), atol=1e-5)
+
+
+def test_held_out_trajectories_are_not_learned_from(sampled):
+    learned = {a.info["trajectory"] for a in read_structures(sampled / "selected.xyz")[:17]}
+    tested = {a.info["trajectory"] for a in read_structures(sampled / "held_out.xyz")}
+    assert tested
+    assert not learned & tested
+    assert tested <= set(read_json(sampled / "sampling.json")["selection"]["held_out_trajectories"])
+
+
+def test_every_teacher_call_is_counted(sampled):
+    calls = read_json(sampled / "sampling.json")["teacher_calls"]
+    with open(sampled / "outcomes.csv") as handle:
+        assert calls["scattering"] == sum(int(row["calls"]) for row in csv.DictReader(handle))
+    # 120 for the molecule's curve; one Langevin call a step and one at the start.
+    assert calls["surfaces"] == 120 + 10 + 5 + 1
+    assert calls["labels"] == 3
+    assert calls["total"] == sum(n for kind, n in calls.items() if kind != "total")
+
+
+def test_repeating_the_stage_changes_nothing(sampled, train):
+    before = {p: p.read_bytes() for p in sampled.rglob("*") if p.is_file()}
+    trajectory = next((sampled / "trajectories").glob("*.xyz"))
+    made = trajectory.stat().st_mtime_ns
+    sample(sampled, train, workers=1)
+    assert trajectory.stat().st_mtime_ns == made
+    for path, content in before.items():
+        if path.suffix != ".png":
+            assert path.read_bytes() == content, path.name
+
+
+def start_driver(out: Path, train: Path, workers: int) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, HERE / "drive_stage.py", out, train, str(workers)],
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def wait_for_files(folder: Path, pattern: str, count: int) -> None:
+    for _ in range(2400):
+        if len(list(folder.glob(pattern))) >= count:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"fewer than {count} of {pattern}")
+
+
+def children(pid: int) -> list[int]:
+    import psutil
+
+    return [
+        p.pid for p in psutil.Process(pid).children(recursive=True) if "spawn" in str(p.cmdline())
+    ]
+
+
+def test_killed_driver_and_killed_worker_end_in_the_same_files(sampled, train, tmp_path):
+    out = tmp_path / "run"
+    driver = start_driver(out, train, workers=2)
+    wait_for_files(out, "trajectories/*.json", 1)
+    os.killpg(driver.pid, signal.SIGKILL)
+    driver.wait()
+    finished = set((out / "trajectories").glob("*.json"))
+    assert not (out / "sampling.json").exists()
+    driver = start_driver(out, train, workers=2)
+    for _ in range(1200):
+        workers = children(driver.pid)
+        if workers:
+            os.kill(workers[0], signal.SIGKILL)
+            break
+        time.sleep(0.05)
+    else:
+        raise AssertionError("no worker started")
+    assert driver.wait(timeout=300) == 0
+    assert finished <= set((out / "trajectories").glob("*.json"))
+    for name in RESULTS:
+        assert (out / name).read_bytes() == (sampled / name).read_bytes(), name
+
+
+def test_held_out_trajectories_are_spread_over_the_endings():
+    endings = {f"d{i}": "dissociated" for i in range(10)} | {
+        f"s{i}": "scattered" for i in range(10)
+    }
+    config = SelectionConfig(count=80, held_out=20)
+    held = held_out_trajectories(endings, config, 1)
+    assert len(held) == 4
+    assert sum(name.startswith("d") for name in held) == 2
+    assert held == held_out_trajectories(dict(reversed(endings.items())), config, 1)
+    assert held != held_out_trajectories(endings, config, 2)
+    with pytest.raises(UserError, match="only one was sampled"):
+        held_out_trajectories({"a": "scattered"}, config, 1)
+
+
+def test_pool_that_blew_up_is_explained(train, tmp_path):
+    config = CONFIG.model_copy(
+        update={
+            "scattering": CONFIG.scattering.model_copy(update={"max_energy_error": 1e-9}),
+            "neb": [],
+            "selection": SelectionConfig(count=5, held_out=0),
+        }
+    )
+    with pytest.raises(UserError, match="no sampled structure is left"):
+        sample(tmp_path, train, workers=1, config=config)
+    assert len(list((tmp_path / "set_aside").glob("*.xyz"))) == 6
+    assert not list((tmp_path / "trajectories").glob("*.xyz"))
+
+
+def test_more_clusters_than_structures_is_explained(sampled, train):
+    config = CONFIG.model_copy(update={"selection": SelectionConfig(count=5000, held_out=2)})
+    before = (sampled / "selected.xyz").read_bytes()
+    with pytest.raises(UserError, match=r"selection.count is 5000, but only \d+ distinct"):
+        sample(sampled, train, workers=1, config=config)
+    assert (sampled / "selected.xyz").read_bytes() == before
+
+
+def test_nothing_to_sample_is_explained(train, tmp_path):
+    with pytest.raises(UserError, match="asks for nothing"):
+        sample(tmp_path, train, workers=1, config=SamplingConfig(include_training=False))
+
+
+def test_dynamics_and_rattled_structures_join_the_pool(train, tmp_path):
+    config = SamplingConfig(
+        md=[
+            MdConfig(
+                structure=str(train),
+                temperatures=[100.0, 300.0],
+                time=40.0,
+                equilibration_time=10.0,
+                time_step=0.5,
+                save_every=5.0,
+            )
+        ],
+        rattle=[RattleConfig(structures=str(train), copies=3, amplitude=0.05, strain=0.0)],
+        include_training=False,
+        selection=SelectionConfig(count=8, held_out=4, min_distance=0.2),
+    )
+    sample(tmp_path, train, workers=1, config=config)
+    summary = read_json(tmp_path / "sampling.json")
+    assert summary["selection"]["sampled"] == 2 * 9 + 9
+    assert summary["teacher_calls"]["md"] == 2 * 101
+    assert summary["teacher_calls"]["rattle"] == 9
+    assert len(read_structures(tmp_path / "selected.xyz")) == 8

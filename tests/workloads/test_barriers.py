@@ -1,0 +1,76 @@
+"""Barriers of several models on the same path, beside a stored reference."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.io import write
+
+from distill.artifacts import read_json
+from distill.config import NebConfig, SlabConfig
+from distill.errors import UserError
+from distill.workloads.barriers import run_barriers, stored_profile
+
+MODELS = Path(__file__).resolve().parents[1] / "sampling"
+
+
+@pytest.fixture(autouse=True)
+def models_on_path(monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(MODELS), *sys.path])
+
+
+@pytest.fixture
+def images(tmp_path) -> Path:
+    """Four images of H2 that opens up."""
+    structures = []
+    for bond, energy in [(0.74, -4.5), (0.9, -4.1), (1.2, -3.8), (2.0, -4.0)]:
+        atoms = Atoms("H2", [[0, 0, 0], [bond, 0, 0]], cell=[20, 20, 20], pbc=True)
+        atoms.info["REF_energy"] = energy
+        structures.append(atoms)
+    path = tmp_path / "path.xyz"
+    write(path, structures, format="extxyz")
+    return path
+
+
+def test_stored_profile_is_read_from_its_images(images):
+    profile = stored_profile(str(images))
+    assert profile["barrier"] == pytest.approx(0.7)
+    assert profile["energy"] == pytest.approx([0.0, 0.4, 0.7, 0.5])
+    assert profile["distance"] == pytest.approx([0.0, 0.16, 0.46, 1.26])
+
+
+def test_stored_profile_needs_images_and_energies(images, tmp_path):
+    lines = images.read_text().splitlines(keepends=True)
+    short = tmp_path / "short.xyz"
+    short.write_text("".join(lines[:8]))
+    with pytest.raises(UserError, match=r"short.xyz holds 2 images"):
+        stored_profile(str(short))
+    bare = tmp_path / "bare.xyz"
+    bare.write_text(images.read_text().replace("REF_energy", "other"))
+    with pytest.raises(UserError, match="no energy"):
+        stored_profile(str(bare))
+
+
+@pytest.mark.physics
+def test_models_and_reference_stand_side_by_side(images, tmp_path):
+    slab = SlabConfig(size=(3, 3), layers=2, fixed_layers=2, vacuum=12.0, lattice_constant=3.6)
+    neb = NebConfig(slab=slab, images=5, fmax=0.3, max_steps=40, keep=0, relax_ends=False)
+    models = {"teacher": "surface_potentials:MorseSurface", "student": "surface_potentials:Wall"}
+    result = run_barriers([neb], models, {"111": str(images)}, tmp_path / "out")
+    profiles = result["paths"]["Cu(111) bridge"]
+    assert list(profiles) == ["reference", "teacher", "student"]
+    for model in models:
+        profile = profiles[model]
+        assert profile["energy"][0] == 0.0
+        assert profile["barrier"] == max(profile["energy"])
+        assert np.all(np.diff(profile["distance"]) > 0)
+        assert isinstance(profile["converged"], bool)
+    # A wall gives nothing back for the H2 bond that its path breaks.
+    assert profiles["student"]["barrier"] > profiles["teacher"]["barrier"] + 0.5
+    difference = profiles["teacher"]["barrier"] - profiles["student"]["barrier"]
+    assert result["differences"]["Cu(111) bridge"]["teacher - student"] == pytest.approx(difference)
+    assert read_json(tmp_path / "out" / "barriers.json") == result
+    again = run_barriers([neb], models, {"111": str(images)}, tmp_path / "out")
+    assert again == result
