@@ -34,7 +34,7 @@ class Worker:
 
         main = juliacall.Main
         # A project of the user's own need not contain DistillACE, only what it depends on.
-        main.push_b(main.LOAD_PATH, str(PACKAGE_FOLDER))
+        main.push_b(main.Base.LOAD_PATH, str(PACKAGE_FOLDER))
         main.seval("import DistillACE")
         self.module = main.DistillACE
         self.model: Any = None

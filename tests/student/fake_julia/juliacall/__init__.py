@@ -200,14 +200,14 @@ class DistillACE:
 
 
 class _Main:
-    LOAD_PATH: list[str] = []  # noqa: RUF012
+    Base = SimpleNamespace(LOAD_PATH=[])
 
     def push_b(self, collection, item):
         collection.append(item)
 
     def seval(self, code):
         if code != "import DistillACE" or not os.path.isfile(
-            os.path.join(self.LOAD_PATH[-1], "src", "DistillACE.jl")
+            os.path.join(self.Base.LOAD_PATH[-1], "src", "DistillACE.jl")
         ):
             raise JuliaError(f"ArgumentError: cannot do {code}")
         self.DistillACE = DistillACE()
