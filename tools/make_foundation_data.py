@@ -32,7 +32,7 @@ from bundling import (
 )
 
 from distill.progress import progress, say
-from distill.structures import ENERGY_KEY, FORCES_KEY, STRESS_KEY
+from distill.structures import CONFIG_TYPE_KEY, ENERGY_KEY, FORCES_KEY, STRESS_KEY
 
 LARGEST_FORCE = 25.0  # eV/Å
 LARGEST_STRESS = 0.6  # eV/Å³
@@ -42,6 +42,11 @@ SHORTEST_CONTACT = 0.55  # of the sum of the covalent radii
 # plus the experimental cohesive or half the molecular binding energy (3.49, 1.63, 2.37, 0.83 eV).
 FREE_ATOM_ENERGIES = {1: -0.97, 3: -0.25, 9: -1.20, 29: -0.59}
 SMALLEST_VOLUME = 4.5  # Å³ for an atom
+# Energies of molecules and loose packings stand far from those of crystals and surfaces once the
+# atomic reference energies are taken off, and are of less use: they weigh little in the training
+# (mace-torch multiplies the energy weight of a structure by this number).
+ENERGY_WEIGHT_KEY = "config_energy_weight"
+ENERGY_WEIGHTS = {"molecules": 0.002, "packings": 0.02}
 SYMBOLS = ("Cu", "H", "Li", "F")
 Family = Callable[[np.random.Generator, int], Iterator[Atoms]]
 
@@ -324,6 +329,7 @@ def main() -> None:
             continue
         atoms.info[ENERGY_KEY] = round(float(results["energy"]), 6)
         atoms.info[STRESS_KEY] = full_3x3_to_voigt_6_stress(stress.astype(float)).round(8)
+        atoms.info[ENERGY_WEIGHT_KEY] = ENERGY_WEIGHTS.get(atoms.info[CONFIG_TYPE_KEY], 1.0)
         atoms.arrays[FORCES_KEY] = np.asarray(forces, dtype=float)
         labelled.append(atoms)
     say(f"{len(drawn)} drawn, {refused} refused by CHGNet, {len(labelled)} kept")
@@ -338,6 +344,7 @@ def main() -> None:
             "licence": "BSD-3-Clause-LBNL",
             "level_of_theory": "trained on MPtrj, PBE and PBE+U",
         },
+        "energy_weights_other_than_one": ENERGY_WEIGHTS,
         "largest_force_allowed_eV_per_A": LARGEST_FORCE,
         "largest_stress_allowed_eV_per_A3": LARGEST_STRESS,
         "highest_energy_allowed_eV_per_atom_above_free_atoms": HIGHEST_BINDING,

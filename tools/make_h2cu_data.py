@@ -45,6 +45,7 @@ VACUUM = 7.5  # Å on each side: 15 Å in all
 HYDROGEN_MASS = 1.008  # amu
 LARGEST_FORCE = 12.0  # eV/Å
 LARGEST_FORCE_H2 = 25.0  # eV/Å, for the free molecule, which is wanted down to 0.5 Å
+MOST_OF_A_KIND = 110  # structures of one config_type
 SHORTEST_CONTACT = 0.45  # Å
 TEST_FRACTION = 0.2
 FACETS = ("111", "110", "100", "211")
@@ -194,7 +195,7 @@ def path_structure(slab: Atoms, generator: np.random.Generator) -> Atoms:
     progress_along = generator.random()
     lateral = site(slab, generator)
     if progress_along < 0.3:
-        height, bond = generator.uniform(1.8, 7.3), generator.normal(0.76, 0.06)
+        height, bond = generator.uniform(1.8, 7.0), generator.normal(0.76, 0.06)
         axis = random_axis(generator)
     else:
         along = (progress_along - 0.3) / 0.7
@@ -257,9 +258,9 @@ def facet_structures(facet: str, calculator: Calculator, seed: int) -> Iterator[
             energies = COLLISION_ENERGIES[size_index % 2 :: 2]
             for collision, energy in enumerate(energies):
                 slab = pool[3 + 4 * collision]
-                for frame in collision_frames(slab, calculator, energy, generator, 4):
+                for frame in collision_frames(slab, calculator, energy, generator, 5):
                     yield h2, frame
-            for slab in pool[-3:]:
+            for slab in pool[-4:]:
                 yield h2, path_structure(slab, generator)
             ideal = clean_slab(facet, size, temperature)
             ideal.rattle(0.03, rng=generator)
@@ -283,6 +284,18 @@ def free_hydrogen(generator: np.random.Generator) -> Iterator[tuple[str, Atoms]]
     for bond in bonds:
         axis = random_axis(generator)
         yield "h2", Atoms("H2", positions=[-0.5 * bond * axis, 0.5 * bond * axis])
+
+
+def at_most(structures: list[Atoms], most: int, seed: int) -> list[Atoms]:
+    """The structures, with no more than `most` of each config_type, drawn at random."""
+    kinds = [atoms.info[CONFIG_TYPE_KEY] for atoms in structures]
+    kept: set[int] = set()
+    for number, kind in enumerate(sorted(set(kinds))):
+        indices = [index for index, other in enumerate(kinds) if other == kind]
+        generator = stream(seed, len(FACETS) + 3, number)
+        size = min(most, len(indices))
+        kept.update(generator.choice(indices, size=size, replace=False).tolist())
+    return [structures[index] for index in sorted(kept)]
 
 
 def main() -> None:
@@ -316,11 +329,16 @@ def main() -> None:
             atoms.arrays[FORCES_KEY] = forces
             labelled.append(atoms)
         atoms.calc = None
+    labelled = at_most(labelled, MOST_OF_A_KIND, arguments.seed)
     say(f"{len(drawn)} drawn, {len(labelled)} kept")
     train, test = split(labelled, TEST_FRACTION, stream(arguments.seed, len(FACETS) + 2))
     provenance = {
         "made_by": "tools/make_h2cu_data.py",
-        "options": {"seed": arguments.seed, "test_fraction": TEST_FRACTION},
+        "options": {
+            "seed": arguments.seed,
+            "test_fraction": TEST_FRACTION,
+            "most_of_a_kind": MOST_OF_A_KIND,
+        },
         "reference_method": {
             "name": "published H2/Cu MACE, models/h2cu/pes/MACE_model_swa.model",
             "origin": "https://github.com/wgst/ml-gas-surface, commit 3d50b156",

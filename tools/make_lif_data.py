@@ -95,7 +95,7 @@ def thermal_frames(
     frames: int,
     relax_steps: int = 0,
 ) -> list[Atoms]:
-    """Frames of a short Langevin run (2 fs steps, one frame in 8), after a few relaxation steps."""
+    """Frames of a short Langevin run (2 fs steps, one frame in 6), after a few relaxation steps."""
     atoms = atoms.copy()
     atoms.calc = calculator
     if relax_steps:
@@ -112,7 +112,7 @@ def thermal_frames(
     )
     found = []
     for _ in range(frames):
-        run.run(8)
+        run.run(6)
         found.append(atoms.copy())
     return found
 
@@ -122,7 +122,7 @@ def draw(calculator: Calculator, seed: int) -> Iterator[tuple[str, Atoms]]:
     generator = stream(seed, 0)
     for factor in np.linspace(0.93, 1.08, 16):
         yield "lif_bulk", bulk("LiF", "rocksalt", a=LATTICE_0K * factor, cubic=True)
-    for index in range(44):
+    for index in range(70):
         atoms = crystal(((1, 1, 1), (2, 1, 1))[index % 2], generator.uniform(0, 1200))
         yield "lif_strained", rattled(strained(atoms, generator, 0.025), 60, generator)
     for index, temperature in enumerate(TEMPERATURES):
@@ -131,7 +131,7 @@ def draw(calculator: Calculator, seed: int) -> Iterator[tuple[str, Atoms]]:
         for _ in range(8):
             atoms = strained(crystal((2, 1, 1), temperature), generator, 0.01)
             yield "lif_thermal", rattled(atoms, 0.6 * temperature, generator)
-        for frame in thermal_frames(start, calculator, temperature, generator, frames=12)[1:]:
+        for frame in thermal_frames(start, calculator, temperature, generator, frames=9)[1:]:
             yield "lif_thermal", frame
 
         generator = stream(seed, 2, index)
@@ -141,16 +141,16 @@ def draw(calculator: Calculator, seed: int) -> Iterator[tuple[str, Atoms]]:
                 start, calculator, temperature, generator, frames=7, relax_steps=10
             ):
                 yield "lif_interstitial", frame
-            small = with_interstitial(crystal((2, 2, 1), temperature), generator)
-            for frame in thermal_frames(
-                small, calculator, temperature, generator, frames=6, relax_steps=10
-            ):
-                yield "lif_interstitial", frame
+        small = with_interstitial(crystal((2, 2, 1), temperature), generator)
+        for frame in thermal_frames(
+            small, calculator, temperature, generator, frames=6, relax_steps=10
+        ):
+            yield "lif_interstitial", frame
 
         generator = stream(seed, 3, index)
         for symbol in ("Li", "F"):
             start = with_vacancy(crystal((2, 2, 1), temperature), symbol, generator)
-            for frame in thermal_frames(start, calculator, temperature, generator, frames=6):
+            for frame in thermal_frames(start, calculator, temperature, generator, frames=5):
                 yield "lif_vacancy", frame
             large = with_vacancy(crystal((2, 2, 2), temperature), symbol, generator)
             for _ in range(2):

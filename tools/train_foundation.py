@@ -68,7 +68,7 @@ def training_options(arguments: argparse.Namespace, e0: dict[int, float]) -> dic
         "energy_weight": 10.0,
         "forces_weight": 100.0,
         "stress_weight": 1000.0,
-        "swa_energy_weight": 100.0,
+        "swa_energy_weight": 1000.0,
         "swa_forces_weight": 100.0,
         "swa_stress_weight": 1000.0,
         "start_swa": arguments.stage_two,
