@@ -402,7 +402,7 @@ def training_step(
         max_grad_norm=_MAX_GRAD_NORM,
         device=torch.device(device),
     )
-    return float(value)
+    return float(value.detach())
 
 
 def validation_errors(

@@ -30,6 +30,8 @@ _REPORT_INTERVAL_S = 15.0
 _PLATEAU_FACTOR = 0.8
 _COSINE_FLOOR = 0.01
 _EPOCH_ORDER = 3
+# Smaller relative gains of the validation loss do not count as progress.
+_LEAST_GAIN = 1e-4
 
 
 @dataclass(frozen=True)
@@ -205,9 +207,11 @@ class _Run:
 
     def _judge(self, loss: float) -> None:
         """Keep the best weights; end a stage that no longer improves."""
+        progressed = loss < (1 - _LEAST_GAIN) * self.best_loss
         if loss < self.best_loss:
             self.best_loss, self.best_epoch = loss, self.epoch + 1
             self.best = {name: p.detach().clone() for name, p in self.trainable.items()}
+        if progressed:
             self.waited = self.plateau_waited = 0
         else:
             self.waited += 1

@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import add_adsorbate, bulk, fcc111, molecule
+from ase.build import add_adsorbate, bulk, fcc111
 
 from distill.calculators import load_calculator
 from distill.config import TeacherConfig
@@ -16,7 +16,7 @@ from distill.errors import UserError
 from distill.structures import read_structures, set_labels, write_structures
 from distill.teacher.stage import run
 
-from .tiny import TINY, rattled_structures
+from .tiny import TINY, lying_h2, rattled_structures
 
 
 def fine_tune(foundation_file, files, out, **changes):
@@ -184,7 +184,7 @@ class TestPhysics:
     @pytest.fixture
     def slab(self):
         atoms = fcc111("Cu", (2, 1, 3), a=3.65, vacuum=6.0)
-        add_adsorbate(atoms, molecule("H2"), 1.5, "bridge")
+        add_adsorbate(atoms, lying_h2(), 1.9, "bridge")
         atoms.pbc = True
         atoms.rattle(0.05, seed=2)
         return atoms

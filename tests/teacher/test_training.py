@@ -50,16 +50,23 @@ def weights(model):
     return {name: p.detach().numpy().copy() for name, p in model.named_parameters()}
 
 
-def test_training_lowers_the_loss_and_moves_only_what_is_free(tmp_path):
-    before = weights(tiny_model((1, 29)))
-    model, result = run_training(tmp_path, freeze="f5", epochs=8)
-    after = weights(model)
+def test_training_lowers_the_loss_and_keeps_the_best_epoch(tmp_path):
+    _, result = run_training(tmp_path, epochs=10, ema=0.5)
     losses = [row["loss"] for row in result.history]
-    assert min(losses) < 0.7 * losses[0]
+    assert min(losses) < 0.8 * losses[0]
+    assert result.history[-1]["train_loss"] < 0.8 * result.history[0]["train_loss"]
     assert result.history[result.best_epoch - 1]["loss"] == min(losses)
+
+
+@pytest.mark.parametrize(
+    ("freeze", "free"), [("f5", {"products", "readouts"}), ("f6", {"readouts"})]
+)
+def test_only_what_is_free_moves(tmp_path, freeze, free):
+    before = weights(tiny_model((1, 29)))
+    model, _ = run_training(tmp_path, freeze=freeze, epochs=1)
+    after = weights(model)
     moved = {name for name in before if not np.array_equal(before[name], after[name])}
-    assert moved
-    assert {name.split(".")[0] for name in moved} <= {"products", "readouts"}
+    assert {name.split(".")[0] for name in moved} == free
 
 
 def test_the_best_weights_are_the_ones_that_were_validated(tmp_path):
@@ -166,15 +173,15 @@ def test_a_killed_training_resumes_to_identical_weights(foundation_file, labelle
 
     killed = start(tmp_path / "killed")
     checkpoint = tmp_path / "killed" / "checkpoint.pt"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 400
     while not checkpoint.exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     os.kill(killed.pid, signal.SIGKILL)
     assert killed.wait() == -signal.SIGKILL
     assert checkpoint.exists()
     assert not (tmp_path / "killed" / "teacher.model").exists()
-    assert start(tmp_path / "killed").wait(120) == 0
-    assert start(tmp_path / "undisturbed").wait(120) == 0
+    assert start(tmp_path / "killed").wait(400) == 0
+    assert start(tmp_path / "undisturbed").wait(400) == 0
 
     one, other = (
         adapter.read_model(tmp_path / n / "teacher.model") for n in ("killed", "undisturbed")

@@ -7,7 +7,7 @@ import functools
 
 import numpy as np
 from ase import Atoms
-from ase.build import add_adsorbate, bulk, fcc111, molecule
+from ase.build import add_adsorbate, bulk, fcc111
 from ase.calculators.emt import EMT
 
 from distill.calculators import label_structures
@@ -61,6 +61,11 @@ def _built_model(elements, heads):
         )
 
 
+def lying_h2() -> Atoms:
+    """H2 along x."""
+    return Atoms("H2", [[0, 0, 0], [0.76, 0, 0]])
+
+
 def rattled_structures(count: int, seed: int = 0) -> list[Atoms]:
     """H2 on Cu(111), bulk Cu and free H2, distorted, with energies and forces by EMT."""
     rng = np.random.default_rng(seed)
@@ -69,12 +74,12 @@ def rattled_structures(count: int, seed: int = 0) -> list[Atoms]:
         kind = ("slab", "bulk", "h2")[index % 3]
         if kind == "slab":
             atoms = fcc111("Cu", (1, 1, 3), a=3.65, vacuum=5.0)
-            add_adsorbate(atoms, molecule("H2"), rng.uniform(1.0, 3.0), "ontop")
+            add_adsorbate(atoms, lying_h2(), rng.uniform(1.9, 3.0), "ontop")
             atoms.pbc = True
         elif kind == "bulk":
             atoms = bulk("Cu", "fcc", a=3.65 * rng.uniform(0.97, 1.04), cubic=True)
         else:
-            atoms = molecule("H2")
+            atoms = lying_h2()
             atoms.positions *= rng.uniform(0.9, 1.4)
         atoms.rattle(0.05, rng=rng)
         atoms.info["config_type"] = kind

@@ -16,11 +16,11 @@ training.CHECKPOINT_INTERVAL_S = 0.0
 foundation, train, test, out = sys.argv[1:]
 config = TeacherConfig(
     foundation=foundation,
-    epochs=40,
+    epochs=12,
     patience=100,
     batch_size=4,
     threads=1,
     schedule="cosine",
-    stage_two={"start_epoch": 20},
+    stage_two={"start_epoch": 7},
 )
 run(config, train=Path(train), test=Path(test), out=Path(out), seed=1)
