@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import logging
+import os
 import sys
 import traceback
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,6 +38,10 @@ Settings = Annotated[
 
 def main() -> None:
     """Run the command line and exit with 0 done, 1 failed checks, 2 user error, 3 a bug."""
+    # Libraries warn about their own insides; workers are told through the variable.
+    warnings.simplefilter("ignore")
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")
+    logging.basicConfig(level=logging.ERROR)
     sys.exit(_exit_code(sys.argv[1:]))
 
 
@@ -211,8 +218,9 @@ def show(model: Annotated[Path, typer.Argument(help="Student .npz.")]) -> None:
     """Print what a student is: elements, cutoff, size, errors, and where it came from."""
     from distill.progress import say
     from distill.student.model import Student
+    from distill.student.summary import summary
 
-    say(Student.load(model).summary())
+    say(summary(Student.load(model)))
 
 
 @app.command(rich_help_panel=SETUP)
