@@ -8,7 +8,7 @@ import pytest
 from ase import Atoms
 from ase.io import write
 
-from distill.artifacts import read_json
+from distill.artifacts import read_json, sha256
 from distill.config import NebConfig, SlabConfig
 from distill.errors import UserError
 from distill.workloads.barriers import run_barriers, stored_profile
@@ -51,6 +51,18 @@ def test_stored_profile_needs_images_and_energies(images, tmp_path):
     bare.write_text(images.read_text().replace("REF_energy", "other"))
     with pytest.raises(UserError, match="no energy"):
         stored_profile(str(bare))
+
+
+def test_bundled_reference_path_is_the_recorded_one():
+    """The published barrier on Cu(111), 0.63 eV, includes zero-point energy and low coverage."""
+    from distill.teacher.bundled import DATA_FOLDER
+
+    provenance = read_json(DATA_FOLDER / "h2cu_neb_cu111.provenance.json")
+    assert provenance["sha256"] == sha256(DATA_FOLDER / "h2cu_neb_cu111.xyz")
+    profile = stored_profile("bundled:h2cu_neb_cu111")
+    assert profile["barrier"] == pytest.approx(provenance["result"]["barrier_eV"], abs=1e-5)
+    assert 0.45 < profile["barrier"] < 0.65
+    assert len(profile["energy"]) == 11
 
 
 @pytest.mark.physics
