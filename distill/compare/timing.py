@@ -36,6 +36,7 @@ _POSITIONS = 16
 _LEAST_SAMPLE_S = 0.05
 _MOST_CALLS = 50
 _WARM_UP_CALLS = 2
+_BUSY_PERCENT = 20.0
 _SCALING_REPEATS = 5
 _US_PER_MS = 1e3
 _SECONDS_PER_DAY = 86400.0
@@ -199,13 +200,18 @@ def machine_text(result: Mapping[str, Any]) -> str:
     machine = result["machine"]
     pinned = machine["pinned_cores"]
     where = f"core {', '.join(map(str, pinned))}" if pinned else "an unpinned core"
-    load = machine["load_before"]
+    busy = machine["busy_percent_before"]
+    caution = (
+        "The machine was busy, so absolute times are too long; ratios hold. "
+        if busy > _BUSY_PERCENT
+        else ""
+    )
     return (
         f"Median of {result['repeats']} rounds in which every model takes its turn, on {where} of "
-        f"{machine['cpu']} ({machine['cores']} cores, load {load:.2g} when the measurement began), "
-        f"{machine['threads']} thread(s). A call goes through the ASE calculator with new "
-        "positions and includes the neighbour list; a MACE calculator computes forces and stress "
-        "even when asked for the energy alone. "
+        f"{machine['cpu']} ({machine['cores']} cores, {busy:.0f} % busy when the measurement "
+        f"began), {machine['threads']} thread(s). {caution}A call goes through the ASE calculator "
+        "with new positions and includes the neighbour list; a MACE calculator computes forces and "
+        "stress even when asked for the energy alone. "
         f"ns/day at a time step of {result['time_step_fs']:g} fs."
     )
 
@@ -235,7 +241,8 @@ def _measure(folder: Path) -> None:
 
     request = read_json(folder / "request.json")
     load_before = _load()
-    pinned = _pin(request["cores"])
+    busy = _busy_cores()
+    pinned = _pin(request["cores"], busy)
     _limit_torch(request["cores"])
     atoms = read_structures(folder / "structure.xyz", require=())[0]
     calculators, load_s = {}, {}
@@ -257,6 +264,7 @@ def _measure(folder: Path) -> None:
         "cores": os.cpu_count(),
         "pinned_cores": pinned,
         "threads": request["cores"],
+        "busy_percent_before": float(np.mean(busy)),
         "load_before": load_before,
         "load_after": _load(),
         "host": platform.node(),
@@ -341,14 +349,18 @@ def _speedup(first: list[float], other: list[float]) -> dict[str, Any]:
     return {"median": float(np.median(ratios)), "interval": median_interval(ratios)}
 
 
-def _pin(cores: int) -> list[int] | None:
+def _busy_cores() -> list[float]:
+    """Share of each core that other processes use just now, %."""
+    import psutil
+
+    return list(psutil.cpu_percent(interval=0.5, percpu=True))
+
+
+def _pin(cores: int, busy: Sequence[float]) -> list[int] | None:
     """Pin this process to its least busy cores; None where the system cannot."""
     if not hasattr(os, "sched_setaffinity"):
         return None
-    import psutil
-
     allowed = sorted(os.sched_getaffinity(0))
-    busy = psutil.cpu_percent(interval=0.3, percpu=True)
     chosen = sorted(allowed, key=lambda core: busy[core] if core < len(busy) else 0.0)[:cores]
     os.sched_setaffinity(0, chosen)
     return sorted(chosen)

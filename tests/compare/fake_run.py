@@ -84,6 +84,7 @@ def timing_result():
             "cores": 2,
             "pinned_cores": [1],
             "threads": 1,
+            "busy_percent_before": 3.0,
             "load_before": 0.21,
             "load_after": 0.9,
             "host": "example",

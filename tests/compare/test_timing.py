@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
-from distill.compare.timing import median_interval, time_models, timing_rows, timing_table_text
+from distill.compare.timing import (
+    machine_text,
+    median_interval,
+    time_models,
+    timing_rows,
+    timing_table_text,
+)
 from distill.config import CalculatorConfig
 from distill.errors import UserError
 
@@ -32,12 +38,19 @@ def result():
 
 
 def test_times_and_ratios_are_the_known_ones(result):
+    # A busy machine wakes sleepers late but never early: the shortest time is the telling one.
+    for name, quantity, known in (
+        ("teacher", "energy_ms", 40),
+        ("teacher", "forces_ms", 60),
+        ("student", "energy_ms", 2),
+        ("student", "forces_ms", 6),
+    ):
+        found = result["models"][name][quantity]
+        assert known <= found["min"] <= 1.5 * known + 1
+        assert found["min"] <= found["q1"] <= found["median"] <= found["q3"]
     teacher, student = result["models"]["teacher"], result["models"]["student"]
-    assert teacher["energy_ms"]["median"] == pytest.approx(40, rel=0.25)
-    assert teacher["forces_ms"]["median"] == pytest.approx(60, rel=0.25)
-    assert student["forces_ms"]["median"] == pytest.approx(6, rel=0.4)
     assert teacher["speedup_forces"] == {"median": 1.0, "interval": [1.0, 1.0]}
-    assert student["speedup_forces"]["median"] == pytest.approx(10, rel=0.3)
+    assert 5 < student["speedup_forces"]["median"] < 15
     low, high = student["speedup_forces"]["interval"]
     assert low <= student["speedup_forces"]["median"] <= high
 
@@ -55,6 +68,13 @@ def test_the_circumstances_are_recorded(result):
     assert machine["threads"] == 1
     assert machine["pinned_cores"] is None or len(machine["pinned_cores"]) == 1
     assert machine["cpu"] and machine["cores"] >= 1 and machine["load_before"] >= 0
+    assert 0 <= machine["busy_percent_before"] <= 100
+
+
+def test_a_busy_machine_is_mentioned(result):
+    for busy, mentioned in ((5.0, False), (60.0, True)):
+        machine = {**result["machine"], "busy_percent_before": busy}
+        assert ("machine was busy" in machine_text({**result, "machine": machine})) is mentioned
 
 
 def test_scaling_repeats_the_structure(result):
