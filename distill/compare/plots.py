@@ -239,6 +239,8 @@ def training_figure(history: Sequence[Mapping[str, float]]) -> Figure:
     epochs = [row["epoch"] for row in history]
     second = [row["epoch"] for row in history if row.get("stage", 1) > history[0].get("stage", 1)]
     with figure_style() as plt:
+        from matplotlib.ticker import MaxNLocator
+
         figure, axes = plt.subplots(1, len(panels), figsize=(FIGURE_WIDTH, 3.0))
         for axis, (key, label) in zip(axes, panels.items(), strict=True):
             values = [_MEV * row[key] for row in history]
@@ -247,6 +249,7 @@ def training_figure(history: Sequence[Mapping[str, float]]) -> Figure:
                 axis.axvline(second[0], color="#999999", lw=1, ls="--")
             axis.set(xlabel="epoch", ylabel=label, yscale="log")
             _plain_ticks(axis.yaxis)
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         if second:
             axes[0].annotate(
                 "second stage",
