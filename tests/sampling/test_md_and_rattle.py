@@ -1,0 +1,140 @@
+"""Bulk dynamics and rattled structures: ensembles, labels, what is set aside, and repeats."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.io import write
+
+from distill.config import MdConfig, RattleConfig
+from distill.errors import UserError
+from distill.sampling.md import MdUnit, md_units, starting_structure
+from distill.sampling.rattle import rattle_units, rattled
+from distill.structures import reference_energy, reference_forces, reference_stress
+
+EMT_PATH = "ase.calculators.emt:EMT"
+
+
+@pytest.fixture
+def copper(tmp_path) -> Path:
+    """Four copper atoms at EMT's lattice constant."""
+    path = tmp_path / "copper.xyz"
+    write(path, bulk("Cu", a=3.59, cubic=True), format="extxyz")
+    return path
+
+
+def md(copper: Path, out: Path, **options) -> MdUnit:
+    config = MdConfig(
+        structure=str(copper), time=200.0, equilibration_time=50.0, time_step=2.0, **options
+    )
+    unit = md_units([config], model=EMT_PATH, out=out, seed=2)[0]
+    unit.run()
+    return unit
+
+
+def test_structures_carry_labels_and_their_origin(copper, tmp_path):
+    unit = md(copper, tmp_path / "md", temperatures=[300.0])
+    structures = unit.structures()
+    assert unit.finished
+    assert unit.name == "md_00_300K"
+    assert len(structures) == 11
+    assert structures[0].info["time_fs"] == 50.0
+    assert unit.summary()["calls"] == 126
+    for atoms in structures[::5]:
+        assert atoms.info["trajectory"] == unit.name
+        expected = atoms.copy()
+        expected.calc = EMT()
+        assert reference_energy(atoms) == pytest.approx(expected.get_potential_energy(), abs=1e-6)
+        np.testing.assert_allclose(reference_forces(atoms), expected.get_forces(), atol=1e-6)
+        np.testing.assert_allclose(reference_stress(atoms), expected.get_stress(), atol=1e-6)
+
+
+def test_volume_moves_at_constant_pressure_only(copper, tmp_path):
+    volumes = {}
+    for ensemble in ("nve", "nvt", "npt"):
+        unit = md(copper, tmp_path / ensemble, temperatures=[600.0], ensemble=ensemble)
+        volumes[ensemble] = np.ptp([atoms.get_volume() for atoms in unit.structures()])
+    assert volumes["nve"] == volumes["nvt"] == 0.0
+    assert volumes["npt"] > 1e-3
+
+
+@pytest.mark.physics
+def test_thermostat_holds_its_temperature(copper, tmp_path):
+    options = {"supercell": (2, 2, 2), "friction": 0.05, "save_every": 10.0}
+    unit = md(copper, tmp_path / "md", temperatures=[400.0], **options)
+    bottom = 32 * bulk_energy(copper)
+    # Equipartition of a harmonic crystal: 3/2 kT potential energy an atom.
+    thermal = np.mean([reference_energy(atoms) for atoms in unit.structures()]) - bottom
+    assert thermal / 32 == pytest.approx(1.5 * 8.617e-5 * 400, rel=0.35)
+
+
+def bulk_energy(copper: Path) -> float:
+    from ase.io import read
+
+    atoms = read(copper)
+    atoms.calc = EMT()
+    return atoms.get_potential_energy() / len(atoms)
+
+
+def test_too_hot_a_run_is_set_aside(copper, tmp_path):
+    unit = md(copper, tmp_path / "md", temperatures=[900.0], max_temperature=50.0)
+    summary = unit.summary()
+    assert summary["outcome"] == "blown_up"
+    assert "temperature of" in summary["reason"]
+    assert unit.structures() == []
+
+
+def test_every_temperature_is_a_unit_and_repeats(copper, tmp_path):
+    config = MdConfig(structure=str(copper), temperatures=[300.0, 600.0], time=20.0)
+    units = md_units([config], model=EMT_PATH, out=tmp_path / "one", seed=2)
+    assert [unit.temperature for unit in units] == [300.0, 600.0]
+    again = md_units([config], model=EMT_PATH, out=tmp_path / "two", seed=2)
+    for one, other in zip(units, again, strict=True):
+        one.run()
+        other.run()
+        file = f"{one.name}.xyz"
+        assert (one.folder / file).read_bytes() == (other.folder / file).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("defect", "atoms"), [("none", 32), ("vacancy", 31), ("interstitial", 33), ("dumbbell", 33)]
+)
+def test_defects_are_put_into_the_supercell(copper, defect, atoms):
+    config = MdConfig(structure=str(copper), supercell=(2, 2, 2), defect=defect)
+    assert len(starting_structure(config)) == atoms
+
+
+def test_missing_structures_are_named(copper, tmp_path):
+    with pytest.raises(UserError, match=r"nothing\.xyz does not exist"):
+        starting_structure(MdConfig(structure=str(tmp_path / "nothing.xyz")))
+    with pytest.raises(UserError, match=r"holds 1 structures, expected one at index 3"):
+        starting_structure(MdConfig(structure=str(copper), index=3))
+
+
+def test_rattling_has_its_amplitude_and_strain():
+    crystal = bulk("Cu", a=3.6, cubic=True).repeat(4)
+    config = RattleConfig(structures="x", amplitude=0.1, strain=0.05)
+    copy = rattled(crystal, config, np.random.default_rng(0))
+    deformation = np.linalg.solve(crystal.cell.array, copy.cell.array) - np.eye(3)
+    assert 1e-3 < np.abs(deformation).max() <= 0.05
+    np.testing.assert_allclose(deformation, deformation.T, atol=1e-12)
+    moved = copy.positions - crystal.positions @ (np.eye(3) + deformation)
+    assert moved.std() == pytest.approx(0.1, rel=0.05)
+    unstrained = config.model_copy(update={"strain": 0.0})
+    same = rattled(crystal, unstrained, np.random.default_rng(0))
+    np.testing.assert_array_equal(same.cell.array, crystal.cell.array)
+
+
+def test_rattled_structures_are_labelled_and_relaxed_ones_fall(copper, tmp_path):
+    config = RattleConfig(structures=str(copper), copies=2, amplitude=0.15, relax_steps=4)
+    [unit] = rattle_units([config], model=EMT_PATH, out=tmp_path / "rattle", seed=1)
+    unit.run()
+    structures = unit.structures()
+    assert [atoms.info["step"] for atoms in structures] == 2 * list(range(5))
+    energies = [reference_energy(atoms) for atoms in structures[:5]]
+    assert energies[-1] < energies[0]
+    assert reference_stress(structures[0]).shape == (6,)
+    assert structures[0].info["trajectory"] == "rattle_00_00000_000"
+    assert structures[-1].info["trajectory"] == "rattle_00_00000_001"
