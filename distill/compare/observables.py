@@ -13,10 +13,13 @@ def barrier_profiles(barriers: Results) -> dict[str, dict[str, Any]]:
     return {name: dict(models) for name, models in (barriers or {}).get("paths", {}).items()}
 
 
-def barrier_differences(barriers: Results) -> dict[str, float]:
-    """Barrier of the student minus that of the teacher, eV, by path."""
+def barrier_differences(barriers: Results) -> dict[str, dict[str, Any]]:
+    """By path: `difference`, barrier of the student minus the teacher's in eV, and `converged`."""
     return {
-        name: models["student"]["barrier"] - models["teacher"]["barrier"]
+        name: {
+            "difference": models["student"]["barrier"] - models["teacher"]["barrier"],
+            "converged": bool(models["student"]["converged"] and models["teacher"]["converged"]),
+        }
         for name, models in barrier_profiles(barriers).items()
         if {"student", "teacher"} <= set(models)
     }

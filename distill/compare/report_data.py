@@ -163,10 +163,12 @@ def _headline(parts: Mapping[str, Any]) -> list[dict[str, Any]]:
         )
     barriers = barrier_differences(parts["barriers"])
     if barriers:
-        name, difference = max(barriers.items(), key=lambda item: abs(item[1]))
+        name, result = max(barriers.items(), key=lambda item: abs(item[1]["difference"]))
         note = name if len(barriers) == 1 else f"{name}, the largest of {len(barriers)} paths"
-        value = {"value": difference, "interval": None}
-        cards.append(_card("student’s barrier minus the teacher’s", value, "value", "meV", note))
+        note += "" if result["converged"] else "; not converged"
+        cards.append(
+            _card("student’s barrier minus the teacher’s", result, "difference", "meV", note)
+        )
     pairs = sticking_differences(parts["sticking"])
     if pairs:
         name, paired = max(pairs.items(), key=lambda item: abs(item[1]["difference"]))

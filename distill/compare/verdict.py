@@ -40,7 +40,7 @@ def judge(
     *,
     errors: Mapping[str, Any],
     speedup: Mapping[str, Any] | None = None,
-    barriers: Mapping[str, float] | None = None,
+    barriers: Mapping[str, Mapping[str, Any]] | None = None,
     sticking: Mapping[str, Mapping[str, Any]] | None = None,
     activation_energy: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def judge(
     speedup
         `median` and `interval` of time(teacher) / time(student) for a forces call.
     barriers
-        Barrier of the student minus that of the teacher, eV, by path.
+        By path: `difference`, the student's barrier minus the teacher's in eV, and `converged`.
     sticking
         By condition: `difference` (teacher minus student), its `interval`, and `trajectories`,
         the number of pairs that it rests on.
@@ -69,7 +69,8 @@ def judge(
         `passed` (None if there is nothing to check) and `checks`: for each `name`, `tolerance`
         (its key), `value`, `interval` (None for a number without sampling error), `bound`,
         `sense` (at most, at least, or within, meaning ± bound), `unit`, `passed` and `comment`.
-        A check passes only if the whole interval lies inside the bound.
+        A check passes only if the whole interval lies inside the bound, and one of a barrier only
+        if both bands converged.
 
     Raises
     ------
@@ -80,9 +81,8 @@ def judge(
     if tolerances.barrier is not None:
         if not barriers:
             _refuse("barrier", "there is no path of both teacher and student")
-        for name, difference in (barriers or {}).items():
-            title = f"barrier {name}, student − teacher"
-            checks.append(_within("barrier", title, difference, None, tolerances.barrier, "eV"))
+        for name, result in (barriers or {}).items():
+            checks.append(_barrier_check(name, result, tolerances.barrier))
     if tolerances.sticking is not None:
         if not sticking:
             _refuse("sticking", "there are no paired trajectories of teacher and student")
@@ -197,6 +197,15 @@ def _error_checks(tolerances: Tolerances, errors: Mapping[str, Any]) -> list[Che
             }
         )
     return checks
+
+
+def _barrier_check(name: str, result: Mapping[str, Any], bound: float) -> Check:
+    title = f"barrier {name}, student − teacher"
+    check = _within("barrier", title, result["difference"], None, bound, "eV")
+    if not result["converged"]:
+        check["passed"] = False
+        check["comment"] = "a band did not converge: raise max_steps, then compare again"
+    return check
 
 
 def _sticking_check(name: str, result: Mapping[str, Any], bound: float) -> Check:

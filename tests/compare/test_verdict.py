@@ -68,11 +68,21 @@ def test_an_activation_energy_passes_with_both_ends():
 
 
 def test_one_failed_barrier_fails_the_verdict():
-    barriers = {"Cu(111)": -0.01, "Cu(100)": 0.03}
+    barriers = {
+        "Cu(111)": {"difference": -0.01, "converged": True},
+        "Cu(100)": {"difference": 0.03, "converged": True},
+    }
     verdict = judge(Tolerances(barrier=0.02), errors={}, barriers=barriers)
     assert verdict["passed"] is False
     assert [check["passed"] for check in verdict["checks"]] == [True, False]
     assert "FAIL  barrier Cu(100)" in verdict_text(verdict)
+
+
+def test_a_barrier_of_a_band_that_did_not_converge_does_not_pass():
+    barriers = {"Cu(111)": {"difference": 0.001, "converged": False}}
+    check = only(judge(Tolerances(barrier=0.02), errors={}, barriers=barriers))
+    assert check["passed"] is False
+    assert "did not converge" in check["comment"]
 
 
 def test_without_tolerances_there_is_no_verdict():
