@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from distill.student.kernels import (
+from distill.student.embedding_kernels import (
     GEOMETRY,
     accumulate,
     compiled,

@@ -6,19 +6,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from distill.student.kernels import (
+from distill.student.embedding_kernels import (
     GEOMETRY,
     accumulate,
     compiled,
+    core_energy,
     embed_neighbours,
     gather_neighbours,
     pair_energy,
     power,
-    product_energy,
-    pull_back,
     spline_weights,
     transform_distance,
 )
+from distill.student.kernels import product_energy, pull_back
 from distill.student.simd import LANES, fma, load, smaller, splat, square_root, store, total
 from distill.student.tables import Weights
 
@@ -103,9 +103,19 @@ def add_pair_energies(
 
 @compiled
 def evaluate_committee(
-    layout, tables, forced, atoms, species, first, neighbours, vectors, energies, gradient
+    layout,
+    tables,
+    models,
+    atoms,
+    species,
+    first,
+    neighbours,
+    vectors,
+    energies,
+    model_energies,
+    gradient,
 ):
-    """Energies of some atoms with every member, and pair gradients with a few.
+    """Energies of some atoms with every member, and energies and pair gradients of some models.
 
     Parameters
     ----------
@@ -113,14 +123,16 @@ def evaluate_committee(
         `tables.Layout`.
     tables
         `committee.MemberTables` of all members.
-    forced
-        `tables.Weights` with a leading axis, of the members whose gradients are wanted.
+    models
+        `tables.Weights` with a leading axis, of the models whose gradients are wanted.
     atoms, species, first, neighbours, vectors
         As in `kernels.evaluate_atoms`.
     energies
         Output, (all atoms, members), eV.
+    model_energies
+        Output, (models, all atoms), eV.
     gradient
-        Output, (members with gradients, pairs, 3), eV/Å.
+        Output, (models, pairs, 3), eV/Å.
     """
     n_species, n_one, n_members = layout.n_species, layout.n_one_particle, tables.n_members
     n_harmonics = (layout.largest_l + 1) ** 2
@@ -186,27 +198,37 @@ def evaluate_committee(
         for lane in range(size):
             for member in range(n_members):
                 energies[block[lane], member] = block_energies[member * LANES + lane]
-        for member in range(len(forced.node)):
+        for model in range(len(models.node)):
             weights = Weights(
-                forced.one_body,
-                forced.node[member],
-                forced.leaf[member],
-                forced.pair[member],
-                forced.core,
+                models.one_body[model],
+                models.node[model],
+                models.leaf[model],
+                models.pair[model],
+                models.core[model],
             )
-            product_energy(layout, weights.node[centre], weights.leaf[centre], value, adjoint)
+            energy_lanes = product_energy(
+                layout, weights.node[centre], weights.leaf[centre], value, adjoint
+            )
+            store(block_energies, 0, energy_lanes)
             for lane in range(size):
+                energy = weights.one_body[centre] + block_energies[lane]
                 for element in range(n_species):
                     kind = centre * n_species + element
                     begin, count = segment[lane, element, 0], segment[lane, element, 1]
                     if count == 0:
                         continue
                     end = begin + (count + LANES - 1) // LANES
-                    pair_energy(layout, weights, kind, begin, end, slot_vector, geometry, tile)
+                    energy += pair_energy(
+                        layout, weights, kind, begin, end, slot_vector, geometry, tile
+                    )
+                    core = weights.core[kind]
+                    if core[0] > 0.0:
+                        energy += core_energy(core, begin, count, slot_vector, geometry)
                     start = layout.shell_start[layout.shell_first[kind]]
                     for k in range(layout.shell_start[layout.shell_first[kind + 1]] - start):
                         slopes[k] = adjoint[layout.one_particle[start + k] * LANES + lane]
                     pull_back(
                         layout, kind, begin, count, geometry, radial, harmonics, slopes,
-                        slot_pair, tile, gradient[member],
+                        slot_pair, tile, gradient[model],
                     )  # fmt: skip
+                model_energies[model, block[lane]] = energy
