@@ -392,7 +392,7 @@ def training_step(
     import torch
     from mace.tools.train import take_step
 
-    value, _ = take_step(
+    _, step = take_step(
         model=model,
         loss_fn=loss,
         batch=batch,
@@ -402,7 +402,7 @@ def training_step(
         max_grad_norm=_MAX_GRAD_NORM,
         device=torch.device(device),
     )
-    return float(value.detach())
+    return float(step["loss"])
 
 
 def validation_errors(

@@ -25,6 +25,7 @@ from distill.teacher.freezing import Freezing
 if TYPE_CHECKING:
     import torch
 
+# Least time between two checkpoints; what is lost to a kill is trained again, to the same numbers.
 CHECKPOINT_INTERVAL_S = 10.0
 _REPORT_INTERVAL_S = 15.0
 _PLATEAU_FACTOR = 0.8
@@ -65,7 +66,6 @@ def train(
     settings: str,
     seed: int,
     device: str,
-    checkpoint_interval: float = CHECKPOINT_INTERVAL_S,
 ) -> Training:
     """Train a model in place; its best validated weights are in it at the end.
 
@@ -88,8 +88,6 @@ def train(
         Of the order of structures in each epoch.
     device
         Torch device.
-    checkpoint_interval
-        Least time between two checkpoints, s.
 
     Raises
     ------
@@ -107,7 +105,7 @@ def train(
         run.advance(adapter.make_batches(train_data, config.batch_size, order), batches)
         now = time.monotonic()
         run.history[-1]["seconds"] = now - start
-        if run.finished or now - written >= checkpoint_interval:
+        if run.finished or now - written >= CHECKPOINT_INTERVAL_S:
             run.save(checkpoint, settings)
             written = time.monotonic()
         if run.finished or run.epoch == 1 or now - reported >= _REPORT_INTERVAL_S:

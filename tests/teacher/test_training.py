@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from distill.artifacts import read_json
 from distill.config import StageTwo, TeacherConfig
 from distill.errors import UserError
 from distill.teacher import mace_adapter as adapter
@@ -20,6 +20,7 @@ from distill.teacher.freezing import freezing
 from distill.teacher.training import train
 
 from .tiny import TINY, rattled_structures, tiny_model
+from .train_tiny import train_tiny
 
 STRUCTURES = rattled_structures(15)
 E0 = {"H": 0.0, "Cu": 0.0}
@@ -164,32 +165,23 @@ def test_diverging_training_says_so(tmp_path):
 
 def test_a_killed_training_resumes_to_identical_weights(foundation_file, labelled_files, tmp_path):
     """SIGKILL in mid training, then the same call: weights and numbers of an undisturbed run."""
-    train_file, test_file = map(str, labelled_files)
+    killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
     script = Path(__file__).with_name("train_tiny.py")
-
-    def start(out):
-        arguments = [str(foundation_file), train_file, test_file, str(out)]
-        return subprocess.Popen([sys.executable, str(script), *arguments], text=True)
-
-    killed = start(tmp_path / "killed")
-    checkpoint = tmp_path / "killed" / "checkpoint.pt"
+    arguments = [str(p) for p in (foundation_file, *labelled_files, killed)]
+    process = subprocess.Popen([sys.executable, str(script), *arguments])
+    checkpoint = killed / "checkpoint.pt"
     deadline = time.monotonic() + 400
-    while not checkpoint.exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.kill(killed.pid, signal.SIGKILL)
-    assert killed.wait() == -signal.SIGKILL
+    while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
     assert checkpoint.exists()
-    assert not (tmp_path / "killed" / "teacher.model").exists()
-    assert start(tmp_path / "killed").wait(400) == 0
-    assert start(tmp_path / "undisturbed").wait(400) == 0
+    assert not (killed / "teacher.model").exists()
 
-    one, other = (
-        adapter.read_model(tmp_path / n / "teacher.model") for n in ("killed", "undisturbed")
-    )
-    for (name, a), b in zip(weights(one).items(), weights(other).values(), strict=True):
-        np.testing.assert_array_equal(a, b, err_msg=name)
-    errors = [
-        json.loads((tmp_path / n / "errors.json").read_text()) for n in ("killed", "undisturbed")
-    ]
-    assert errors[0] == errors[1]
+    train_tiny(foundation_file, *labelled_files, killed)
+    train_tiny(foundation_file, *labelled_files, undisturbed)
+    one, other = (weights(adapter.read_model(f / "teacher.model")) for f in (killed, undisturbed))
+    for name in one:
+        np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+    assert read_json(killed / "errors.json") == read_json(undisturbed / "errors.json")
     assert not checkpoint.exists()

@@ -7,20 +7,27 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
-from distill.config import TeacherConfig
+from distill.config import StageTwo, TeacherConfig
 from distill.teacher import training
 from distill.teacher.stage import run
 
-training.CHECKPOINT_INTERVAL_S = 0.0
-foundation, train, test, out = sys.argv[1:]
-config = TeacherConfig(
-    foundation=foundation,
+CONFIG = TeacherConfig(
     epochs=12,
     patience=100,
     batch_size=4,
     threads=1,
     schedule="cosine",
-    stage_two={"start_epoch": 7},
+    stage_two=StageTwo(start_epoch=7),
 )
-run(config, train=Path(train), test=Path(test), out=Path(out), seed=1)
+
+
+def train_tiny(foundation: Path, train: Path, test: Path, out: Path) -> None:
+    config = CONFIG.model_copy(update={"foundation": str(foundation)})
+    with patch.object(training, "CHECKPOINT_INTERVAL_S", 0.0):
+        run(config, train=train, test=test, out=out, seed=1)
+
+
+if __name__ == "__main__":
+    train_tiny(*map(Path, sys.argv[1:]))
