@@ -1,4 +1,4 @@
-"""Deviations of a committee's energies and forces from the mean model, in one evaluation."""
+"""A student and the deviations of its committee, evaluated together."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from distill.student.evaluate import Evaluation
     from distill.student.model import Student
     from distill.student.tables import Weights
 
@@ -37,6 +38,24 @@ class MemberTables(NamedTuple):
     pair: Array
 
 
+class CommitteeEvaluation(NamedTuple):
+    """What a committee gives for a structure.
+
+    Attributes
+    ----------
+    energies
+        Deviation of each atom's energy, (N, members), eV.
+    mean
+        Energies, forces and virial of the student itself; None without forces.
+    forces
+        Deviation of the forces, (force members, N, 3), eV/Å; None without forces.
+    """
+
+    energies: Array
+    mean: Evaluation | None
+    forces: Array | None
+
+
 class Committee:
     """The members of a student's committee as deviations from its mean, ready to evaluate.
 
@@ -55,9 +74,53 @@ class Committee:
         self.deviations: Array = student.committee - student.coefficients
         self.force_members = min(force_members, len(self.deviations))
 
+    def evaluate(self, atoms: Atoms, *, forces: bool) -> CommitteeEvaluation:
+        """Evaluate a structure.
+
+        Parameters
+        ----------
+        atoms
+            The structure.
+        forces
+            Whether the student's own prediction and the deviations of forces are wanted too.
+
+        Raises
+        ------
+        UserError
+            As `Student.evaluate`.
+        """
+        from distill.student.committee_kernels import evaluate_committee
+        from distill.student.evaluate import Evaluation, species_indices
+        from distill.student.kernels import collect_forces
+        from distill.student.neighbours import list_neighbours
+
+        basis = self.student.basis
+        species = species_indices(basis.elements, atoms)
+        first, neighbours, vectors = list_neighbours(atoms, basis.cutoff)
+        models = self._mean_and_forced if forces else self._no_models
+        count = len(models.node)
+        energies = np.zeros((len(atoms), self._tables.n_members))
+        model_energies = np.zeros((count, len(atoms)))
+        gradient = np.zeros((count, len(neighbours), 3))
+        order = np.argsort(species, kind="stable")
+        evaluate_committee(
+            basis.layout, self._tables, models, order, species, first, neighbours, vectors,
+            energies, model_energies, gradient,
+        )  # fmt: skip
+        deviations = energies[:, : len(self.deviations)]
+        if not forces:
+            return CommitteeEvaluation(deviations, None, None)
+        all_forces, virials = np.zeros((count, len(atoms), 3)), np.zeros((count, 3, 3))
+        for model in range(count):
+            collect_forces(
+                first, neighbours, vectors, gradient[model], all_forces[model], virials[model]
+            )
+        mean = Evaluation(model_energies[0], all_forces[0], virials[0])
+        return CommitteeEvaluation(deviations, mean, all_forces[1:])
+
     @cached_property
     def _folded(self) -> list[Weights]:
-        """Each member's deviation in the kernels' tables; the ZBL core has none."""
+        """Each member's deviation in the kernels' tables; E0 and the ZBL core have none."""
         from distill.student.tables import fold_weights
 
         none = dict.fromkeys(self.student.elements, 0.0)
@@ -67,73 +130,23 @@ class Committee:
     @cached_property
     def _tables(self) -> MemberTables:
         folded = self._folded
+        first = folded[0]
         n_members = -(-len(folded) // LANES) * LANES
-        n_species, n_pairs = folded[0].node.shape[0], folded[0].pair.shape[0]
-        products = np.zeros(
-            (n_species, folded[0].node.shape[1] + folded[0].leaf.shape[1], n_members)
-        )
-        pairs = np.zeros((n_pairs, folded[0].pair.shape[1], n_members))
+        n_species, n_pairs = len(first.node), len(first.pair)
+        n_products = first.node.shape[1] + first.leaf.shape[1]
+        products = np.zeros((n_species, n_products, n_members))
+        pairs = np.zeros((n_pairs, first.pair.shape[1], n_members))
         for member, weights in enumerate(folded):
             products[..., member] = np.concatenate([weights.node, weights.leaf], axis=1)
             pairs[..., member] = weights.pair
         return MemberTables(n_members, products.reshape(n_species, -1), pairs.reshape(n_pairs, -1))
 
-    def _forced(self, members: int) -> Weights:
-        folded = self._folded[:members]
-        first = self._folded[0]
-        return first._replace(
-            node=np.array([w.node for w in folded]).reshape(members, *first.node.shape),
-            leaf=np.array([w.leaf for w in folded]).reshape(members, *first.leaf.shape),
-            pair=np.array([w.pair for w in folded]).reshape(members, *first.pair.shape),
-        )
+    @cached_property
+    def _mean_and_forced(self) -> Weights:
+        """The student's own tables, then those of the force members, stacked."""
+        models = [self.student.weights, *self._folded[: self.force_members]]
+        return type(models[0])(*(np.array(arrays) for arrays in zip(*models, strict=True)))
 
     @cached_property
-    def _with_forces(self) -> Weights:
-        return self._forced(self.force_members)
-
-    @cached_property
-    def _without_forces(self) -> Weights:
-        return self._forced(0)
-
-    def evaluate(self, atoms: Atoms, *, forces: bool) -> tuple[Array, Array | None]:
-        """Deviations of atomic energies, (N, members), eV, and of forces, (k, N, 3), eV/Å.
-
-        Parameters
-        ----------
-        atoms
-            The structure.
-        forces
-            Whether forces are wanted, of the first `force_members` members.
-
-        Raises
-        ------
-        UserError
-            As `Student.evaluate`.
-        """
-        from distill.student.committee_kernels import evaluate_committee
-        from distill.student.evaluate import species_indices
-        from distill.student.kernels import collect_forces
-        from distill.student.neighbours import list_neighbours
-
-        basis = self.student.basis
-        species = species_indices(basis.elements, atoms)
-        first, neighbours, vectors = list_neighbours(atoms, basis.cutoff)
-        forced = self._with_forces if forces else self._without_forces
-        members = len(forced.node)
-        energies = np.zeros((len(atoms), self._tables.n_members))
-        gradient = np.zeros((members, len(neighbours), 3))
-        order = np.argsort(species, kind="stable")
-        evaluate_committee(
-            basis.layout, self._tables, forced, order, species, first, neighbours, vectors,
-            energies, gradient,
-        )  # fmt: skip
-        found = energies[:, : len(self.deviations)]
-        if not forces:
-            return found, None
-        member_forces = np.zeros((members, len(atoms), 3))
-        virial = np.zeros((3, 3))
-        for member in range(members):
-            collect_forces(
-                first, neighbours, vectors, gradient[member], member_forces[member], virial
-            )
-        return found, member_forces
+    def _no_models(self) -> Weights:
+        return type(self._mean_and_forced)(*(stack[:0] for stack in self._mean_and_forced))
