@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -117,6 +118,11 @@ def species_indices(elements: Sequence[str], atoms: Atoms) -> Integers:
 def thread_pool(threads: int) -> ThreadPoolExecutor:
     """A pool of threads, made once for each size."""
     return ThreadPoolExecutor(threads, thread_name_prefix="student")
+
+
+# Threads do not survive a fork; a child makes pools of its own.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=thread_pool.cache_clear)
 
 
 def _share(order: Integers, threads: int) -> list[Integers]:
