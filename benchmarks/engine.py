@@ -5,7 +5,8 @@
 The student has the published basis (order 4, degrees 18 12 10 8, Cu and H, cutoff 6 Å: 2176
 functions) with random coefficients, which cost what fitted ones do; so does the MACE of the
 MP-small architecture with random weights. Where ace-jax is installed, it evaluates the very
-student file. Prints tables and writes `engine.json` and `engine.md`.
+student file; evaluators that are not installed are left out. Prints tables and writes
+`engine.json` and `engine.md`.
 """
 
 from __future__ import annotations
@@ -185,30 +186,34 @@ def dynamics(student: Student, atoms: Atoms, steps: int = 200) -> dict[str, Any]
 
 
 def _against_others(folder: Path, slab: Atoms, repeats: int) -> dict[str, Any]:
-    import warnings
-
-    import torch
-
-    warnings.filterwarnings("ignore", message=".*TorchScript type system.*")
-    torch.save(mp_small(), folder / "mp_small.model")
     student = str(folder / "student.npz")
-    mace = {"path": "mace.calculators:MACECalculator"}
-    common = {"model_paths": str(folder / "mp_small.model"), "device": "cpu"}
-    models = {
-        "MACE, MP-small architecture, float64": CalculatorConfig(
-            **mace, args={**common, "default_dtype": "float64"}
-        ),
-        "MACE, MP-small architecture, float32": CalculatorConfig(
-            **mace, args={**common, "default_dtype": "float32"}
-        ),
-        "student": CalculatorConfig(path=student),
-    }
+    models: dict[str, CalculatorConfig] = {}
+    if find_spec("mace") is not None:
+        models |= _mp_small_calculators(folder)
+    models["student"] = CalculatorConfig(path=student)
     if find_spec("ace_jax") is not None:
         os.environ["JAX_ENABLE_X64"] = "1"
         models["ace-jax, the same file"] = CalculatorConfig(
             path="ace_jax.calc:ACECalculator", args={"model": student}
         )
     return time_models(models, slab, repeats=repeats)
+
+
+def _mp_small_calculators(folder: Path) -> dict[str, CalculatorConfig]:
+    import warnings
+
+    import torch
+
+    warnings.filterwarnings("ignore", message=".*TorchScript type system.*")
+    path = str(folder / "mp_small.model")
+    torch.save(mp_small(), path)
+    return {
+        f"MACE, MP-small architecture, {dtype}": CalculatorConfig(
+            path="mace.calculators:MACECalculator",
+            args={"model_paths": path, "device": "cpu", "default_dtype": dtype},
+        )
+        for dtype in ("float64", "float32")
+    }
 
 
 def _first_call(folder: Path) -> dict[str, float]:
