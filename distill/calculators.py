@@ -163,14 +163,16 @@ def _signature(factory: Any) -> str:
 def _mace_calculator(path: Path, device: str, dtype: str | None) -> Calculator:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        import torch
         from mace.calculators import MACECalculator
 
         try:
-            return MACECalculator(
-                model_paths=str(path), device=device, default_dtype=dtype or "", enable_cueq=False
-            )
+            model = torch.load(path, map_location=device, weights_only=False)
+            own = next(model.parameters()).dtype
         except Exception as error:
             # Unpickling a damaged file raises almost anything.
             raise UserError(
                 f"{path} is not a readable MACE model: {type(error).__name__}: {error}"
             ) from None
+        own_name = "float32" if own == torch.float32 else "float64"
+        return MACECalculator(models=[model], device=device, default_dtype=dtype or own_name)
