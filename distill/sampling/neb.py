@@ -26,6 +26,7 @@ from distill.errors import UserError
 from distill.progress import say
 from distill.sampling.endpoints import end_points
 from distill.sampling.models import ModelSpec, cached_calculator
+from distill.sampling.slabs import LATTICE_CONSTANT_CALLS
 from distill.structures import (
     CONFIG_TYPE_KEY,
     ENERGY_KEY,
@@ -88,7 +89,7 @@ class MinimumEnergyPath:
     steps
         Optimiser steps on the band.
     calls
-        Force calls, end points included.
+        Model calls, end points and lattice constant included.
     """
 
     images: list[Atoms]
@@ -212,7 +213,8 @@ def _largest_force(image: Atoms) -> float:
 
 
 def _first_band(config: NebConfig, model: Calculator, first: Atoms, last: Atoms) -> dict[str, Any]:
-    calls = 0
+    measured = config.initial is None and config.slab.lattice_constant is None
+    calls = LATTICE_CONSTANT_CALLS if measured else 0
     if config.relax_ends:
         for end in (first, last):
             end.calc = _Memory(model)

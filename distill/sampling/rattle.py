@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,16 +102,15 @@ def rattle_units(
     return units
 
 
-def _relaxation(start: Atoms, calculator: Calculator, steps: int) -> list[Atoms]:
-    """The start and the structure after each relaxation step, without labels."""
+def _relaxation(start: Atoms, calculator: Calculator, steps: int) -> Iterator[Atoms]:
+    """The start and the structure after each relaxation step, while the calculator knows it."""
     from ase.optimize import BFGS
 
     if steps == 0:
-        return [start]
+        yield start
+        return
     moving = start.copy()
     moving.calc = calculator
     optimiser = BFGS(moving, logfile=os.devnull)
-    passed = []
     for _ in optimiser.irun(fmax=_RELAX_FMAX, steps=steps):
-        passed.append(moving.copy())
-    return passed
+        yield moving.copy()

@@ -17,6 +17,10 @@ _BUILDERS = {"111": fcc111, "100": fcc100, "110": fcc110, "211": fcc211}
 # The bottom atoms sit this far above the cell's floor; the vacuum is all above the slab.
 _FLOOR = 0.5
 _TIMING_LATTICE_CONSTANT = 3.6528
+_VOLUMES = 9
+_WIDTHS = (0.03, 0.015)
+# Energy calls that `lattice_constant` makes.
+LATTICE_CONSTANT_CALLS = _VOLUMES * len(_WIDTHS)
 
 
 def lattice_constant(element: str, calculator: Calculator) -> float:
@@ -34,8 +38,8 @@ def lattice_constant(element: str, calculator: Calculator) -> float:
     if state is None or state["symmetry"] != "fcc":
         raise UserError(f"slab.element is '{element}': expected an fcc metal, such as Cu")
     centre = float(np.asarray(state["a"]))
-    for width in (0.03, 0.015):
-        lattice_constants = centre * np.linspace(1 - width, 1 + width, 9)
+    for width in _WIDTHS:
+        lattice_constants = centre * np.linspace(1 - width, 1 + width, _VOLUMES)
         energies = [_bulk_energy(element, a, calculator) for a in lattice_constants]
         centre = _minimum(lattice_constants, np.array(energies), element)
     return centre

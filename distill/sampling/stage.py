@@ -130,7 +130,7 @@ def run(
             "the sampling section asks for nothing: give scattering, neb, md or rattle, or set "
             "include_training"
         )
-    run_waiting(units.all(), parallel=parallel, label="teacher")
+    run_waiting(units.all(), parallel=parallel, label="sampling by the teacher")
     _collect(units, visited, config.selection)
     labelled = [atoms for unit in units.training for atoms in unit.labelled()]
     visited.calls["labels"] = len(labelled)

@@ -22,7 +22,12 @@ from distill.progress import say
 from distill.sampling.dynamics import thermalise
 from distill.sampling.models import ModelSpec, cached_calculator
 from distill.sampling.rovibrational import Diatomic, bound_level, diatomic_curve
-from distill.sampling.slabs import build_slab, lattice_constant, thickness_message
+from distill.sampling.slabs import (
+    LATTICE_CONSTANT_CALLS,
+    build_slab,
+    lattice_constant,
+    thickness_message,
+)
 from distill.sampling.streams import stream
 from distill.sampling.units import run_waiting
 
@@ -120,7 +125,7 @@ def _molecule(config: ScatteringConfig, model: ModelSpec, path: Path) -> dict[st
     a = config.slab.lattice_constant
     if a is None:
         a = lattice_constant(config.slab.element, calculator)
-        calls += 18
+        calls += LATTICE_CONSTANT_CALLS
     for facet in config.facets:
         message = thickness_message(build_slab(config.slab, facet, a), calculator, facet)
         if message:
