@@ -1,6 +1,6 @@
 """Time and memory of the native fit at the size of the published H2/Cu student.
 
-    python benchmarks/fit.py [--full] [--threads 2] [--out FOLDER]
+    python benchmarks/fit.py [--full] [--sizes 40 80 160] [--threads 2] [--out FOLDER]
 
 Slabs of 54 Cu atoms with an H2 molecule (order 4, total degree [18, 12, 10, 8], cutoff 6 Å: 2176
 functions), energies and forces from ASE's EMT. Each size runs in a process of its own, so that its
@@ -15,6 +15,7 @@ import json
 import resource
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,9 @@ def measure(count: int, copper: int, threads: int) -> dict[str, Any]:
     config = StudentConfig(backend="native", threads=threads)
     fit(slabs(2, 16), config.model_copy(update={"order": 1, "totaldegree": 2.0}), seed=0)
     structures = slabs(count, copper)
+    start = time.process_time()
     result = fit(structures, config, seed=0)
+    processor = time.process_time() - start
     return {
         "structures": count,
         "atoms": copper + 2,
@@ -70,6 +73,7 @@ def measure(count: int, copper: int, threads: int) -> dict[str, Any]:
         "rows": result.student.training["rows"],
         "threads": threads,
         **{f"{name}_s": value for name, value in result.seconds.items()},
+        "processor_s": processor,
         "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
     }
 
@@ -89,6 +93,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--full", action="store_true", help="fit 2200 structures")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--sizes", type=int, nargs="+", default=list(SMALL_SIZES))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--case", type=int, nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -98,10 +103,11 @@ def main() -> None:
 
     from distill.artifacts import write_json
 
-    sizes = (*SMALL_SIZES, PUBLISHED_SIZE) if options.full else SMALL_SIZES
+    sizes = options.sizes + [PUBLISHED_SIZE] * options.full
     cases = [(count, 54) for count in sizes] + [SMALL_SLABS]
-    print(f"native fit on {options.threads} threads; times in s, memory in GB")
-    titles = ("structures", "atoms", "functions", "rows", "assembly_s", "solve_s", "peak_gb")
+    print(f"native fit on {options.threads} threads; wall and processor times in s, memory in GB")
+    titles = ("structures", "atoms", "functions", "rows", "assembly_s", "solve_s", "processor_s")
+    titles += ("peak_gb",)
     print("".join(f"{title:>12}" for title in titles))
     found = []
     for case in cases:

@@ -89,27 +89,33 @@ def memory_needed(blocks: Sequence[Block], n: int, folds: int, threads: int) -> 
     return 8.0 * max(assembly, (folds + _SOLVE_MATRICES) * columns**2)
 
 
-def check_memory(needed: float, n: int, rows: int) -> None:
-    """Say the size of the regression; refuse one that does not fit in the free memory.
+def threads_that_fit(blocks: Sequence[Block], n: int, folds: int, threads: int) -> int:
+    """Say the size of the regression, and how many of the threads the free memory allows.
 
     Raises
     ------
     UserError
-        If `needed` bytes are more than there is.
+        If not even one thread's blocks, or the solve, fit in the free memory.
     """
     import psutil
 
     free = psutil.virtual_memory().available
+    allowed = threads
+    while allowed > 1 and memory_needed(blocks, n, folds, allowed) > free:
+        allowed -= 1
+    needed = memory_needed(blocks, n, folds, allowed)
+    fewer = f", {allowed} of {threads} threads so that it fits" if allowed < threads else ""
     say(
-        f"student fit: {n} functions, {rows} rows, up to {needed / 2**30:.2g} GB "
-        f"({free / 2**30:.3g} GB free)"
+        f"student fit: {n} functions, {sum(block.rows for block in blocks)} rows, up to "
+        f"{needed / 2**30:.2g} GB ({free / 2**30:.3g} GB free){fewer}"
     )
     if needed > free:
         raise UserError(
             f"a fit of {n} functions needs {needed / 2**30:.3g} GB of memory, "
-            f"{free / 2**30:.3g} GB are free: lower student.totaldegree or student.order, use "
-            "fewer student.threads, or a machine with more memory"
+            f"{free / 2**30:.3g} GB are free: lower student.totaldegree or student.order, or use "
+            "a machine with more memory"
         )
+    return allowed
 
 
 def accumulate(

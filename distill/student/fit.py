@@ -20,9 +20,8 @@ from distill.student import training_set
 from distill.student.accumulate import (
     DesignRows,
     accumulate,
-    check_memory,
-    memory_needed,
     plan_blocks,
+    threads_that_fit,
 )
 from distill.student.solvers import Solution, draw_committee, solve
 
@@ -126,8 +125,7 @@ def fit(
     n, n_rows = basis.n_functions, sum(r.count for r in rows)
     folds = _folds(len(fitted), config, seed)
     blocks = plan_blocks(folds, [r.count for r in rows], n)
-    threads = config.threads or available_cores()
-    check_memory(memory_needed(blocks, n, len(folds), threads), n, n_rows)
+    threads = threads_that_fit(blocks, n, len(folds), config.threads or available_cores())
     factors = accumulate(
         design_of(basis),
         fitted,

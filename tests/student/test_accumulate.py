@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -143,9 +144,20 @@ def test_memory_does_not_depend_on_the_number_of_structures() -> None:
 
 
 def test_too_large_a_basis_is_refused_with_its_size(capsys) -> None:
+    blocks = acc.plan_blocks([range(10)], [169] * 10, 200_000)
     with pytest.raises(UserError, match=r"200000 functions needs .* GB"):
-        acc.check_memory(acc.memory_needed([], 200_000, 1, 2), 200_000, 10)
-    assert "200000 functions" in capsys.readouterr().out
+        acc.threads_that_fit(blocks, 200_000, 1, 2)
+    assert "200000 functions, 1690 rows" in capsys.readouterr().out
+
+
+def test_threads_are_fewer_where_their_blocks_do_not_fit(monkeypatch) -> None:
+    import psutil
+
+    blocks = acc.plan_blocks([range(1000)], [169] * 1000, 500)
+    for allowed in (3, 8):
+        free = 1.01 * acc.memory_needed(blocks, 500, 1, allowed)
+        monkeypatch.setattr(psutil, "virtual_memory", lambda free=free: Namespace(available=free))
+        assert acc.threads_that_fit(blocks, 500, 1, 8) == allowed
 
 
 def test_values_that_are_not_finite_name_the_structure() -> None:

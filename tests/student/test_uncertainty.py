@@ -158,9 +158,9 @@ class TestCalibration:
 
     def test_labels_from_the_model_itself_are_covered(self, fitted: Fit) -> None:
         base = fitted.student
-        student = replace(base, committee=base.committee[:200])
+        student = replace(base, committee=base.committee[:64])
         noise = student.training["row_noise"]
-        structures = self._labelled_by_a_draw(student, 200, noise)
+        structures = self._labelled_by_a_draw(student, 150, noise)
         found = calibration(student, structures, WEIGHTS)
         for name in ("energy_per_atom", "forces"):
             quality = found[name]
@@ -171,7 +171,7 @@ class TestCalibration:
 
     def test_planted_errors_lower_the_coverage(self, fitted: Fit) -> None:
         base = fitted.student
-        student = replace(base, committee=base.committee[:200])
+        student = replace(base, committee=base.committee[:64])
         structures = self._labelled_by_a_draw(student, 40, student.training["row_noise"])
         for atoms in structures:
             atoms.arrays["REF_forces"] = atoms.arrays["REF_forces"] + 1.0
