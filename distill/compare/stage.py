@@ -1,7 +1,7 @@
 """The compare stage: errors, timing, observables, figures, and the verdict on the student.
 
-Each part writes its own file and is not done again where that file is; the verdict and the figures
-are made anew from the files every time.
+Each part writes its own file and is not done again where that file is; tables, figures and the
+verdict are made anew from the files every time.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ from distill.structures import read_structures, reference_stress, write_structur
 if TYPE_CHECKING:
     from ase import Atoms
 
+Results = dict[str, Any]
+
 
 @dataclass(frozen=True)
 class _Labels:
@@ -59,18 +61,6 @@ class _Labels:
             "teacher → student, held out": (self.held_out_teacher, self.held_out_student),
             "reference → student": (self.reference, self.student),
         }
-
-
-@dataclass(frozen=True)
-class _Results:
-    """What was computed; None for what the config leaves out."""
-
-    errors: dict[str, Any]
-    timing: dict[str, Any] | None
-    barriers: dict[str, Any] | None
-    sticking: dict[str, Any] | None
-    diffusion: dict[str, Any] | None
-    bulk: dict[str, Any] | None
 
 
 def run(
@@ -123,38 +113,32 @@ def run(
     labels = _labels(teacher, student, reference_test, held_out, out)
     models = {"teacher": teacher, "student": student}
 
-    def part(name: str, wanted: object, compute: Callable[[], dict[str, Any]]) -> Any:
-        return _part(out / f"{name}.json", name, compute) if wanted else None
-
-    results = _Results(
-        errors=_part(out / "errors.json", "errors", lambda: _errors(labels)),
-        timing=part(
-            "timing", config.timing, lambda: _timing(config, models, reference, labels, seed)
-        ),
-        barriers=part(
-            "barriers",
+    computations: dict[str, tuple[object, Callable[[], Results]]] = {
+        "errors": (True, lambda: _errors(labels)),
+        "timing": (config.timing, lambda: _timing(config, models, reference, labels, seed)),
+        "barriers": (
             config.barriers,
             lambda: _barriers(config, models, reference, out, parallel),
         ),
-        sticking=part(
-            "sticking", config.sticking, lambda: _sticking(config, models, out, seed, parallel)
-        ),
-        diffusion=part(
-            "diffusion", config.diffusion, lambda: _diffusion(config, models, out, seed, parallel)
-        ),
-        bulk=part("bulk", config.bulk, lambda: _bulk(config, models, out, seed, parallel)),
-    )
-    _write_tables(out, results)
-    _draw(out, labels, results)
+        "sticking": (config.sticking, lambda: _sticking(config, models, out, seed, parallel)),
+        "diffusion": (config.diffusion, lambda: _diffusion(config, models, out, seed, parallel)),
+        "bulk": (config.bulk, lambda: _bulk(config, models, out, seed, parallel)),
+    }
+    results: Results = {}
+    for name, (wanted, compute) in computations.items():
+        if wanted:
+            results[name] = _part(out / f"{name}.json", name, compute)
+            _write_tables(out, name, results)
+            _draw(out, name, results, labels)
     _say_table(results)
-    timing = results.timing
+    timing = results.get("timing")
     verdict = judge(
         config.tolerances,
-        errors=results.errors,
+        errors=results["errors"],
         speedup=timing["models"]["student"]["speedup_forces"] if timing else None,
-        barriers=barrier_differences(results.barriers),
-        sticking=sticking_differences(results.sticking),
-        activation_energy=activation_energy_difference(results.diffusion),
+        barriers=barrier_differences(results.get("barriers")),
+        sticking=sticking_differences(results.get("sticking")),
+        activation_energy=activation_energy_difference(results.get("diffusion")),
     )
     write_json(out / "verdict.json", verdict)
     say(verdict_text(verdict))
@@ -267,7 +251,7 @@ def _barriers(
     reference: CalculatorConfig | None,
     out: Path,
     parallel: ParallelConfig,
-) -> dict[str, Any]:
+) -> Results:
     from distill.workloads.barriers import run_barriers
 
     # The reference comes first in tables and figures.
@@ -279,7 +263,7 @@ def _barriers(
 
 def _sticking(
     config: CompareConfig, models: dict[str, Path], out: Path, seed: int, parallel: ParallelConfig
-) -> dict[str, Any]:
+) -> Results:
     from distill.workloads.sticking import run_sticking
 
     assert config.sticking is not None
@@ -293,7 +277,7 @@ def _diffusion(
     out: Path,
     seed: int,
     parallel: ParallelConfig,
-) -> dict[str, Any]:
+) -> Results:
     from distill.workloads.diffusion import run_diffusion
 
     assert config.diffusion is not None
@@ -303,69 +287,72 @@ def _diffusion(
 
 def _bulk(
     config: CompareConfig, models: dict[str, Path], out: Path, seed: int, parallel: ParallelConfig
-) -> dict[str, Any]:
+) -> Results:
     from distill.workloads.bulk import run_bulk
 
     assert config.bulk is not None
     return run_bulk(config.bulk, models=models, out=out / "bulk", seed=seed, parallel=parallel)
 
 
-def _write_tables(out: Path, results: _Results) -> None:
+def _write_tables(out: Path, name: str, results: Results) -> None:
+    """CSV files of a part."""
     from distill.compare.timing import timing_rows
 
-    test, held_out = results.errors["test"], results.errors["held_out"]
+    result = results[name]
+    tables: dict[str, Callable[[Any], list[dict[str, Any]]]] = {
+        "errors": _error_rows,
+        "timing": timing_rows,
+        "barriers": barrier_rows,
+        "sticking": sticking_rows,
+        "diffusion": diffusion_rows,
+        "bulk": bulk_rows,
+    }
+    write_table_csv(out / f"{name}.csv", tables[name](result))
+    if name == "diffusion":
+        write_table_csv(out / "arrhenius.csv", arrhenius_rows(result))
+
+
+def _error_rows(errors: Results) -> list[dict[str, Any]]:
+    test, held_out = errors["test"], errors["held_out"]
     budget = ("reference_teacher", "teacher_student", "reference_student")
     tables = {f"{name}, test": test[name] for name in budget}
-    tables["teacher_student, held out"] = held_out["teacher_student"]
-    rows = {
-        "errors": table_rows(tables),
-        "timing": timing_rows(results.timing) if results.timing else [],
-        "barriers": barrier_rows(results.barriers),
-        "sticking": sticking_rows(results.sticking),
-        "diffusion": diffusion_rows(results.diffusion),
-        "arrhenius": arrhenius_rows(results.diffusion),
-        "bulk": bulk_rows(results.bulk),
-    }
-    for name, found in rows.items():
-        if found:
-            write_table_csv(out / f"{name}.csv", found)
+    return table_rows({**tables, "teacher_student, held out": held_out["teacher_student"]})
 
 
-def _draw(out: Path, labels: _Labels, results: _Results) -> None:
+def _draw(out: Path, name: str, results: Results, labels: _Labels) -> None:
+    """Figures of a part, as PNG and PDF."""
     from distill.compare import observable_plots, plots
 
-    tables = {
-        "reference → teacher": results.errors["test"]["reference_teacher"],
-        "teacher → student, held out": results.errors["held_out"]["teacher_student"],
-        "reference → student": results.errors["test"]["reference_student"],
-    }
-    figures = {
-        "parity": plots.parity_figure(labels.pairs, tables),
-        "error_histograms": plots.error_histogram_figure(labels.pairs),
-    }
-    if results.timing:
-        figures["timing"] = plots.timing_figure(results.timing)
-        against_reference = {
-            "teacher": results.errors["test"]["reference_teacher"],
-            "student": results.errors["test"]["reference_student"],
+    result, errors = results[name], results["errors"]
+    if name == "errors":
+        tables = {
+            "reference → teacher": errors["test"]["reference_teacher"],
+            "teacher → student, held out": errors["held_out"]["teacher_student"],
+            "reference → student": errors["test"]["reference_student"],
         }
-        figures["cost"] = plots.cost_figure(results.timing, against_reference)
-    if results.barriers:
-        profiles = barrier_profiles(results.barriers)
-        figures["barriers"] = observable_plots.barrier_figure(profiles)
-    if results.sticking:
-        curves = sticking_curves(results.sticking)
-        figures["sticking"] = observable_plots.sticking_figure(curves)
-    if results.diffusion:
-        figures["diffusion"] = observable_plots.arrhenius_figure(results.diffusion)
-    if results.bulk:
-        figures["bulk"] = observable_plots.bulk_figure(results.bulk)
-    for name, figure in figures.items():
+        plots.save_figure(plots.parity_figure(labels.pairs, tables), out, "parity")
+        plots.save_figure(plots.error_histogram_figure(labels.pairs), out, "error_histograms")
+    elif name == "timing":
+        against_reference = {
+            "teacher": errors["test"]["reference_teacher"],
+            "student": errors["test"]["reference_student"],
+        }
+        plots.save_figure(plots.timing_figure(result), out, "timing")
+        plots.save_figure(plots.cost_figure(result, against_reference), out, "cost")
+    elif name == "barriers":
+        figure = observable_plots.barrier_figure(barrier_profiles(result))
         plots.save_figure(figure, out, name)
+    elif name == "sticking":
+        figure = observable_plots.sticking_figure(sticking_curves(result))
+        plots.save_figure(figure, out, name)
+    elif name == "diffusion":
+        plots.save_figure(observable_plots.arrhenius_figure(result), out, name)
+    else:
+        plots.save_figure(observable_plots.bulk_figure(result), out, name)
 
 
-def _say_table(results: _Results) -> None:
-    errors, timing = results.errors, results.timing
+def _say_table(results: Results) -> None:
+    errors, timing = results["errors"], results.get("timing")
     columns = {
         "teacher – reference": errors["test"]["reference_teacher"],
         "student – teacher, held out": errors["held_out"]["teacher_student"],

@@ -60,7 +60,7 @@ def inputs(tmp_path):
 @pytest.fixture
 def no_figures(monkeypatch):
     """Drawing takes longer than all else here; the figures have tests of their own."""
-    monkeypatch.setattr(stage, "_draw", lambda out, labels, results: None)
+    monkeypatch.setattr(stage, "_draw", lambda out, name, results, labels: None)
 
 
 def rms(structures):
@@ -155,7 +155,7 @@ def test_observables_are_computed_once_and_judged(inputs, monkeypatch):
     reference = CalculatorConfig(path="compare.toys:Scaled")
     with pytest.raises(ChecksFailed, match="activation energy"):
         stage.run(config, **inputs, reference=reference)
-    monkeypatch.setattr(stage, "_draw", lambda out, labels, results: None)
+    monkeypatch.setattr(stage, "_draw", lambda out, name, results, labels: None)
     with pytest.raises(ChecksFailed, match="activation energy"):
         stage.run(config, **inputs, reference=reference)
     assert asked == [
