@@ -277,14 +277,14 @@ def facet_structures(facet: str, calculator: Calculator, seed: int) -> Iterator[
 
 
 def free_hydrogen(generator: np.random.Generator) -> Iterator[tuple[str, Atoms]]:
-    """H2 alone along its bond, 0.5 to 1.8 Å, denser about its minimum; and the isolated atoms.
+    """H2 alone along its bond, 0.5 to 1.4 Å, denser about its minimum; and the isolated atoms.
 
-    Beyond 1.8 Å the published model's curve is not physical: it rises to 0.56 eV above free atoms
-    at 2.5 Å.
+    At 1.4 Å the molecule is more than 2 eV above its minimum, beyond what a collision gives it;
+    farther out the published model's curve is not physical: it rises to 0.56 eV above free atoms.
     """
     yield "IsolatedAtom", Atoms("H", positions=[[0, 0, 0]])
     yield "IsolatedAtom", Atoms("Cu", positions=[[0, 0, 0]])
-    bonds = np.concatenate([np.linspace(0.5, 1.1, 25), np.linspace(1.14, 1.8, 15)])
+    bonds = np.concatenate([np.linspace(0.5, 1.1, 29), np.linspace(1.13, 1.4, 11)])
     for bond in bonds:
         axis = random_axis(generator)
         yield "h2", Atoms("H2", positions=[-0.5 * bond * axis, 0.5 * bond * axis])
