@@ -322,6 +322,8 @@ def _outcomes(path: Path) -> Any:
         return None
     with path.open(newline="") as handle:
         rows = list(csv.DictReader(handle))
+    if not rows:
+        return None
     kinds = sorted({row["outcome"] for row in rows})
     groups: dict[tuple[str, str], Counter[str]] = {}
     for row in rows:
