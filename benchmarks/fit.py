@@ -115,16 +115,16 @@ def main() -> None:
         found.append(row)
         print("".join(f"{row[title]:>12.4g}" for title in titles), flush=True)
     large = [row for row in found if row["atoms"] == 56]
-    slope, start = np.polyfit(
-        [row["structures"] for row in large], [row["assembly_s"] for row in large], 1
-    )
+    counts = np.array([row["structures"] for row in large], dtype=float)
+    slope, start = np.polyfit(counts, [row["assembly_s"] for row in large], 1)
     print(f"assembly: {1e3 * slope:.1f} ms a structure and {start:.2g} s once")
     if options.full:
-        minutes = (large[-1]["assembly_s"] + large[-1]["solve_s"]) / 60
-        how = "measured"
-    else:
+        minutes, how = (large[-1]["assembly_s"] + large[-1]["solve_s"]) / 60, "measured"
+    elif slope > 0:
         minutes = (start + slope * PUBLISHED_SIZE + large[-1]["solve_s"]) / 60
         how = "EXTRAPOLATED from the sizes above, not measured"
+    else:
+        raise SystemExit("the machine is too busy for times that mean something; nothing written")
     peak = max(row["peak_gb"] for row in large)
     print(
         f"{PUBLISHED_SIZE} structures: {minutes:.1f} min ({how}), peak memory {peak:.2g} GB; "
