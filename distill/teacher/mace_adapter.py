@@ -210,7 +210,7 @@ def select_head(model: torch.nn.Module, head: str | None) -> torch.nn.Module:
         )
     from mace.tools.scripts_utils import remove_pt_head
 
-    with _quiet():
+    with precision(facts(model).dtype), _quiet():
         return remove_pt_head(model, head)
 
 

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     import torch
     from ase import Atoms
 
+    from distill.teacher.mace_adapter import ModelFacts
     from distill.teacher.training import Training
 
 MODEL_NAME = "teacher.model"
@@ -79,86 +81,61 @@ def run(config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int)
     foundation = find_foundation(config.foundation)
     general = adapter.select_head(adapter.load_model(foundation), config.head)
     known = adapter.facts(general).elements
-    train_set, isolated = _without_isolated(read_structures(train, elements=known))
-    test_set, _ = _without_isolated(read_structures(test, elements=known))
-    if not train_set:
-        raise UserError(f"{train} holds only isolated atoms; expected structures to learn from")
-    if not test_set:
-        raise UserError(f"{test} holds only isolated atoms; expected structures to test on")
+    train_set, isolated = _without_isolated(read_structures(train, elements=known), train)
+    test_structures = read_structures(test, elements=known)
+    test_set, _ = _without_isolated(test_structures, test)
     used = nested_subset([config_type(a) for a in train_set], config.fraction, seed)
     chosen = [train_set[i] for i in used]
     device = adapter.pick_device(config.device)
 
+    def predict(model: torch.nn.Module, e0: ReferenceEnergies) -> list[Atoms]:
+        return adapter.predict(
+            model, test_structures, batch_size=config.batch_size, e0=e0.values, device=device
+        )
+
     with _threads(config.threads), _memory(config.batch_size), adapter.precision(config.dtype):
         general = general.to(_dtype(config.dtype))
-        elements = known if config.keep_elements else _elements(chosen, test_set)
-        if tuple(elements) != known:
+        if not config.keep_elements and (elements := _elements(chosen, test_set)) != known:
             general = adapter.restrict_elements(general, elements, chosen[0])
         general_e0 = _reference_energies(config, general, chosen, isolated, device, check=True)
-        held: list[int] = []
-        general_predicted = adapter.predict(
-            general, test_set, batch_size=config.batch_size, e0=general_e0.values, device=device
-        )
-        model, e0 = general, general_e0
-        plan: Freezing | None = None
-        training: Training | None = None
-        if config.strategy != "none":
-            kept, held = hold_out(
-                [config_type(a) for a in chosen], config.validation_fraction, seed
-            )
-            _check_stress(config, [chosen[i] for i in kept])
-            if config.strategy == "scratch":
-                weights_seed = np.random.SeedSequence([seed, _NEW_WEIGHTS]).generate_state(1)[0]
-                model = adapter.fresh_model(
-                    general, [chosen[i] for i in kept], elements, int(weights_seed)
-                )
-                e0 = _reference_energies(config, model, chosen, isolated, device)
-            plan = freezing(
-                adapter.parameter_sizes(model),
-                "f0" if config.strategy == "scratch" else config.freeze,
-                config.lr_factors,
-            )
-            say(plan.summary())
-            say(e0.summary())
-            if config.strategy == "finetune" and (note := e0.explanation()):
-                say(note)
-            training = _train(
+        general_predicted = predict(general, general_e0)
+        if config.strategy == "none":
+            teacher = _Teacher(general, general_e0)
+        else:
+            teacher = _train(
                 config,
-                model,
-                plan,
-                e0,
-                [chosen[i] for i in kept],
-                [chosen[i] for i in held],
+                general,
+                general_e0,
+                chosen,
+                isolated,
                 checkpoint=out / CHECKPOINT_NAME,
                 settings=_settings_hash(config, foundation, train, seed),
                 seed=seed,
                 device=device,
             )
-        adapter.set_e0(model, e0.values)
-        predicted = adapter.predict(
-            model, test_set, batch_size=config.batch_size, e0=e0.values, device=device
-        )
+        adapter.set_e0(teacher.model, teacher.e0.values)
+        predicted = predict(teacher.model, teacher.e0)
 
     errors = {
-        "foundation": error_table(test_set, general_predicted, seed=seed),
-        "teacher": error_table(test_set, predicted, seed=seed),
+        name: error_table(test_set, _without_isolated(structures, test)[0], seed=seed)
+        for name, structures in (("foundation", general_predicted), ("teacher", predicted))
     }
     _say_errors(errors)
-    adapter.save_model(model, out / MODEL_NAME)
+    adapter.save_model(teacher.model, out / MODEL_NAME)
     write_structures(out / "test_foundation.xyz", general_predicted)
     write_structures(out / "test_teacher.xyz", predicted)
     write_json(out / "errors.json", errors)
-    _write_history(out / "history.csv", training.history if training else [])
+    _write_history(out / "history.csv", teacher.training.history if teacher.training else [])
     write_json(
         out / "teacher.json",
         {
-            **_description(config, foundation, adapter.facts(model), e0, plan, training),
+            **_description(config, foundation, teacher, adapter.facts(teacher.model)),
             "training": {
                 "available": len(train_set),
                 "used": len(chosen),
                 "config_types": dict(Counter(config_type(a) for a in chosen)),
                 "indices": used,
-                "validation_indices": [used[i] for i in held],
+                "validation_indices": [used[i] for i in teacher.held],
                 "isolated_atoms": [a.get_chemical_formula() for a in isolated],
             },
             "test": {"structures": len(test_set), "sha256": sha256(test)},
@@ -172,27 +149,53 @@ def run(config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int)
     (out / CHECKPOINT_NAME).unlink(missing_ok=True)
 
 
+@dataclass(frozen=True)
+class _Teacher:
+    """A teacher and how it was made; `held` indexes the structures kept for validation."""
+
+    model: torch.nn.Module
+    e0: ReferenceEnergies
+    plan: Freezing | None = None
+    training: Training | None = None
+    held: Sequence[int] = ()
+
+
 def _train(
     config: TeacherConfig,
-    model: torch.nn.Module,
-    plan: Freezing,
+    general: torch.nn.Module,
     e0: ReferenceEnergies,
-    train_set: Sequence[Atoms],
-    valid_set: Sequence[Atoms],
+    structures: Sequence[Atoms],
+    isolated: Sequence[Atoms],
     *,
     checkpoint: Path,
     settings: str,
     seed: int,
     device: str,
-) -> Training:
+) -> _Teacher:
+    """Fine-tune a foundation model, or train a new model of its architecture."""
     from distill.teacher import mace_adapter as adapter
     from distill.teacher.training import train
 
+    kept, held = hold_out([config_type(a) for a in structures], config.validation_fraction, seed)
+    train_set = [structures[i] for i in kept]
+    _check_stress(config, train_set)
+    model, freeze = general, config.freeze
+    if config.strategy == "scratch":
+        weights_seed = np.random.SeedSequence([seed, _NEW_WEIGHTS]).generate_state(1)[0]
+        elements = adapter.facts(general).elements
+        model, freeze = adapter.fresh_model(general, train_set, elements, int(weights_seed)), "f0"
+        e0 = _reference_energies(config, model, structures, isolated, device)
+    plan = freezing(adapter.parameter_sizes(model), freeze, config.lr_factors)
+    say(plan.summary())
+    say(e0.summary())
+    if config.strategy == "finetune" and (note := e0.explanation()):
+        say(note)
+
     train_data = adapter.make_data(train_set, model, e0.values)
-    valid_data = adapter.make_data(valid_set, model, e0.values)
+    valid_data = adapter.make_data([structures[i] for i in held], model, e0.values)
     # The labels are relative to the atomic reference energies, so the model's own are zero here.
     adapter.set_e0(model, dict.fromkeys(e0.values, 0.0))
-    return train(
+    training = train(
         model.to(device),
         plan,
         config,
@@ -203,6 +206,7 @@ def _train(
         seed=seed,
         device=device,
     )
+    return _Teacher(model, e0, plan, training, held)
 
 
 def _reference_energies(
@@ -248,21 +252,22 @@ def _energy(atoms: Atoms) -> float:
     return energy
 
 
-def _without_isolated(structures: Sequence[Atoms]) -> tuple[list[Atoms], list[Atoms]]:
+def _without_isolated(structures: Sequence[Atoms], origin: Path) -> tuple[list[Atoms], list[Atoms]]:
     """Structures, and single atoms: those fix E0s, and no interaction can be learnt from them."""
     isolated = [
         len(a) == 1 and (config_type(a) == ISOLATED_ATOM or not a.pbc.any()) for a in structures
     ]
+    if all(isolated):
+        raise UserError(f"{origin} holds only isolated atoms; expected structures with interaction")
     pairs = list(zip(structures, isolated, strict=True))
     return [a for a, single in pairs if not single], [a for a, single in pairs if single]
 
 
-def _elements(*sets: Sequence[Atoms]) -> list[str]:
+def _elements(*sets: Sequence[Atoms]) -> tuple[str, ...]:
     from ase.data import chemical_symbols
 
-    return [
-        chemical_symbols[z] for z in sorted({int(z) for s in sets for a in s for z in a.numbers})
-    ]
+    numbers = {int(z) for structures in sets for atoms in structures for z in atoms.numbers}
+    return tuple(chemical_symbols[z] for z in sorted(numbers))
 
 
 def _check_stress(config: TeacherConfig, structures: Sequence[Atoms]) -> None:
@@ -289,13 +294,9 @@ def _settings_hash(config: TeacherConfig, foundation: Foundation, train: Path, s
 
 
 def _description(
-    config: TeacherConfig,
-    foundation: Foundation,
-    info: Any,
-    e0: ReferenceEnergies,
-    plan: Freezing | None,
-    training: Training | None,
+    config: TeacherConfig, foundation: Foundation, teacher: _Teacher, info: ModelFacts
 ) -> dict[str, Any]:
+    e0, plan, training = teacher.e0, teacher.plan, teacher.training
     description: dict[str, Any] = {
         "strategy": config.strategy,
         "freeze": config.freeze if config.strategy == "finetune" else None,
