@@ -94,6 +94,33 @@ def test_bayesian_fit_is_that_of_acepotentials(golden) -> None:
     assert force_error == pytest.approx(34e-3, rel=0.05)
 
 
+@pytest.mark.reference
+def test_published_accuracy_on_tial(reference_data: Path) -> None:
+    """The ACEpotentials tutorial's RMSE (eV/atom, eV/Å), its settings, within 2 %."""
+    structures = read_structures(
+        reference_data / "acedata" / "TiAl_tutorial.xyz",
+        energy_key="energy",
+        forces_key="force",
+        virial_key="virial",
+    )
+    config = StudentConfig(
+        elements=["Ti", "Al"],
+        order=3,
+        totaldegree=6.0,
+        rcut=5.5,
+        e0={"Ti": -1586.0195, "Al": -105.5954},
+        weights={
+            "default": LabelWeights(energy=30),
+            "FLD_TiAl": LabelWeights(energy=60),
+            "TiAl_T5000": LabelWeights(energy=5),
+        },
+        threads=1,
+    )
+    student = fit(structures[::5], config, seed=0).student
+    assert _rms(student, structures[::5]) == pytest.approx((4.155e-3, 0.254), rel=0.02)
+    assert _rms(student, structures[1::10]) == pytest.approx((7.632e-3, 0.274), rel=0.02)
+
+
 @pytest.mark.parametrize("zbl", [False, True])
 def test_known_model_is_found_again(copper, zbl: bool) -> None:
     """Labels made by a student on the same basis, core or not, are reproduced to rounding."""
