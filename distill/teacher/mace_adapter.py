@@ -9,7 +9,6 @@ keeps its accuracy however large the total energies are. Everything follows mace
 from __future__ import annotations
 
 import contextlib
-import copy
 import io
 import os
 import warnings
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 _CLASS = "ScaleShiftMACE"
 _E0_BUFFER = "atomic_energies_fn.atomic_energies"
 _MAX_GRAD_NORM = 10.0
-_SAME_ENERGY = 1e-3
 
 
 @dataclass(frozen=True)
@@ -71,14 +69,15 @@ def import_mace() -> None:
     """Import mace-torch without its remarks on optional accelerators and deprecated calls."""
     # e3nn 0.4 loads its own constants file in a way that torch's default refuses.
     os.environ.setdefault("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
-    with _quiet(), contextlib.redirect_stdout(io.StringIO()):
+    with quiet(), contextlib.redirect_stdout(io.StringIO()):
         import mace.calculators
         import mace.modules
         import mace.tools  # noqa: F401
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
+    """Silence the warnings that mace-torch and e3nn give while building a model."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -128,7 +127,7 @@ def load_model(foundation: Foundation) -> torch.nn.Module:
     if foundation.path is None:
         from distill.teacher.bundled import load_foundation
 
-        with _quiet():
+        with quiet():
             return load_foundation()
     return read_model(foundation.path)
 
@@ -190,114 +189,6 @@ def parameter_sizes(model: torch.nn.Module) -> dict[str, int]:
     return {name: p.numel() for name, p in model.named_parameters()}
 
 
-def select_head(model: torch.nn.Module, head: str | None) -> torch.nn.Module:
-    """A model with one head: the model itself, or one head of a multi-head model.
-
-    Raises
-    ------
-    UserError
-        If the head does not exist, or the model has several and none is named.
-    """
-    heads = facts(model).heads
-    if head is not None and head not in heads:
-        raise UserError(f"teacher.head: the model has no head '{head}'; it has {', '.join(heads)}")
-    if len(heads) == 1:
-        return model
-    if head is None:
-        raise UserError(
-            f"the foundation model has several heads ({', '.join(heads)}); name the level of "
-            "theory closest to the data's in teacher.head"
-        )
-    from mace.tools.scripts_utils import remove_pt_head
-
-    with precision(facts(model).dtype), _quiet():
-        return remove_pt_head(model, head)
-
-
-def restrict_elements(
-    model: torch.nn.Module, elements: Sequence[str], example: Atoms
-) -> torch.nn.Module:
-    """A copy of a single-head model that knows only the given elements, with the same weights.
-
-    The model is rebuilt through mace-torch's own classes, which drops the weights of all other
-    elements: it is smaller and faster, and nothing is left in it that fine-tuning did not see.
-
-    Parameters
-    ----------
-    model
-        Single-head model.
-    elements
-        Chemical symbols, all known to the model.
-    example
-        A structure on which the copy must agree with the model.
-
-    Raises
-    ------
-    UserError
-        If the copy's energy differs: the model's architecture is not one that mace-torch can cut.
-    """
-    from mace.tools.finetuning_utils import load_foundations_elements
-
-    numbers = _numbers(elements)
-    arguments = _arguments(model, elements)
-    with precision(facts(model).dtype), _quiet():
-        small = type(model)(**arguments)
-        load_foundations_elements(
-            small,
-            model,
-            _table(numbers),
-            load_readout=True,
-            max_L=arguments["hidden_irreps"].lmax,
-        )
-    before, after = (predict(m, [example], batch_size=1)[0] for m in (model, small))
-    difference = abs(before.info[ENERGY_KEY] - after.info[ENERGY_KEY]) / len(example)
-    if not difference < _SAME_ENERGY:
-        raise UserError(
-            "the foundation model cannot be cut down to the data's elements: its energy would "
-            f"change by {difference:.3g} eV/atom; set teacher.keep_elements to true"
-        )
-    return small
-
-
-def fresh_model(
-    model: torch.nn.Module, structures: Sequence[Atoms], elements: Sequence[str], seed: int
-) -> torch.nn.Module:
-    """A model of the same architecture with new weights, for training from scratch.
-
-    As mace-torch does, the scale of interaction energies is the root mean square of the training
-    forces and messages are divided by the mean number of neighbours; the shift is zero.
-
-    Parameters
-    ----------
-    model
-        Single-head model whose architecture is taken.
-    structures
-        Training structures with forces, eV/Å.
-    elements
-        Chemical symbols of the new model.
-    seed
-        Of the weights.
-    """
-    import torch
-    from mace.modules import compute_avg_num_neighbors
-
-    info = facts(model)
-    forces = np.concatenate([atoms.arrays[FORCES_KEY] for atoms in structures])
-    data = make_data(structures, model, dict.fromkeys(info.elements, 0.0))
-    arguments = _arguments(model, elements) | {
-        "avg_num_neighbors": compute_avg_num_neighbors(make_batches(data, 16)),
-        "atomic_inter_scale": max(float(np.sqrt(np.mean(forces**2))), 1e-3),
-        "atomic_inter_shift": 0.0,
-    }
-    generator_state = torch.random.get_rng_state()
-    torch.manual_seed(seed)
-    try:
-        with precision(info.dtype), _quiet():
-            return type(model)(**arguments)
-    finally:
-        torch.random.set_rng_state(generator_state)
-
-
 def set_e0(model: torch.nn.Module, e0: Mapping[str, float]) -> None:
     """Set a model's atomic reference energies, eV, in place."""
     import torch
@@ -336,7 +227,7 @@ def make_data(
     keys = KeySpecification(
         info_keys={"energy": ENERGY_KEY, "stress": STRESS_KEY}, arrays_keys={"forces": FORCES_KEY}
     )
-    table = _table(_numbers(info.elements))
+    table = element_table(info.elements)
     graphs = []
     with precision(info.dtype):
         for index, atoms in enumerate(structures):
@@ -501,29 +392,9 @@ def _outputs(stress: bool) -> dict[str, bool]:
     return {"forces": True, "virials": False, "stress": stress}
 
 
-def _arguments(model: torch.nn.Module, elements: Sequence[str]) -> dict[str, Any]:
-    """Constructor arguments of a model like `model` for other elements."""
-    from mace.tools.scripts_utils import extract_config_mace_model
-
-    info = facts(model)
-    arguments = extract_config_mace_model(model)
-    numbers = _numbers(elements)
-    e0 = np.array([[info.e0[symbol] for symbol in elements]])
-    return copy.deepcopy(arguments) | {
-        "atomic_numbers": numbers,
-        "num_elements": len(numbers),
-        "atomic_energies": e0,
-        "distance_transform": arguments["distance_transform"] or "None",
-    }
-
-
-def _numbers(elements: Sequence[str]) -> list[int]:
+def element_table(elements: Sequence[str]) -> Any:
+    """mace-torch's table of elements, in the given order."""
     from ase.data import atomic_numbers
-
-    return [atomic_numbers[symbol] for symbol in elements]
-
-
-def _table(numbers: Sequence[int]) -> Any:
     from mace.tools import AtomicNumberTable
 
-    return AtomicNumberTable(list(numbers))
+    return AtomicNumberTable([atomic_numbers[symbol] for symbol in elements])

@@ -76,10 +76,11 @@ def run(config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int)
     """
     from distill.compare.errors import error_table
     from distill.teacher import mace_adapter as adapter
+    from distill.teacher.mace_rebuild import restrict_elements, select_head
 
     start = time.monotonic()
     foundation = find_foundation(config.foundation)
-    general = adapter.select_head(adapter.load_model(foundation), config.head)
+    general = select_head(adapter.load_model(foundation), config.head)
     known = adapter.facts(general).elements
     train_set, isolated = _without_isolated(read_structures(train, elements=known), train)
     test_structures = read_structures(test, elements=known)
@@ -96,7 +97,7 @@ def run(config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int)
     with _threads(config.threads), _memory(config.batch_size), adapter.precision(config.dtype):
         general = general.to(_dtype(config.dtype))
         if not config.keep_elements and (elements := _elements(chosen, test_set)) != known:
-            general = adapter.restrict_elements(general, elements, chosen[0])
+            general = restrict_elements(general, elements, chosen[0])
         general_e0 = _reference_energies(config, general, chosen, isolated, device, check=True)
         general_predicted = predict(general, general_e0)
         if config.strategy == "none":
@@ -174,6 +175,7 @@ def _train(
 ) -> _Teacher:
     """Fine-tune a foundation model, or train a new model of its architecture."""
     from distill.teacher import mace_adapter as adapter
+    from distill.teacher.mace_rebuild import fresh_model
     from distill.teacher.training import train
 
     kept, held = hold_out([config_type(a) for a in structures], config.validation_fraction, seed)
@@ -183,7 +185,7 @@ def _train(
     if config.strategy == "scratch":
         weights_seed = np.random.SeedSequence([seed, _NEW_WEIGHTS]).generate_state(1)[0]
         elements = adapter.facts(general).elements
-        model, freeze = adapter.fresh_model(general, train_set, elements, int(weights_seed)), "f0"
+        model, freeze = fresh_model(general, train_set, elements, int(weights_seed)), "f0"
         e0 = _reference_energies(config, model, structures, isolated, device)
     plan = freezing(adapter.parameter_sizes(model), freeze, config.lr_factors)
     say(plan.summary())

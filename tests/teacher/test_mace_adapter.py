@@ -49,39 +49,6 @@ def test_stress_is_predicted_where_it_is_labelled(tmp_path):
     assert "REF_stress" not in molecule_labelled.info
 
 
-def test_cutting_elements_keeps_energies_and_forces():
-    model = tiny_model((1, 8, 29))
-    small = adapter.restrict_elements(model, ["H", "Cu"], STRUCTURES[0])
-    assert adapter.facts(small).elements == ("H", "Cu")
-    assert adapter.facts(small).parameters < adapter.facts(model).parameters
-    one, other = (adapter.predict(m, STRUCTURES, batch_size=3) for m in (model, small))
-    np.testing.assert_allclose(energies(one), energies(other), atol=1e-9)
-    np.testing.assert_allclose(forces(one), forces(other), atol=1e-9)
-
-
-def test_a_head_is_taken_out_of_a_multi_head_model():
-    model = tiny_model((1, 29), heads=("pbe", "r2scan"))
-    model.atomic_energies_fn.atomic_energies[1] += 3.0
-    with pytest.raises(UserError, match=r"several heads \(pbe, r2scan\).*teacher\.head"):
-        adapter.select_head(model, None)
-    with pytest.raises(UserError, match="no head 'scan'"):
-        adapter.select_head(model, "scan")
-    chosen = adapter.select_head(model, "r2scan")
-    assert adapter.facts(chosen).heads == ("r2scan",)
-    assert adapter.facts(chosen).e0["H"] == pytest.approx(2.7)
-
-
-def test_a_fresh_model_has_the_same_shape_and_seeded_new_weights():
-    model = tiny_model((1, 29))
-    one, again, other = (
-        adapter.fresh_model(model, STRUCTURES, ["H", "Cu"], seed) for seed in (1, 1, 2)
-    )
-    assert adapter.parameter_sizes(one) == adapter.parameter_sizes(model)
-    weights = [m.readouts[0].linear.weight.detach().numpy() for m in (one, again, other)]
-    np.testing.assert_array_equal(weights[0], weights[1])
-    assert not np.allclose(weights[0], weights[2])
-
-
 def test_large_total_energies_keep_their_precision_in_float32():
     """An all-electron energy of copper would lose 0.004 eV an atom in single precision."""
     e0 = {"H": -13.6057123, "Cu": -45123.4567891}
