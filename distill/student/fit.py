@@ -140,17 +140,18 @@ def fit(
     assembled = time.monotonic()
     prior = smoothness_prior(basis, config.smoothness)
     # On one BLAS thread the result is the same on any machine of a kind, however busy it is.
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 1]))
     with threadpool_limits(1):
         solution = solve(factors, prior, config.solver)
+        committee = draw_committee(solution, config.solver.committee, rng)
     seconds = {"assembly": assembled - start, "solve": time.monotonic() - assembled}
     took = " and ".join(format_duration(value) for value in seconds.values())
     say(f"student fit: {_summary(solution.report)}; assembly and solve took {took}")
-    rng = np.random.default_rng(np.random.SeedSequence([seed, 1]))
     student = Student(
         basis=basis,
         coefficients=solution.coefficients,
         e0=e0,
-        committee=draw_committee(solution, config.solver.committee, rng),
+        committee=committee,
         provenance={
             "backend": "native",
             "distill": __version__,
