@@ -38,6 +38,7 @@ def barrier_figure(profiles: Mapping[str, Mapping[str, Any]]) -> Figure:
             for k, (name, path) in enumerate(models.items()):
                 x, y = np.asarray(path["distance"]), np.asarray(path["energy"])
                 label = f"{name}: {path['barrier']:.3f} eV"
+                label += "" if path.get("converged", True) else " (not converged)"
                 colour = colour_of(name, k)
                 axis.plot(*_smooth(x, y), color=colour, lw=1.4)
                 axis.plot(x, y, "o", color=colour, ms=4.5, mec="white", mew=0.6, label=label)

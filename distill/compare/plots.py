@@ -38,6 +38,8 @@ FIGURE_WIDTH = 9.6
 FIGURE_DPI = 144
 _MEV = 1000.0
 _MOST_POINTS = 20_000
+_WIDE_RANGE = 500.0
+_SMALLEST_ERROR = 0.01  # meV/Å
 
 _STYLE: Any = {
     "font.family": "sans-serif",
@@ -142,12 +144,15 @@ def error_histogram_figure(pairs: Mapping[str, Pair]) -> Figure:
         figure, axes = plt.subplots(1, len(groups), figsize=(FIGURE_WIDTH, 3.2), squeeze=False)
         for axis, (element, errors) in zip(axes[0], groups.items(), strict=True):
             pooled = np.concatenate(list(errors.values()))
-            low, high = max(float(np.percentile(pooled, 0.5)), 1e-3), float(pooled.max()) * 1.1
+            low, high = (
+                max(float(np.percentile(pooled, 0.5)), _SMALLEST_ERROR),
+                float(pooled.max()) * 1.1,
+            )
             edges = np.geomspace(low, max(high, 10 * low), 36)
             for colour, (title, values) in zip(_PAIR_COLOURS, errors.items(), strict=False):
                 weights = np.full(len(values), 100.0 / len(values))
                 style = {"histtype": "step", "color": colour, "linewidth": 1.5}
-                axis.hist(values, edges, weights=weights, label=title, **style)
+                axis.hist(np.maximum(values, low), edges, weights=weights, label=title, **style)
             axis.set(xscale="log", title=f"{element} atoms", ylabel="share of components [%]")
             axis.set_xlabel("absolute force error [meV/Å]")
             _plain_ticks(axis.xaxis)
@@ -349,10 +354,12 @@ def _note(axis: Axes, text: str) -> None:
 
 
 def _plain_ticks(axis: Axis) -> None:
-    """Ticks of a logarithmic axis at 1, 2 and 5 times powers of ten, as plain numbers."""
+    """Plain numbers on a logarithmic axis: powers of ten, with 2 and 5 between where they fit."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=9))
+    low, high = axis.get_view_interval()
+    wide = high > _WIDE_RANGE * low
+    axis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 2, 5), numticks=9))
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.set_minor_formatter(NullFormatter())
 

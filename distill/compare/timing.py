@@ -34,7 +34,7 @@ QUANTITIES = ("energy", "forces")
 _DISPLACEMENT = 0.01
 _POSITIONS = 16
 _LEAST_SAMPLE_S = 0.05
-_MOST_CALLS = 50
+_MOST_CALLS = 500
 _WARM_UP_CALLS = 2
 _BUSY_PERCENT = 20.0
 _SCALING_REPEATS = 5
@@ -68,8 +68,8 @@ def time_models(
     atoms
         The structure; its positions are displaced by 0.01 Å at random for every call.
     repeats
-        Rounds. In each, every model is timed once for energies and once for forces; a fast model
-        makes several calls a round, so that a sample lasts 0.05 s or 50 calls.
+        Rounds. In each, every model is timed once for energies and once for forces, over as many
+        calls as the slowest model's single one takes, for 0.05 s at least.
     time_step
         fs, for ns per day.
     supercells
@@ -202,7 +202,7 @@ def machine_text(result: Mapping[str, Any]) -> str:
     where = f"core {', '.join(map(str, pinned))}" if pinned else "an unpinned core"
     busy = machine["busy_percent_before"]
     caution = (
-        "The machine was busy, so absolute times are too long; ratios hold. "
+        "The machine was busy, so absolute times are too long and ratios less sure. "
         if busy > _BUSY_PERCENT
         else ""
     )
@@ -296,15 +296,17 @@ def _time_size(
 ) -> dict[str, Any]:
     shape = (_POSITIONS, len(atoms), 3)
     positions = itertools.cycle(atoms.positions + _DISPLACEMENT * rng.standard_normal(shape))
-    systems, calls, first_call_s = {}, {}, {}
+    systems, each, first_call_s = {}, {}, {}
     for name, calculator in calculators.items():
         system = atoms.copy()
         system.calc = calculator
         systems[name] = system
         first_call_s[name] = _seconds(system, positions, "forces", 1)
         _seconds(system, positions, "energy", 1)
-        each = _seconds(system, positions, "forces", _WARM_UP_CALLS) / _WARM_UP_CALLS
-        calls[name] = int(np.clip(np.ceil(_LEAST_SAMPLE_S / each), 1, _MOST_CALLS))
+        each[name] = _seconds(system, positions, "forces", _WARM_UP_CALLS) / _WARM_UP_CALLS
+    # Samples of the same length suffer alike from whatever else the machine does.
+    sample = max(_LEAST_SAMPLE_S, *each.values())
+    calls = {n: int(np.clip(np.ceil(sample / each[n]), 1, _MOST_CALLS)) for n in each}
     samples: dict[str, dict[str, list[float]]] = {
         name: {quantity: [] for quantity in QUANTITIES} for name in systems
     }
