@@ -165,7 +165,9 @@ def accumulate(
     saved = time.monotonic()
     with threadpool_limits(1):
         factored = _in_order(
-            lambda block: _factor_block(design, structures, rows, block, n), waiting, threads
+            lambda block: factor_rows(weighted_rows(design, structures, rows, block, n)),
+            waiting,
+            threads,
         )
         shown = progress(factored, "student fit: assembly", total=len(waiting), unit="blocks")
         for block, factor in zip(waiting, shown, strict=True):
@@ -179,18 +181,19 @@ def accumulate(
     return factors
 
 
-def _factor_block(
+def weighted_rows(
     design: DesignRows,
     structures: Sequence[Atoms],
     rows: Sequence[Rows],
     block: Block,
     n: int,
-) -> Factor:
+) -> np.ndarray:
+    """The weighted rows [A | y] of a block, (rows, n + 1), Fortran order."""
     matrix = np.empty((block.rows, n + 1), order="F")
     start = 0
     for index in block.members:
         start = _fill(matrix, start, design, structures[index], rows[index])
-    return factor_rows(matrix)
+    return matrix
 
 
 def _fill(matrix: np.ndarray, start: int, design: DesignRows, atoms: Atoms, labels: Rows) -> int:

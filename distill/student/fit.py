@@ -23,6 +23,7 @@ from distill.student.accumulate import (
     plan_blocks,
     threads_that_fit,
 )
+from distill.student.leave_out import deviation_scale
 from distill.student.solvers import Solution, draw_committee, solve
 
 if TYPE_CHECKING:
@@ -144,6 +145,7 @@ def fit(
     with threadpool_limits(1):
         solution = solve(factors, prior, config.solver)
         committee = draw_committee(solution, config.solver.committee, rng)
+        scale = deviation_scale(design_of(basis), fitted, rows, solution, rng)
     seconds = {"assembly": assembled - start, "solve": time.monotonic() - assembled}
     took = " and ".join(format_duration(value) for value in seconds.values())
     say(f"student fit: {_summary(solution.report)}; assembly and solve took {took}")
@@ -162,6 +164,7 @@ def fit(
         training={
             "solver": solution.report,
             "row_noise": solution.noise,
+            "deviation_scale": scale,
             "labels": training_set.label_counts(fitted),
             "structures": len(fitted),
             "left_out": len(structures) - len(fitted),

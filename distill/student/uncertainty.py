@@ -7,6 +7,9 @@ error is 1/√(2 K), 12 % for 32. For a site energy this deviation is √(bᵀ �
 and Σ the posterior covariance: the leverage of the site against the training set, in eV. Divided
 by the largest of the training sites of the same element it is the extrapolation grade.
 
+Deviations are scaled by how much the fit's leave-one-structure-out errors exceed what the posterior
+predicts for them (`leave_out`), because a basis of finite size errs by more than the noise.
+
 Source: MacKay, Neural Computation 4, 415 (1992); van der Oord et al., npj Comput. Mater. 9, 168
 (2023), for committees of linear ACE; Podryabinkin & Shapeev, Comput. Mater. Sci. 140, 171 (2017),
 for the grade.
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from distill.student.model import Student
 
 SITE_REFERENCE = "largest_site_deviation"
+SCALE = "deviation_scale"
 # Members whose forces are evaluated: with the three components, six numbers for each atom, so its
 # force deviation is known to 29 %. Each member adds about 0.3 plain calls.
 FORCE_MEMBERS = 2
@@ -43,7 +47,7 @@ _LEVELS = {"68": 0.994458, "95": 1.959964}
 
 
 class Uncertainty(NamedTuple):
-    """Posterior standard deviations for one structure, without the noise of the labels.
+    """Scaled posterior standard deviations for one structure, without the noise of the labels.
 
     Attributes
     ----------
@@ -89,6 +93,9 @@ class UncertaintyModel:
             )
         self.student = student
         self._committee = Committee(student, force_members)
+        scale = student.training.get(SCALE) or {}
+        self.energy_scale = float(scale.get("energy", 1.0))
+        self.force_scale = float(scale.get("forces", 1.0))
         largest = student.training.get(SITE_REFERENCE, {})
         self._largest = np.array([largest.get(symbol, 0.0) for symbol in student.elements])
 
@@ -124,9 +131,9 @@ class UncertaintyModel:
         with np.errstate(divide="ignore", invalid="ignore"):
             grade = np.where(energies > 0, energies / reference, 0.0)
         return Uncertainty(
-            energy=float(_rms(deviations.sum(axis=0), axis=0)),
-            energies=energies,
-            forces=None if forces is None else _rms(forces, axis=(0, 2)),
+            energy=self.energy_scale * float(_rms(deviations.sum(axis=0), axis=0)),
+            energies=self.energy_scale * energies,
+            forces=None if forces is None else self.force_scale * _rms(forces, axis=(0, 2)),
             grade=grade,
         )
 
@@ -155,7 +162,8 @@ def calibration(
     """How well predicted deviations describe the errors on held-out structures.
 
     The prediction is normal with the posterior's variance plus that of the fit's noise, which by
-    the row weights is σ √N / w_E for an energy and σ / w_F for a force component.
+    the row weights is σ √N / w_E for an energy and σ / w_F for a force component, both scaled by
+    the fit's leave-one-structure-out factor.
 
     Parameters
     ----------
@@ -171,7 +179,7 @@ def calibration(
     dict
         `energy_per_atom` (eV/atom) and `forces` (eV/Å, over components), each None without labels,
         else with the share of errors inside the 68 and 95 % intervals (`coverage`, and
-        `coverage_posterior` without the noise), root mean square error and predicted deviation,
+        `coverage_unscaled` without the factor), root mean square error and predicted deviation,
         `scale` (the factor on the deviations that would make the squared errors right on average),
         Spearman's rank correlation of |error| and deviation, and `bins` of equal count with
         predicted deviation and error; and `extrapolation`: the largest grade of each structure.
@@ -192,19 +200,20 @@ def calibration(
         energy_label, force_label = reference_energy(atoms), reference_forces(atoms)
         if energy_label is not None:
             row_noise = noise / (weight.energy * np.sqrt(n)) if weight.energy > 0 else 0.0
+            row_noise *= model.energy_scale
             energies.append(np.array([[(energy - energy_label) / n, found.energy / n, row_noise]]))
         if force_label is not None and found.forces is not None:
             row_noise = noise / weight.forces if weight.forces > 0 else 0.0
             table = np.empty((3 * n, 3))
             table[:, 0] = (force - force_label).ravel()
             table[:, 1] = np.repeat(found.forces, 3)
-            table[:, 2] = row_noise
+            table[:, 2] = model.force_scale * row_noise
             forces.append(table)
     beyond = [index for index, grade in enumerate(grades) if grade > 1]
     return {
         "members": len(student.committee),
-        "energy_per_atom": _quality(energies),
-        "forces": _quality(forces),
+        "energy_per_atom": _quality(energies, model.energy_scale),
+        "forces": _quality(forces, model.force_scale),
         "extrapolation": {
             "structures": len(grades),
             "beyond_training": len(beyond),
@@ -214,7 +223,7 @@ def calibration(
     }
 
 
-def _quality(tables: list[np.ndarray]) -> dict[str, Any] | None:
+def _quality(tables: list[np.ndarray], factor: float) -> dict[str, Any] | None:
     if not tables:
         return None
     from scipy.stats import spearmanr
@@ -234,9 +243,10 @@ def _quality(tables: list[np.ndarray]) -> dict[str, Any] | None:
         "posterior_deviation": float(_rms(posterior, axis=0)),
         "noise_deviation": float(_rms(noise, axis=0)),
         "coverage": {n: float(np.mean(size <= z * predicted)) for n, z in _LEVELS.items()},
-        "coverage_posterior": {
-            n: float(np.mean(size <= z * posterior)) for n, z in _LEVELS.items()
+        "coverage_unscaled": {
+            n: float(np.mean(factor * size <= z * predicted)) for n, z in _LEVELS.items()
         },
+        "leave_one_out_factor": factor,
         "scale": float(_rms(scaled, axis=0)) if np.isfinite(scaled).all() else None,
         "rank_correlation": float(spearmanr(size, predicted).statistic) if varied else None,
         "bins": [

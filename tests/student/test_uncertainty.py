@@ -33,7 +33,10 @@ def fitted() -> Fit:
         order=3, totaldegree=5.0, rcut=4.5, backend="native", threads=1,
         solver=SolverConfig(committee=2000),
     )  # fmt: skip
-    return fit(rattled_copper(12), config, seed=0)
+    result = fit(rattled_copper(12), config, seed=0)
+    # The bare posterior: the leave-one-out factor has tests of its own.
+    training = {**result.student.training, "deviation_scale": None}
+    return replace(result, student=replace(result.student, training=training))
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +113,17 @@ def test_force_deviation_is_that_of_its_members(student) -> None:
     mean, found = UncertaintyModel(student, force_members=3).predict(atoms)
     np.testing.assert_allclose(found.forces, expected)
     np.testing.assert_allclose(mean.forces, student.forces(atoms), atol=1e-11)
+
+
+def test_scale_multiplies_deviations_but_not_grades(student) -> None:
+    atoms = rattled_copper(1, seed=9)[0]
+    training = {**student.training, "deviation_scale": {"energy": 2.0, "forces": 3.0}}
+    _, plain = UncertaintyModel(student).predict(atoms)
+    _, scaled = UncertaintyModel(replace(student, training=training)).predict(atoms)
+    assert scaled.energy == pytest.approx(2 * plain.energy)
+    np.testing.assert_allclose(scaled.energies, 2 * plain.energies)
+    np.testing.assert_allclose(scaled.forces, 3 * plain.forces)
+    np.testing.assert_allclose(scaled.grade, plain.grade)
 
 
 def test_grade_is_one_at_most_on_training_sites_and_large_far_away(student, fitted: Fit) -> None:
