@@ -1,0 +1,58 @@
+"""The YAML vocabulary: every option of a workflow, with its unit, default and range.
+
+Nothing else in the package reads YAML. Unknown keys are refused with the nearest valid name.
+"""
+
+from distill.config.base import Section
+from distill.config.compare import CompareConfig, StickingConfig, TimingConfig, Tolerances
+from distill.config.data import CalculatorConfig, DataConfig, ParallelConfig
+from distill.config.properties import (
+    BulkConfig,
+    DiffusionConfig,
+    PhononsConfig,
+    ThermalExpansionConfig,
+)
+from distill.config.sampling import (
+    Facet,
+    MdConfig,
+    NebConfig,
+    RattleConfig,
+    SamplingConfig,
+    ScatteringConfig,
+    SelectionConfig,
+    SlabConfig,
+)
+from distill.config.student import LabelWeights, SolverConfig, StudentConfig
+from distill.config.teacher import StageTwo, TeacherConfig
+from distill.config.workflow import RunConfig, load_config, parse_config
+
+__all__ = [
+    "BulkConfig",
+    "CalculatorConfig",
+    "CompareConfig",
+    "DataConfig",
+    "DiffusionConfig",
+    "Facet",
+    "LabelWeights",
+    "MdConfig",
+    "NebConfig",
+    "ParallelConfig",
+    "PhononsConfig",
+    "RattleConfig",
+    "RunConfig",
+    "SamplingConfig",
+    "ScatteringConfig",
+    "Section",
+    "SelectionConfig",
+    "SlabConfig",
+    "SolverConfig",
+    "StageTwo",
+    "StickingConfig",
+    "StudentConfig",
+    "TeacherConfig",
+    "ThermalExpansionConfig",
+    "TimingConfig",
+    "Tolerances",
+    "load_config",
+    "parse_config",
+]

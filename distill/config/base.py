@@ -1,0 +1,24 @@
+"""What every section of the vocabulary shares: strictness and ranges."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+NonNegative = Annotated[float, Field(ge=0)]
+
+
+Fraction = Annotated[float, Field(gt=0, le=1)]
+
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A block of the YAML file: unknown keys are refused, values are checked and fixed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)

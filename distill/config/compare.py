@@ -1,0 +1,93 @@
+"""Options of the comparison: timing, sticking, tolerances."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from distill.config.base import Count, Positive, Section
+from distill.config.properties import BulkConfig, DiffusionConfig
+from distill.config.sampling import NebConfig, ScatteringConfig
+
+
+class TimingConfig(Section):
+    """Time per call on one core, every model in turn within one run."""
+
+    facet: Literal["111", "100", "110", "211"] = Field("111", description="of the 56-atom slab")
+    structure: str | None = Field(None, description="file instead of the H2/Cu slab")
+    repeats: Annotated[int, Field(ge=3)] = Field(15, description="rounds, each timing every model")
+    time_step: Positive = Field(0.1, description="fs, for the nanoseconds a day")
+    supercells: list[tuple[Count, Count, Count]] = Field(
+        default_factory=list, description="repetitions of the structure, for scaling with size"
+    )
+
+
+class StickingConfig(Section):
+    """Sticking probability of teacher and student from the same initial conditions."""
+
+    scattering: ScatteringConfig = Field(
+        default_factory=ScatteringConfig,
+        description="conditions and dynamics; its `trajectories` is not used here",
+    )
+    teacher_trajectories: Annotated[int, Field(ge=0)] = Field(
+        100, description="teacher trajectories a condition, each paired with a student's"
+    )
+    student_trajectories: Count = Field(10000, description="student trajectories a condition")
+    initial_conditions: Literal["teacher", "student"] = Field(
+        "teacher", description="whose thermal surfaces and molecular levels both start from"
+    )
+    confidence: Annotated[float, Field(gt=0, lt=1)] = Field(0.95, description="of the intervals")
+
+    @model_validator(mode="after")
+    def _check(self) -> StickingConfig:
+        if self.student_trajectories < self.teacher_trajectories:
+            raise ValueError(
+                f"student_trajectories ({self.student_trajectories}) must not be fewer than "
+                f"teacher_trajectories ({self.teacher_trajectories}): every teacher trajectory is "
+                "paired with a student's"
+            )
+        return self
+
+
+class Tolerances(Section):
+    """Bounds of the verdict. A check passes only if its whole 95 % interval lies inside."""
+
+    teacher_force_rmse: Positive | None = Field(
+        None, description="reference-teacher on the test set, eV/Å"
+    )
+    teacher_energy_rmse: Positive | None = Field(
+        None, description="reference-teacher on the test set, eV/atom"
+    )
+    student_force_rmse: Positive | None = Field(
+        None, description="teacher-student on held-out sampled structures, eV/Å"
+    )
+    student_energy_rmse: Positive | None = Field(
+        None, description="teacher-student on held-out sampled structures, eV/atom"
+    )
+    barrier: Positive | None = Field(
+        None, description="difference of barriers teacher-student on every facet, eV"
+    )
+    sticking: Positive | None = Field(
+        None, description="difference of sticking probabilities teacher-student, every condition"
+    )
+    activation_energy: Positive | None = Field(
+        None, description="difference of activation energies of diffusion teacher-student, eV"
+    )
+    speedup: Positive | None = Field(
+        None, description="least ratio of the times of a forces call, teacher/student"
+    )
+
+
+class CompareConfig(Section):
+    """What proves the student: errors, timing, barriers, sticking."""
+
+    timing: TimingConfig | None = Field(default_factory=TimingConfig)
+    barriers: list[NebConfig] = Field(default_factory=list)
+    reference_barriers: dict[str, str] = Field(
+        default_factory=dict, description="reference path files by facet, extxyz or bundled:NAME"
+    )
+    sticking: StickingConfig | None = None
+    diffusion: DiffusionConfig | None = None
+    bulk: BulkConfig | None = None
+    tolerances: Tolerances = Field(default_factory=Tolerances)

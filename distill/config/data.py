@@ -1,0 +1,45 @@
+"""Reference data, calculators, and where independent work runs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from distill.config.base import Count, Positive, Section
+
+
+class DataConfig(Section):
+    """The reference labels that the teacher learns from and everything is measured against."""
+
+    train: str = Field("bundled:h2cu_train", description="file with labels, or bundled:NAME")
+    test: str | None = Field(
+        None, description="held-out file, or bundled:NAME; else test_fraction of train is held out"
+    )
+    test_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.2, description="held out by seed, stratified by config_type, where no test file is given"
+    )
+    energy_key: str = Field("REF_energy", description="key of the total energy, eV")
+    forces_key: str = Field("REF_forces", description="key of the forces, eV/Å")
+    stress_key: str = Field("REF_stress", description="key of the stress, eV/Å³, sign as in ASE")
+    max_force: Positive = Field(
+        100.0, description="structures with a larger force are left out, eV/Å"
+    )
+    min_distance: Positive = Field(0.3, description="smallest distance allowed between atoms, Å")
+
+
+class CalculatorConfig(Section):
+    """Any ASE calculator: a model file, or a class by import path with its arguments."""
+
+    path: str = Field(description="MACE .model, student .npz, or 'package.module:Class'")
+    args: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the class")
+
+
+class ParallelConfig(Section):
+    """Where independent units of work run."""
+
+    backend: Literal["serial", "local", "dask", "parsl"] = Field("local")
+    workers: Count | None = Field(None, description="processes; all cores if not given")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="options of the dask cluster or parsl configuration"
+    )

@@ -1,0 +1,210 @@
+"""A whole workflow: reading YAML, overrides, and messages that name the nearest valid key."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, ValidationError, field_validator
+
+from distill.config.base import Section
+from distill.config.compare import CompareConfig
+from distill.config.data import CalculatorConfig, DataConfig, ParallelConfig
+from distill.config.sampling import NebConfig, SamplingConfig
+from distill.config.student import StudentConfig
+from distill.config.teacher import TeacherConfig
+from distill.errors import UserError
+
+
+class RunConfig(Section):
+    """One workflow: from a foundation model and labels to a checked student."""
+
+    name: str = Field("run", description="title of the report and name of the run folder")
+    seed: Annotated[int, Field(ge=0)] = Field(1, description="the one seed of the whole run")
+    output: str | None = Field(None, description="run folder; runs/NAME if not given")
+    data: DataConfig = Field(default_factory=DataConfig)
+    reference: CalculatorConfig | None = Field(
+        None, description="calculator of the reference level, where one can be run"
+    )
+    teacher: TeacherConfig = Field(default_factory=TeacherConfig)
+    sampling: SamplingConfig = Field(default_factory=SamplingConfig)
+    student: StudentConfig = Field(default_factory=StudentConfig)
+    compare: CompareConfig = Field(default_factory=CompareConfig)
+    parallel: ParallelConfig = Field(default_factory=ParallelConfig)
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        if not name or any(c in name for c in "/\\\0") or name.startswith("."):
+            raise ValueError("expected a plain name without slashes or a leading dot")
+        return name
+
+
+def load_config(path: str | os.PathLike[str], overrides: list[str] | None = None) -> RunConfig:
+    """Read a YAML workflow, apply `key.sub=value` overrides, and check it.
+
+    Parameters
+    ----------
+    path
+        YAML file. Relative file names inside it are taken from its folder.
+    overrides
+        Settings such as `teacher.epochs=20`; values are YAML, later ones win.
+
+    Raises
+    ------
+    UserError
+        If the file is missing or not YAML, a key is unknown, or a value is out of range.
+    """
+    import yaml
+
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot read the config {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"the config {path} is not text: expected YAML in UTF-8") from None
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"the config {path} is not valid YAML: {error}") from None
+    if data is None:
+        raise UserError(f"the config {path} is empty: `distill init` writes a starter config")
+    if not isinstance(data, dict):
+        raise UserError(
+            f"the config {path} must be a mapping of sections, found {type(data).__name__}"
+        )
+    for override in overrides or []:
+        _apply_override(data, override)
+    return _resolve_paths(parse_config(data, str(path)), path.parent)
+
+
+def parse_config(data: dict[str, Any], origin: str) -> RunConfig:
+    """Check a mapping against the vocabulary; `origin` names it in messages.
+
+    Raises
+    ------
+    UserError
+        With one line for each wrong field, and the nearest valid key for a misspelt one.
+    """
+    try:
+        return RunConfig.model_validate(data)
+    except ValidationError as error:
+        lines = [_explain(dict(item)) for item in error.errors()]
+        raise UserError(
+            f"{origin} has {len(lines)} wrong setting(s):\n  " + "\n  ".join(lines)
+        ) from None
+
+
+def _apply_override(data: dict[str, Any], override: str) -> None:
+    import yaml
+
+    key, separator, value = override.partition("=")
+    if not separator or not key:
+        raise UserError(f"--set {override}: expected key=value, such as teacher.epochs=20")
+    node: Any = data
+    *parents, last = key.split(".")
+    for parent in parents:
+        if node.get(parent) is None:
+            node[parent] = {}
+        node = node[parent]
+        if not isinstance(node, dict):
+            raise UserError(f"--set {override}: '{parent}' is not a section")
+    try:
+        node[last] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise UserError(f"--set {override}: '{value}' is not a YAML value") from None
+
+
+def _explain(error: dict[str, Any]) -> str:
+    place = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        *parents, key = error["loc"]
+        known = _keys_at(parents)
+        near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
+        hint = f"did you mean '{near[0]}'?" if near else f"expected one of {', '.join(known)}"
+        return f"{place}: unknown key; {hint}"
+    message = error["msg"].removeprefix("Value error, ")
+    found = error.get("input")
+    shown = "" if isinstance(found, dict) else f", found {found!r}"
+    return f"{place}: {message[0].lower()}{message[1:]}{shown}"
+
+
+def _keys_at(location: list[Any]) -> list[str]:
+    """Keys of the section at a location, walking through optional and list fields."""
+    section: type[BaseModel] = RunConfig
+    for part in location:
+        field = section.model_fields.get(str(part))
+        if field is None:
+            continue
+        found = _section_in(field.annotation)
+        if found is None:
+            return []
+        section = found
+    return list(section.model_fields)
+
+
+def _section_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        found = _section_in(argument)
+        if found is not None:
+            return found
+    return None
+
+
+def _resolve_paths(config: RunConfig, folder: Path) -> RunConfig:
+    """Make the file names of a config relative to its folder absolute."""
+
+    def resolve(name: str) -> str:
+        return name if name.startswith("bundled:") else str((folder / name).resolve())
+
+    def resolve_ends(neb: NebConfig) -> NebConfig:
+        ends = {"initial": neb.initial, "final": neb.final}
+        return neb.model_copy(update={key: resolve(end) for key, end in ends.items() if end})
+
+    data = config.data
+    test = resolve(data.test) if data.test else None
+    updates: dict[str, Any] = {
+        "data": data.model_copy(update={"train": resolve(data.train), "test": test})
+    }
+    foundation = config.teacher.foundation
+    if "/" in foundation or foundation.endswith(".model"):
+        updates["teacher"] = config.teacher.model_copy(update={"foundation": resolve(foundation)})
+    if config.reference and ":" not in config.reference.path:
+        updates["reference"] = config.reference.model_copy(
+            update={"path": resolve(config.reference.path)}
+        )
+    sampling = config.sampling
+    updates["sampling"] = sampling.model_copy(
+        update={
+            "neb": [resolve_ends(neb) for neb in sampling.neb],
+            "md": [m.model_copy(update={"structure": resolve(m.structure)}) for m in sampling.md],
+            "rattle": [
+                r.model_copy(update={"structures": resolve(r.structures)}) for r in sampling.rattle
+            ],
+        }
+    )
+    paths = {facet: resolve(name) for facet, name in config.compare.reference_barriers.items()}
+    barriers = [resolve_ends(neb) for neb in config.compare.barriers]
+    timing = config.compare.timing
+    if timing and timing.structure:
+        timing = timing.model_copy(update={"structure": resolve(timing.structure)})
+    diffusion, bulk = config.compare.diffusion, config.compare.bulk
+    if diffusion and diffusion.structure:
+        diffusion = diffusion.model_copy(update={"structure": resolve(diffusion.structure)})
+    if bulk and bulk.structure:
+        bulk = bulk.model_copy(update={"structure": resolve(bulk.structure)})
+    updates["compare"] = config.compare.model_copy(
+        update={
+            "reference_barriers": paths,
+            "barriers": barriers,
+            "timing": timing,
+            "diffusion": diffusion,
+            "bulk": bulk,
+        }
+    )
+    return config.model_copy(update=updates)
