@@ -96,6 +96,23 @@ def precision(dtype: str) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
+@contextmanager
+def deterministic() -> Iterator[None]:
+    """Make torch sum in a fixed order inside the block, so that a run can be repeated exactly.
+
+    Without it, sums over neighbours on several threads differ in the last digit from run to run.
+    """
+    import torch
+
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
 def pick_device(name: str) -> str:
     """`cpu` or `cuda`; `auto` is CUDA where there is a device.
 

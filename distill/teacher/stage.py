@@ -94,7 +94,12 @@ def run(config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int)
             model, test_structures, batch_size=config.batch_size, e0=e0.values, device=device
         )
 
-    with _threads(config.threads), _memory(config.batch_size), adapter.precision(config.dtype):
+    with (
+        _threads(config.threads),
+        _memory(config.batch_size),
+        adapter.precision(config.dtype),
+        adapter.deterministic(),
+    ):
         general = general.to(_dtype(config.dtype))
         if not config.keep_elements and (elements := _elements(chosen, test_set)) != known:
             general = restrict_elements(general, elements, chosen[0])

@@ -17,7 +17,7 @@ CONFIG = TeacherConfig(
     epochs=12,
     patience=100,
     batch_size=4,
-    threads=1,
+    threads=2,
     schedule="cosine",
     stage_two=StageTwo(start_epoch=7),
 )
