@@ -228,7 +228,7 @@ def test_missing_input_and_a_missing_student_are_named(tmp_path, monkeypatch, ca
     assert "cannot read the LAMMPS input nosuch.in" in capsys.readouterr().err
     script = tmp_path / "in.lammps"
     script.write_text("pair_style distill\npair_coeff * * Cu")
-    with pytest.raises(UserError, match="did not start with the arguments .*-nosuch"):
+    with pytest.raises(UserError, match=r"did not start with the arguments .*-nosuch"):
         run_lammps(script, STUDENT, arguments=["-screen", "none", "-nosuch"])
     with pytest.raises(UserError, match=r"nosuch\.npz"):
         _run(tmp_path, HEAD, student=tmp_path / "nosuch.npz")
