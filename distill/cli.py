@@ -41,6 +41,8 @@ def main() -> None:
     # Libraries warn about their own insides; workers are told through the variable.
     warnings.simplefilter("ignore")
     os.environ.setdefault("PYTHONWARNINGS", "ignore")
+    # Threads that spin while they wait slow everything down where cores are shared.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.basicConfig(level=logging.ERROR)
     sys.exit(_exit_code(sys.argv[1:]))
 
@@ -261,6 +263,43 @@ def lammps(
     )
     if result.stopped:
         raise ChecksFailed(result.stopped)
+
+
+@app.command(rich_help_panel=MODELS)
+def front(
+    config: ConfigFile,
+    orders: Annotated[str | None, typer.Option(help="Correlation orders, as 2,3,4.")] = None,
+    scales: Annotated[
+        str | None, typer.Option(help="Factors on the config's degrees, as 0.6,0.8,1.")
+    ] = None,
+    cutoffs: Annotated[str | None, typer.Option(help="Cutoffs, Å, as 5,6.")] = None,
+    error: Annotated[
+        float | None, typer.Option(help="Recommend the fastest within this force RMSE, eV/Å.")
+    ] = None,
+    time: Annotated[
+        float | None, typer.Option(help="Recommend the best within this time, µs an atom.")
+    ] = None,
+    settings: Settings = None,
+) -> None:
+    """Fit students of several sizes on a run's data: speed against accuracy. Resumable."""
+    from distill.config import load_config
+    from distill.deploy.front import front_of_run
+
+    front_of_run(
+        load_config(config, settings),
+        orders=[int(number) for number in _numbers(orders, "--orders")],
+        scales=_numbers(scales, "--scales"),
+        cutoffs=_numbers(cutoffs, "--cutoffs"),
+        largest_error=error,
+        largest_time=time,
+    )
+
+
+def _numbers(text: str | None, option: str) -> list[float]:
+    try:
+        return [float(part) for part in (text or "").replace(",", " ").split()]
+    except ValueError:
+        raise UserError(f"{option}: expected numbers, as 5,6; found '{text}'") from None
 
 
 @app.command(rich_help_panel=SETUP)
