@@ -172,14 +172,23 @@ def predict(
     output: Annotated[Path, typer.Option("-o", "--output", help="extxyz to write.")],
     stress: Annotated[bool, typer.Option(help="Also the stress of fully periodic cells.")] = False,
 ) -> None:
-    """Label structures with a model: energies (eV), forces (eV/Å), stress (eV/Å³)."""
+    """Label structures with a model: energies (eV), forces (eV/Å), stress (eV/Å³).
+
+    A student adds its uncertainties, and warns of structures outside its training data.
+    """
     from distill.calculators import label_structures, load_calculator
     from distill.progress import say
     from distill.structures import read_structures, write_structures
 
     calculator = load_calculator(model)
     read = read_structures(structures, require=())
-    write_structures(output, label_structures(read, calculator, stress=stress, label="predict"))
+    labelled = label_structures(read, calculator, stress=stress, label="predict")
+    student = getattr(calculator, "student", None)
+    if student is not None:
+        from distill.student.grading import add_uncertainties
+
+        add_uncertainties(labelled, student)
+    write_structures(output, labelled)
     say(f"wrote {len(read)} structures to {output}")
 
 

@@ -342,13 +342,19 @@ def _student_run(config: RunConfig, folder: Path, out: Path) -> None:
     from distill.student.stage import run
 
     inputs = _student_inputs(config, folder)
+    teacher = read_json(inputs["teacher"])
     run(
         config.student,
         train=inputs["train"],
         test=inputs["test"],
         out=out,
         seed=config.seed,
-        teacher_e0=read_json(inputs["teacher"])["e0"],
+        teacher_e0=teacher["e0"],
+        provenance={
+            "run": config.name,
+            "teacher_sha256": sha256(folder / "teacher" / "teacher.model"),
+            "foundation": teacher["foundation"],
+        },
     )
 
 

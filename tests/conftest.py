@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+# Tests run side by side: one thread each, and none that spins while it waits.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 
 @pytest.fixture(scope="session")
 def reference_data() -> Path:

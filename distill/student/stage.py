@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distill.artifacts import write_json
+from distill.artifacts import package_versions, sha256, write_json
 from distill.errors import UserError
 from distill.progress import say
 
@@ -32,6 +32,7 @@ def run(
     out: Path,
     seed: int,
     teacher_e0: dict[str, float] | None = None,
+    provenance: Mapping[str, Any] | None = None,
 ) -> None:
     """Fit the student, measure it on held-out structures, and write what others use.
 
@@ -49,6 +50,8 @@ def run(
         The run's seed.
     teacher_e0
         The teacher's one-body energies, eV.
+    provenance
+        Further facts to travel with the student, such as the teacher's SHA-256; JSON values.
 
     Raises
     ------
@@ -77,7 +80,21 @@ def run(
         say(f"student on {name}: {_rmse_line(tables[name])}")
     write_structures(out / PREDICTED_FILE, predicted)
     write_json(out / ERRORS_FILE, tables)
-    student = replace(student, training={**student.training, "train_rmse": _rmse(tables["train"])})
+    student = replace(
+        student,
+        training={
+            **student.training,
+            "train_rmse": _rmse(tables["train"]),
+            "test_rmse": _rmse(tables["test"]),
+        },
+        provenance={
+            **student.provenance,
+            "train_sha256": sha256(train),
+            "test_sha256": sha256(test),
+            **(provenance or {}),
+            "versions": package_versions(),
+        },
+    )
     student.save(out / STUDENT_FILE)
     quality = calibration(student, held_out, config.weights)
     say(f"student uncertainties: {_calibration_line(quality)}")

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from helpers import rattled_copper
 
-from distill.artifacts import read_json
+from distill.artifacts import read_json, sha256
 from distill.config import SolverConfig, StudentConfig
 from distill.errors import UserError
 from distill.structures import read_structures, write_structures
 from distill.student import acepotentials, stage
+from distill.student.grading import add_uncertainties
 from distill.student.model import Student
 
 CONFIG = StudentConfig(order=2, totaldegree=5.0, rcut=4.5, backend="native", threads=1)
@@ -127,3 +128,39 @@ def test_test_file_with_an_unknown_element_is_refused(files, tmp_path: Path) -> 
     with pytest.raises(UserError, match=r"other.xyz: structure 0: element Ni"):
         _run({**files, "test": tmp_path / "other.xyz"}, tmp_path)
     assert not (tmp_path / "student.npz").exists()
+
+
+def test_student_file_says_where_it_comes_from(files, tmp_path):
+    stage.run(
+        CONFIG,
+        **files,
+        out=tmp_path,
+        seed=1,
+        teacher_e0={"Cu": 0.0},
+        provenance={"teacher_sha256": "abc"},
+    )
+    student = Student.load(tmp_path / "student.npz")
+    assert student.provenance["train_sha256"] == sha256(files["train"])
+    assert student.provenance["teacher_sha256"] == "abc"
+    assert student.provenance["versions"]["numpy"] == np.__version__
+    assert student.training["test_rmse"]["forces"] > 0
+
+
+def test_predictions_carry_uncertainties_and_warn_outside_the_training_data(
+    files, tmp_path, capsys
+):
+    stage.run(CONFIG, **files, out=tmp_path, seed=1, teacher_e0={"Cu": 0.0})
+    student = Student.load(tmp_path / "student.npz")
+    inside = read_structures(files["train"])[0]
+    outside = inside.copy()
+    outside.positions[1] += 0.45 * (outside.positions[0] - outside.positions[1])
+    capsys.readouterr()
+    add_uncertainties([inside, outside], student)
+    assert "1 of 2 structures are outside the training data" in capsys.readouterr().out
+    assert (
+        inside.arrays["extrapolation_grade"].max()
+        <= 1.0
+        < outside.arrays["extrapolation_grade"].max()
+    )
+    assert outside.info["energy_std"] > inside.info["energy_std"] > 0
+    assert outside.arrays["forces_std"].shape == (4,)
