@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -161,11 +160,13 @@ def _signature(factory: Any) -> str:
 
 
 def _mace_calculator(path: Path, device: str, dtype: str | None) -> Calculator:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import torch
-        from mace.calculators import MACECalculator
+    from distill.teacher.mace_adapter import import_mace, quiet
 
+    import_mace()
+    import torch
+    from mace.calculators import MACECalculator
+
+    with quiet():
         try:
             model = torch.load(path, map_location=device, weights_only=False)
             own = next(model.parameters()).dtype
