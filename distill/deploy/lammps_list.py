@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ctypes
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,18 @@ from numba.extending import intrinsic
 
 # The upper bits of an entry mark special bonds (LAMMPS, src/lmptype.h: NEIGHMASK).
 NEIGHMASK = 0x1FFFFFFF
-_POINTER = ctypes.c_size_t
+_POINTER, _INTEGER, _VOID = ctypes.c_size_t, ctypes.c_int, ctypes.c_void_p
+# Result and arguments of the functions of LAMMPS' C library that are called (src/library.h).
+_PROTOTYPES: dict[str, tuple[Any, ...]] = {
+    "lammps_extract_setting": (_INTEGER, _POINTER, _POINTER),
+    "lammps_extract_atom": (_POINTER, _POINTER, _POINTER),
+    "lammps_find_pair_neighlist": (_INTEGER, _POINTER, _POINTER, _INTEGER, _INTEGER, _INTEGER),
+    "lammps_neighlist_element_neighbors": (
+        None, _POINTER, _INTEGER, _INTEGER, _VOID, _VOID, _VOID,
+    ),
+}  # fmt: skip
+# Their arguments, at addresses that compiled code may keep.
+_TEXTS = [ctypes.create_string_buffer(text) for text in (b"nall", b"zero", b"x", b"type", b"id")]
 
 
 def _pointer_to(kind: Any) -> Any:
@@ -52,10 +64,11 @@ class NeighbourReader:
         self._handle = lammps.lmp.value
         self._species_of_type = species_of_type
         self._cutoff = cutoff
-        self._names = [ctypes.create_string_buffer(name) for name in (b"x", b"type", b"id")]
-        self._style = ctypes.create_string_buffer(b"zero")
-        self._nall = ctypes.create_string_buffer(b"nall")
-        self._read = self._compile(lammps.lib, lammps.extract_setting("tagint"))
+        addresses = tuple(
+            ctypes.cast(getattr(lammps.lib, name), ctypes.c_void_p).value or 0
+            for name in _PROTOTYPES
+        )
+        self._read = _compiled_reader(addresses, lammps.extract_setting("tagint"))
         self._resize(1024)
 
     def _resize(self, pairs: int) -> None:
@@ -76,71 +89,65 @@ class NeighbourReader:
             pairs = self._read(*arguments, self._neighbours, self._vectors)
         return species, first, self._neighbours[:pairs], self._vectors[:pairs]
 
-    def _compile(self, library: ctypes.CDLL, tag_bytes: int) -> Any:
-        def function(name: str, result: Any, *arguments: Any) -> Any:
-            address = ctypes.cast(getattr(library, name), ctypes.c_void_p).value
-            return ctypes.CFUNCTYPE(result, *arguments)(address or 0)
 
-        integer, pointer = ctypes.c_int, _POINTER
-        setting = function("lammps_extract_setting", integer, pointer, pointer)
-        extract = function("lammps_extract_atom", pointer, pointer, pointer)
-        find = function("lammps_find_pair_neighlist", integer, pointer, pointer, *[integer] * 3)
-        void = ctypes.c_void_p
-        element = function(
-            "lammps_neighlist_element_neighbors", None, pointer, integer, integer, void, void, void
-        )
-        tag_pointer = _int32 if tag_bytes == 4 else _int64
-        x_name, type_name, tag_name = (ctypes.addressof(name) for name in self._names)
-        style, nall = ctypes.addressof(self._style), ctypes.addressof(self._nall)
+@cache
+def _compiled_reader(addresses: tuple[int, ...], tag_bytes: int) -> Any:
+    """The compiled loop over atoms and list, for LAMMPS' functions at these addresses."""
+    setting, extract, find, element = (
+        ctypes.CFUNCTYPE(*prototype)(address)
+        for prototype, address in zip(_PROTOTYPES.values(), addresses, strict=True)
+    )
+    tag_pointer = _int32 if tag_bytes == 4 else _int64
+    nall, style, x_name, type_name, tag_name = (ctypes.addressof(text) for text in _TEXTS)
 
-        @njit(nogil=True)
-        def read(
-            handle: int,
-            species_of_type: np.ndarray,
-            cutoff: float,
-            species: np.ndarray,
-            first: np.ndarray,
-            neighbours: np.ndarray,
-            vectors: np.ndarray,
-        ) -> int:
-            n_local, n_all = len(species), setting(handle, nall)
-            rows = carray(_int64(extract(handle, x_name)), (1,))
-            x = carray(_float64(rows[0]), (n_all, 3))
-            kinds = carray(_int32(extract(handle, type_name)), (n_all,))
-            tags = carray(tag_pointer(extract(handle, tag_name)), (n_all,))
-            owner_of_tag = np.zeros(tags.max() + 1, np.int64)
-            owner = np.empty(n_all, np.int64)
-            for i in range(n_local):
-                species[i] = species_of_type[kinds[i]]
-                owner_of_tag[tags[i]] = i
-            for i in range(n_all):
-                owner[i] = owner_of_tag[tags[i]]
-            index = find(handle, style, 1, 0, 0)
-            atom, count = np.zeros(1, np.int32), np.zeros(1, np.int32)
-            address = np.zeros(1, np.int64)
-            counts, lists = np.zeros(n_local, np.int64), np.zeros(n_local, np.int64)
-            for k in range(n_local):
-                element(handle, index, k, atom.ctypes, count.ctypes, address.ctypes)
-                if 0 <= atom[0] < n_local:
-                    counts[atom[0]] = count[0]
-                    lists[atom[0]] = address[0]
-            if counts.sum() > len(neighbours):
-                return -counts.sum()
-            filled = 0
-            first[0] = 0
-            for i in range(n_local):
-                if counts[i]:
-                    entries = carray(_int32(lists[i]), (counts[i],))
-                    for k in range(counts[i]):
-                        j = entries[k] & NEIGHMASK
-                        dx, dy, dz = x[j, 0] - x[i, 0], x[j, 1] - x[i, 1], x[j, 2] - x[i, 2]
-                        if dx * dx + dy * dy + dz * dz < cutoff * cutoff:
-                            neighbours[filled] = owner[j]
-                            vectors[filled, 0] = dx
-                            vectors[filled, 1] = dy
-                            vectors[filled, 2] = dz
-                            filled += 1
-                first[i + 1] = filled
-            return filled
+    @njit(nogil=True)
+    def read(
+        handle: int,
+        species_of_type: np.ndarray,
+        cutoff: float,
+        species: np.ndarray,
+        first: np.ndarray,
+        neighbours: np.ndarray,
+        vectors: np.ndarray,
+    ) -> int:
+        n_local, n_all = len(species), setting(handle, nall)
+        rows = carray(_int64(extract(handle, x_name)), (1,))
+        x = carray(_float64(rows[0]), (n_all, 3))
+        kinds = carray(_int32(extract(handle, type_name)), (n_all,))
+        tags = carray(tag_pointer(extract(handle, tag_name)), (n_all,))
+        owner_of_tag = np.zeros(tags.max() + 1, np.int64)
+        owner = np.empty(n_all, np.int64)
+        for i in range(n_local):
+            species[i] = species_of_type[kinds[i]]
+            owner_of_tag[tags[i]] = i
+        for i in range(n_all):
+            owner[i] = owner_of_tag[tags[i]]
+        index = find(handle, style, 1, 0, 0)
+        atom, count = np.zeros(1, np.int32), np.zeros(1, np.int32)
+        address = np.zeros(1, np.int64)
+        counts, lists = np.zeros(n_local, np.int64), np.zeros(n_local, np.int64)
+        for k in range(n_local):
+            element(handle, index, k, atom.ctypes, count.ctypes, address.ctypes)
+            if 0 <= atom[0] < n_local:
+                counts[atom[0]] = count[0]
+                lists[atom[0]] = address[0]
+        if counts.sum() > len(neighbours):
+            return -counts.sum()
+        filled = 0
+        first[0] = 0
+        for i in range(n_local):
+            if counts[i]:
+                entries = carray(_int32(lists[i]), (counts[i],))
+                for k in range(counts[i]):
+                    j = entries[k] & NEIGHMASK
+                    dx, dy, dz = x[j, 0] - x[i, 0], x[j, 1] - x[i, 1], x[j, 2] - x[i, 2]
+                    if dx * dx + dy * dy + dz * dz < cutoff * cutoff:
+                        neighbours[filled] = owner[j]
+                        vectors[filled, 0] = dx
+                        vectors[filled, 1] = dy
+                        vectors[filled, 2] = dz
+                        filled += 1
+            first[i + 1] = filled
+        return filled
 
-        return read
+    return read
