@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import os
 import time
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from ase.calculators.calculator import all_changes
 
+from distill.artifacts import write_text
 from distill.errors import ChecksFailed, UserError
 from distill.progress import say
-from distill.structures import CONFIG_TYPE_KEY, read_structures, set_labels, write_structures
+from distill.structures import CONFIG_TYPE_KEY, read_structures, set_labels
 from distill.student.calculator import StudentCalculator
 from distill.student.uncertainty import UncertaintyModel
 
@@ -96,7 +98,10 @@ class Guard:
         self.looks = self.kept = self.handed_over = 0
         self.seconds = 0.0
         self._with_teacher = False
-        self._structures = read_structures(self.file, require=()) if self.file.exists() else []
+        self._text, self._count = "", 0
+        if self.file.exists():
+            self._count = len(read_structures(self.file, require=()))
+            self._text = self.file.read_text(encoding="utf-8")
 
     def watch(self, atoms: Atoms, step: int) -> dict[str, Any] | None:
         """Look at a structure if it is time to.
@@ -165,7 +170,9 @@ class Guard:
     def _keep(
         self, atoms: Atoms, step: int, grades: np.ndarray, answer: dict[str, Any] | None
     ) -> None:
-        if len(self._structures) >= self.limit:
+        from ase.io import write
+
+        if self._count >= self.limit:
             return
         kept = atoms.copy()
         kept.calc = None
@@ -173,10 +180,13 @@ class Guard:
         kept.info.update({CONFIG_TYPE_KEY: KEPT_TYPE, "step": step})
         if answer is not None:
             set_labels(kept, **answer)
-        self._structures.append(kept)
+        text = StringIO()
+        write(text, kept, format="extxyz")
+        self._text += text.getvalue()
+        self._count += 1
         self.kept += 1
-        write_structures(self.file, self._structures)
-        if len(self._structures) == self.limit:
+        write_text(self.file, self._text)
+        if self._count == self.limit:
             say(f"guard: {self.file} holds {self.limit} structures; no more are kept")
 
     def summary(self) -> str:
