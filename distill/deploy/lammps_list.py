@@ -133,20 +133,23 @@ def _compiled_reader(addresses: tuple[int, ...], tag_bytes: int) -> Any:
                 lists[atom[0]] = address[0]
         if counts.sum() > len(neighbours):
             return -counts.sum()
-        filled = 0
+        filled, squared = 0, cutoff * cutoff
         first[0] = 0
         for i in range(n_local):
             if counts[i]:
                 entries = carray(_int32(lists[i]), (counts[i],))
+                xi, yi, zi = x[i, 0], x[i, 1], x[i, 2]
                 for k in range(counts[i]):
-                    j = entries[k] & NEIGHMASK
-                    dx, dy, dz = x[j, 0] - x[i, 0], x[j, 1] - x[i, 1], x[j, 2] - x[i, 2]
-                    neighbours[filled] = owner[j]
-                    vectors[filled, 0] = dx
-                    vectors[filled, 1] = dy
-                    vectors[filled, 2] = dz
+                    # Unsigned, so that no check for negative indices is compiled.
+                    j = np.uint64(entries[k] & NEIGHMASK)
+                    dx, dy, dz = x[j, 0] - xi, x[j, 1] - yi, x[j, 2] - zi
+                    place = np.uint64(filled)
+                    neighbours[place] = owner[j]
+                    vectors[place, 0] = dx
+                    vectors[place, 1] = dy
+                    vectors[place, 2] = dz
                     # Written always and counted if near: a branch here would cost more.
-                    filled += int(dx * dx + dy * dy + dz * dz < cutoff * cutoff)
+                    filled += int(dx * dx + dy * dy + dz * dz < squared)
             first[i + 1] = filled
         return filled
 
