@@ -175,5 +175,6 @@ def _mace_calculator(path: Path, device: str, dtype: str | None) -> Calculator:
             raise UserError(
                 f"{path} is not a readable MACE model: {type(error).__name__}: {error}"
             ) from None
-        own_name = "float32" if own == torch.float32 else "float64"
-        return MACECalculator(models=[model], device=device, default_dtype=dtype or own_name)
+        name = dtype or ("float32" if own == torch.float32 else "float64")
+        model = model.to(getattr(torch, name))
+        return MACECalculator(models=[model], device=device, default_dtype=name)

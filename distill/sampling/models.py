@@ -14,13 +14,21 @@ from distill.config import CalculatorConfig
 ModelSpec: TypeAlias = str | os.PathLike[str] | CalculatorConfig
 
 
-def cached_calculator(model: ModelSpec) -> Calculator:
-    """The calculator of a model file, import path or config; a process loads it once."""
+def cached_calculator(model: ModelSpec, dtype: str | None = None) -> Calculator:
+    """The calculator of a model file, import path or config; a process loads it once.
+
+    Parameters
+    ----------
+    model
+        What `distill.calculators.load_calculator` takes.
+    dtype
+        Precision of a MACE model, its own if None. Optimisers want float64.
+    """
     if not isinstance(model, CalculatorConfig):
         model = CalculatorConfig(path=os.fspath(model))
-    return _cached(model.model_dump_json())
+    return _cached(model.model_dump_json(), dtype)
 
 
 @lru_cache(maxsize=4)
-def _cached(config: str) -> Calculator:
-    return load_calculator(CalculatorConfig.model_validate_json(config))
+def _cached(config: str, dtype: str | None) -> Calculator:
+    return load_calculator(CalculatorConfig.model_validate_json(config), dtype=dtype)

@@ -348,7 +348,7 @@ class PathUnit:
 
     def run(self) -> None:
         """Find the path and write its files."""
-        model = cached_calculator(self.model)
+        model = cached_calculator(self.model, dtype="float64")
         checkpoint = self.folder / f"{self.name}.band.npz"
         path = minimum_energy_path(self.config, model, checkpoint)
         kept, calls = path_structures(path, self.config, model)
