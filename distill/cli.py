@@ -50,6 +50,9 @@ def main() -> None:
 def _exit_code(arguments: list[str]) -> int:
     try:
         result = app(arguments, standalone_mode=False, prog_name="distill")
+        if result == STOPPED:
+            # Typer turns an interrupt into this code without a word.
+            raise KeyboardInterrupt
         return result if isinstance(result, int) else DONE
     except UserError as error:
         return _fail(f"error: {error}", USER_ERROR)
