@@ -122,7 +122,9 @@ class TestPipeline:
         self, tmp_path, monkeypatch
     ):
         def fails(config: RunConfig, folder: Path, out: Path) -> None:
-            write_json(out / "verdict.json", {"checks": [{"name": "speed", "passed": False}]})
+            check = {"name": "speed", "value": 1.0, "interval": [0.9, 1.1], "bound": 10.0}
+            check |= {"sense": "at least", "unit": "", "passed": False, "comment": ""}
+            write_json(out / "verdict.json", {"passed": False, "checks": [check]})
             raise ChecksFailed("checks that did not pass: speed")
 
         stage = Stage("compare", lambda c: {}, lambda c, f: {}, fails)
