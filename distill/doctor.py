@@ -9,6 +9,7 @@ import shutil
 from importlib import metadata
 
 from distill._version import __version__
+from distill.parallel import available_cores
 
 _REQUIRED = {
     "torch": "torch",
@@ -81,7 +82,7 @@ def _machine() -> str:
 
     memory = psutil.virtual_memory().total / 2**30
     free = shutil.disk_usage(os.getcwd()).free / 2**30
-    line = f"{len(os.sched_getaffinity(0))} cores, {memory:.0f} GB memory, {free:.0f} GB disk free"
+    line = f"{available_cores()} cores, {memory:.0f} GB memory, {free:.0f} GB disk free"
     return line if free > _LEAST_FREE_GB else line + " (little: a run may need a few GB)"
 
 

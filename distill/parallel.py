@@ -19,12 +19,19 @@ from distill.progress import progress, say
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")
 ATTEMPTS = 3
-_THREAD_VARIABLES = (
+THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "NUMBA_NUM_THREADS",
 )
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def run_units(
@@ -111,7 +118,7 @@ def _executor(config: ParallelConfig, n_units: int) -> Iterator[Executor]:
 
 
 def _workers(config: ParallelConfig, units: Sequence[Any]) -> int:
-    return min(config.workers or len(os.sched_getaffinity(0)), len(units))
+    return min(config.workers or available_cores(), len(units))
 
 
 @contextmanager
@@ -147,8 +154,8 @@ def _single_thread() -> Iterator[None]:
 @contextmanager
 def _thread_variables() -> Iterator[None]:
     """Set the variables that numerical libraries read when they load."""
-    saved = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
+    saved = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
     try:
         yield
     finally:
@@ -169,7 +176,7 @@ def _dask(config: ParallelConfig) -> Iterator[Executor]:
     name = options.pop("cluster", "local")
     if name == "local":
         cluster = LocalCluster(
-            n_workers=config.workers or len(os.sched_getaffinity(0)),
+            n_workers=config.workers or available_cores(),
             threads_per_worker=1,
             **options,
         )
@@ -201,7 +208,7 @@ def _parsl(config: ParallelConfig) -> Iterator[Executor]:
     if name is None:
         from parsl.executors import HighThroughputExecutor
 
-        workers = config.workers or len(os.sched_getaffinity(0))
+        workers = config.workers or available_cores()
         options = {
             "retries": ATTEMPTS - 1,
             "run_dir": tempfile.mkdtemp(prefix="parsl-"),

@@ -25,6 +25,7 @@ from distill.artifacts import package_versions, read_json, write_json
 from distill.compare.numbers import number_text
 from distill.config import CalculatorConfig
 from distill.errors import UserError
+from distill.parallel import THREAD_VARIABLES
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -41,12 +42,6 @@ _SCALING_REPEATS = 5
 _US_PER_MS = 1e3
 _SECONDS_PER_DAY = 86400.0
 _NS_PER_FS = 1e-6
-_THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-)
 
 
 def time_models(
@@ -113,7 +108,7 @@ def time_models(
             "seed": seed,
         }
         write_json(folder / "request.json", request)
-        environment = {**os.environ, **dict.fromkeys(_THREAD_VARIABLES, str(cores))}
+        environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(cores))}
         process = subprocess.run(
             [sys.executable, "-m", "distill.compare.timing", str(folder)],
             env=environment,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy as np
 from distill._version import __version__
 from distill.artifacts import hash_of
 from distill.errors import UserError
+from distill.parallel import available_cores
 from distill.progress import format_duration, say
 from distill.student import training_set
 from distill.student.accumulate import (
@@ -228,13 +228,6 @@ def design_of(basis: Basis) -> DesignRows:
         return design_rows(basis, atoms, energy=energy, forces=forces, virial=virial)
 
     return design
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def elements_of(structures: Sequence[Atoms], config: StudentConfig) -> list[str]:

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from distill.errors import UserError
+from distill.parallel import available_cores
 from distill.student.julia_setup import option
 
 
@@ -36,7 +37,7 @@ class JuliaSession:
         self, *, log: str | os.PathLike[str], threads: int | None = None, keep_log: bool = True
     ) -> None:
         self.log = Path(log)
-        self.threads = str(threads or option("juliacall", "threads") or _cores())
+        self.threads = str(threads or option("juliacall", "threads") or available_cores())
         self._keep_log = keep_log
         self._failed = False
         self._process: subprocess.Popen[bytes] | None = None
@@ -126,8 +127,3 @@ def _julia_flags() -> list[str]:
         if name.startswith("julia")
         and name not in ("juliacall-threads", "juliacall-handle-signals")
     ]
-
-
-def _cores() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1

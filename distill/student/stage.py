@@ -60,8 +60,9 @@ def run(
         for the memory.
     """
     from distill.compare.errors import error_table
+    from distill.parallel import available_cores
     from distill.structures import read_structures, write_structures
-    from distill.student.fit import available_cores, elements_of
+    from distill.student.fit import elements_of
     from distill.student.uncertainty import calibration, with_site_reference
 
     structures = read_structures(train, require=())
