@@ -223,6 +223,8 @@ def _timing(
     timed: dict[str, Path | CalculatorConfig] = {**models}
     if reference:
         timed["reference"] = reference
+    if (julia_model := _julia_model(models["student"])) is not None:
+        timed["ACEpotentials.jl"] = julia_model
     result = time_models(
         timed,
         atoms,
@@ -232,6 +234,14 @@ def _timing(
         seed=seed,
     )
     return {"structure": name, **result}
+
+
+def _julia_model(student: Path) -> Path | None:
+    """ACEpotentials' own file of the student where it lies beside it and Julia can run it."""
+    from distill.student.acepotentials import MODEL_FILE, available
+
+    path = student.with_name(MODEL_FILE)
+    return path if path.is_file() and available() is None else None
 
 
 def _timing_structure(facet: str, labels: _Labels) -> tuple[str, Atoms]:

@@ -198,3 +198,13 @@ def test_labels_that_are_missing_are_named(inputs):
     write_structures(inputs["reference_test"], structures)
     with pytest.raises(UserError, match="structure 2"):
         stage.run(CompareConfig(timing=None), **inputs)
+
+
+def test_model_of_acepotentials_is_timed_where_julia_can_run_it(tmp_path, monkeypatch):
+    student = tmp_path / "student.npz"
+    assert stage._julia_model(student) is None
+    (tmp_path / "ace_model.json").touch()
+    monkeypatch.setattr("distill.student.acepotentials.available", lambda: "no Julia here")
+    assert stage._julia_model(student) is None
+    monkeypatch.setattr("distill.student.acepotentials.available", lambda: None)
+    assert stage._julia_model(student) == tmp_path / "ace_model.json"
