@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from bisect import bisect
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,12 +13,20 @@ from distill.errors import UserError
 _SUBSET, _HELD_OUT = 1, 2
 
 
-def nested_subset(types: Sequence[str], fraction: float, seed: int) -> list[int]:
+def nested_subset(
+    types: Sequence[str],
+    fraction: float,
+    seed: int,
+    values: Sequence[float] | None = None,
+) -> list[int]:
     """Indices of a stratified share of a set; a larger share contains every smaller one.
 
-    Each type is shuffled by its own random stream and spread evenly over one common order, of
+    Each type is ordered by its own random stream and spread evenly over one common order, of
     which the subset is the beginning. The first structure of every type comes first of all, so
-    that rare types are always represented.
+    that rare types are always represented. Where `values` are given, the structure with a type's
+    largest value is its first, and the others are spread evenly over the ranks of their values by
+    a van der Corput sequence with a random start (Niederreiter, Random Number Generation and
+    Quasi-Monte Carlo Methods, 1992, section 3.1).
 
     Parameters
     ----------
@@ -27,6 +36,8 @@ def nested_subset(types: Sequence[str], fraction: float, seed: int) -> list[int]
         Share of the structures, above 0 and at most 1.
     seed
         Fixes the order.
+    values
+        What to spread each type over, such as the largest force; random if None.
 
     Returns
     -------
@@ -34,10 +45,15 @@ def nested_subset(types: Sequence[str], fraction: float, seed: int) -> list[int]
         At least one index of each type, ascending.
     """
     count = max(round(fraction * len(types)), len(set(types)))
-    return sorted(_order(types, [seed, _SUBSET])[:count])
+    return sorted(_order(types, [seed, _SUBSET], values)[:count])
 
 
-def hold_out(types: Sequence[str], fraction: float, seed: int) -> tuple[list[int], list[int]]:
+def hold_out(
+    types: Sequence[str],
+    fraction: float,
+    seed: int,
+    values: Sequence[float] | None = None,
+) -> tuple[list[int], list[int]]:
     """Split a set in two, stratified by type; a type's only structure is never held out.
 
     Parameters
@@ -48,6 +64,8 @@ def hold_out(types: Sequence[str], fraction: float, seed: int) -> tuple[list[int
         Share held out, above 0 and below 1; at least one structure is.
     seed
         Fixes the split.
+    values
+        As in `nested_subset`; a type's structure with the largest value is never held out.
 
     Returns
     -------
@@ -59,7 +77,7 @@ def hold_out(types: Sequence[str], fraction: float, seed: int) -> tuple[list[int
     UserError
         If there are too few structures to hold any out.
     """
-    order = _order(types, [seed, _HELD_OUT])
+    order = _order(types, [seed, _HELD_OUT], values)
     candidates = order[len(set(types)) :]
     if not candidates:
         raise UserError(
@@ -72,7 +90,9 @@ def hold_out(types: Sequence[str], fraction: float, seed: int) -> tuple[list[int
     return [i for i in range(len(types)) if i not in held], sorted(held)
 
 
-def _order(types: Sequence[str], seeds: Sequence[int]) -> list[int]:
+def _order(
+    types: Sequence[str], seeds: Sequence[int], values: Sequence[float] | None = None
+) -> list[int]:
     """All indices: one of each type first, then the rest in proportion to the types' sizes."""
     groups: dict[str, list[int]] = {}
     for index, kind in enumerate(types):
@@ -81,7 +101,31 @@ def _order(types: Sequence[str], seeds: Sequence[int]) -> list[int]:
     for kind, members in groups.items():
         stream = np.random.SeedSequence([*seeds, zlib.crc32(kind.encode())])
         generator = np.random.default_rng(stream)
-        for rank, member in enumerate(generator.permutation(members)):
+        for rank, member in enumerate(_within(members, generator, values)):
             key = 0.0 if rank == 0 else (rank + generator.random()) / len(members)
             keyed.append((key, generator.random(), int(member)))
     return [member for _, _, member in sorted(keyed)]
+
+
+def _within(
+    members: Sequence[int], generator: np.random.Generator, values: Sequence[float] | None
+) -> list[int]:
+    """The members of one type in random order, or evenly spread over their values."""
+    if values is None:
+        return [int(i) for i in generator.permutation(members)]
+    ranked = sorted(members, key=lambda i: (values[i], i))
+    # The largest value first: a model that has not seen a type's extreme extrapolates there.
+    chosen, left = [ranked[-1]], list(range(len(ranked) - 1))
+    start = generator.random()
+    for k in range(len(left)):
+        target = (_van_der_corput(k) + start) % 1.0 * len(ranked) - 0.5
+        place = bisect(left, target)
+        if place == len(left) or (place and target - left[place - 1] < left[place] - target):
+            place -= 1
+        chosen.append(ranked[left.pop(place)])
+    return chosen
+
+
+def _van_der_corput(index: int) -> float:
+    """Digits of `index` in base two, mirrored at the point: 0, 1/2, 1/4, 3/4, 1/8 …"""
+    return sum(int(bit) / 2 ** (k + 1) for k, bit in enumerate(reversed(f"{index:b}")))
