@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from bisect import bisect
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,20 +12,12 @@ from distill.errors import UserError
 _SUBSET, _HELD_OUT = 1, 2
 
 
-def nested_subset(
-    types: Sequence[str],
-    fraction: float,
-    seed: int,
-    values: Sequence[float] | None = None,
-) -> list[int]:
+def nested_subset(types: Sequence[str], fraction: float, seed: int) -> list[int]:
     """Indices of a stratified share of a set; a larger share contains every smaller one.
 
-    Each type is ordered by its own random stream and spread evenly over one common order, of
+    Each type is shuffled by its own random stream and spread evenly over one common order, of
     which the subset is the beginning. The first structure of every type comes first of all, so
-    that rare types are always represented. Where `values` are given, the structure with a type's
-    largest value is its first, and the others are spread evenly over the ranks of their values by
-    a van der Corput sequence with a random start (Niederreiter, Random Number Generation and
-    Quasi-Monte Carlo Methods, 1992, section 3.1).
+    that rare types are always represented.
 
     Parameters
     ----------
@@ -36,8 +27,6 @@ def nested_subset(
         Share of the structures, above 0 and at most 1.
     seed
         Fixes the order.
-    values
-        What to spread each type over, such as the largest force; random if None.
 
     Returns
     -------
@@ -45,15 +34,10 @@ def nested_subset(
         At least one index of each type, ascending.
     """
     count = max(round(fraction * len(types)), len(set(types)))
-    return sorted(_order(types, [seed, _SUBSET], values)[:count])
+    return sorted(_order(types, [seed, _SUBSET])[:count])
 
 
-def hold_out(
-    types: Sequence[str],
-    fraction: float,
-    seed: int,
-    values: Sequence[float] | None = None,
-) -> tuple[list[int], list[int]]:
+def hold_out(types: Sequence[str], fraction: float, seed: int) -> tuple[list[int], list[int]]:
     """Split a set in two, stratified by type; a type's only structure is never held out.
 
     Parameters
@@ -64,8 +48,6 @@ def hold_out(
         Share held out, above 0 and below 1; at least one structure is.
     seed
         Fixes the split.
-    values
-        As in `nested_subset`; a type's structure with the largest value is never held out.
 
     Returns
     -------
@@ -77,7 +59,7 @@ def hold_out(
     UserError
         If there are too few structures to hold any out.
     """
-    order = _order(types, [seed, _HELD_OUT], values)
+    order = _order(types, [seed, _HELD_OUT])
     candidates = order[len(set(types)) :]
     if not candidates:
         raise UserError(
@@ -90,9 +72,7 @@ def hold_out(
     return [i for i in range(len(types)) if i not in held], sorted(held)
 
 
-def _order(
-    types: Sequence[str], seeds: Sequence[int], values: Sequence[float] | None = None
-) -> list[int]:
+def _order(types: Sequence[str], seeds: Sequence[int]) -> list[int]:
     """All indices: one of each type first, then the rest in proportion to the types' sizes."""
     groups: dict[str, list[int]] = {}
     for index, kind in enumerate(types):
@@ -101,31 +81,7 @@ def _order(
     for kind, members in groups.items():
         stream = np.random.SeedSequence([*seeds, zlib.crc32(kind.encode())])
         generator = np.random.default_rng(stream)
-        for rank, member in enumerate(_within(members, generator, values)):
+        for rank, member in enumerate(generator.permutation(members)):
             key = 0.0 if rank == 0 else (rank + generator.random()) / len(members)
             keyed.append((key, generator.random(), int(member)))
     return [member for _, _, member in sorted(keyed)]
-
-
-def _within(
-    members: Sequence[int], generator: np.random.Generator, values: Sequence[float] | None
-) -> list[int]:
-    """The members of one type in random order, or evenly spread over their values."""
-    if values is None:
-        return [int(i) for i in generator.permutation(members)]
-    ranked = sorted(members, key=lambda i: (values[i], i))
-    # The largest value first: a model that has not seen a type's extreme extrapolates there.
-    chosen, left = [ranked[-1]], list(range(len(ranked) - 1))
-    start = generator.random()
-    for k in range(len(left)):
-        target = (_van_der_corput(k) + start) % 1.0 * len(ranked) - 0.5
-        place = bisect(left, target)
-        if place == len(left) or (place and target - left[place - 1] < left[place] - target):
-            place -= 1
-        chosen.append(ranked[left.pop(place)])
-    return chosen
-
-
-def _van_der_corput(index: int) -> float:
-    """Digits of `index` in base two, mirrored at the point: 0, 1/2, 1/4, 3/4, 1/8 …"""
-    return sum(int(bit) / 2 ** (k + 1) for k, bit in enumerate(reversed(f"{index:b}")))

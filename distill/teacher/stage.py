@@ -19,7 +19,6 @@ from distill.config import TeacherConfig
 from distill.errors import UserError
 from distill.progress import say
 from distill.structures import (
-    FORCES_KEY,
     config_type,
     read_structures,
     reference_energy,
@@ -86,8 +85,7 @@ def run(config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int)
     train_set, isolated = _without_isolated(read_structures(train, elements=known), train)
     test_structures = read_structures(test, elements=known)
     test_set, _ = _without_isolated(test_structures, test)
-    types = [config_type(a) for a in train_set]
-    used = nested_subset(types, config.fraction, seed, _largest_forces(train_set))
+    used = nested_subset([config_type(a) for a in train_set], config.fraction, seed)
     chosen = [train_set[i] for i in used]
     device = adapter.pick_device(config.device)
 
@@ -185,12 +183,7 @@ def _train(
     from distill.teacher.mace_rebuild import fresh_model
     from distill.teacher.training import train
 
-    kept, held = hold_out(
-        [config_type(a) for a in structures],
-        config.validation_fraction,
-        seed,
-        _largest_forces(structures),
-    )
+    kept, held = hold_out([config_type(a) for a in structures], config.validation_fraction, seed)
     train_set = [structures[i] for i in kept]
     _check_stress(config, train_set)
     model, freeze = general, config.freeze
@@ -258,11 +251,6 @@ def _reference_energies(
         },
     )
     return found.with_others(info.e0)
-
-
-def _largest_forces(structures: Sequence[Atoms]) -> list[float]:
-    """Norm of the largest force of each structure, eV/Å."""
-    return [float(np.linalg.norm(a.arrays[FORCES_KEY], axis=1).max()) for a in structures]
 
 
 def _energy(atoms: Atoms) -> float:
