@@ -40,7 +40,8 @@ CONFIG_TYPE = "neb"
 # after a kill goes the same way as one that was never stopped.
 _SEGMENT = 30
 _MAX_STEP = 0.1  # Å
-_SPRING = 0.1  # eV/Å²
+# Softer springs let images slide off the barrier when it climbs, and the band wander.
+_SPRING = 2.0  # eV/Å²
 # The highest image climbs once the plain band is this near its path, eV/Å.
 _CLIMB_BELOW = 0.3
 _SAME_END_POINT = 0.1  # Å
