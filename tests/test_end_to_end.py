@@ -54,7 +54,7 @@ def write_workflow(folder: Path, name: str) -> Path:
         "name": name,
         "output": str(folder / name),
         "data": {"train": "train.xyz", "test": "test.xyz"},
-        "teacher": {"fraction": 0.3, "epochs": 3, "dtype": "float32", "e0": "lstsq"},
+        "teacher": {"fraction": 0.3, "epochs": 3, "dtype": "float64", "e0": "lstsq"},
         "sampling": {
             "scattering": SCATTERING,
             "neb": [{"slab": SLAB, "images": 3, "max_steps": 2, "keep": 3}],
@@ -175,7 +175,7 @@ def test_killed_at_every_stage_and_resumed_gives_the_same_numbers(finished):
     expected, found = numbers(folder / "undisturbed"), numbers(run)
     assert found.keys() == expected.keys()
     for name in expected:
-        if name != "started.json":
+        if not name.endswith("started.json"):
             assert_same(found[name], expected[name], name)
     assert not list(run.rglob("*.partial*"))
 

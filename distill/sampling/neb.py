@@ -175,6 +175,10 @@ def minimum_energy_path(
     steps, converged = int(state["steps"]), bool(state["converged"])
     earlier_calls = int(state["calls"])
     while not converged and steps < config.max_steps:
+        # Nothing is remembered from the last segment, as nothing is after a kill: the calls of a
+        # band are the same either way.
+        for memory in memories:
+            memory.reset()
         goal = config.fmax if neb.climb else max(_CLIMB_BELOW, config.fmax)
         optimiser = LBFGS(cast(Any, neb), maxstep=_MAX_STEP, logfile=os.devnull)
         reached = optimiser.run(fmax=goal, steps=min(_SEGMENT, config.max_steps - steps))
@@ -198,7 +202,7 @@ def minimum_energy_path(
         fmax=fmax,
         ends_fmax=ends_fmax,
         steps=steps,
-        calls=earlier_calls + sum(memory.calls for memory in memories),
+        calls=int(state["calls"]),
     )
     if config.require_convergence and not converged:
         raise UserError(

@@ -179,8 +179,11 @@ def save_model(model: torch.nn.Module, path: Path) -> None:
     """Write the whole model atomically, as mace-torch's calculator and LAMMPS tools read it."""
     import torch
 
+    # Saved to a file, the archive would carry the temporary name, and equal models would differ.
+    buffer = io.BytesIO()
+    torch.save(model.cpu(), buffer)
     with atomic_path(path) as temporary:
-        torch.save(model.cpu(), temporary)
+        temporary.write_bytes(buffer.getvalue())
 
 
 def facts(model: torch.nn.Module) -> ModelFacts:
