@@ -155,7 +155,7 @@ def _bring_up_to_date(stage: Stage, config: RunConfig, folder: Path, *, discard:
     }
     begun = read_json(out / STARTED_NAME) if (out / STARTED_NAME).exists() else None
     if begun is not None and hash_of(begun) != hash_of(fingerprint):
-        difference = "; ".join(_differences(begun, fingerprint))
+        difference = "; ".join(differences(begun, fingerprint))
         if not discard:
             raise UserError(
                 f"{out} was made with other settings ({difference}). Give another name or output "
@@ -255,13 +255,13 @@ def _raise_if_failed(out: Path) -> None:
             raise ChecksFailed("checks that did not pass: " + ", ".join(failed))
 
 
-def _differences(old: Any, new: Any, place: str = "") -> list[str]:
+def differences(old: Any, new: Any, place: str = "") -> list[str]:
     """Where two nested mappings differ, as 'place: old -> new'."""
     if isinstance(old, dict) and isinstance(new, dict):
         found = []
         for key in sorted({*old, *new}):
             inner = f"{place}.{key}" if place else str(key)
-            found += _differences(old.get(key), new.get(key), inner)
+            found += differences(old.get(key), new.get(key), inner)
         return found
     if old == new:
         return []

@@ -82,9 +82,9 @@ def run(config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int)
     foundation = find_foundation(config.foundation)
     general = select_head(adapter.load_model(foundation), config.head)
     known = adapter.facts(general).elements
-    train_set, isolated = _without_isolated(read_structures(train, elements=known), train)
+    train_set, isolated = without_isolated(read_structures(train, elements=known), train)
     test_structures = read_structures(test, elements=known)
-    test_set, _ = _without_isolated(test_structures, test)
+    test_set, _ = without_isolated(test_structures, test)
     used = nested_subset([config_type(a) for a in train_set], config.fraction, seed)
     chosen = [train_set[i] for i in used]
     device = adapter.pick_device(config.device)
@@ -123,7 +123,7 @@ def run(config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int)
         predicted = predict(teacher.model, teacher.e0)
 
     errors = {
-        name: error_table(test_set, _without_isolated(structures, test)[0], seed=seed)
+        name: error_table(test_set, without_isolated(structures, test)[0], seed=seed)
         for name, structures in (("foundation", general_predicted), ("teacher", predicted))
     }
     _say_errors(errors)
@@ -259,7 +259,7 @@ def _energy(atoms: Atoms) -> float:
     return energy
 
 
-def _without_isolated(structures: Sequence[Atoms], origin: Path) -> tuple[list[Atoms], list[Atoms]]:
+def without_isolated(structures: Sequence[Atoms], origin: Path) -> tuple[list[Atoms], list[Atoms]]:
     """Structures, and single atoms: those fix E0s, and no interaction can be learnt from them."""
     isolated = [
         len(a) == 1 and (config_type(a) == ISOLATED_ATOM or not a.pbc.any()) for a in structures
