@@ -1,10 +1,19 @@
 """What the student's tests share: a coupling cache of their own and small models."""
 
+import os
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
+from julia_support import random_student as random_julia_student
+from julia_support import small_config
 
 from distill.student.basis import BasisSpec, build_basis
 from distill.student.model import Student
+
+FAKE = Path(__file__).parent / "fake_julia"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -29,3 +38,20 @@ def random_student():
         return Student(basis=basis, coefficients=coefficients, e0=e0)
 
     return make
+
+
+@pytest.fixture
+def fake_julia(tmp_path, monkeypatch):
+    """juliacall replaced in this process and in those it starts; returns what sets a fault."""
+    student = random_julia_student(small_config())
+    student.save(tmp_path / "truth.npz")
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "Project.toml").touch()
+    path = os.pathsep.join(filter(None, [str(FAKE), str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("PYTHONPATH", path)
+    monkeypatch.syspath_prepend(str(FAKE))
+    monkeypatch.setenv("PYTHON_JULIACALL_EXE", sys.executable)
+    monkeypatch.setenv("PYTHON_JULIACALL_PROJECT", str(tmp_path / "project"))
+    monkeypatch.setenv("FAKE_STUDENT", str(tmp_path / "truth.npz"))
+    monkeypatch.setenv("FAKE_RECORD", str(tmp_path / "record.pickle"))
+    return lambda fault: monkeypatch.setenv("FAKE_FAULT", fault)

@@ -3,90 +3,27 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
-import re
 import signal
 import subprocess
 import sys
 import time
-import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk, fcc111, molecule
+from ase.build import bulk
+from julia_support import E0, random_student, small_config, some_structures
 
-from distill.config import LabelWeights, SolverConfig, StudentConfig
+from distill.config import LabelWeights, SolverConfig
 from distill.errors import UserError
-from distill.structures import read_structures, set_labels
-from distill.student import acepotentials, julia_arguments, julia_setup
-from distill.student.basis import BasisSpec, build_basis
+from distill.structures import read_structures
+from distill.student import acepotentials
 from distill.student.julia_session import JuliaFailure, JuliaSession
 from distill.student.model import Student
-from distill.student.stage import choose_backend
 
-FAKE = Path(__file__).parent / "fake_julia"
-ROOT = Path(__file__).resolve().parents[2]
-E0 = {"Cu": 0.3, "H": -0.4}
 FILES = {"student.npz", "ace_model.json", "parity.json"}
-
-
-def small_config(**changes):
-    settings = {
-        "backend": "acepotentials",
-        "elements": ["Cu", "H"],
-        "order": 2,
-        "totaldegree": [5, 4],
-        "rcut": 5.0,
-        "weights": {"default": LabelWeights(), "slab": LabelWeights(energy=60, forces=2)},
-        "threads": 2,
-        **changes,
-    }
-    return StudentConfig(**settings)
-
-
-def random_student(config, seed=0):
-    basis = build_basis(BasisSpec.from_config(config, ["Cu", "H"]))
-    rng = np.random.default_rng(seed)
-    return Student(basis, 0.1 * rng.normal(size=basis.n_functions), E0)
-
-
-def some_structures():
-    """A bulk cell with atoms outside it, a slab, a molecule without a cell, an isolated atom."""
-    rng = np.random.default_rng(1)
-    crystal = bulk("Cu", cubic=True)
-    crystal.positions += [40.0, -30.0, 0.0]
-    slab = fcc111("Cu", (2, 2, 2), vacuum=6.0)
-    slab.pbc = [True, True, False]
-    slab += Atoms("H2", [[1.0, 1.0, 12.0], [1.0, 1.0, 12.8]])
-    slab.info["config_type"] = "slab"
-    hydrogen = molecule("H2")
-    structures = [crystal, slab, hydrogen, Atoms("H", cell=[9, 9, 9], pbc=True)]
-    for atoms in structures:
-        atoms.rattle(0.05, rng=rng)
-        forces = rng.normal(size=(len(atoms), 3))
-        stress = rng.normal(size=6) if atoms.pbc.all() else None
-        set_labels(atoms, energy=rng.normal(), forces=forces, stress=stress)
-    return structures
-
-
-@pytest.fixture
-def fake_julia(tmp_path, monkeypatch):
-    """juliacall replaced in this process and in those it starts; returns what sets a fault."""
-    student = random_student(small_config())
-    student.save(tmp_path / "truth.npz")
-    (tmp_path / "project").mkdir()
-    (tmp_path / "project" / "Project.toml").touch()
-    path = os.pathsep.join(filter(None, [str(FAKE), str(ROOT), os.environ.get("PYTHONPATH", "")]))
-    monkeypatch.setenv("PYTHONPATH", path)
-    monkeypatch.syspath_prepend(str(FAKE))
-    monkeypatch.setenv("PYTHON_JULIACALL_EXE", sys.executable)
-    monkeypatch.setenv("PYTHON_JULIACALL_PROJECT", str(tmp_path / "project"))
-    monkeypatch.setenv("FAKE_STUDENT", str(tmp_path / "truth.npz"))
-    monkeypatch.setenv("FAKE_RECORD", str(tmp_path / "record.pickle"))
-    return lambda fault: monkeypatch.setenv("FAKE_FAULT", fault)
 
 
 def recorded(folder):
@@ -343,22 +280,6 @@ def test_a_missing_label_is_named(fake_julia, tmp_path, key, place):
         run_fit(tmp_path, structures=structures)
 
 
-def test_a_label_of_weight_zero_may_be_missing():
-    structures = some_structures()
-    del structures[1].arrays["REF_forces"]
-    weights = {"default": LabelWeights(), "slab": LabelWeights(forces=0)}
-    labels = julia_arguments.label_arrays(structures, weights)
-    np.testing.assert_array_equal(labels["weights"][1], [30, 0, 0])
-    np.testing.assert_array_equal(labels["forces"][4:14], 0.0)
-
-
-def test_a_stress_without_a_volume_is_refused():
-    structures = some_structures()
-    structures[2].info["REF_stress"] = np.zeros(6)
-    with pytest.raises(UserError, match="training structures 2 have a stress but no volume"):
-        julia_arguments.label_arrays(structures, {"default": LabelWeights()})
-
-
 def test_a_matrix_that_does_not_fit_in_memory_is_refused(fake_julia, tmp_path, monkeypatch):
     import psutil
 
@@ -377,161 +298,9 @@ def test_truncated_svd_needs_more_rows_than_functions(fake_julia, tmp_path):
         run_fit(tmp_path, config)
 
 
-@pytest.mark.parametrize(
-    ("solver", "expected"),
-    [
-        (SolverConfig(committee=0), {"kind": "blr", "factorization": "cholesky", "committee": 0}),
-        (SolverConfig(kind="qr", strength=1e-3), {"kind": "qr", "lambda": 1e-3}),
-        (SolverConfig(kind="rrqr", rtol=1e-6), {"kind": "rrqr", "rtol": 1e-6}),
-        (SolverConfig(kind="ard"), {"kind": "ard", "threshold": 1e-3}),
-        (
-            SolverConfig(kind="lsqr", strength=0.0, atol=1e-7),
-            {"kind": "lsqr", "damp": 0.0, "atol": 1e-7, "conlim": 1e8, "maxiter": 100_000},
-        ),
-    ],
-)
-def test_solver_arguments(solver, expected):
-    found = julia_arguments.solver_arguments(solver, 20, seed=1)
-    assert found.pop("seed") == julia_arguments.solver_arguments(solver, 20, seed=1)["seed"]
-    assert found == expected
-
-
-def test_truncated_svd_holds_a_tenth_out():
-    found = julia_arguments.solver_arguments(SolverConfig(kind="tsvd"), 20, seed=1)["validation"]
-    assert len(set(found.tolist())) == 2
-    assert found.min() >= 1
-    assert found.max() <= 20
-
-
-def test_tables_over_pairs_become_matrices():
-    config = small_config(
-        rcut={"Cu-Cu": 6.0, "Cu-H": 5.0, "H-H": 4.0}, r0={"Cu-Cu": 2.6, "H-Cu": 1.8, "H-H": 0.8}
-    )
-    found = julia_arguments.model_arguments(BasisSpec.from_config(config, ["Cu", "H"]), E0)
-    np.testing.assert_array_equal(found["rcut"], [[6.0, 5.0], [5.0, 4.0]])
-    np.testing.assert_array_equal(found["r0"], [[2.6, 1.8], [1.8, 0.8]])
-
-
-def test_elements_that_acepotentials_has_no_bond_length_for_get_ours():
-    spec = BasisSpec(("Mn", "Cu"), 1, (3.0,))
-    found = julia_arguments.model_arguments(spec, {"Mn": 0.0, "Cu": 0.0})
-    assert found["r0"] is not None
-    np.testing.assert_array_equal(np.diag(found["r0"]), [2.5, 2.6])
-
-
-@pytest.mark.parametrize("index", range(4))
-def test_cells_for_julia_change_neither_energy_nor_forces(index):
-    student = random_student(small_config())
-    atoms = some_structures()[index]
-    arrays = julia_arguments.geometry_arrays([atoms], student.cutoff)
-    moved = Atoms(
-        numbers=arrays["numbers"],
-        positions=arrays["positions"],
-        cell=arrays["cells"][0],
-        pbc=arrays["periodic"][0],
-    )
-    scaled = moved.positions @ np.linalg.inv(moved.cell[:])
-    assert np.all((scaled > -1e-12) & (scaled < 1 + 1e-12))
-    expected, found = student.predict(atoms), student.predict(moved)
-    for one, other in zip(expected, found, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-10)
-    # Without periodicity the enclosing cell must not bring images within reach either.
-    moved.pbc = True
-    if not atoms.pbc.any():
-        assert student.energy(moved) == pytest.approx(expected[0], abs=1e-10)
-
-
 def test_parity_sample_has_every_config_type():
     structures = [Atoms("H", info={"config_type": f"kind{min(k, 3)}"}) for k in range(40)]
     chosen = acepotentials.parity_sample(structures, seed=1)
     assert len(chosen) == len(set(chosen)) == 8
     assert {0, 1, 2} <= set(chosen)
     assert chosen == acepotentials.parity_sample(structures, seed=1)
-
-
-def test_the_choice_of_a_backend(fake_julia, monkeypatch):
-    auto = small_config(backend="auto")
-    assert choose_backend(auto) == "acepotentials"
-    assert choose_backend(small_config()) == "acepotentials"
-    # What ACEfit does not have, the native fit does.
-    assert choose_backend(small_config(backend="auto", zbl=True)) == "native"
-    monkeypatch.delenv("PYTHON_JULIACALL_EXE")
-    assert choose_backend(auto) == "native"
-    with pytest.raises(UserError, match="must be set together"):
-        choose_backend(small_config())
-    with pytest.raises(UserError, match="repulsion_restraint is an option of the backend acepot"):
-        choose_backend(small_config(backend="auto", repulsion_restraint=True))
-
-
-def test_available_says_what_is_missing(monkeypatch, tmp_path):
-    for name in ("EXE", "PROJECT"):
-        monkeypatch.delenv(f"PYTHON_JULIACALL_{name}", raising=False)
-    monkeypatch.setattr(julia_setup.importlib.util, "find_spec", lambda name: None)
-    assert "pip install" in julia_setup.available()
-    with pytest.raises(UserError, match='pip install "distill\\[julia\\]"'):
-        acepotentials.fit(some_structures(), small_config(), e0=E0, out=tmp_path / "o", seed=1)
-    assert not (tmp_path / "o").exists()
-    with pytest.raises(UserError, match="juliacall is not installed"):
-        acepotentials.setup()
-    assert acepotentials.status()["ready"].startswith("no: juliacall is not installed")
-    monkeypatch.setattr(julia_setup.importlib.util, "find_spec", lambda name: object())
-    monkeypatch.setattr(julia_setup, "prepared", lambda: None)
-    assert "distill julia setup" in julia_setup.available()
-    monkeypatch.setattr(julia_setup, "prepared", lambda: {"executable": "/no/such/julia"})
-    assert "no longer at /no/such/julia" in julia_setup.available()
-    monkeypatch.setattr(julia_setup, "prepared", lambda: {"executable": sys.executable})
-    assert julia_setup.available() is None
-
-
-def test_an_own_julia_is_checked(monkeypatch, tmp_path):
-    monkeypatch.setattr(julia_setup.importlib.util, "find_spec", lambda name: object())
-    monkeypatch.setenv("PYTHON_JULIACALL_EXE", sys.executable)
-    monkeypatch.delenv("PYTHON_JULIACALL_PROJECT", raising=False)
-    assert "must be set together" in julia_setup.available()
-    monkeypatch.setenv("PYTHON_JULIACALL_PROJECT", str(tmp_path))
-    assert "holds no Project.toml" in julia_setup.available()
-    (tmp_path / "Project.toml").touch()
-    assert julia_setup.available() is None
-    monkeypatch.setenv("PYTHON_JULIACALL_EXE", str(tmp_path / "julia"))
-    assert "is no program" in julia_setup.available()
-
-
-def test_offline_without_an_installation_stops_at_once(monkeypatch):
-    for name in ("EXE", "PROJECT"):
-        monkeypatch.delenv(f"PYTHON_JULIACALL_{name}", raising=False)
-    monkeypatch.setattr(julia_setup.importlib.util, "find_spec", lambda name: object())
-    monkeypatch.setattr(julia_setup, "prepared", lambda: None)
-    monkeypatch.setattr(julia_setup, "install", lambda: pytest.fail("tried to install"))
-    monkeypatch.setenv("PYTHON_JULIAPKG_OFFLINE", "yes")
-    with pytest.raises(UserError, match="not set up yet"):
-        julia_setup.require()
-
-
-def test_juliapkg_and_the_julia_package_agree():
-    declared = json.loads((ROOT / "distill" / "juliapkg.json").read_text())
-    entry = declared["packages"]["DistillACE"]
-    folder = ROOT / "distill" / entry["path"]
-    project = tomllib.loads((folder / "Project.toml").read_text())
-    assert (project["name"], project["uuid"]) == ("DistillACE", entry["uuid"])
-    assert set(project["deps"]) <= set(project["compat"])
-    assert folder.resolve() == (ROOT / "julia").resolve()
-
-
-def test_every_function_called_from_python_is_in_the_julia_package():
-    worker = (ROOT / "distill" / "student" / "julia_worker.py").read_text()
-    called = {
-        name.replace("_b", "!") if name.endswith("_b") else name
-        for name in re.findall(r"self\.module\.(\w+)\(", worker)
-    }
-    source = "\n".join(p.read_text() for p in (ROOT / "julia" / "src").glob("*.jl"))
-    defined = set(re.findall(r"^function (\w+!?)\(", source, flags=re.MULTILINE))
-    assert called <= defined
-    assert len(called) >= 10
-
-
-def test_julia_sources_parse():
-    tree_sitter = pytest.importorskip("tree_sitter")
-    grammar = pytest.importorskip("tree_sitter_julia")
-    parser = tree_sitter.Parser(tree_sitter.Language(grammar.language()))
-    for path in (ROOT / "julia").rglob("*.jl"):
-        assert not parser.parse(path.read_bytes()).root_node.has_error, path
