@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from distill.errors import UserError
@@ -58,6 +58,8 @@ def freezing(
     sizes: Mapping[str, int],
     freeze: str | Sequence[str],
     lr_factors: Mapping[str, float] | None = None,
+    *,
+    learnable: Collection[str] | None = None,
 ) -> Freezing:
     """Split a model's parameters into frozen and trainable ones.
 
@@ -72,6 +74,9 @@ def freezing(
     lr_factors
         Soft freezing: a factor on the learning rate, above 0, by the same kind of pattern. The
         first pattern that matches a parameter counts.
+    learnable
+        Names of the only parameters that may learn (those of low-rank adaptation, say); all if
+        None.
 
     Raises
     ------
@@ -89,6 +94,8 @@ def freezing(
     else:
         patterns = [freeze] if isinstance(freeze, str) else freeze
         frozen = {n for p in patterns for n in _matching(names, p, "teacher.freeze")}
+    if learnable is not None:
+        frozen |= set(names) - set(learnable)
     trainable = tuple(n for n in names if n not in frozen)
     if not trainable:
         raise UserError(

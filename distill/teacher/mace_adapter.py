@@ -1,4 +1,7 @@
-"""The one door to mace-torch: models, data, loss, steps and predictions.
+"""The door to mace-torch: models, data and predictions.
+
+The modules named `mace_*` are the only ones that know mace-torch: beside this one, loss and steps
+(`mace_steps`), models rebuilt or built (`mace_rebuild`) and low-rank layers (`mace_lora`).
 
 Energies pass through here as interaction energies: the atomic reference energies are taken off in
 double precision before a label reaches the model and put back afterwards, so that float32 training
@@ -31,7 +34,6 @@ if TYPE_CHECKING:
 
 _CLASS = "ScaleShiftMACE"
 _E0_BUFFER = "atomic_energies_fn.atomic_energies"
-_MAX_GRAD_NORM = 10.0
 
 
 @dataclass(frozen=True)
@@ -210,7 +212,7 @@ def parameter_sizes(model: torch.nn.Module) -> dict[str, int]:
 
 
 def set_e0(model: torch.nn.Module, e0: Mapping[str, float]) -> None:
-    """Set a model's atomic reference energies, eV, in place."""
+    """Set a model's atomic reference energies, eV, in place, the same for each of its heads."""
     import torch
 
     buffer = _buffer(model, _E0_BUFFER)
@@ -218,12 +220,17 @@ def set_e0(model: torch.nn.Module, e0: Mapping[str, float]) -> None:
     # In double precision whatever the model's is: total energies can be a million eV.
     tensor = torch.tensor(values, dtype=torch.float64, device=buffer.device)
     model.get_submodule("atomic_energies_fn").register_buffer(
-        "atomic_energies", tensor.reshape(buffer.shape)
+        "atomic_energies", tensor.expand(buffer.shape).clone()
     )
 
 
 def make_data(
-    structures: Sequence[Atoms], model: torch.nn.Module, e0: Mapping[str, float]
+    structures: Sequence[Atoms],
+    model: torch.nn.Module,
+    e0: Mapping[str, float],
+    *,
+    head: str | None = None,
+    weight: float = 1.0,
 ) -> list[Any]:
     """Graphs of structures, with labels, in the model's precision.
 
@@ -235,6 +242,10 @@ def make_data(
         Whose elements, cutoff and precision count.
     e0
         Taken off the energy labels, eV by symbol.
+    head
+        Head of the model that they belong to; its first if None.
+    weight
+        Of each structure in the loss.
 
     Raises
     ------
@@ -258,7 +269,8 @@ def make_data(
                     f"structure {index}: element {', '.join(missing)} is not in the model (it "
                     f"knows {', '.join(info.elements)})"
                 )
-            config = config_from_atoms(atoms, keys, head_name=info.heads[0])
+            config = config_from_atoms(atoms, keys, head_name=head or info.heads[0])
+            config.weight = weight
             if config.properties["energy"] is not None:
                 config.properties["energy"] -= sum(e0[symbol] for symbol in symbols)
             graphs.append(
@@ -275,66 +287,6 @@ def make_batches(data: Sequence[Any], batch_size: int, order: Sequence[int] | No
 
     chosen: Any = data if order is None else [data[i] for i in order]
     return DataLoader(chosen, batch_size=batch_size, shuffle=False, drop_last=False)
-
-
-def loss_function(
-    energy_weight: float, forces_weight: float, stress_weight: float
-) -> torch.nn.Module:
-    """mace-torch's weighted squared loss: energies per atom [eV], forces [eV/Å], stress [eV/Å³]."""
-    from mace.modules import WeightedEnergyForcesLoss, WeightedEnergyForcesStressLoss
-
-    if stress_weight > 0:
-        return WeightedEnergyForcesStressLoss(
-            energy_weight=energy_weight, forces_weight=forces_weight, stress_weight=stress_weight
-        )
-    return WeightedEnergyForcesLoss(energy_weight=energy_weight, forces_weight=forces_weight)
-
-
-def training_step(
-    model: torch.nn.Module,
-    loss: torch.nn.Module,
-    batch: Any,
-    optimizer: torch.optim.Optimizer,
-    ema: Any,
-    device: str,
-    stress: bool,
-) -> float:
-    """One optimiser step on one batch; returns its loss."""
-    import torch
-    from mace.tools.train import take_step
-
-    _, step = take_step(
-        model=model,
-        loss_fn=loss,
-        batch=batch,
-        optimizer=optimizer,
-        ema=ema,
-        output_args=_outputs(stress),
-        max_grad_norm=_MAX_GRAD_NORM,
-        device=torch.device(device),
-    )
-    return float(step["loss"])
-
-
-def validation_errors(
-    model: torch.nn.Module, loss: torch.nn.Module, batches: Any, device: str, stress: bool
-) -> dict[str, float]:
-    """Loss, energy RMSE [eV/atom] and force RMSE [eV/Å] over batches."""
-    import torch
-    from mace.tools.train import evaluate
-
-    value, metrics = evaluate(
-        model=model,
-        loss_fn=loss,
-        data_loader=batches,
-        output_args=_outputs(stress),
-        device=torch.device(device),
-    )
-    return {
-        "loss": float(value),
-        "energy_rmse": float(metrics["rmse_e_per_atom"]),
-        "forces_rmse": float(metrics["rmse_f"]),
-    }
 
 
 def predict(
@@ -406,10 +358,6 @@ def _labels(model: torch.nn.Module, batch: Any, stress: bool) -> list[dict[str, 
 
 def _buffer(model: torch.nn.Module, name: str) -> torch.Tensor:
     return model.get_buffer(name)
-
-
-def _outputs(stress: bool) -> dict[str, bool]:
-    return {"forces": True, "virials": False, "stress": stress}
 
 
 def element_table(elements: Sequence[str]) -> Any:

@@ -1,4 +1,4 @@
-"""MACE models rebuilt through mace-torch's own classes: one head, fewer elements, new weights."""
+"""MACE models through mace-torch's own classes: other heads, fewer elements, new weights."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from distill.config.teacher import ArchitectureConfig
 from distill.errors import UserError
 from distill.structures import ENERGY_KEY, FORCES_KEY
 from distill.teacher.mace_adapter import (
     element_table,
     facts,
+    import_mace,
     make_batches,
     make_data,
     precision,
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 _SAME_ENERGY = 1e-3
+# mace-torch's names; it puts the head of the pre-training data first.
+REPLAY_HEAD, NEW_HEAD = "pt_head", "Default"
+_CUTOFF_POWER = 5
 
 
 def select_head(model: torch.nn.Module, head: str | None) -> torch.nn.Module:
@@ -73,26 +78,72 @@ def restrict_elements(
     UserError
         If the copy's energy differs: the model's architecture is not one that mace-torch can cut.
     """
-    from mace.tools.finetuning_utils import load_foundations_elements
-
-    arguments = _arguments(model, elements)
-    with precision(facts(model).dtype), quiet():
-        small = type(model)(**arguments)
-        load_foundations_elements(
-            small,
-            model,
-            element_table(elements),
-            load_readout=True,
-            max_L=arguments["hidden_irreps"].lmax,
-        )
-    before, after = (predict(m, [example], batch_size=1)[0] for m in (model, small))
-    difference = abs(before.info[ENERGY_KEY] - after.info[ENERGY_KEY]) / len(example)
-    if not difference < _SAME_ENERGY:
+    small = _copied(model, elements, None)
+    if (difference := _difference(model, small, example)) >= _SAME_ENERGY:
         raise UserError(
             "the foundation model cannot be cut down to the data's elements: its energy would "
             f"change by {difference:.3g} eV/atom; set teacher.keep_elements to true"
         )
     return small
+
+
+def with_replay_head(model: torch.nn.Module, example: Atoms) -> torch.nn.Module:
+    """A copy of a single-head model with two equal heads, `pt_head` and `Default`.
+
+    Both heads share everything but the readouts, so that pre-training data hold the shared part
+    in place while the second head learns the new level of theory (multihead replay, Batatia et
+    al., arXiv:2401.00096).
+
+    Parameters
+    ----------
+    model
+        Single-head model.
+    example
+        A structure on which both heads must agree with the model.
+
+    Raises
+    ------
+    UserError
+        If they do not: the model's architecture is not one that mace-torch can extend.
+    """
+    double = _copied(model, facts(model).elements, [REPLAY_HEAD, NEW_HEAD])
+    heads = [select_head(double, head) for head in (REPLAY_HEAD, NEW_HEAD)]
+    if (difference := max(_difference(model, h, example) for h in heads)) >= _SAME_ENERGY:
+        raise UserError(
+            "the foundation model cannot be given a second head: its energy would change by "
+            f"{difference:.3g} eV/atom; set teacher.replay.multihead to false"
+        )
+    return double
+
+
+def _copied(
+    model: torch.nn.Module, elements: Sequence[str], heads: list[str] | None
+) -> torch.nn.Module:
+    """A model with the weights of a single-head one, for some of its elements or more heads."""
+    from mace.tools.finetuning_utils import load_foundations_elements
+
+    arguments = _arguments(model, elements)
+    if heads is not None:
+        for name in ("atomic_inter_scale", "atomic_inter_shift"):
+            arguments[name] = np.repeat(np.ravel(arguments[name]), len(heads))
+        arguments["atomic_energies"] = np.repeat(arguments["atomic_energies"], len(heads), axis=0)
+        arguments["heads"] = heads
+    with precision(facts(model).dtype), quiet():
+        copied = type(model)(**arguments)
+        load_foundations_elements(
+            copied,
+            model,
+            element_table(elements),
+            load_readout=True,
+            max_L=arguments["hidden_irreps"].lmax,
+        )
+    return copied
+
+
+def _difference(model: torch.nn.Module, other: torch.nn.Module, example: Atoms) -> float:
+    """By how much two models' energies of a structure differ, eV/atom."""
+    before, after = (predict(m, [example], batch_size=1)[0] for m in (model, other))
+    return abs(before.info[ENERGY_KEY] - after.info[ENERGY_KEY]) / len(example)
 
 
 def fresh_model(
@@ -114,22 +165,110 @@ def fresh_model(
     seed
         Of the weights.
     """
+    info = facts(model)
+    data = make_data(structures, model, dict.fromkeys(info.elements, 0.0))
+    arguments = _arguments(model, elements) | _scales(structures, data)
+    return _built(arguments, info.dtype, seed)
+
+
+def new_model(
+    architecture: ArchitectureConfig,
+    structures: Sequence[Atoms],
+    elements: Sequence[str],
+    *,
+    dtype: str,
+    seed: int,
+) -> torch.nn.Module:
+    """A MACE of a given size with new weights; scales are set as by `fresh_model`.
+
+    Parameters
+    ----------
+    architecture
+        Channels, correlation order, cutoff [Å], layers.
+    structures
+        Training structures with forces, eV/Å.
+    elements
+        Chemical symbols of the model.
+    dtype
+        float32 or float64.
+    seed
+        Of the weights.
+
+    Raises
+    ------
+    UserError
+        If the irreps are not valid, or their channels differ, which MACE does not allow.
+    """
+    import_mace()
     import torch
+    from mace import modules
+
+    hidden, readout = (
+        _irreps(getattr(architecture, name), name) for name in ("hidden_irreps", "readout_irreps")
+    )
+    block = modules.interaction_classes["RealAgnosticResidualInteractionBlock"]
+    arguments = {
+        "r_max": architecture.r_max,
+        "num_bessel": architecture.bessel,
+        "num_polynomial_cutoff": _CUTOFF_POWER,
+        "max_ell": architecture.max_ell,
+        "interaction_cls": block,
+        "interaction_cls_first": block,
+        "num_interactions": architecture.layers,
+        "num_elements": len(elements),
+        "hidden_irreps": hidden,
+        "MLP_irreps": readout,
+        "gate": torch.nn.functional.silu,
+        "atomic_energies": np.zeros((1, len(elements))),
+        "atomic_numbers": element_table(elements).zs,
+        "correlation": architecture.correlation,
+        "radial_MLP": list(architecture.radial_mlp),
+        "heads": [NEW_HEAD],
+        "avg_num_neighbors": 1.0,
+        "atomic_inter_scale": 1.0,
+        "atomic_inter_shift": 0.0,
+    }
+    # Graphs need a model's cutoff and elements, and the model its number of neighbours.
+    data = make_data(structures, _built(arguments, dtype, seed), dict.fromkeys(elements, 0.0))
+    return _built(arguments | _scales(structures, data), dtype, seed)
+
+
+def _irreps(text: str, field: str) -> Any:
+    from e3nn import o3
+
+    try:
+        irreps = o3.Irreps(text)
+        if len(irreps) == 0 or len({multiplicity for multiplicity, _ in irreps}) != 1:
+            raise ValueError("every irrep needs the same number of channels")
+    except (ValueError, TypeError) as error:
+        raise UserError(
+            f"{field}: '{text}' is not usable: {error}; expected such as 16x0e or 64x0e+64x1o"
+        ) from None
+    return irreps
+
+
+def _scales(structures: Sequence[Atoms], data: Sequence[Any]) -> dict[str, float]:
+    """Mean number of neighbours, and the scale and shift of interaction energies [eV]."""
     from mace.modules import compute_avg_num_neighbors
 
-    info = facts(model)
     forces = np.concatenate([atoms.arrays[FORCES_KEY] for atoms in structures])
-    data = make_data(structures, model, dict.fromkeys(info.elements, 0.0))
-    arguments = _arguments(model, elements) | {
+    return {
         "avg_num_neighbors": compute_avg_num_neighbors(make_batches(data, 16)),
         "atomic_inter_scale": max(float(np.sqrt(np.mean(forces**2))), 1e-3),
         "atomic_inter_shift": 0.0,
     }
+
+
+def _built(arguments: dict[str, Any], dtype: str, seed: int) -> torch.nn.Module:
+    """A new ScaleShiftMACE whose weights depend on the seed alone."""
+    import torch
+    from mace.modules import ScaleShiftMACE
+
     generator_state = torch.random.get_rng_state()
     torch.manual_seed(seed)
     try:
-        with precision(info.dtype), quiet():
-            return type(model)(**arguments)
+        with precision(dtype), quiet():
+            return ScaleShiftMACE(**arguments)
     finally:
         torch.random.set_rng_state(generator_state)
 

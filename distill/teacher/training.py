@@ -20,6 +20,7 @@ from distill.config import TeacherConfig
 from distill.errors import UserError
 from distill.progress import format_duration, say
 from distill.teacher import mace_adapter as adapter
+from distill.teacher import mace_steps as steps
 from distill.teacher.freezing import Freezing
 
 if TYPE_CHECKING:
@@ -181,15 +182,15 @@ class _Run:
         rate = self._learning_rate()
         for group, factor in zip(self.optimizer.param_groups, self.factors, strict=True):
             group["lr"] = rate * factor
-        loss = adapter.loss_function(*_weights(self.config, stage)).to(self.device)
+        loss = steps.loss_function(*_weights(self.config, stage)).to(self.device)
         total = count = 0.0
         for batch in train_batches:
-            value = adapter.training_step(
+            value = steps.training_step(
                 self.model, loss, batch, self.optimizer, self.ema, self.device, self.stress
             )
             total, count = total + value * batch.num_graphs, count + batch.num_graphs
         with self.ema.average_parameters() if self.ema else nullcontext():
-            errors = adapter.validation_errors(
+            errors = steps.validation_errors(
                 self.model, loss, valid_batches, self.device, self.stress
             )
             if not math.isfinite(total + errors["loss"]):

@@ -164,12 +164,12 @@ def test_running_out_of_memory_suggests_smaller_batches(
 ):
     import torch
 
-    from distill.teacher import mace_adapter
+    from distill.teacher import mace_steps
 
     def fail(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(mace_adapter, "training_step", fail)
+    monkeypatch.setattr(mace_steps, "training_step", fail)
     with pytest.raises(UserError, match=r"out of memory .*teacher\.batch_size to 2"):
         fine_tune(foundation_file, labelled_files, tmp_path)
 

@@ -16,6 +16,7 @@ from distill.artifacts import read_json
 from distill.config import StageTwo, TeacherConfig
 from distill.errors import UserError
 from distill.teacher import mace_adapter as adapter
+from distill.teacher import mace_steps as steps
 from distill.teacher.freezing import freezing
 from distill.teacher.training import train
 
@@ -74,8 +75,8 @@ def test_the_best_weights_are_the_ones_that_were_validated(tmp_path):
     model, result = run_training(tmp_path, epochs=5)
     with adapter.precision("float64"):
         data = adapter.make_data(STRUCTURES[12:], model, E0)
-        loss = adapter.loss_function(1.0, 100.0, 0.0)
-        found = adapter.validation_errors(model, loss, adapter.make_batches(data, 4), "cpu", False)
+        loss = steps.loss_function(1.0, 100.0, 0.0)
+        found = steps.validation_errors(model, loss, adapter.make_batches(data, 4), "cpu", False)
     best = result.history[result.best_epoch - 1]
     assert found["loss"] == pytest.approx(best["loss"], rel=1e-10)
 
