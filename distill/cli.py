@@ -314,6 +314,22 @@ def _numbers(text: str | None, option: str) -> list[float]:
         raise UserError(f"{option}: expected numbers, as 5,6; found '{text}'") from None
 
 
+@app.command(rich_help_panel=MODELS)
+def curve(
+    config: ConfigFile,
+    draw_only: Annotated[
+        bool, typer.Option("--draw-only", help="Draw what is finished; train nothing.")
+    ] = False,
+    settings: Settings = None,
+) -> None:
+    """Learning curves: teachers of several strategies on growing shares of the data. Resumable."""
+    from distill.config import load_config
+    from distill.progress import say
+    from distill.teacher.curve import learning_curves
+
+    say(f"curve: {learning_curves(load_config(config, settings), train=not draw_only)}")
+
+
 @app.command(rich_help_panel=SETUP)
 def init(
     output: Annotated[Path, typer.Argument(help="YAML file to write.")] = Path("workflow.yaml"),

@@ -31,8 +31,9 @@ COLOURS = {
     "student": "#D55E00",
     "foundation": "#999999",
 }
-_OTHERS = ("#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-_PAIR_COLOURS = ("#0072B2", "#D55E00", "#009E73")
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+_OTHERS = PALETTE[2:]
+_PAIR_COLOURS = PALETTE[:3]
 _HEAVY, _LIGHT = "#5B7C99", "#D55E00"
 FIGURE_WIDTH = 9.6
 FIGURE_DPI = 144
@@ -155,7 +156,7 @@ def error_histogram_figure(pairs: Mapping[str, Pair]) -> Figure:
                 axis.hist(np.maximum(values, low), edges, weights=weights, label=title, **style)
             axis.set(xscale="log", title=f"{element} atoms", ylabel="share of components [%]")
             axis.set_xlabel("absolute force error [meV/Å]")
-            _plain_ticks(axis.xaxis)
+            plain_ticks(axis.xaxis)
         axes[0, 0].legend(loc="upper left", fontsize=8.5)
         return figure
 
@@ -182,7 +183,7 @@ def timing_figure(timing: Mapping[str, Any]) -> Figure:
         axis.invert_yaxis()
         medians = [t["forces_ms"]["median"] for t in models.values()]
         axis.set(xscale="log", xlim=(min(medians) / 3, max(medians) * 12))
-        _plain_ticks(axis.xaxis)
+        plain_ticks(axis.xaxis)
         axis.set(xlabel=f"time per energy-and-forces call [ms], {timing['atoms']} atoms, one core")
         axis.grid(axis="y", visible=False)
         if panels == 2:
@@ -220,7 +221,7 @@ def cost_figure(timing: Mapping[str, Any], tables: Mapping[str, Any]) -> Figure:
         times = [timing["models"][name]["forces_ms"]["median"] for name in tables]
         axis.set(xscale="log", xlim=(min(times) / 2.5, max(times) * 4))
         axis.set_ylim(0, 1.3 * axis.get_ylim()[1])
-        _plain_ticks(axis.xaxis)
+        plain_ticks(axis.xaxis)
         axis.set(
             xlabel=f"time per energy-and-forces call [ms], {timing['atoms']} atoms, one core",
             ylabel="force RMSE against the reference [meV/Å]",
@@ -253,7 +254,7 @@ def training_figure(history: Sequence[Mapping[str, float]]) -> Figure:
             if second:
                 axis.axvline(second[0], color="#999999", lw=1, ls="--")
             axis.set(xlabel="epoch", ylabel=label, yscale="log")
-            _plain_ticks(axis.yaxis)
+            plain_ticks(axis.yaxis)
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         if second:
             axes[0].annotate(
@@ -302,8 +303,8 @@ def calibration_figure(predicted: Sequence[float], actual: Sequence[float], unit
         axis.plot([low, high], [low, high], color="#999999", lw=1, label="perfect")
         axis.plot(predicted, actual, "o-", color=COLOURS["student"], ms=5, label="student")
         axis.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high))
-        _plain_ticks(axis.xaxis)
-        _plain_ticks(axis.yaxis)
+        plain_ticks(axis.xaxis)
+        plain_ticks(axis.yaxis)
         axis.set(xlabel=f"predicted uncertainty [{unit}]", ylabel=f"actual RMSE [{unit}]")
         axis.legend(loc="upper left")
         return figure
@@ -353,7 +354,7 @@ def _note(axis: Axes, text: str) -> None:
     axis.text(0.04, 0.96, text, transform=axis.transAxes, va="top", fontsize=8.5, color="#222222")
 
 
-def _plain_ticks(axis: Axis) -> None:
+def plain_ticks(axis: Axis) -> None:
     """Plain numbers on a logarithmic axis: powers of ten, with 2 and 5 between where they fit."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
@@ -371,6 +372,6 @@ def _scaling_panel(axis: Axes, timing: Mapping[str, Any]) -> None:
         cost = [block["models"][name]["us_per_atom"] for block in blocks]
         axis.plot(atoms, cost, "o-", color=colour_of(name, row), ms=4.5, label=name)
     axis.set(xscale="log", yscale="log", xlabel="atoms", ylabel="time per atom [µs]")
-    _plain_ticks(axis.xaxis)
-    _plain_ticks(axis.yaxis)
+    plain_ticks(axis.xaxis)
+    plain_ticks(axis.yaxis)
     axis.legend(fontsize=8.5)

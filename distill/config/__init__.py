@@ -5,6 +5,7 @@ Nothing else in the package reads YAML. Unknown keys are refused with the neares
 
 from distill.config.base import Section
 from distill.config.compare import CompareConfig, StickingConfig, TimingConfig, Tolerances
+from distill.config.curve import CurveConfig, CurveStrategy
 from distill.config.data import CalculatorConfig, DataConfig, ParallelConfig
 from distill.config.properties import (
     BulkConfig,
@@ -24,12 +25,14 @@ from distill.config.sampling import (
 )
 from distill.config.student import LabelWeights, SolverConfig, StudentConfig
 from distill.config.teacher import StageTwo, TeacherConfig
-from distill.config.workflow import RunConfig, load_config, parse_config
+from distill.config.workflow import RunConfig, load_config, parse_config, strategy_teacher
 
 __all__ = [
     "BulkConfig",
     "CalculatorConfig",
     "CompareConfig",
+    "CurveConfig",
+    "CurveStrategy",
     "DataConfig",
     "DiffusionConfig",
     "Facet",
@@ -55,4 +58,5 @@ __all__ = [
     "Tolerances",
     "load_config",
     "parse_config",
+    "strategy_teacher",
 ]

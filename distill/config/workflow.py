@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from distill.config.base import Section
 from distill.config.compare import CompareConfig
+from distill.config.curve import CurveConfig, CurveStrategy
 from distill.config.data import CalculatorConfig, DataConfig, ParallelConfig
 from distill.config.sampling import NebConfig, SamplingConfig
 from distill.config.student import StudentConfig
@@ -32,6 +34,7 @@ class RunConfig(Section):
     sampling: SamplingConfig = Field(default_factory=SamplingConfig)
     student: StudentConfig = Field(default_factory=StudentConfig)
     compare: CompareConfig = Field(default_factory=CompareConfig)
+    curve: CurveConfig = Field(default_factory=CurveConfig)
     parallel: ParallelConfig = Field(default_factory=ParallelConfig)
 
     @field_validator("name")
@@ -156,11 +159,18 @@ def _section_in(annotation: Any) -> type[BaseModel] | None:
     return None
 
 
-def _resolve_paths(config: RunConfig, folder: Path) -> RunConfig:
-    """Make the file names of a config relative to its folder absolute."""
+def _resolver(folder: Path) -> Callable[[str], str]:
+    """What makes a file name relative to a folder absolute."""
 
     def resolve(name: str) -> str:
         return name if name.startswith("bundled:") else str((folder / name).resolve())
+
+    return resolve
+
+
+def _resolve_paths(config: RunConfig, folder: Path) -> RunConfig:
+    """Make the file names of a config relative to its folder absolute."""
+    resolve = _resolver(folder)
 
     def resolve_ends(neb: NebConfig) -> NebConfig:
         ends = {"initial": neb.initial, "final": neb.final}
@@ -171,9 +181,7 @@ def _resolve_paths(config: RunConfig, folder: Path) -> RunConfig:
     updates: dict[str, Any] = {
         "data": data.model_copy(update={"train": resolve(data.train), "test": test})
     }
-    foundation = config.teacher.foundation
-    if "/" in foundation or foundation.endswith(".model"):
-        updates["teacher"] = config.teacher.model_copy(update={"foundation": resolve(foundation)})
+    updates["teacher"] = config.teacher.resolved(resolve)
     if config.reference and ":" not in config.reference.path:
         updates["reference"] = config.reference.model_copy(
             update={"path": resolve(config.reference.path)}
@@ -198,6 +206,11 @@ def _resolve_paths(config: RunConfig, folder: Path) -> RunConfig:
         diffusion = diffusion.model_copy(update={"structure": resolve(diffusion.structure)})
     if bulk and bulk.structure:
         bulk = bulk.model_copy(update={"structure": resolve(bulk.structure)})
+    curves = {
+        name: _resolve_strategy(config.teacher, name, strategy, resolve)
+        for name, strategy in config.curve.strategies.items()
+    }
+    updates["curve"] = config.curve.model_copy(update={"strategies": curves})
     updates["compare"] = config.compare.model_copy(
         update={
             "reference_barriers": paths,
@@ -208,3 +221,24 @@ def _resolve_paths(config: RunConfig, folder: Path) -> RunConfig:
         }
     )
     return config.model_copy(update=updates)
+
+
+def strategy_teacher(teacher: TeacherConfig, name: str, strategy: CurveStrategy) -> TeacherConfig:
+    """The teacher section as a strategy of the learning curves changes it.
+
+    Raises
+    ------
+    UserError
+        If the strategy's options are not those of a teacher.
+    """
+    values = {**teacher.model_dump(), **strategy.teacher}
+    return parse_config({"teacher": values}, f"curve.strategies.{name}").teacher
+
+
+def _resolve_strategy(
+    teacher: TeacherConfig, name: str, strategy: CurveStrategy, resolve: Callable[[str], str]
+) -> CurveStrategy:
+    """A strategy with checked options and absolute file names."""
+    full = strategy_teacher(teacher, name, strategy)
+    values = full.resolved(resolve).model_dump(mode="json")
+    return strategy.model_copy(update={"teacher": {key: values[key] for key in strategy.teacher}})

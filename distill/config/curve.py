@@ -1,0 +1,121 @@
+"""Options of learning curves: which strategies, on how much data, how often."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator
+
+from distill.config.base import Count, Fraction, Section
+
+FOUNDATION_CURVE = "foundation"
+_FREEZING = re.compile(r"f[0-6]")
+_NAMED = "f0 to f6 or scratch"
+
+
+class CurveStrategy(Section):
+    """One way of training: what it changes in the teacher section."""
+
+    teacher: dict[str, Any] = Field(
+        default_factory=dict, description="options of the teacher section, in place of its own"
+    )
+    fractions: list[Fraction] | None = Field(
+        None, description="shares of the training set for this strategy; curve.fractions if null"
+    )
+    steps: Count | None = Field(None, description="curve.steps for this strategy")
+
+    @field_validator("teacher")
+    @classmethod
+    def _check_fraction(cls, teacher: dict[str, Any]) -> dict[str, Any]:
+        if "fraction" in teacher:
+            raise ValueError("fraction is set by the curve: give it under fractions")
+        return teacher
+
+    @field_validator("fractions")
+    @classmethod
+    def _check_fractions(cls, fractions: list[float] | None) -> list[float] | None:
+        return None if fractions is None else _distinct(fractions, "fraction")
+
+
+class CurveConfig(Section):
+    """Learning curves: every strategy on every fraction of the training set with every seed."""
+
+    strategies: dict[str, CurveStrategy] = Field(
+        default_factory=lambda: _named(["f0", "f4", "f5", "f6", "scratch"]),
+        description=f"a list of {_NAMED}, or a mapping of names to what they change",
+    )
+    fractions: list[Fraction] = Field(
+        default_factory=lambda: [0.05, 0.1, 0.2, 0.4, 1.0],
+        description="shares of the training set; a larger one contains every smaller one",
+    )
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(
+        default_factory=lambda: [1, 2],
+        description="each draws other subsets, starting weights and orders",
+    )
+    steps: Count | None = Field(
+        None,
+        description="optimiser steps of every training, so that small sets are not trained less; "
+        "stage two, patience and plateau keep their share of teacher.epochs; null: teacher.epochs",
+    )
+
+    @field_validator("strategies", mode="before")
+    @classmethod
+    def _named_strategies(cls, strategies: Any) -> Any:
+        if isinstance(strategies, list):
+            names = [str(name) for name in strategies]
+            return _named(_distinct(names, "strategy"))
+        if isinstance(strategies, dict):
+            return {
+                str(name): _named([str(name)])[str(name)] if change is None else change
+                for name, change in strategies.items()
+            }
+        return strategies
+
+    @field_validator("strategies")
+    @classmethod
+    def _check_strategies(cls, strategies: dict[str, CurveStrategy]) -> dict[str, CurveStrategy]:
+        if not strategies:
+            raise ValueError(f"no strategy: expected {_NAMED}, or names with their options")
+        for name in strategies:
+            if name == FOUNDATION_CURVE:
+                raise ValueError("'foundation' is taken: the untouched model is always drawn")
+            if not re.fullmatch(r"[\w.+-]+", name) or name.startswith("."):
+                raise ValueError(f"'{name}' is no name for a folder: use letters, digits, - and _")
+        return strategies
+
+    @field_validator("fractions")
+    @classmethod
+    def _check_fractions(cls, fractions: list[float]) -> list[float]:
+        return _distinct(fractions, "fraction")
+
+    @field_validator("seeds")
+    @classmethod
+    def _check_seeds(cls, seeds: list[int]) -> list[int]:
+        return _distinct(seeds, "seed")
+
+
+def _named(names: list[str]) -> dict[str, CurveStrategy]:
+    """Strategies that need no options: levels of freezing, and training from scratch."""
+    strategies = {}
+    for name in names:
+        if name == "scratch":
+            strategies[name] = CurveStrategy(teacher={"strategy": "scratch"})
+        elif _FREEZING.fullmatch(name):
+            strategies[name] = CurveStrategy(teacher={"strategy": "finetune", "freeze": name})
+        else:
+            raise ValueError(
+                f"unknown strategy '{name}': expected {_NAMED}; for any other, give its options, "
+                f"as {name}: {{teacher: {{...}}}}"
+            )
+    return strategies
+
+
+def _distinct(values: list[Any], what: str) -> list[Any]:
+    if not values:
+        raise ValueError(f"the list is empty: expected at least one {what}")
+    twice = sorted({value for value in values if values.count(value) > 1})
+    if twice:
+        shown = ", ".join(str(value) for value in twice)
+        raise ValueError(f"{what} {shown} is given more than once")
+    return values
