@@ -58,6 +58,9 @@ class CurveConfig(Section):
         description="optimiser steps of every training, so that small sets are not trained less; "
         "stage two, patience and plateau keep their share of teacher.epochs; null: teacher.epochs",
     )
+    least_epochs: Count = Field(
+        1, description="epochs of every training at least, however many steps that takes"
+    )
 
     @field_validator("strategies", mode="before")
     @classmethod

@@ -175,13 +175,13 @@ def plan_units(config: RunConfig, folder: Path) -> list[Unit]:
             for fraction in fractions:
                 structures, trained = _subset_sizes(types, fraction, teacher, seed)
                 per_epoch = math.ceil(trained / teacher.batch_size)
-                steps = strategy.steps or config.curve.steps
+                epochs = _epochs(config, strategy.steps, per_epoch)
                 units.append(
                     Unit(
                         strategy=name,
                         fraction=fraction,
                         seed=seed,
-                        teacher=_unit_teacher(teacher, fraction, steps, per_epoch),
+                        teacher=_unit_teacher(teacher, fraction, epochs),
                         train=train,
                         test=test,
                         out=folder / FOLDER / name / f"{100 * fraction:g}pct_seed{seed}",
@@ -239,13 +239,16 @@ def train_unit(unit: Unit) -> None:
     say(f"{unit.title}: force RMSE {1000 * rows[0]['errors']['forces']['rmse']:.1f} meV/Å")
 
 
-def _unit_teacher(
-    teacher: TeacherConfig, fraction: float, steps: int | None, per_epoch: int
-) -> TeacherConfig:
-    """A unit's teacher section: its share of the data, and epochs that make the wanted steps."""
+def _epochs(config: RunConfig, steps: int | None, per_epoch: int) -> int | None:
+    """Epochs that make the wanted steps; None where the teacher section's count."""
+    wanted = steps or config.curve.steps
+    return None if wanted is None else max(round(wanted / per_epoch), config.curve.least_epochs)
+
+
+def _unit_teacher(teacher: TeacherConfig, fraction: float, epochs: int | None) -> TeacherConfig:
+    """A unit's teacher section: its share of the data, and its epochs."""
     changes: dict[str, Any] = {"fraction": fraction, "threads": None}
-    if steps is not None:
-        epochs = max(round(steps / per_epoch), 1)
+    if epochs is not None:
         scale = epochs / teacher.epochs
         for key in ("patience", "plateau_patience"):
             changes[key] = max(round(scale * getattr(teacher, key)), 1)

@@ -95,6 +95,14 @@ def test_all_take_the_wanted_number_of_steps(workflow, finished):
             assert about["used"] == row["structures"] == unit.structures
 
 
+def test_large_sets_are_seen_a_least_number_of_times(workflow, finished):
+    units = planned(workflow, "curve.least_epochs=5", "curve.strategies=[f4]", "curve.steps=8")
+    epochs = {u.fraction: u.teacher.epochs for u in units}
+    assert epochs == {0.5: 5, 1.0: 5}
+    units = planned(workflow, "curve.least_epochs=3", "curve.strategies=[f4]", "curve.steps=8")
+    assert {u.fraction: u.teacher.epochs for u in units} == {0.5: 4, 1.0: 3}
+
+
 def test_without_steps_all_take_the_same_epochs(workflow, finished):
     units = planned(workflow, "curve.steps=null", "curve.strategies=[f4, f6]")
     assert {u.teacher.epochs for u in units} == {8}
