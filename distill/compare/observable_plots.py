@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MEV = 1000.0
+_SHADES = ("white", "#999999", "#333333")
 
 
 def barrier_figure(profiles: Mapping[str, Mapping[str, Any]]) -> Figure:
@@ -26,15 +28,8 @@ def barrier_figure(profiles: Mapping[str, Mapping[str, Any]]) -> Figure:
         By panel title and model name: `distance` [Å] and `energy` [eV] of the images, energies
         relative to the first, and `barrier` [eV].
     """
-    with figure_style() as plt:
-        count = max(len(profiles), 1)
-        columns = min(count, 3)
-        rows = math.ceil(count / columns)
-        width = FIGURE_WIDTH if columns > 1 else 6.0
-        figure, axes = plt.subplots(rows, columns, figsize=(width, 3.6 * rows), squeeze=False)
-        for axis in axes.flat[count:]:
-            axis.set_visible(False)
-        for axis, (title, models) in zip(axes.flat, profiles.items(), strict=False):
+    with _panels(profiles, 3.6) as (figure, panels):
+        for axis, title, models in panels:
             for k, (name, path) in enumerate(models.items()):
                 x, y = np.asarray(path["distance"]), np.asarray(path["energy"])
                 label = f"{name}: {path['barrier']:.3f} eV"
@@ -54,27 +49,24 @@ def sticking_figure(curves: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]
     Parameters
     ----------
     curves
-        By panel title and model name: points with `energy` [eV], `probability`, `interval` and
-        `trajectories`.
+        By panel title and curve name: points with `energy` [eV], `probability` and `interval`
+        (None where unknown); published ones, drawn as squares, have a `source`.
     """
-    with figure_style() as plt:
-        count = max(len(curves), 1)
-        columns = min(count, 3)
-        rows = math.ceil(count / columns)
-        width = FIGURE_WIDTH if columns > 1 else 6.0
-        figure, axes = plt.subplots(rows, columns, figsize=(width, 3.4 * rows), squeeze=False)
-        for axis in axes.flat[count:]:
-            axis.set_visible(False)
-        for axis, (title, models) in zip(axes.flat, curves.items(), strict=False):
+    with _panels(curves, 3.4) as (figure, panels):
+        for axis, title, models in panels:
             shifts = np.linspace(-0.006, 0.006, len(models)) if len(models) > 1 else [0.0]
             for k, (shift, (name, points)) in enumerate(zip(shifts, models.items(), strict=True)):
-                x = np.array([p["energy"] for p in points]) + shift
+                points = sorted(points, key=lambda p: float(p["energy"]))
                 y = np.array([p["probability"] for p in points])
-                spread = np.abs(np.array([p["interval"] for p in points]).T - y)
-                style = "-o" if len(points) > 1 else "o"
-                axis.errorbar(
-                    x, y, spread, fmt=style, ms=5, capsize=3, color=colour_of(name, k), label=name
-                )
+                ends = [p["interval"] or 2 * [p["probability"]] for p in points]
+                published = "source" in points[0]
+                style: dict[str, Any] = {"ms": 5, "capsize": 3, "label": name}
+                if published:
+                    style |= {"fmt": "s", "color": "#333333", "mfc": _SHADES[k % len(_SHADES)]}
+                else:
+                    style |= {"fmt": "-o" if len(points) > 1 else "o", "color": colour_of(name, k)}
+                x = np.array([p["energy"] for p in points]) + (0 if published else shift)
+                axis.errorbar(x, y, np.abs(np.array(ends).T - y), **style)
             axis.set(
                 title=title, xlabel="collision energy [eV]", ylabel="sticking probability $S_0$"
             )
@@ -85,6 +77,26 @@ def sticking_figure(curves: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]
                 axis.set_xticks(sorted(set(energies)))
             axis.legend(loc="best", fontsize=8.5)
         return figure
+
+
+@contextmanager
+def _panels(
+    contents: Mapping[str, Any], height: float
+) -> Iterator[tuple[Figure, list[tuple[Axes, str, Any]]]]:
+    """A figure in the house style with a panel for each entry, at most three in a row.
+
+    Gives the figure and, for each entry, its axes, title and content.
+    """
+    with figure_style() as plt:
+        count = max(len(contents), 1)
+        columns = min(count, 3)
+        rows = math.ceil(count / columns)
+        width = FIGURE_WIDTH if columns > 1 else 6.0
+        figure, axes = plt.subplots(rows, columns, figsize=(width, height * rows), squeeze=False)
+        for axis in axes.flat[count:]:
+            axis.set_visible(False)
+        panels = zip(axes.flat, contents.items(), strict=False)
+        yield figure, [(axis, title, content) for axis, (title, content) in panels]
 
 
 def arrhenius_figure(diffusion: Mapping[str, Any]) -> Figure:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 Results = Mapping[str, Any] | None
+CURVE_NAMES = {"two_level": "teacher, two-level"}
 
 
 def barrier_profiles(barriers: Results) -> dict[str, dict[str, Any]]:
@@ -45,15 +46,36 @@ def barrier_rows(barriers: Results) -> list[dict[str, Any]]:
 
 
 def sticking_curves(sticking: Results) -> dict[str, dict[str, list[dict[str, Any]]]]:
-    """By surface and state, then model: points with `energy`, `probability` and `interval`."""
+    """By surface and state, then curve: points with `energy`, `probability` and `interval`.
+
+    Curves are those of the models, the teacher's two-level estimate, and published points by
+    their source, on every panel that they may belong to.
+    """
     curves: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for condition in (sticking or {}).get("conditions", []):
         panel = curves.setdefault(_surface_and_state(condition), {})
-        for model in ("teacher", "student"):
-            if condition.get(model) and condition[model]["trajectories"]:
+        for model in ("teacher", "student", "two_level"):
+            if condition.get(model) and condition[model].get("trajectories", 1):
                 point = {"energy": condition["energy"], **condition[model]}
-                panel.setdefault(model, []).append(point)
-    return curves
+                panel.setdefault(CURVE_NAMES.get(model, model), []).append(point)
+        for point in (sticking or {}).get("published", []):
+            listed = panel.setdefault(point["source"], [])
+            if _belongs(point, condition) and point not in listed:
+                listed.append(point)
+    return {
+        title: {name: points for name, points in panel.items() if points}
+        for title, panel in curves.items()
+    }
+
+
+def _belongs(point: Mapping[str, Any], condition: Mapping[str, Any]) -> bool:
+    """Whether a published point is of a condition's surface and state, as far as it says."""
+    return all(
+        point[key] is None or str(point[key]) == str(condition[key])
+        if key == "facet"
+        else point[key] is None or float(point[key]) == float(condition[key])
+        for key in ("facet", "temperature", "v", "j")
+    )
 
 
 def sticking_differences(sticking: Results) -> dict[str, dict[str, Any]]:
@@ -81,6 +103,7 @@ def sticking_rows(sticking: Results) -> list[dict[str, Any]]:
                         "interval": result["interval"],
                         "trajectories": result.get("trajectories"),
                         "outcomes": result.get("outcomes", {}),
+                        "needed": condition.get("precision", {}).get(model, {}).get("needed"),
                     }
                 )
     return rows

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -31,9 +32,27 @@ class StickingConfig(Section):
         description="conditions and dynamics; its `trajectories` is not used here",
     )
     teacher_trajectories: Annotated[int, Field(ge=0)] = Field(
-        100, description="teacher trajectories a condition, each paired with a student's"
+        100,
+        description="teacher trajectories a condition, each paired with a student's; the largest "
+        "number where a precision is asked for",
     )
-    student_trajectories: Count = Field(10000, description="student trajectories a condition")
+    student_trajectories: Count = Field(
+        10000, description="student trajectories a condition, or the largest number"
+    )
+    precision: Annotated[float, Field(gt=0, lt=0.5)] | None = Field(
+        None,
+        description="half width at which a condition stops: of the interval of the student's S0, "
+        "and of the paired difference; all trajectories are run if not given",
+    )
+    student_batch: Count = Field(
+        200, description="student trajectories before the first look at the precision"
+    )
+    teacher_batch: Count = Field(
+        10, description="teacher trajectories before the first look at the precision"
+    )
+    published: str | None = Field(
+        None, description="CSV of experimental or published points to draw beside"
+    )
     initial_conditions: Literal["teacher", "student"] = Field(
         "teacher", description="whose thermal surfaces and molecular levels both start from"
     )
@@ -91,3 +110,20 @@ class CompareConfig(Section):
     diffusion: DiffusionConfig | None = None
     bulk: BulkConfig | None = None
     tolerances: Tolerances = Field(default_factory=Tolerances)
+
+    def with_paths(self, resolve: Callable[[str], str]) -> CompareConfig:
+        """The same with the name of every file in it put through a function."""
+        found: dict[str, Any] = {
+            "reference_barriers": {f: resolve(name) for f, name in self.reference_barriers.items()},
+            "barriers": [neb.with_paths(resolve) for neb in self.barriers],
+        }
+        for section, option in (
+            ("timing", "structure"),
+            ("sticking", "published"),
+            ("diffusion", "structure"),
+            ("bulk", "structure"),
+        ):
+            part = getattr(self, section)
+            if part is not None and (name := getattr(part, option)):
+                found[section] = part.model_copy(update={option: resolve(name)})
+        return self.model_copy(update=found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -108,6 +109,11 @@ class NebConfig(Section):
         if (self.initial is None) != (self.final is None):
             raise ValueError("initial and final belong together: give both or none")
         return self
+
+    def with_paths(self, resolve: Callable[[str], str]) -> NebConfig:
+        """The same with the names of its end points' files put through a function."""
+        ends = {"initial": self.initial, "final": self.final}
+        return self.model_copy(update={key: resolve(end) for key, end in ends.items() if end})
 
 
 class MdConfig(Section):

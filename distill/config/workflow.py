@@ -14,7 +14,7 @@ from distill.config.base import Section
 from distill.config.compare import CompareConfig
 from distill.config.curve import CurveConfig, CurveStrategy
 from distill.config.data import CalculatorConfig, DataConfig, ParallelConfig
-from distill.config.sampling import NebConfig, SamplingConfig
+from distill.config.sampling import SamplingConfig
 from distill.config.student import StudentConfig
 from distill.config.teacher import TeacherConfig
 from distill.errors import UserError
@@ -172,10 +172,6 @@ def _resolve_paths(config: RunConfig, folder: Path) -> RunConfig:
     """Make the file names of a config relative to its folder absolute."""
     resolve = _resolver(folder)
 
-    def resolve_ends(neb: NebConfig) -> NebConfig:
-        ends = {"initial": neb.initial, "final": neb.final}
-        return neb.model_copy(update={key: resolve(end) for key, end in ends.items() if end})
-
     data = config.data
     test = resolve(data.test) if data.test else None
     updates: dict[str, Any] = {
@@ -189,37 +185,19 @@ def _resolve_paths(config: RunConfig, folder: Path) -> RunConfig:
     sampling = config.sampling
     updates["sampling"] = sampling.model_copy(
         update={
-            "neb": [resolve_ends(neb) for neb in sampling.neb],
+            "neb": [neb.with_paths(resolve) for neb in sampling.neb],
             "md": [m.model_copy(update={"structure": resolve(m.structure)}) for m in sampling.md],
             "rattle": [
                 r.model_copy(update={"structures": resolve(r.structures)}) for r in sampling.rattle
             ],
         }
     )
-    paths = {facet: resolve(name) for facet, name in config.compare.reference_barriers.items()}
-    barriers = [resolve_ends(neb) for neb in config.compare.barriers]
-    timing = config.compare.timing
-    if timing and timing.structure:
-        timing = timing.model_copy(update={"structure": resolve(timing.structure)})
-    diffusion, bulk = config.compare.diffusion, config.compare.bulk
-    if diffusion and diffusion.structure:
-        diffusion = diffusion.model_copy(update={"structure": resolve(diffusion.structure)})
-    if bulk and bulk.structure:
-        bulk = bulk.model_copy(update={"structure": resolve(bulk.structure)})
     curves = {
         name: _resolve_strategy(config.teacher, name, strategy, resolve)
         for name, strategy in config.curve.strategies.items()
     }
     updates["curve"] = config.curve.model_copy(update={"strategies": curves})
-    updates["compare"] = config.compare.model_copy(
-        update={
-            "reference_barriers": paths,
-            "barriers": barriers,
-            "timing": timing,
-            "diffusion": diffusion,
-            "bulk": bulk,
-        }
-    )
+    updates["compare"] = config.compare.with_paths(resolve)
     return config.model_copy(update=updates)
 
 

@@ -129,14 +129,37 @@ def trajectories_needed(probability: float, half_width: float, confidence: float
     UserError
         If the width is not between 0 and 0.5.
     """
-    if not 0 < half_width < 0.5:
-        raise UserError(f"half width {half_width} of a probability: expected between 0 and 0.5")
+    _check_half_width(half_width)
     z2 = _quantile(confidence) ** 2
     w2 = half_width**2
     # Wilson's half width z/(1 + z²/n) · sqrt(p q / n + z²/4n²), solved for n.
     spread = probability * (1 - probability)
     b = z2 * (spread - 2 * w2)
     return int(np.ceil((b + np.sqrt(b**2 + z2**2 * w2 * (1 - 4 * w2))) / (2 * w2)))
+
+
+def pairs_needed(half_width: float, confidence: float = 0.95) -> int:
+    """Pairs after which a paired difference is ± `half_width` where no pair disagrees.
+
+    Bonett and Price's half width is then z sqrt(2 / (n + 2)) / sqrt(n + 2).
+
+    Raises
+    ------
+    UserError
+        If the width is not between 0 and 0.5.
+    """
+    _check_half_width(half_width)
+    return max(int(np.ceil(np.sqrt(2) * _quantile(confidence) / half_width)) - 2, 1)
+
+
+def half_width(estimate: Estimate) -> float:
+    """Half the width of an interval."""
+    return (estimate.high - estimate.low) / 2
+
+
+def _check_half_width(half_width: float) -> None:
+    if not 0 < half_width < 0.5:
+        raise UserError(f"half width {half_width} of a probability: expected between 0 and 0.5")
 
 
 def _quantile(confidence: float) -> float:

@@ -2,14 +2,15 @@
 
 S0 is the share of trajectories in which the molecule dissociates. Three numbers belong together:
 each model's own S0 with its Wilson interval; the difference on paired trajectories; and the
-teacher's S0 at near-student cost, mean(student, N) + mean(teacher - student, n).
+teacher's S0 at near-student cost, mean(student, N) + mean(teacher - student, n). Where a precision
+is asked for, trajectories are added until each condition has it or its budget is spent.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,9 @@ from distill.sampling.scattering import (
 )
 from distill.sampling.surfaces import make_surfaces
 from distill.sampling.units import run_waiting
-from distill.workloads.statistics import paired_difference, two_level, wilson
+from distill.workloads.precision import Target, targets
+from distill.workloads.published import read_points
+from distill.workloads.statistics import Estimate, paired_difference, two_level, wilson
 
 RESULT_FILE = "sticking.json"
 # Trajectories in one file and unit: a teacher's takes minutes, a student's seconds.
@@ -111,14 +114,18 @@ def run_sticking(
         (`probability`, its `interval`, sound `trajectories`, `outcomes` counted,
         `mean_force_calls`), `paired` (`difference` teacher − student on `trajectories` pairs, its
         `interval`) and `two_level` (the teacher's `probability`, its `interval`, student
-        `trajectories` and `pairs` behind it); None where no trajectory is left. `force_calls`: by
+        `trajectories` and `pairs` behind it); None where no trajectory is left; `precision`: by
+        model what `Target.report` gives. `published`: what `read_points` gives. `force_calls`: by
         model and for the surfaces.
 
     Raises
     ------
     UserError
-        As `make_surfaces` and `initial_conditions`.
+        As `make_surfaces`, `initial_conditions`, `targets` and `read_points`; the last two before
+        any trajectory is run.
     """
+    aims = targets(config)
+    points = read_points(config.published) if config.published else []
     scattering = config.scattering
     models = {"teacher": teacher, "student": student}
     surfaces = make_surfaces(
@@ -128,30 +135,25 @@ def run_sticking(
         seed=seed,
         parallel=parallel,
     )
-    numbers = {"teacher": config.teacher_trajectories, "student": config.student_trajectories}
-    units = [
-        unit
-        for role, model in models.items()
-        for condition in conditions(scattering)
-        for unit in _shards(role, model, scattering, condition, numbers[role], seed, out)
-    ]
-    run_waiting(units, parallel=parallel, label="sticking trajectories")
-    outcomes: dict[tuple[str, Condition], list[Outcome]] = {}
-    for unit in units:
-        outcomes.setdefault((unit.role, unit.condition), []).extend(unit.outcomes())
+    found = _run_until_precise(config, aims, models, out, seed, parallel)
+    every = conditions(scattering)
+    outcomes = {(role, c): found[role, c].outcomes() for role in models for c in every}
     entries = [
         _entry(
             condition,
-            outcomes.get(("teacher", condition), []),
-            outcomes[("student", condition)],
+            outcomes["teacher", condition],
+            outcomes["student", condition],
+            aims,
             config.confidence,
         )
-        for condition in conditions(scattering)
+        for condition in every
     ]
     result = {
         "confidence": config.confidence,
         "initial_conditions_from": config.initial_conditions,
+        "precision": config.precision,
         "conditions": entries,
+        "published": points,
         "force_calls": {
             "surfaces": surfaces.calls,
             **{
@@ -164,28 +166,93 @@ def run_sticking(
     return result
 
 
-def _shards(
-    role: str,
-    model: ModelSpec,
-    config: ScatteringConfig,
-    condition: Condition,
-    number: int,
-    seed: int,
+@dataclass
+class _Sample:
+    """The trajectories of one model under one condition: those run and those to be run."""
+
+    role: str
+    model: ModelSpec
+    config: ScatteringConfig
+    condition: Condition
+    seed: int
+    folder: Path
+    units: list[StickingUnit] = field(default_factory=list)
+    count: int = 0
+
+    def extend(self, count: int) -> None:
+        """Plan trajectories up to a number."""
+        size = _SHARD[self.role]
+        for first in range(self.count, count, size):
+            number = min(size, count - first)
+            self.units.append(
+                StickingUnit(
+                    self.role,
+                    self.model,
+                    self.config,
+                    self.condition,
+                    first,
+                    number,
+                    self.seed,
+                    self.folder,
+                )
+            )
+        self.count = max(count, self.count)
+
+    def outcomes(self) -> list[Outcome]:
+        """How the trajectories ended, all of them run."""
+        return [outcome for unit in self.units for outcome in unit.outcomes()]
+
+
+def _run_until_precise(
+    config: StickingConfig,
+    aims: dict[str, Target],
+    models: dict[str, ModelSpec],
     out: Path,
-) -> list[StickingUnit]:
-    size = _SHARD[role]
-    return [
-        StickingUnit(role, model, config, condition, first, min(size, number - first), seed, out)
-        for first in range(0, number, size)
-    ]
+    seed: int,
+    parallel: ParallelConfig,
+) -> dict[tuple[str, Condition], _Sample]:
+    """Run trajectories, in rounds over all conditions, until none is asked for any more."""
+    every = conditions(config.scattering)
+    samples = {
+        (role, condition): _Sample(role, model, config.scattering, condition, seed, out)
+        for role, model in models.items()
+        for condition in every
+    }
+    for (role, _), sample in samples.items():
+        sample.extend(aims[role].first)
+    while True:
+        run_waiting(
+            [unit for sample in samples.values() for unit in sample.units],
+            parallel=parallel,
+            label="sticking trajectories",
+        )
+        planned = sum(sample.count for sample in samples.values())
+        for condition in every:
+            teacher, student = samples["teacher", condition], samples["student", condition]
+            result = _estimates(teacher.outcomes(), student.outcomes(), config.confidence)
+            teacher.extend(aims["teacher"].after(result.difference, teacher.count))
+            # Every teacher trajectory has its student's.
+            wanted = aims["student"].after(result.student, student.count)
+            student.extend(max(wanted, teacher.count))
+        further = sum(sample.count for sample in samples.values()) - planned
+        if not further:
+            return samples
+        say(f"sticking: {planned} trajectories are not precise enough, {further} more are run")
 
 
-def _entry(
-    condition: Condition,
-    teacher: Sequence[Outcome],
-    student: Sequence[Outcome],
-    confidence: float,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Estimates:
+    """What the outcomes of one condition give; None without sound trajectories."""
+
+    student: Estimate | None
+    difference: Estimate | None
+    two_level: Estimate | None
+    pairs: int
+
+
+def _estimates(
+    teacher: Sequence[Outcome], student: Sequence[Outcome], confidence: float
+) -> _Estimates:
     sound_teacher = {o.number: o.outcome == DISSOCIATED for o in teacher if o.outcome != BLOWN_UP}
     sound_student = {o.number: o.outcome == DISSOCIATED for o in student if o.outcome != BLOWN_UP}
     pairs = sorted(sound_teacher.keys() & sound_student.keys())
@@ -193,6 +260,32 @@ def _entry(
     exact = [sound_teacher[number] for number in pairs]
     paired_cheap = [sound_student[number] for number in pairs]
     cheap = paired_cheap + [sound_student[number] for number in further]
+    return _Estimates(
+        student=wilson(sum(cheap), len(cheap), confidence) if cheap else None,
+        difference=paired_difference(exact, paired_cheap, confidence) if pairs else None,
+        two_level=two_level(cheap, exact, confidence) if pairs else None,
+        pairs=len(pairs),
+    )
+
+
+def _entry(
+    condition: Condition,
+    teacher: Sequence[Outcome],
+    student: Sequence[Outcome],
+    aims: dict[str, Target],
+    confidence: float,
+) -> dict[str, Any]:
+    found = _estimates(teacher, student, confidence)
+    precision = {
+        "teacher": aims["teacher"].report(found.difference, len(teacher)),
+        "student": aims["student"].report(found.student, len(student)),
+    }
+    for role, report in precision.items():
+        if not report["reached"] and aims[role].most:
+            say(
+                f"sticking: {condition.name}: {aims[role].most} {role} trajectories are too few "
+                f"for a precision of {report['asked']:g}: about {report['needed']} are needed"
+            )
     entry: dict[str, Any] = {
         "name": condition.name,
         **asdict(condition),
@@ -200,20 +293,19 @@ def _entry(
         "student": _summary(student, confidence),
         "paired": None,
         "two_level": None,
+        "precision": precision,
     }
-    if pairs:
-        difference = paired_difference(exact, paired_cheap, confidence)
+    if found.difference and found.two_level:
         entry["paired"] = {
-            "difference": difference.value,
-            "interval": list(difference.interval),
-            "trajectories": len(pairs),
+            "difference": found.difference.value,
+            "interval": list(found.difference.interval),
+            "trajectories": found.pairs,
         }
-        joint = two_level(cheap, exact, confidence)
         entry["two_level"] = {
-            "probability": joint.value,
-            "interval": list(joint.interval),
-            "trajectories": len(cheap),
-            "pairs": len(pairs),
+            "probability": found.two_level.value,
+            "interval": list(found.two_level.interval),
+            "trajectories": found.two_level.samples,
+            "pairs": found.pairs,
         }
     return entry
 

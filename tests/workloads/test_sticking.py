@@ -130,3 +130,49 @@ def test_student_alone_needs_no_teacher_trajectory(config, tmp_path):
     assert result["conditions"][0]["teacher"] is None
     assert result["conditions"][0]["student"]["probability"] == 0.0
     assert result["force_calls"]["teacher"] == 0
+
+
+def test_trajectories_are_added_until_the_interval_is_narrow(config, tmp_path, capsys):
+    config = config.model_copy(
+        update={
+            "precision": 0.14,
+            "student_batch": 10,
+            "student_trajectories": 40,
+            "teacher_batch": 2,
+            "teacher_trajectories": 20,
+        }
+    )
+    result = run_sticking(config, teacher=WALL, student=WALL, out=tmp_path, seed=1, parallel=SERIAL)
+    [entry] = result["conditions"]
+    for role in ("teacher", "student"):
+        assert entry["precision"][role]["reached"]
+        assert entry["precision"][role]["half_width"] <= 0.14
+    # Wilson's interval of none in ten is 0.139 wide to either side of its middle: one batch.
+    assert entry["student"]["trajectories"] >= entry["teacher"]["trajectories"] > 2
+    assert "more are run" in capsys.readouterr().out
+    files = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*eV_*.json")}
+    again = run_sticking(config, teacher=WALL, student=WALL, out=tmp_path, seed=1, parallel=SERIAL)
+    assert again == result
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*eV_*.json")} == files
+
+
+def test_a_spent_budget_says_how_many_are_needed(config, tmp_path, capsys):
+    config = config.model_copy(
+        update={"precision": 0.2, "student_batch": 5, "student_trajectories": 12}
+    ).model_copy(update={"teacher_trajectories": 12, "teacher_batch": 12})
+    result = run_sticking(
+        config, teacher=STICKY, student=WALL, out=tmp_path, seed=1, parallel=SERIAL
+    )
+    report = result["conditions"][0]["precision"]["teacher"]
+    assert not report["reached"]
+    assert report["needed"] > 12
+    assert f"about {report['needed']} are needed" in capsys.readouterr().out
+
+
+def test_published_points_are_kept_with_the_result(config, tmp_path):
+    (tmp_path / "beam.csv").write_text("energy,probability\n1.0,0.3\n")
+    config = config.model_copy(update={"published": str(tmp_path / "beam.csv")})
+    result = run_sticking(
+        config, teacher=WALL, student=WALL, out=tmp_path / "out", seed=1, parallel=SERIAL
+    )
+    assert [(p["energy"], p["probability"]) for p in result["published"]] == [(1.0, 0.3)]

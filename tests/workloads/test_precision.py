@@ -1,0 +1,74 @@
+"""Trajectories until the interval is narrow enough: decisions, budgets, coverage by simulation."""
+
+import numpy as np
+import pytest
+
+from distill.config import StickingConfig
+from distill.errors import UserError
+from distill.workloads.precision import Target, targets
+from distill.workloads.statistics import half_width, pairs_needed, paired_difference, wilson
+
+
+def test_all_trajectories_are_run_where_no_precision_is_asked_for():
+    target = Target(None, 10, 500)
+    assert target.first == 500
+    assert target.after(wilson(3, 500), 500) == 500
+    assert target.report(wilson(3, 500), 500)["reached"]
+
+
+def test_a_narrow_interval_stops_and_a_wide_one_goes_on():
+    target = Target(0.05, 50, 1000)
+    assert target.first == 50
+    assert target.after(wilson(400, 800), 800) == 800
+    further = target.after(wilson(25, 50), 50)
+    assert 50 < further <= 100
+    assert target.after(None, 50) == 100
+
+
+def test_the_budget_is_the_end_and_the_report_says_how_many_are_needed():
+    target = Target(0.05, 50, 120)
+    estimate = wilson(60, 120)
+    assert target.after(estimate, 120) == 120
+    report = target.report(estimate, 120)
+    assert not report["reached"]
+    assert half_width(wilson(report["needed"] // 2, report["needed"])) == pytest.approx(
+        0.05, rel=0.05
+    )
+
+
+def test_a_budget_that_cannot_do_is_refused_with_the_number_needed():
+    needed = pairs_needed(0.05)
+    with pytest.raises(UserError, match=rf"teacher_trajectories is 20.*: {needed} are needed"):
+        targets(StickingConfig(precision=0.05, teacher_trajectories=20))
+    with pytest.raises(UserError, match="student_trajectories is 100.*about 9600"):
+        targets(StickingConfig(precision=0.01, teacher_trajectories=0, student_trajectories=100))
+    targets(StickingConfig(precision=0.05, teacher_trajectories=needed))
+    # The student alone needs no teacher.
+    targets(StickingConfig(precision=0.05, teacher_trajectories=0))
+
+
+def test_pairs_needed_is_the_width_of_agreeing_pairs():
+    needed = pairs_needed(0.05)
+    agreeing = [True] * needed
+    assert half_width(paired_difference(agreeing, agreeing)) <= 0.05
+    assert half_width(paired_difference(agreeing[1:], agreeing[1:])) > 0.05
+
+
+@pytest.mark.physics
+@pytest.mark.parametrize("truth", [0.02, 0.2, 0.5])
+def test_stopping_when_precise_keeps_the_coverage(truth):
+    generator, covered, repeats = np.random.default_rng(4), 0, 500
+    target = Target(0.04, 100, 5000)
+    for _ in range(repeats):
+        outcomes = generator.random(target.most) < truth
+        done = target.first
+        while True:
+            estimate = wilson(int(outcomes[:done].sum()), done)
+            further = target.after(estimate, done)
+            if further == done:
+                break
+            done = further
+        assert half_width(estimate) <= 0.04
+        covered += estimate.low <= truth <= estimate.high
+    # Three standard errors below 0.95 is 0.921.
+    assert covered / repeats > 0.92
