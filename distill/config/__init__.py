@@ -14,6 +14,7 @@ from distill.config.properties import (
     ThermalExpansionConfig,
 )
 from distill.config.sampling import (
+    DrivenConfig,
     Facet,
     MdConfig,
     NebConfig,
@@ -35,6 +36,7 @@ __all__ = [
     "CurveStrategy",
     "DataConfig",
     "DiffusionConfig",
+    "DrivenConfig",
     "Facet",
     "LabelWeights",
     "MdConfig",

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from distill.config.base import Count, NonNegative, Positive, Section
+from distill.config.student import StudentConfig
 
 
 class SlabConfig(Section):
@@ -119,13 +120,17 @@ class NebConfig(Section):
 class MdConfig(Section):
     """Molecular dynamics of a given structure at a list of temperatures."""
 
-    structure: str = Field(description="file read by ASE, or bundled:NAME")
+    structure: str = Field(
+        description="file read by ASE, bundled:NAME, or preset:lif (the cubic cell of LiF)"
+    )
     index: int = Field(0, description="which structure of the file")
     ensemble: Literal["nve", "nvt", "npt"] = Field("nvt", description="nvt by Langevin dynamics")
     temperatures: Annotated[list[NonNegative], Field(min_length=1)] = Field(
         [300.0, 600.0], description="K"
     )
-    pressure: float = Field(0.0, description="eV/Å³, for npt")
+    pressures: Annotated[list[float], Field(min_length=1)] = Field(
+        [0.0], description="eV/Å³, for npt; every one at every temperature"
+    )
     supercell: tuple[Count, Count, Count] = Field((1, 1, 1), description="repeats along the axes")
     defect: Literal["none", "interstitial", "vacancy", "dumbbell"] = Field(
         "none", description="point defect put into the supercell"
@@ -141,6 +146,12 @@ class MdConfig(Section):
     max_temperature: Positive = Field(
         10000.0, description="above which the run is stopped and set aside, K"
     )
+
+    @model_validator(mode="after")
+    def _check(self) -> MdConfig:
+        if self.ensemble != "npt" and self.pressures != [0.0]:
+            raise ValueError(f"pressures belong to ensemble npt, not to {self.ensemble}")
+        return self
 
 
 class RattleConfig(Section):
@@ -179,6 +190,50 @@ class SelectionConfig(Section):
     )
 
 
+class DrivenConfig(Section):
+    """Sampling by the student: the teacher labels only what the student is unsure of."""
+
+    rounds: Count = Field(10, description="rounds at most")
+    labels: Count = Field(40, description="structures that the teacher labels in a round at most")
+    max_calls: Count | None = Field(
+        None, description="teacher calls at most, those of the held-out set apart; no limit if null"
+    )
+    target: Positive = Field(
+        0.05,
+        description="largest force deviation in a structure that ends it when 95 % of new "
+        "structures are below, eV/Å",
+    )
+    bound: Positive = Field(
+        10.0, description="extrapolation grade at which the student's trajectories are cut"
+    )
+    trajectories: Count | None = Field(
+        None, description="of each scattering condition in a round; as in scattering if not given"
+    )
+    seed_structures: Count = Field(
+        60, description="diverse structures of the training set that the first student learns"
+    )
+    curve_points: Annotated[int, Field(ge=5)] = Field(
+        20, description="bond lengths of the scattering molecule that the first student learns"
+    )
+    extra_structures: str | None = Field(
+        None, description="file of further candidates, such as those that a guarded run kept"
+    )
+    student: StudentConfig = Field(
+        default_factory=lambda: StudentConfig(
+            backend="native", order=3, totaldegree=[14, 12, 9], rcut=5.5
+        ),
+        description="the student that samples; a small one is fitted in seconds",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> DrivenConfig:
+        if self.student.backend != "native":
+            raise ValueError("driven.student.backend: expected native")
+        if self.student.solver.committee == 0:
+            raise ValueError("driven.student.solver.committee: expected members, found 0")
+        return self
+
+
 class SamplingConfig(Section):
     """Which configurations the teacher visits and labels."""
 
@@ -190,3 +245,6 @@ class SamplingConfig(Section):
         True, description="also relabel the reference training structures with the teacher"
     )
     selection: SelectionConfig = Field(default_factory=SelectionConfig)
+    driven: DrivenConfig | None = Field(
+        None, description="let the student sample, and the teacher label what it is unsure of"
+    )

@@ -17,7 +17,7 @@ _SHARD = 40
 
 @dataclass(frozen=True)
 class LabelUnit:
-    """Label some structures with a model; structures that carried a stress are given one."""
+    """Label some structures; those that carried a stress get one, if the model has stresses."""
 
     model: ModelSpec
     structures: tuple[Atoms, ...]
@@ -42,10 +42,11 @@ class LabelUnit:
             If the model lacks an element or fails on a structure, naming its index.
         """
         calculator = cached_calculator(self.model)
+        has_stress = "stress" in calculator.implemented_properties
         labelled = []
         for index, atoms in enumerate(self.structures, start=self.first):
             bare = atoms.copy()
-            stress = bare.info.pop(STRESS_KEY, None) is not None
+            stress = bare.info.pop(STRESS_KEY, None) is not None and has_stress
             labelled.append(labelled_copy(bare, calculator, index=index, stress=stress))
         write_structures(self.path, labelled)
 

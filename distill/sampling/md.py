@@ -9,45 +9,42 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms, units
+from ase.build import bulk
 from ase.calculators.calculator import Calculator
 
-from distill.artifacts import read_json, write_json
+from distill.artifacts import write_json
 from distill.config import MdConfig
 from distill.sampling.endpoints import read_structure
 from distill.sampling.models import ModelSpec, cached_calculator
 from distill.sampling.streams import stream
+from distill.sampling.trust import Trust
+from distill.sampling.units import Summarised
 from distill.structures import CONFIG_TYPE_KEY, read_structures, set_labels, write_structures
-from distill.workloads.defects import with_defect
+from distill.workloads.defects import LIF_LATTICE_CONSTANT, with_defect
 
 CONFIG_TYPE = "md"
+BLOWN_UP = "blown_up"
+LIF_PRESET = "preset:lif"
 # Relaxation times of the Martyna-Tobias-Klein thermostat and barostat, in steps.
 _THERMOSTAT_STEPS, _BAROSTAT_STEPS = 100, 1000
 
 
 @dataclass(frozen=True)
-class MdUnit:
-    """One run at one temperature: `NAME.xyz` with labelled structures, `NAME.json` how it went."""
+class MdUnit(Summarised):
+    """One run at one temperature: `NAME.xyz` with labelled structures, `NAME.json` how it went.
+
+    The numbers are name, temperature (K), pressure (eV/Å³), outcome (`complete`, `cut` where it
+    left the bound of trust, or `blown_up`), reason, time (fs) and calls.
+    """
 
     model: ModelSpec
     config: MdConfig
     temperature: float
+    pressure: float
     name: str
     seed: int
     folder: Path
-
-    @property
-    def summary_path(self) -> Path:
-        """File that is there when the run is done."""
-        return self.folder / f"{self.name}.json"
-
-    @property
-    def finished(self) -> bool:
-        """Whether the run is done."""
-        return self.summary_path.exists()
-
-    def summary(self) -> dict[str, Any]:
-        """Name, temperature (K), outcome (`complete` or `blown_up`), reason, time (fs), calls."""
-        return read_json(self.summary_path)
+    trust: Trust | None = None
 
     def structures(self) -> list[Atoms]:
         """The finished run's structures; none of a run that blew up."""
@@ -57,7 +54,7 @@ class MdUnit:
     def run(self) -> None:
         """Run the dynamics and write its files."""
         structures, summary = _follow(self)
-        folder = self.folder / "set_aside" if summary["reason"] else self.folder
+        folder = self.folder / "set_aside" if summary["outcome"] == BLOWN_UP else self.folder
         if structures:
             write_structures(folder / f"{self.name}.xyz", structures)
         # Written last: a run is done when its summary is there.
@@ -72,31 +69,45 @@ def starting_structure(config: MdConfig) -> Atoms:
     UserError
         If the file is missing or unreadable, or cannot hold the defect.
     """
-    atoms = read_structure(config.structure, config.index).repeat(config.supercell)
-    return with_defect(atoms, config.defect, config.defect_element)
+    if config.structure == LIF_PRESET:
+        crystal = bulk("LiF", "rocksalt", a=LIF_LATTICE_CONSTANT, cubic=True)
+    else:
+        crystal = read_structure(config.structure, config.index)
+    return with_defect(crystal.repeat(config.supercell), config.defect, config.defect_element)
 
 
 def md_units(
-    configs: Sequence[MdConfig], *, model: ModelSpec, out: Path, seed: int
+    configs: Sequence[MdConfig],
+    *,
+    model: ModelSpec,
+    out: Path,
+    seed: int,
+    trust: Trust | None = None,
 ) -> list[MdUnit]:
-    """Every run of a list of configs, one for each temperature.
+    """Every run of a list of configs, one for each temperature and, for npt, pressure.
 
     Parameters
     ----------
     configs
-        Structures, ensembles and temperatures.
+        Structures, ensembles, temperatures and pressures.
     model
         What `distill.calculators.load_calculator` takes.
     out
         Where the runs' files go.
     seed
         The run's seed.
+    trust
+        Cuts a run where its student extrapolates; every structure is judged by it.
     """
-    return [
-        MdUnit(model, config, temperature, f"md_{number:02d}_{temperature:g}K", seed, out)
-        for number, config in enumerate(configs)
-        for temperature in config.temperatures
-    ]
+    units = []
+    for number, config in enumerate(configs):
+        for temperature in config.temperatures:
+            for pressure in config.pressures:
+                name = f"md_{number:02d}_{temperature:g}K"
+                if config.ensemble == "npt":
+                    name += f"_{pressure:g}eVA3"
+                units.append(MdUnit(model, config, temperature, pressure, name, seed, out, trust))
+    return units
 
 
 def _follow(unit: MdUnit) -> tuple[list[Atoms], dict[str, Any]]:
@@ -109,26 +120,31 @@ def _follow(unit: MdUnit) -> tuple[list[Atoms], dict[str, Any]]:
     atoms.calc = cached_calculator(unit.model)
     # From a structure at rest half the kinetic energy turns into potential energy.
     MaxwellBoltzmannDistribution(atoms, temperature_K=2 * unit.temperature, rng=generator)
-    dynamics = _dynamics(atoms, config, unit.temperature, generator)
+    dynamics = _dynamics(atoms, unit, generator)
     every = max(round(config.save_every / config.time_step), 1)
     first = round(config.equilibration_time / config.time_step)
     structures: list[Atoms] = []
-    reason = ""
+    reason, outcome = "", "complete"
     for _ in dynamics.irun(first + round(config.time / config.time_step)):
         temperature = atoms.get_temperature()
         # Written so that NaN, which compares false, counts as blown up.
         if not temperature <= config.max_temperature:
-            reason = f"temperature of {temperature:.3g} K"
+            reason, outcome = f"temperature of {temperature:.3g} K", BLOWN_UP
             break
         step = dynamics.nsteps
         if step >= first and (step - first) % every == 0:
             structures.append(_labelled(atoms, unit, step))
+            reason = unit.trust.reason_to_stop(structures[-1]) if unit.trust else ""
+            if reason:
+                outcome = "cut"
+                break
     return structures, {
         "name": unit.name,
         "structure": config.structure,
         "temperature_K": unit.temperature,
+        "pressure_eV_per_A3": unit.pressure,
         "ensemble": config.ensemble,
-        "outcome": "blown_up" if reason else "complete",
+        "outcome": outcome,
         "reason": reason,
         "time_fs": dynamics.nsteps * config.time_step,
         "calls": int(dynamics.nsteps) + 1,
@@ -136,9 +152,8 @@ def _follow(unit: MdUnit) -> tuple[list[Atoms], dict[str, Any]]:
     }
 
 
-def _dynamics(
-    atoms: Atoms, config: MdConfig, temperature: float, generator: np.random.Generator
-) -> Any:
+def _dynamics(atoms: Atoms, unit: MdUnit, generator: np.random.Generator) -> Any:
+    config = unit.config
     time_step = config.time_step * units.fs
     if config.ensemble == "nve":
         from ase.md.verlet import VelocityVerlet
@@ -150,7 +165,7 @@ def _dynamics(
         return Langevin(
             atoms,
             time_step,
-            temperature_K=temperature,
+            temperature_K=unit.temperature,
             friction=config.friction / units.fs,
             fixcm=False,
             rng=generator,
@@ -160,8 +175,8 @@ def _dynamics(
     return IsotropicMTKNPT(
         atoms,
         time_step,
-        temperature_K=temperature,
-        pressure_au=config.pressure,
+        temperature_K=unit.temperature,
+        pressure_au=unit.pressure,
         tdamp=_THERMOSTAT_STEPS * time_step,
         pdamp=_BAROSTAT_STEPS * time_step,
     )

@@ -20,13 +20,14 @@ from ase.geometry import find_mic
 from ase.mep import NEB
 from ase.optimize import BFGS, LBFGS
 
-from distill.artifacts import atomic_path, read_json, write_json
+from distill.artifacts import atomic_path, write_json
 from distill.config import NebConfig
 from distill.errors import UserError
 from distill.progress import say
 from distill.sampling.endpoints import end_points
 from distill.sampling.models import ModelSpec, cached_calculator
 from distill.sampling.slabs import LATTICE_CONSTANT_CALLS
+from distill.sampling.units import Summarised
 from distill.structures import (
     CONFIG_TYPE_KEY,
     ENERGY_KEY,
@@ -314,7 +315,7 @@ def path_structures(
 
 
 @dataclass(frozen=True)
-class PathUnit:
+class PathUnit(Summarised):
     """Find one path with a model.
 
     In `folder` it leaves `NAME.xyz` (the images), `NAME_kept.xyz` (structures for labelling) and
@@ -326,19 +327,9 @@ class PathUnit:
     name: str
     folder: Path
 
-    @property
-    def summary_path(self) -> Path:
-        """File that is there when the path is done."""
-        return self.folder / f"{self.name}.json"
-
-    @property
-    def finished(self) -> bool:
-        """Whether the path is done."""
-        return self.summary_path.exists()
-
     def summary(self) -> dict[str, Any]:
         """The numbers of the finished path; says so if it did not converge."""
-        summary = read_json(self.summary_path)
+        summary = super().summary()
         if not summary["converged"]:
             say(
                 f"path {self.name} did not converge: largest force "

@@ -146,19 +146,38 @@ def diatomic_curve(
     numbers = [atomic_numbers[symbol] for symbol in symbols]
     if masses is None:
         masses = [float(atomic_masses[number]) for number in numbers]
-    contact = float(sum(covalent_radii[number] for number in numbers))
-    distances = contact * np.geomspace(*_CURVE_RANGE, _CURVE_POINTS)
-    # Models that need a cell get one, large enough to hold no neighbouring images.
-    pair = Atoms(symbols, cell=[40.0, 40.0, 40.0], pbc=True)
-    pair.calc = calculator
+    distances = _contact(symbols) * np.geomspace(*_CURVE_RANGE, _CURVE_POINTS)
     energies = np.empty(len(distances))
     for index, distance in enumerate(distances):
-        pair.set_positions([[20 - distance / 2, 20, 20], [20 + distance / 2, 20, 20]])
+        pair = _pair(symbols, distance)
+        pair.calc = calculator
         energies[index] = pair.get_potential_energy()
     if not np.all(np.isfinite(energies)):
         raise UserError(f"the model gives no finite energy along the bond of {molecule}")
     first, second = masses
     return Diatomic((symbols[0], symbols[1]), (first, second), distances, energies)
+
+
+def molecule_at(molecule: str, reach: float) -> Atoms:
+    """A diatomic alone, its bond `reach` times the sum of its covalent radii.
+
+    Raises
+    ------
+    UserError
+        If the formula is not of two atoms.
+    """
+    symbols = _two_symbols(molecule)
+    return _pair(symbols, reach * _contact(symbols))
+
+
+def _contact(symbols: Sequence[str]) -> float:
+    return float(sum(covalent_radii[atomic_numbers[symbol]] for symbol in symbols))
+
+
+def _pair(symbols: Sequence[str], distance: float) -> Atoms:
+    # Models that need a cell get one, large enough to hold no neighbouring images.
+    positions = [[20 - distance / 2, 20, 20], [20 + distance / 2, 20, 20]]
+    return Atoms(symbols, positions=positions, cell=[40.0, 40.0, 40.0], pbc=True)
 
 
 def _two_symbols(molecule: str) -> list[str]:
@@ -246,8 +265,7 @@ def _well(diatomic: Diatomic, j: int) -> tuple[np.ndarray, np.ndarray, int]:
     grid = np.linspace(diatomic.distances[0], diatomic.distances[-1], _GRID_POINTS)
     values = diatomic.effective_potential(grid, j)
     # Learned potentials may have a hole at hard contact, deeper than the bond: look beyond it.
-    contact = sum(covalent_radii[atomic_numbers[symbol]] for symbol in diatomic.symbols)
-    first = int(np.searchsorted(grid, _SHORTEST_BOND * contact))
+    first = int(np.searchsorted(grid, _SHORTEST_BOND * _contact(diatomic.symbols)))
     return grid, values, first + int(np.argmin(values[first:]))
 
 

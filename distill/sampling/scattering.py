@@ -19,11 +19,14 @@ from distill.sampling.models import ModelSpec, cached_calculator
 from distill.sampling.rovibrational import bound_level, sample_molecule
 from distill.sampling.streams import stream
 from distill.sampling.surfaces import Surfaces, read_surfaces
+from distill.sampling.trust import Trust
 from distill.structures import CONFIG_TYPE_KEY, set_labels
 
 CONFIG_TYPE = "scattering"
 DISSOCIATED, SCATTERED, UNDECIDED, BLOWN_UP = "dissociated", "scattered", "undecided", "blown_up"
 OUTCOMES = (DISSOCIATED, SCATTERED, UNDECIDED, BLOWN_UP)
+# Of a trajectory that left the bound of trust; its structures are good.
+CUT = "cut"
 # Atoms nearer than this share of the sum of their covalent radii overlap.
 _OVERLAP = 0.75
 
@@ -55,9 +58,9 @@ class Outcome:
     facet, temperature, v, j, energy, number
         Its condition (K, eV) and number within it.
     outcome
-        dissociated, scattered, undecided (time out) or blown_up.
+        dissociated, scattered, undecided (time out), cut (where trust ended) or blown_up.
     reason
-        Why it was set aside, empty for a good one.
+        Why it was cut or set aside, empty for the others.
     time
         fs.
     calls
@@ -179,11 +182,14 @@ def run_trajectory(
     number: int,
     *,
     keep_structures: bool = True,
+    trust: Trust | None = None,
 ) -> tuple[Outcome, list[Atoms]]:
     """Follow a molecule by velocity Verlet until it dissociates, scatters or time is out.
 
     A trajectory whose total energy changes by more than `max_energy_error`, whose moving atoms
-    pass `max_temperature`, or whose molecule leaves through the bottom is `blown_up`.
+    pass `max_temperature`, or whose molecule leaves through the bottom is `blown_up`. With
+    `trust`, every structure kept is judged, and the first beyond its bound ends the trajectory as
+    `cut`.
 
     Returns
     -------
@@ -230,6 +236,9 @@ def run_trajectory(
             end = UNDECIDED
         if keep_structures and (step.index % every == 0 or end):
             structures.append(_labelled(start, step, config, condition, name))
+            if trust and end != BLOWN_UP:
+                reason = trust.reason_to_stop(structures[-1])
+                end = CUT if reason else end
         if end:
             break
     outcome = Outcome(
@@ -285,6 +294,7 @@ class TrajectoryUnit:
     number: int
     seed: int
     folder: Path
+    trust: Trust | None = None
 
     @property
     def name(self) -> str:
@@ -318,7 +328,7 @@ class TrajectoryUnit:
         start = initial_conditions(self.config, self.condition, self.number, self.seed, surfaces)
         calculator = cached_calculator(self.model)
         outcome, structures = run_trajectory(
-            start, calculator, self.config, self.condition, self.number
+            start, calculator, self.config, self.condition, self.number, trust=self.trust
         )
         path = self.structures_path
         if outcome.outcome == BLOWN_UP:
@@ -330,7 +340,12 @@ class TrajectoryUnit:
 
 
 def trajectory_units(
-    config: ScatteringConfig, *, model: ModelSpec, out: Path, seed: int
+    config: ScatteringConfig,
+    *,
+    model: ModelSpec,
+    out: Path,
+    seed: int,
+    trust: Trust | None = None,
 ) -> list[TrajectoryUnit]:
     """Every trajectory of a config, in the order of `conditions`, then by number.
 
@@ -345,9 +360,11 @@ def trajectory_units(
         the outcome.
     seed
         The run's seed.
+    trust
+        Cuts a trajectory where its student extrapolates.
     """
     return [
-        TrajectoryUnit(model, config, condition, number, seed, out)
+        TrajectoryUnit(model, config, condition, number, seed, out, trust)
         for condition in conditions(config)
         for number in range(config.trajectories)
     ]

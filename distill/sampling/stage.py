@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,59 +17,13 @@ from distill.progress import say
 from distill.sampling.filters import without_unphysical
 from distill.sampling.selection import coverage_table, distinct, select
 from distill.sampling.streams import stream
-from distill.sampling.units import Unit, run_waiting
+from distill.sampling.units import run_waiting
+from distill.sampling.visits import Visited, collect, in_words, plan_visits, write_outcomes
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from distill.sampling.labels import LabelUnit
-    from distill.sampling.md import MdUnit
-    from distill.sampling.neb import PathUnit
-    from distill.sampling.rattle import RattleUnit
-    from distill.sampling.scattering import Outcome, TrajectoryUnit
-
-
-@dataclass(frozen=True)
-class _Units:
-    """All units of work of a stage, by kind."""
-
-    trajectories: list[TrajectoryUnit]
-    paths: list[PathUnit]
-    md: list[MdUnit]
-    rattle: list[RattleUnit]
-    training: list[LabelUnit]
-
-    def all(self) -> list[Unit]:
-        """Every unit, long ones first, so that workers end together."""
-        return [*self.paths, *self.md, *self.trajectories, *self.rattle, *self.training]
-
-
-@dataclass
-class _Visited:
-    """What the teacher visited.
-
-    Attributes
-    ----------
-    pool
-        Structures to select from; `info["trajectory"]` says where each is from.
-    endings
-        How each of those trajectories ended.
-    paths
-        Structures along minimum energy paths, all kept.
-    outcomes
-        Of scattering trajectories, blown-up ones too.
-    calls
-        Teacher calls by kind.
-    summary
-        Further numbers.
-    """
-
-    pool: list[Atoms] = field(default_factory=list)
-    endings: dict[str, str] = field(default_factory=dict)
-    paths: list[Atoms] = field(default_factory=list)
-    outcomes: list[Outcome] = field(default_factory=list)
-    calls: dict[str, int] = field(default_factory=dict)
-    summary: dict[str, Any] = field(default_factory=dict)
+    from distill.sampling.scattering import Outcome
 
 
 def run(
@@ -108,13 +61,64 @@ def run(
         If nothing is sampled, the pool is empty or smaller than `selection.count`, or a setting
         does not fit the teacher.
     """
-    from threadpoolctl import threadpool_limits
-
-    from distill.sampling.surfaces import make_surfaces
     from distill.structures import write_structures
 
     out.mkdir(parents=True, exist_ok=True)
-    visited = _Visited()
+    sample = _by_student if config.driven else _by_teacher
+    sampled = sample(config, teacher=teacher, train=train, out=out, seed=seed, parallel=parallel)
+    write_structures(out / "selected.xyz", sampled.selected)
+    write_structures(out / "held_out.xyz", sampled.held_out)
+    write_outcomes(out / "outcomes.csv", sampled.outcomes)
+    total = sum(sampled.calls.values())
+    write_json(
+        out / "sampling.json",
+        {
+            **sampled.summary,
+            "selected": {
+                "total": len(sampled.selected),
+                "by_config_type": _by_config_type(sampled.selected),
+            },
+            "held_out": {
+                "total": len(sampled.held_out),
+                "by_config_type": _by_config_type(sampled.held_out),
+            },
+            "teacher_calls": {**sampled.calls, "total": total},
+        },
+    )
+    say(
+        f"sampling: {len(sampled.selected)} labelled structures for the student, "
+        f"{len(sampled.held_out)} held out, {total} teacher calls"
+    )
+
+
+@dataclass(frozen=True)
+class _Sampled:
+    """What the stage writes."""
+
+    selected: list[Atoms]
+    held_out: list[Atoms]
+    outcomes: list[Outcome]
+    calls: dict[str, int]
+    summary: dict[str, Any]
+
+
+def _by_teacher(
+    config: SamplingConfig,
+    *,
+    teacher: Path,
+    train: Path,
+    out: Path,
+    seed: int,
+    parallel: ParallelConfig,
+) -> _Sampled:
+    """The teacher runs everything, and a diverse subset is kept."""
+    from threadpoolctl import threadpool_limits
+
+    from distill.sampling.labels import label_units
+    from distill.sampling.surfaces import make_surfaces
+    from distill.structures import read_structures
+
+    surface_calls = {}
     if config.scattering:
         surfaces = make_surfaces(
             config.scattering,
@@ -123,125 +127,66 @@ def run(
             seed=seed,
             parallel=parallel,
         )
-        visited.calls["surfaces"] = surfaces.calls
-    units = _units(config, str(teacher), train, out, seed)
-    if not units.all():
+        surface_calls["surfaces"] = surfaces.calls
+    visits = plan_visits(config, model=str(teacher), out=out, seed=seed)
+    training = read_structures(train, require=()) if config.include_training else []
+    labels = label_units(training, model=str(teacher), folder=out / "labels", name="training")
+    if not visits.all() and not labels:
         raise UserError(
             "the sampling section asks for nothing: give scattering, neb, md or rattle, or set "
             "include_training"
         )
-    run_waiting(units.all(), parallel=parallel, label="sampling by the teacher")
-    _collect(units, visited, config.selection)
-    labelled = [atoms for unit in units.training for atoms in unit.labelled()]
-    visited.calls["labels"] = len(labelled)
+    run_waiting([*visits.all(), *labels], parallel=parallel, label="sampling by the teacher")
+    visited = collect(visits, config.selection)
+    labelled = [atoms for unit in labels for atoms in unit.labelled()]
     # Sums over threads would make the selection depend on their number.
     with threadpool_limits(1):
         selected, held_out, selection = _select(visited, config.selection, str(teacher), out, seed)
-    kept = selected + visited.paths + labelled
-    write_structures(out / "selected.xyz", kept)
-    write_structures(out / "held_out.xyz", held_out)
-    _write_outcomes(out / "outcomes.csv", visited.outcomes)
-    total = sum(visited.calls.values())
-    write_json(
-        out / "sampling.json",
-        {
-            **visited.summary,
-            "selection": selection,
-            "selected": {
-                "total": len(kept),
-                "by_config_type": _by_config_type(kept),
-            },
-            "held_out": {
-                "total": len(held_out),
-                "by_config_type": _by_config_type(held_out),
-            },
-            "teacher_calls": {**visited.calls, "total": total},
-        },
-    )
-    say(
-        f"sampling: {len(kept)} labelled structures for the student, {len(held_out)} held out, "
-        f"{total} teacher calls"
+    return _Sampled(
+        selected=selected + visited.paths + labelled,
+        held_out=held_out,
+        outcomes=visited.outcomes,
+        calls={**surface_calls, **visited.calls, "labels": len(labelled)},
+        summary={**visited.summary, "selection": selection},
     )
 
 
-def _units(config: SamplingConfig, teacher: str, train: Path, out: Path, seed: int) -> _Units:
-    from distill.sampling.labels import label_units
-    from distill.sampling.md import md_units
-    from distill.sampling.neb import path_units
-    from distill.sampling.rattle import rattle_units
-    from distill.sampling.scattering import trajectory_units
-    from distill.structures import read_structures
+def _by_student(
+    config: SamplingConfig,
+    *,
+    teacher: Path,
+    train: Path,
+    out: Path,
+    seed: int,
+    parallel: ParallelConfig,
+) -> _Sampled:
+    """Students of growing training sets run everything, and the teacher labels."""
+    from distill.sampling.driven import run_driven
 
-    training = read_structures(train, require=()) if config.include_training else []
-    return _Units(
-        trajectories=trajectory_units(config.scattering, model=teacher, out=out, seed=seed)
-        if config.scattering
-        else [],
-        paths=path_units(config.neb, model=teacher, out=out / "neb"),
-        md=md_units(config.md, model=teacher, out=out / "md", seed=seed),
-        rattle=rattle_units(config.rattle, model=teacher, out=out / "rattle", seed=seed),
-        training=label_units(training, model=teacher, folder=out / "labels", name="training"),
+    driven = run_driven(
+        config,
+        teacher=teacher,
+        train=train,
+        out=out / "driven",
+        seed=seed,
+        parallel=parallel,
     )
-
-
-def _collect(units: _Units, visited: _Visited, config: SelectionConfig) -> None:
-    """Read what finished units left; say what was set aside."""
-    if units.trajectories:
-        _collect_trajectories(units.trajectories, visited)
-    if units.paths:
-        paths = [unit.summary() for unit in units.paths]
-        visited.calls["neb"] = sum(path["calls"] for path in paths)
-        visited.summary["paths"] = paths
-        structures = [atoms for unit in units.paths for atoms in unit.kept()]
-        visited.paths, dropped = without_unphysical(structures, config)
-        if dropped:
-            say(f"minimum energy paths: left out {_sentence(dropped)}")
-    if units.md:
-        runs = [unit.summary() for unit in units.md]
-        visited.calls["md"] = sum(run["calls"] for run in runs)
-        visited.summary["md"] = runs
-        for unit, run in zip(units.md, runs, strict=True):
-            visited.pool += unit.structures()
-            if run["reason"]:
-                say(f"molecular dynamics {unit.name} was set aside: {run['reason']}")
-            else:
-                visited.endings[unit.name] = "md"
-    if units.rattle:
-        structures = [atoms for unit in units.rattle for atoms in unit.structures()]
-        visited.calls["rattle"] = len(structures)
-        visited.pool += structures
-        visited.endings.update({atoms.info["trajectory"]: "rattle" for atoms in structures})
-
-
-def _collect_trajectories(units: Sequence[TrajectoryUnit], visited: _Visited) -> None:
-    from distill.sampling.scattering import BLOWN_UP
-    from distill.structures import read_structures
-
-    for unit in units:
-        outcome = unit.outcome()
-        visited.outcomes.append(outcome)
-        if outcome.outcome == BLOWN_UP:
-            say(f"trajectory {unit.name} was set aside: {outcome.reason}")
-        else:
-            visited.pool += read_structures(unit.structures_path)
-            visited.endings[unit.name] = outcome.outcome
-    counts = Counter(outcome.outcome for outcome in visited.outcomes)
-    visited.calls["scattering"] = sum(outcome.calls for outcome in visited.outcomes)
-    visited.summary["outcomes"] = dict(counts)
-    visited.summary["set_aside"] = {
-        outcome.trajectory: outcome.reason for outcome in visited.outcomes if outcome.reason
-    }
-    named = ", ".join(f"{count} {name}" for name, count in counts.items())
-    say(f"scattering: {len(units)} trajectories ({named})")
+    return _Sampled(
+        selected=driven.selected,
+        held_out=driven.held_out,
+        outcomes=driven.last.outcomes,
+        calls=driven.calls,
+        summary={**driven.last.summary, "selection": {}, "driven": driven.summary()},
+    )
 
 
 def _select(
-    visited: _Visited, config: SelectionConfig, teacher: str, out: Path, seed: int
+    visited: Visited, config: SelectionConfig, teacher: str, out: Path, seed: int
 ) -> tuple[list[Atoms], list[Atoms], dict[str, Any]]:
     """Selected and held-out structures, and the numbers of how they were chosen."""
     pool, dropped = without_unphysical(visited.pool, config)
     if dropped:
-        say(f"sampled structures: left out {_sentence(dropped)}")
+        say(f"sampled structures: left out {in_words(dropped)}")
     summary: dict[str, Any] = {"sampled": len(visited.pool), "left_out": dropped}
     if not visited.calls.keys() & {"scattering", "md", "rattle"}:
         return [], [], summary
@@ -313,24 +258,10 @@ def _drawn(pool: Sequence[Atoms], count: int, seed: int) -> list[Atoms]:
     return [pool[index] for index in np.sort(chosen)]
 
 
-def _sentence(dropped: dict[str, int]) -> str:
-    return ", ".join(f"{count} with {reason}" for reason, count in dropped.items())
-
-
 def _by_config_type(structures: Sequence[Atoms]) -> dict[str, int]:
     from distill.structures import config_type
 
     return dict(sorted(Counter(config_type(atoms) for atoms in structures).items()))
-
-
-def _write_outcomes(path: Path, outcomes: Sequence[Outcome]) -> None:
-    from distill.sampling.scattering import Outcome
-
-    names = list(Outcome.__dataclass_fields__)
-    with atomic_path(path) as temporary, open(temporary, "w", newline="") as handle:
-        writer = csv.DictWriter(handle, names)
-        writer.writeheader()
-        writer.writerows(asdict(outcome) for outcome in outcomes)
 
 
 def _draw(path: Path, descriptors: np.ndarray, chosen: np.ndarray) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
+from distill.artifacts import read_json
 from distill.config import ParallelConfig
 from distill.parallel import run_units
 
@@ -18,6 +20,27 @@ class Unit(Protocol):
 
     def run(self) -> None:
         """Do the work and write the files, the one that marks the end last."""
+
+
+class Summarised:
+    """What units share that leave their numbers in `folder/NAME.json`, written last."""
+
+    name: str
+    folder: Path
+
+    @property
+    def summary_path(self) -> Path:
+        """File that is there when the unit is done."""
+        return self.folder / f"{self.name}.json"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the unit is done."""
+        return self.summary_path.exists()
+
+    def summary(self) -> dict[str, Any]:
+        """The numbers of the finished unit."""
+        return read_json(self.summary_path)
 
 
 def run_waiting(units: Sequence[Unit], *, parallel: ParallelConfig, label: str) -> None:

@@ -2,14 +2,17 @@
 
 import sys
 from pathlib import Path
+from typing import Literal
 
 from distill.config import (
+    DrivenConfig,
     NebConfig,
     ParallelConfig,
     SamplingConfig,
     ScatteringConfig,
     SelectionConfig,
     SlabConfig,
+    StudentConfig,
 )
 from distill.sampling.stage import run
 
@@ -37,20 +40,43 @@ CONFIG = SamplingConfig(
     include_training=True,
     selection=SelectionConfig(count=12, held_out=6),
 )
+DRIVEN = CONFIG.model_copy(
+    update={
+        "neb": [],
+        "selection": SelectionConfig(held_out=6),
+        "driven": DrivenConfig(
+            rounds=2,
+            labels=6,
+            target=0.1,
+            seed_structures=10,
+            curve_points=12,
+            student=StudentConfig(backend="native", order=2, totaldegree=[8, 6], rcut=4.0),
+        ),
+    }
+)
+TEACHER = "surface_potentials:MorseSurface"
 
 
-def sample(out: Path, train: Path, workers: int, config: SamplingConfig = CONFIG) -> None:
+def sample(
+    out: Path,
+    train: Path,
+    workers: int,
+    config: SamplingConfig = CONFIG,
+    teacher: str = TEACHER,
+    backend: Literal["local", "dask"] = "local",
+) -> None:
     """Run the stage with the sticky surface as teacher."""
     run(
         config,
-        teacher=Path("surface_potentials:MorseSurface"),
+        teacher=Path(teacher),
         train=train,
         out=out,
         seed=5,
-        parallel=ParallelConfig(workers=workers),
+        parallel=ParallelConfig(backend=backend, workers=workers),
     )
 
 
 if __name__ == "__main__":
     sys.path.insert(0, str(HERE))
-    sample(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
+    which = {"teacher": CONFIG, "driven": DRIVEN}[sys.argv[4]]
+    sample(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), which, backend=sys.argv[5])

@@ -81,3 +81,13 @@ class Unstable(MorseSurface):
     def calculate(self, atoms: Atoms, properties=("energy",), system_changes=all_changes):
         super().calculate(atoms, properties, system_changes)
         self.results["forces"] = 1.5 * self.results["forces"]
+
+
+class Counted(MorseSurface):
+    """The sticky surface, counting its calls in this process."""
+
+    calls = 0
+
+    def calculate(self, atoms: Atoms, properties=("energy",), system_changes=all_changes):
+        Counted.calls += 1
+        super().calculate(atoms, properties, system_changes)

@@ -1,11 +1,6 @@
 """The whole stage: what it leaves, that labels are the teacher's, and that kills change nothing."""
 
 import csv
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +8,7 @@ import pytest
 from ase import Atoms
 from ase.io import write
 from drive_stage import CONFIG, sample
+from drivers import kill_a_worker, kill_driver, start_driver, wait_for_files
 from surface_potentials import MorseSurface
 
 from distill.artifacts import read_json
@@ -21,7 +17,6 @@ from distill.errors import UserError
 from distill.sampling.stage import held_out_trajectories
 from distill.structures import config_type, read_structures, reference_energy, reference_forces
 
-HERE = Path(__file__).parent
 RESULTS = ("selected.xyz", "held_out.xyz", "outcomes.csv", "sampling.json")
 
 
@@ -106,51 +101,29 @@ def test_repeating_the_stage_changes_nothing(sampled, train):
             assert path.read_bytes() == content, path.name
 
 
-def start_driver(out: Path, train: Path, workers: int) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, HERE / "drive_stage.py", out, train, str(workers)],
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-
-
-def wait_for_files(folder: Path, pattern: str, count: int) -> None:
-    for _ in range(2400):
-        if len(list(folder.glob(pattern))) >= count:
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"fewer than {count} of {pattern}")
-
-
-def children(pid: int) -> list[int]:
-    import psutil
-
-    return [
-        p.pid for p in psutil.Process(pid).children(recursive=True) if "spawn" in str(p.cmdline())
-    ]
-
-
 def test_killed_driver_and_killed_worker_end_in_the_same_files(sampled, train, tmp_path):
     out = tmp_path / "run"
-    driver = start_driver(out, train, workers=2)
+    driver = start_driver(out, train)
     wait_for_files(out, "trajectories/*.json", 1)
-    os.killpg(driver.pid, signal.SIGKILL)
-    driver.wait()
+    kill_driver(driver)
     finished = set((out / "trajectories").glob("*.json"))
     assert not (out / "sampling.json").exists()
-    driver = start_driver(out, train, workers=2)
-    for _ in range(1200):
-        workers = children(driver.pid)
-        if workers:
-            os.kill(workers[0], signal.SIGKILL)
-            break
-        time.sleep(0.05)
-    else:
-        raise AssertionError("no worker started")
+    driver = start_driver(out, train)
+    kill_a_worker(driver)
     assert driver.wait(timeout=300) == 0
     assert finished <= set((out / "trajectories").glob("*.json"))
     for name in RESULTS:
         assert (out / name).read_bytes() == (sampled / name).read_bytes(), name
+
+
+def test_killed_dask_worker_changes_nothing(sampled, train, tmp_path):
+    pytest.importorskip("distributed", reason="the extra [dask] is not installed")
+    driver = start_driver(tmp_path, train, backend="dask")
+    wait_for_files(tmp_path, "surfaces/111_300K.xyz", 1)
+    kill_a_worker(driver)
+    assert driver.wait(timeout=300) == 0
+    for name in RESULTS:
+        assert (tmp_path / name).read_bytes() == (sampled / name).read_bytes(), name
 
 
 def test_held_out_trajectories_are_spread_over_the_endings():

@@ -1,0 +1,390 @@
+"""Student-driven sampling: the student runs the dynamics, the teacher labels what it is unsure of.
+
+Rounds: the student fitted to the labels so far runs every trajectory, path and dynamics of the
+section, from new random streams; its uncertainty picks structures; the teacher labels those. It
+ends when new trajectories hold nothing uncertain any more, or a limit is reached. The last
+trajectories are never learned from: the held-out set is drawn from them.
+
+Source: Cohn, Ghahramani & Jordan, J. Artif. Intell. Res. 4, 129 (1996), for the idea; Podryabinkin
+& Shapeev, Comput. Mater. Sci. 140, 171 (2017), and van der Oord et al., npj Comput. Mater. 9, 168
+(2023), for linear potentials.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from distill.artifacts import read_json, write_json
+from distill.config import DrivenConfig, ParallelConfig, SamplingConfig
+from distill.errors import UserError
+from distill.progress import say
+from distill.sampling.design import Posterior, most_informative
+from distill.sampling.descriptors import structure_descriptors
+from distill.sampling.filters import without_unphysical
+from distill.sampling.labels import label_units
+from distill.sampling.seeds import seed_structures, with_lattice_constants
+from distill.sampling.selection import distinct
+from distill.sampling.streams import stream
+from distill.sampling.trust import DEVIATION_KEY, GRADE_KEY, Trust, judge
+from distill.sampling.units import Unit, run_waiting
+from distill.sampling.visits import Visited, Visits, collect, in_words, plan_visits, write_outcomes
+from distill.structures import CONFIG_TYPE_KEY, read_structures, write_structures
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+STUDENT_FILE = "student.npz"
+POSTERIOR_FILE = "posterior.npz"
+PICKED_FILE = "picked.xyz"
+ROUND_KEY = "round"
+# Candidates whose information gain is computed, for each one that is labelled.
+_SHORTLIST = 5
+_QUANTILE = 0.95
+
+
+@dataclass
+class Driven:
+    """What student-driven sampling leaves.
+
+    Attributes
+    ----------
+    selected, held_out
+        Labelled by the teacher.
+    last
+        What the last student visited; nothing was learned from it.
+    calls
+        Teacher calls by what they were for; those of the held-out set are apart.
+    held_out_calls
+        Teacher calls for the held-out set.
+    rounds
+        Numbers of each round.
+    """
+
+    selected: list[Atoms] = field(default_factory=list)
+    held_out: list[Atoms] = field(default_factory=list)
+    last: Visited = field(default_factory=Visited)
+    calls: dict[str, int] = field(default_factory=dict)
+    held_out_calls: int = 0
+    rounds: list[dict[str, Any]] = field(default_factory=list)
+    ending: str = ""
+
+    def summary(self) -> dict[str, Any]:
+        """Numbers for `sampling.json`."""
+        return {
+            "ending": self.ending,
+            "rounds": self.rounds,
+            "student_calls": sum(entry["student_calls"] for entry in self.rounds),
+            "held_out_calls": self.held_out_calls,
+        }
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """A unit of the student, which may fail on a path or structure that the student has wrong."""
+
+    unit: Unit
+    failure: Path
+
+    @property
+    def finished(self) -> bool:
+        return self.unit.finished or self.failure.exists()
+
+    def run(self) -> None:
+        try:
+            self.unit.run()
+        except UserError as error:
+            write_json(self.failure, {"reason": str(error)})
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What every round needs."""
+
+    config: SamplingConfig
+    driven: DrivenConfig
+    teacher: Path
+    seed: int
+    parallel: ParallelConfig
+    e0: dict[str, float] | None
+
+
+def run_driven(
+    config: SamplingConfig,
+    *,
+    teacher: Path,
+    train: Path,
+    out: Path,
+    seed: int,
+    parallel: ParallelConfig,
+) -> Driven:
+    """Sample with students of growing sets of teacher labels.
+
+    Parameters
+    ----------
+    config
+        With `driven`.
+    teacher
+        Anything `distill.calculators.load_calculator` takes as a file; one-body energies are read
+        from a `teacher.json` beside it, if there is one.
+    train
+        Reference training structures, some of which are relabelled to begin with.
+    out
+        Folder of `seed/`, a folder for each round and `held_out/`. What is there is not done again.
+    seed
+        The run's seed.
+    parallel
+        Where trajectories and labels run.
+
+    Raises
+    ------
+    UserError
+        If there is nothing to begin with or nothing to sample, the limit of calls does not cover
+        the first labels, or a file is damaged.
+    """
+    driven = config.driven
+    assert driven is not None
+    config, lattice_calls = with_lattice_constants(config, teacher, out / "lattice_constants.json")
+    table = teacher.with_name("teacher.json")
+    e0 = read_json(table)["e0"] if table.exists() else None
+    task = _Task(config, driven, teacher, seed, parallel, e0)
+    result = Driven(calls={"lattice constant": lattice_calls})
+    structures = seed_structures(config, driven, train, seed)
+    _check_limit(driven, lattice_calls + len(structures))
+    result.selected, result.calls["seed"] = _labelled(task, structures, out / "seed", "seed")
+    for number in range(1, driven.rounds + 2):
+        folder = out / f"round_{number:02d}"
+        result.last, entry = _explore(task, number, result.selected, folder)
+        result.rounds.append(entry)
+        spent = sum(result.calls.values())
+        allowed = driven.labels if driven.max_calls is None else driven.max_calls - spent
+        if entry["certain"]:
+            result.ending = "the uncertainty of new trajectories is below the target"
+        elif number > driven.rounds:
+            result.ending = f"{driven.rounds} rounds are done"
+        elif allowed <= 0:
+            result.ending = f"max_calls of {driven.max_calls} is reached"
+        else:
+            picked = _picked(task, result, number, folder, min(allowed, driven.labels))
+            if not picked:
+                result.ending = "no candidate is uncertain and physical"
+        if result.ending:
+            break
+        new, calls = _labelled(task, picked, folder / "labels", "picked")
+        result.calls[f"round {number}"] = calls
+        entry["labelled"] = calls
+        result.selected += new
+    entry["teacher_calls_so_far"] = sum(result.calls.values())
+    say(f"student-driven sampling ended: {result.ending}")
+    drawn = _held_out(task, result.last, number)
+    result.held_out, result.held_out_calls = _labelled(task, drawn, out / "held_out", "held_out")
+    return result
+
+
+def _check_limit(driven: DrivenConfig, first: int) -> None:
+    if driven.max_calls is not None and driven.max_calls < first:
+        raise UserError(
+            f"driven.max_calls is {driven.max_calls}, but the first student alone takes {first} "
+            "teacher calls: raise it, or lower driven.seed_structures"
+        )
+
+
+def _labelled(
+    task: _Task, structures: Sequence[Atoms], folder: Path, name: str
+) -> tuple[list[Atoms], int]:
+    """The structures with the teacher's labels, without unphysical ones, and the calls made."""
+    units = label_units(structures, model=str(task.teacher), folder=folder, name=name)
+    run_waiting(units, parallel=task.parallel, label=f"teacher labels ({name})")
+    labelled = [atoms for unit in units for atoms in unit.labelled()]
+    kept, dropped = without_unphysical(labelled, task.config.selection)
+    if dropped:
+        say(f"teacher labels ({name}): left out {in_words(dropped)}")
+    return kept, len(labelled)
+
+
+def _fit(task: _Task, structures: Sequence[Atoms], folder: Path) -> Path:
+    """The student of a round; its file and, written before it, its posterior's."""
+    from distill.student.fit import fit
+    from distill.student.uncertainty import with_site_reference
+
+    path = folder / STUDENT_FILE
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        result = fit(structures, task.driven.student, seed=task.seed, teacher_e0=task.e0)
+        Posterior.of(result).save(folder / POSTERIOR_FILE)
+        with_site_reference(result.student, result.structures).save(path)
+    return path
+
+
+def _explore(
+    task: _Task, number: int, labelled: Sequence[Atoms], folder: Path
+) -> tuple[Visited, dict[str, Any]]:
+    """Fit a student, let it visit, judge what it visited; the numbers of that."""
+    from distill.sampling.surfaces import make_surfaces
+
+    student = _fit(task, labelled, folder)
+    config, driven = task.config, task.driven
+    seed = int(stream(task.seed, "driven", number).integers(2**31))
+    surface_calls = 0
+    if config.scattering:
+        surface_calls = make_surfaces(
+            config.scattering,
+            model=str(student),
+            out=folder / "surfaces",
+            seed=seed,
+            parallel=task.parallel,
+        ).calls
+    trust = Trust(student, driven.bound)
+    visits = plan_visits(config, model=str(student), out=folder, seed=seed, trust=trust)
+    if not visits.all() and driven.extra_structures is None:
+        raise UserError(
+            "sampling.driven has nothing to sample: give scattering, neb, md or rattle, or "
+            "driven.extra_structures"
+        )
+    attempts = [
+        _Attempt(unit, folder / "failed" / f"{index:06d}.json")
+        for index, unit in enumerate(visits.all())
+    ]
+    run_waiting(attempts, parallel=task.parallel, label=f"round {number}: the student samples")
+    failures = [read_json(a.failure)["reason"] for a in attempts if not a.unit.finished]
+    for reason in failures[:3]:
+        say(f"round {number}: a unit of the student failed: {reason}")
+    visited = collect(_finished(visits), config.selection)
+    judge([a for a in [*visited.pool, *visited.paths] if DEVIATION_KEY not in a.info], student)
+    write_outcomes(folder / "outcomes.csv", visited.outcomes)
+    deviations = np.array([a.info[DEVIATION_KEY] for a in [*visited.pool, *visited.paths]])
+    cut = sum(o.outcome == "cut" for o in visited.outcomes) + sum(
+        run["outcome"] == "cut" for run in visited.summary.get("md", [])
+    )
+    if visits.all() and not len(deviations):
+        raise UserError(
+            f"nothing that the student visited in round {number} is left: every trajectory was set "
+            "aside; see the reasons above, or give the first student more structures "
+            "(driven.seed_structures)"
+        )
+    high = float(np.quantile(deviations, _QUANTILE)) if len(deviations) else None
+    entry = {
+        "round": number,
+        "training_structures": len(labelled),
+        "structures": len(deviations),
+        "force_deviation_95": high,
+        "largest_grade": max(
+            (a.info[GRADE_KEY] for a in [*visited.pool, *visited.paths]), default=None
+        ),
+        "cut": cut,
+        "failed": len(failures),
+        "outcomes": visited.summary.get("outcomes", {}),
+        "student_calls": surface_calls + sum(visited.calls.values()),
+        "certain": high is not None and high <= driven.target and cut == 0 and not failures,
+        "labelled": 0,
+    }
+    shown = "nothing visited" if high is None else f"95 % of force deviations below {high:.3g} eV/Å"
+    say(f"round {number}: {len(labelled)} labels, {len(deviations)} structures, {cut} cut; {shown}")
+    return visited, entry
+
+
+def _finished(visits: Visits) -> Visits:
+    return Visits(
+        trajectories=[unit for unit in visits.trajectories if unit.finished],
+        paths=[unit for unit in visits.paths if unit.finished],
+        md=[unit for unit in visits.md if unit.finished],
+        rattle=[unit for unit in visits.rattle if unit.finished],
+    )
+
+
+def _picked(task: _Task, result: Driven, number: int, folder: Path, count: int) -> list[Atoms]:
+    """The candidates of a round that the teacher will label; kept in a file."""
+    from threadpoolctl import threadpool_limits
+
+    from distill.student.model import Student
+
+    path = folder / PICKED_FILE
+    if path.exists():
+        return read_structures(path)
+    candidates = [*result.last.pool, *result.last.paths, *_extra(task, folder)]
+    physical, dropped = without_unphysical(candidates, task.config.selection)
+    if dropped:
+        say(f"candidates: left out {in_words(dropped)}")
+    shortlist = shortlisted(physical, task.driven.target, _SHORTLIST * count)
+    if not shortlist:
+        return []
+    student = Student.load(folder / STUDENT_FILE)
+    # Sums over threads would make the choice depend on their number.
+    with threadpool_limits(1):
+        descriptors = structure_descriptors(shortlist, "ace", "")
+        unlike = distinct(descriptors, task.config.selection.duplicate_tolerance)
+        shortlist = [shortlist[index] for index in unlike]
+        chosen = most_informative(
+            shortlist,
+            student.basis,
+            task.driven.student,
+            Posterior.load(folder / POSTERIOR_FILE),
+            count,
+        )
+    picked = [shortlist[index] for index in chosen]
+    for atoms in picked:
+        atoms.info[ROUND_KEY] = number
+    write_structures(path, picked)
+    return picked
+
+
+def _extra(task: _Task, folder: Path) -> list[Atoms]:
+    """The user's further candidates with the student's labels and judgement."""
+    from distill.student.stage import predicted_structures
+
+    if task.driven.extra_structures is None:
+        return []
+    from distill.student.model import Student
+
+    structures = read_structures(task.driven.extra_structures, require=())
+    student = Student.load(folder / STUDENT_FILE)
+    unknown = {s for atoms in structures for s in atoms.symbols} - set(student.elements)
+    if unknown:
+        raise UserError(
+            f"driven.extra_structures holds {', '.join(sorted(unknown))}, which no training "
+            f"structure has; expected {', '.join(student.elements)}"
+        )
+    predicted = predicted_structures(student, structures, 1)
+    judge(predicted, folder / STUDENT_FILE)
+    return predicted
+
+
+def shortlisted(structures: Sequence[Atoms], target: float, count: int) -> list[Atoms]:
+    """Uncertain structures, evenly from all trajectories, the most uncertain of each first.
+
+    Parameters
+    ----------
+    structures
+        Judged; `info["trajectory"]` says where each is from.
+    target
+        Force deviation from which on a structure is uncertain, eV/Å; one that extrapolates is too.
+    count
+        Structures at most.
+    """
+    by_origin: dict[str, list[Atoms]] = {}
+    for atoms in structures:
+        if atoms.info[DEVIATION_KEY] > target or atoms.info[GRADE_KEY] > 1.0:
+            origin = str(atoms.info.get("trajectory", atoms.info.get(CONFIG_TYPE_KEY, "")))
+            by_origin.setdefault(origin, []).append(atoms)
+    ranked = [
+        (place, -atoms.info[DEVIATION_KEY], origin, atoms)
+        for origin, members in by_origin.items()
+        for place, atoms in enumerate(sorted(members, key=lambda a: -a.info[DEVIATION_KEY]))
+    ]
+    ranked.sort(key=lambda item: item[:3])
+    return [item[3] for item in ranked[:count]]
+
+
+def _held_out(task: _Task, visited: Visited, number: int) -> list[Atoms]:
+    """Structures of the last trajectories, drawn evenly at random."""
+    pool, _ = without_unphysical(visited.pool, task.config.selection)
+    count = min(task.config.selection.held_out, len(pool))
+    chosen = stream(task.seed, "held out structures").choice(len(pool), size=count, replace=False)
+    drawn = [pool[index] for index in np.sort(chosen)]
+    for atoms in drawn:
+        atoms.info[ROUND_KEY] = number
+    return drawn

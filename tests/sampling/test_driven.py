@@ -1,0 +1,284 @@
+"""Student-driven sampling: what it asks of the teacher, what it leaves, and that kills are safe."""
+
+import csv
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.io import write
+from drive_stage import DRIVEN, sample
+from drivers import kill_a_worker, kill_driver, start_driver, wait_for_files
+from surface_potentials import Counted, MorseSurface
+
+from distill.artifacts import read_json
+from distill.config import RattleConfig, SamplingConfig, StudentConfig
+from distill.errors import UserError
+from distill.sampling.design import Posterior, most_informative
+from distill.sampling.driven import shortlisted
+from distill.sampling.slabs import build_slab
+from distill.sampling.trust import DEVIATION_KEY, GRADE_KEY
+from distill.structures import config_type, read_structures, reference_energy, reference_forces
+from distill.student.fit import fit
+
+RESULTS = ("selected.xyz", "held_out.xyz", "outcomes.csv", "sampling.json")
+
+
+def structures_above_the_surface(count: int, seed: int = 0) -> list[Atoms]:
+    """H2 at several heights over a shivering slab."""
+    generator = np.random.default_rng(seed)
+    structures = []
+    for number in range(count):
+        slab = build_slab(DRIVEN.scattering.slab, "111", 3.6)
+        height = slab.info.pop("top") + 1.2 + 0.2 * number
+        slab.set_constraint()
+        x, y, _ = generator.random(2) @ slab.cell.array[:2]
+        slab += Atoms("H2", [[x, y, height], [x + 0.7 + 0.05 * (number % 4), y, height]])
+        slab.positions += generator.normal(0, 0.08, slab.positions.shape)
+        structures.append(slab)
+    return structures
+
+
+@pytest.fixture(scope="module")
+def train(tmp_path_factory):
+    """Isolated atoms and a dozen structures near the surface, without labels."""
+    path = tmp_path_factory.mktemp("data") / "train.xyz"
+    alone = [
+        Atoms(symbol, [[6, 6, 6]], cell=[12] * 3, pbc=True, info={"config_type": "IsolatedAtom"})
+        for symbol in ("H", "Cu")
+    ]
+    write(path, [*alone, *structures_above_the_surface(12)], format="extxyz")
+    return path
+
+
+@pytest.fixture(scope="module")
+def sampled(tmp_path_factory, train):
+    """A finished stage, run in this process with a teacher that counts its calls."""
+    out = tmp_path_factory.mktemp("driven")
+    Counted.calls = 0
+    sample(out, train, workers=1, config=DRIVEN, teacher="surface_potentials:Counted")
+    return out, Counted.calls
+
+
+def test_every_teacher_call_is_counted(sampled):
+    out, made = sampled
+    summary = read_json(out / "sampling.json")
+    calls = summary["teacher_calls"]
+    # Two isolated atoms, ten structures, twelve bond lengths; a lattice constant is given.
+    assert calls == {
+        "lattice constant": 0,
+        "seed": 24,
+        "round 1": 6,
+        "round 2": 6,
+        "total": 36,
+    }
+    assert summary["driven"]["held_out_calls"] == 6
+    assert made == 36 + 6
+    assert summary["driven"]["student_calls"] > 20 * made
+
+
+def test_selected_and_held_out_carry_the_teachers_labels(sampled):
+    out, _ = sampled
+    selected = read_structures(out / "selected.xyz")
+    held_out = read_structures(out / "held_out.xyz")
+    assert len(held_out) == 6
+    kinds = [config_type(atoms) for atoms in selected]
+    assert kinds.count("scattering") == 12
+    assert kinds.count("molecule") <= 12
+    for atoms in [*selected, *held_out]:
+        expected = atoms.copy()
+        expected.calc = MorseSurface()
+        assert reference_energy(atoms) == pytest.approx(expected.get_potential_energy(), abs=1e-5)
+        np.testing.assert_allclose(reference_forces(atoms), expected.get_forces(), atol=1e-5)
+
+
+def test_held_out_structures_are_of_a_round_that_taught_nothing(sampled):
+    out, _ = sampled
+    taught = {a.info.get("round") for a in read_structures(out / "selected.xyz")}
+    tested = {a.info["round"] for a in read_structures(out / "held_out.xyz")}
+    assert taught == {None, 1, 2}
+    assert tested == {3}
+    rounds = read_json(out / "sampling.json")["driven"]["rounds"]
+    assert [entry["round"] for entry in rounds] == [1, 2, 3]
+    assert [entry["training_structures"] for entry in rounds][1:] == [
+        rounds[0]["training_structures"] + 6,
+        rounds[0]["training_structures"] + 12,
+    ]
+
+
+@pytest.mark.physics
+def test_the_student_learns_from_what_it_picks(sampled):
+    """Force deviations on new trajectories fall, and so do errors on independent structures."""
+    out, _ = sampled
+    rounds = read_json(out / "sampling.json")["driven"]["rounds"]
+    assert rounds[-1]["force_deviation_95"] < 0.6 * rounds[0]["force_deviation_95"]
+    selected = read_structures(out / "selected.xyz")
+    test = [labelled(atoms) for atoms in structures_above_the_surface(10, seed=9)]
+    errors = []
+    for structures in (selected[:-12], selected):
+        student = fit(structures, DRIVEN.driven.student, seed=1).student
+        errors.append(
+            np.sqrt(np.mean([(student.predict(a)[1] - reference_forces(a)) ** 2 for a in test]))
+        )
+    assert errors[1] < 0.8 * errors[0]
+
+
+def labelled(atoms: Atoms) -> Atoms:
+    atoms.calc = MorseSurface()
+    atoms.info["REF_energy"] = atoms.get_potential_energy()
+    atoms.arrays["REF_forces"] = atoms.get_forces()
+    atoms.calc = None
+    return atoms
+
+
+def test_kills_in_any_round_change_nothing(sampled, train, tmp_path):
+    """A killed driver, and a killed worker of the one that goes on, on two workers."""
+    driver = start_driver(tmp_path, train, what="driven")
+    wait_for_files(tmp_path, "driven/round_02/trajectories/*.json", 1)
+    kill_driver(driver)
+    assert not (tmp_path / "sampling.json").exists()
+    picked = (tmp_path / "driven" / "round_01" / "picked.xyz").read_bytes()
+    driver = start_driver(tmp_path, train, what="driven")
+    kill_a_worker(driver)
+    assert driver.wait(timeout=300) == 0
+    assert (tmp_path / "driven" / "round_01" / "picked.xyz").read_bytes() == picked
+    for name in RESULTS:
+        assert (tmp_path / name).read_bytes() == (sampled[0] / name).read_bytes(), name
+
+
+def driven(**updates) -> SamplingConfig:
+    return DRIVEN.model_copy(update={"driven": DRIVEN.driven.model_copy(update=updates)})
+
+
+def test_a_certain_student_asks_no_more(train, tmp_path):
+    sample(tmp_path, train, workers=1, config=driven(target=1e6, bound=1e6))
+    summary = read_json(tmp_path / "sampling.json")
+    assert summary["driven"]["ending"].startswith("the uncertainty of new trajectories is below")
+    assert list(summary["teacher_calls"]) == ["lattice constant", "seed", "total"]
+    assert len(read_structures(tmp_path / "held_out.xyz")) == 6
+
+
+def test_trajectories_are_cut_where_trust_ends_and_calls_where_they_are_limited(train, tmp_path):
+    sample(tmp_path, train, workers=1, config=driven(bound=0.05, max_calls=28))
+    with open(tmp_path / "outcomes.csv") as handle:
+        rows = list(csv.DictReader(handle))
+    assert {row["outcome"] for row in rows} == {"cut"}
+    assert all("extrapolation grade of" in row["reason"] for row in rows)
+    summary = read_json(tmp_path / "sampling.json")
+    assert summary["teacher_calls"]["total"] == 28
+    assert summary["driven"]["ending"] == "max_calls of 28 is reached"
+    assert summary["driven"]["rounds"][0]["cut"] == 6
+
+
+def test_structures_of_the_user_are_candidates(train, tmp_path):
+    extra = tmp_path / "kept.xyz"
+    odd = structures_above_the_surface(3, seed=4)
+    for atoms in odd:
+        atoms.positions[-1, 2] += 0.9
+        atoms.info["config_type"] = "kept"
+    write(extra, odd, format="extxyz")
+    config = driven(extra_structures=str(extra), rounds=1, labels=30)
+    sample(tmp_path / "run", train, workers=1, config=config)
+    kinds = [config_type(a) for a in read_structures(tmp_path / "run" / "selected.xyz")]
+    assert kinds.count("kept") >= 1
+    write(extra, Atoms("He", cell=[5, 5, 5], pbc=True), format="extxyz")
+    with pytest.raises(UserError, match=r"driven.extra_structures holds He"):
+        sample(tmp_path / "other", train, workers=1, config=config)
+
+
+def test_what_cannot_begin_is_explained(train, tmp_path):
+    with pytest.raises(UserError, match=r"driven.max_calls is 10, but the first student .* 24"):
+        sample(tmp_path, train, workers=1, config=driven(max_calls=10))
+    without = DRIVEN.model_copy(update={"include_training": False})
+    with pytest.raises(UserError, match=r"set sampling.include_training to true"):
+        sample(tmp_path, train, workers=1, config=without)
+    nothing = DRIVEN.model_copy(update={"scattering": None})
+    with pytest.raises(UserError, match="has nothing to sample"):
+        sample(tmp_path / "nothing", train, workers=1, config=nothing)
+    blown = DRIVEN.scattering.model_copy(update={"max_energy_error": 1e-12})
+    with pytest.raises(UserError, match="nothing that the student visited in round 1 is left"):
+        sample(
+            tmp_path / "blown",
+            train,
+            workers=1,
+            config=DRIVEN.model_copy(update={"scattering": blown}),
+        )
+
+
+def test_rattled_structures_are_candidates_too(train, tmp_path):
+    config = driven(rounds=1).model_copy(
+        update={
+            "scattering": None,
+            "rattle": [RattleConfig(structures=str(train), copies=2, amplitude=0.15)],
+        }
+    )
+    sample(tmp_path, train, workers=1, config=config)
+    kinds = [config_type(a) for a in read_structures(tmp_path / "selected.xyz")]
+    assert kinds.count("rattle") == 6
+    assert kinds.count("molecule") == 0
+
+
+@pytest.fixture(scope="module")
+def small_fit():
+    structures = [labelled(atoms) for atoms in structures_above_the_surface(4)]
+    config = StudentConfig(backend="native", order=2, totaldegree=[4, 3], rcut=4.0)
+    return fit(structures, config, seed=1), config
+
+
+def test_choice_is_the_greedy_d_optimal_design(small_fit):
+    result, config = small_fit
+    candidates = [labelled(atoms) for atoms in structures_above_the_surface(8, seed=2)]
+    basis = result.student.basis
+    chosen = most_informative(candidates, basis, config, Posterior.of(result), 5)
+    rows = [weighted(basis, atoms, config) for atoms in candidates]
+    covariance = result.solution.covariance_root @ result.solution.covariance_root.T
+    scaled = np.linalg.inv(covariance) * result.solution.noise**2
+    expected: list[int] = []
+    for _ in range(5):
+        gains = [
+            np.linalg.slogdet(scaled + sum(rows[k].T @ rows[k] for k in [*expected, index]))[1]
+            if index not in expected
+            else -np.inf
+            for index in range(len(candidates))
+        ]
+        expected.append(int(np.argmax(gains)))
+    assert chosen == expected
+
+
+def weighted(basis, atoms: Atoms, config: StudentConfig) -> np.ndarray:
+    from distill.student.assembly import design_rows
+
+    energy, forces, _ = design_rows(basis, atoms, virial=False)
+    weights = config.weights["default"]
+    return np.vstack([weights.energy / np.sqrt(len(atoms)) * energy, weights.forces * forces])
+
+
+def test_posterior_files_come_back_and_damage_is_named(small_fit, tmp_path):
+    posterior = Posterior.of(small_fit[0])
+    posterior.save(tmp_path / "posterior.npz")
+    again = Posterior.load(tmp_path / "posterior.npz")
+    np.testing.assert_array_equal(again.root, posterior.root)
+    assert again.noise == posterior.noise
+    (tmp_path / "posterior.npz").write_bytes(b"PK no zip")
+    with pytest.raises(UserError, match=r"posterior.npz is damaged"):
+        Posterior.load(tmp_path / "posterior.npz")
+
+
+def test_shortlist_is_even_over_trajectories_and_leaves_certain_ones_out():
+    def judged(name: str, deviation: float, grade: float = 0.5) -> Atoms:
+        return Atoms("H", info={"trajectory": name, DEVIATION_KEY: deviation, GRADE_KEY: grade})
+
+    pool = [judged("a", d) for d in (0.01, 0.3, 0.5, 0.4)] + [judged("b", 0.2), judged("b", 0.01)]
+    pool.append(judged("c", 0.01, grade=1.5))
+    found = [(a.info["trajectory"], a.info[DEVIATION_KEY]) for a in shortlisted(pool, 0.1, 5)]
+    assert found == [("a", 0.5), ("b", 0.2), ("c", 0.01), ("a", 0.4), ("a", 0.3)]
+
+
+def test_a_student_without_uncertainty_is_refused():
+    from pydantic import ValidationError
+
+    with pytest.raises(ValidationError, match="expected members, found 0"):
+        DRIVEN.driven.model_validate(
+            {"student": {"backend": "native", "solver": {"kind": "blr", "committee": 0}}}
+        )
+    with pytest.raises(ValidationError, match="expected native"):
+        DRIVEN.driven.model_validate({"student": {"backend": "auto"}})
