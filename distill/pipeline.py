@@ -32,7 +32,8 @@ from distill.errors import ChecksFailed, UserError
 from distill.progress import format_duration, say
 
 STARTED_NAME = "started.json"
-_NOT_OUTPUTS = {MANIFEST_NAME, STARTED_NAME}
+# The verdict follows from the other files and the tolerances, and may be made again at any time.
+_NOT_OUTPUTS = {MANIFEST_NAME, STARTED_NAME, "verdict.json"}
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,16 @@ class Stage:
         Input files by role, given the config and the run folder.
     run
         Does the work: (config, run folder, output folder).
+    judge
+        Judges the finished stage by the config as it is now: (config, output folder). Cheap, and
+        done anew every time; raises `ChecksFailed`.
     """
 
     name: str
     settings: Callable[[RunConfig], dict[str, Any]]
     inputs: Callable[[RunConfig, Path], dict[str, Path]]
     run: Callable[[RunConfig, Path, Path], None]
+    judge: Callable[[RunConfig, Path], None] | None = None
 
 
 def run_folder(config: RunConfig) -> Path:
@@ -168,16 +173,14 @@ def _bring_up_to_date(stage: Stage, config: RunConfig, folder: Path, *, discard:
     if manifest is not None:
         _check_outputs(out, manifest)
         say(f"{stage.name}: done before in {format_duration(manifest['wall_time_s'])}, skipped")
-        _raise_if_failed(out)
+        if stage.judge:
+            stage.judge(config, out)
         return
     say(f"{stage.name}: {'going on' if begun is not None else 'starting'}")
     write_json(out / STARTED_NAME, fingerprint)
     clock = _Stopwatch(out)
-    failure: ChecksFailed | None = None
     try:
         stage.run(config, folder, out)
-    except ChecksFailed as error:
-        failure = error
     finally:
         elapsed = clock.stop()
     write_manifest(
@@ -191,8 +194,8 @@ def _bring_up_to_date(stage: Stage, config: RunConfig, folder: Path, *, discard:
     )
     clock.forget()
     say(f"{stage.name}: done in {format_duration(elapsed)}")
-    if failure:
-        raise failure
+    if stage.judge:
+        stage.judge(config, out)
 
 
 class _Stopwatch:
@@ -247,14 +250,6 @@ def _output_names(out: Path) -> list[str]:
     return sorted(names)
 
 
-def _raise_if_failed(out: Path) -> None:
-    verdict = out / "verdict.json"
-    if verdict.exists():
-        failed = [check["name"] for check in read_json(verdict)["checks"] if not check["passed"]]
-        if failed:
-            raise ChecksFailed("checks that did not pass: " + ", ".join(failed))
-
-
 def differences(old: Any, new: Any, place: str = "") -> list[str]:
     """Where two nested mappings differ, as 'place: old -> new'."""
     if isinstance(old, dict) and isinstance(new, dict):
@@ -286,15 +281,23 @@ def _data_run(config: RunConfig, folder: Path, out: Path) -> None:
 
 
 def _teacher_inputs(config: RunConfig, folder: Path) -> dict[str, Path]:
+    from distill.structures import resolve_file
     from distill.teacher.bundled import TENSORS_NAME, bundled_foundation_path
     from distill.teacher.foundation import find_foundation
 
-    foundation = find_foundation(config.teacher.foundation).path
-    return {
+    teacher = config.teacher
+    foundation = find_foundation(teacher.foundation).path
+    inputs = {
         "train": folder / "data" / "train.xyz",
         "test": folder / "data" / "test.xyz",
         "foundation": foundation or bundled_foundation_path() / TENSORS_NAME,
     }
+    if teacher.replay and teacher.replay.structures:
+        inputs["replay"] = resolve_file(teacher.replay.structures)
+    for role, calculator in teacher.calculators().items():
+        if ":" not in calculator.path:
+            inputs[role] = resolve_file(calculator.path)
+    return inputs
 
 
 def _teacher_run(config: RunConfig, folder: Path, out: Path) -> None:
@@ -389,15 +392,21 @@ def _section(name: str, *leave_out: str) -> Callable[[RunConfig], dict[str, Any]
 
 def _compare_settings(config: RunConfig) -> dict[str, Any]:
     reference = config.reference.model_dump(mode="json") if config.reference else None
-    return {**_section("compare")(config), "reference": reference}
+    return {**_section("compare", "tolerances")(config), "reference": reference}
+
+
+def _compare_judge(config: RunConfig, out: Path) -> None:
+    from distill.compare.verdict import judge_student
+
+    judge_student(config.compare, out)
 
 
 # File names are left out of the settings where the files' hashes are among the inputs, and so are
-# thread counts: they change how long a stage takes, not what it is.
+# thread counts: they change how long a stage takes, not what it is. Tolerances only judge.
 STAGES: tuple[Stage, ...] = (
     Stage("data", _section("data", "train", "test"), _data_inputs, _data_run),
     Stage("teacher", _section("teacher", "foundation", "threads"), _teacher_inputs, _teacher_run),
     Stage("sampling", _section("sampling"), _sampling_inputs, _sampling_run),
     Stage("student", _section("student", "threads"), _student_inputs, _student_run),
-    Stage("compare", _compare_settings, _compare_inputs, _compare_run),
+    Stage("compare", _compare_settings, _compare_inputs, _compare_run, _compare_judge),
 )

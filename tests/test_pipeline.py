@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,12 +46,13 @@ def stages(monkeypatch, calls):
     )
 
 
-def config(folder: Path, epochs: int = 3, order: int = 2) -> RunConfig:
+def config(folder: Path, epochs: int = 3, order: int = 2, **sections: Any) -> RunConfig:
     return RunConfig.model_validate(
         {
             "output": str(folder / "run"),
             "teacher": {"epochs": epochs},
             "student": {"order": order, "totaldegree": 4},
+            **sections,
         }
     )
 
@@ -121,19 +123,35 @@ class TestPipeline:
     def test_failed_checks_are_recorded_reported_and_raised_again_when_skipped(
         self, tmp_path, monkeypatch
     ):
-        def fails(config: RunConfig, folder: Path, out: Path) -> None:
+        def fails(config: RunConfig, out: Path) -> None:
             check = {"name": "speed", "value": 1.0, "interval": [0.9, 1.1], "bound": 10.0}
             check |= {"sense": "at least", "unit": "", "passed": False, "comment": ""}
             write_json(out / "verdict.json", {"passed": False, "checks": [check]})
             raise ChecksFailed("checks that did not pass: speed")
 
-        stage = Stage("compare", lambda c: {}, lambda c, f: {}, fails)
+        stage = Stage("compare", lambda c: {}, lambda c, f: {}, lambda c, f, o: None, fails)
         monkeypatch.setattr(pipeline, "STAGES", (stage,))
         for _ in range(2):
             with pytest.raises(ChecksFailed, match="speed"):
                 run_pipeline(config(tmp_path))
         assert (tmp_path / "run" / "report.html").is_file()
         assert read_manifest(tmp_path / "run" / "compare") is not None
+
+    def test_a_finished_stage_is_judged_anew_and_not_done_again(self, tmp_path, monkeypatch):
+        done, bounds = [], []
+
+        def work(config: RunConfig, folder: Path, out: Path) -> None:
+            done.append(config.compare.tolerances.speedup)
+
+        def judge(config: RunConfig, out: Path) -> None:
+            bounds.append(config.compare.tolerances.speedup)
+
+        stage = Stage("compare", pipeline._compare_settings, lambda c, f: {}, work, judge)
+        monkeypatch.setattr(pipeline, "STAGES", (stage,))
+        for bound in (10.0, 20.0):
+            run_pipeline(config(tmp_path, compare={"tolerances": {"speedup": bound}}))
+        assert done == [10.0]
+        assert bounds == [10.0, 20.0]
 
     def test_wall_time_adds_up_over_interrupted_sessions(self, tmp_path, monkeypatch):
         def stops(config: RunConfig, folder: Path, out: Path) -> None:

@@ -280,12 +280,15 @@ def time_spent_figure(seconds: Mapping[str, float]) -> Figure:
             axis.text(value, row, text, va="center", fontsize=9)
         axis.set_yticks(range(len(seconds)), list(seconds))
         axis.invert_yaxis()
-        axis.set(xlabel="wall time [s]", xlim=(0, 1.25 * max(seconds.values(), default=1.0)))
+        longest = max(seconds.values(), default=0.0) or 1.0
+        axis.set(xlabel="wall time [s]", xlim=(0, 1.25 * longest))
         axis.grid(axis="y", visible=False)
         return figure
 
 
-def calibration_figure(predicted: Sequence[float], actual: Sequence[float], unit: str) -> Figure:
+def calibration_figure(
+    predicted: Sequence[float], actual: Sequence[float], unit: str, name: str = "student"
+) -> Figure:
     """Actual against predicted errors in bins of equal count; the diagonal is perfect.
 
     Parameters
@@ -294,6 +297,8 @@ def calibration_figure(predicted: Sequence[float], actual: Sequence[float], unit
         Root mean square predicted standard deviation and root mean square error of each bin.
     unit
         Of both.
+    name
+        Whose errors.
     """
     with figure_style() as plt:
         figure, axis = plt.subplots(figsize=(4.6, 3.8))
@@ -301,7 +306,7 @@ def calibration_figure(predicted: Sequence[float], actual: Sequence[float], unit
         positive = values[values > 0]
         low, high = (positive.min() / 1.5, positive.max() * 1.5) if len(positive) else (0.1, 1.0)
         axis.plot([low, high], [low, high], color="#999999", lw=1, label="perfect")
-        axis.plot(predicted, actual, "o-", color=COLOURS["student"], ms=5, label="student")
+        axis.plot(predicted, actual, "o-", color=colour_of(name), ms=5, label=name)
         axis.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high))
         plain_ticks(axis.xaxis)
         plain_ticks(axis.yaxis)

@@ -1,7 +1,7 @@
 """The compare stage: errors, timing, observables, figures, and the verdict on the student.
 
-Each part writes its own file and is not done again where that file is; tables, figures and the
-verdict are made anew from the files every time.
+Each part writes its own file and is not done again where that file is; tables and figures are made
+anew from the files every time. The verdict is a function of the files and the tolerances alone.
 """
 
 from __future__ import annotations
@@ -20,20 +20,16 @@ from distill.compare.errors import (
     write_table_csv,
 )
 from distill.compare.observables import (
-    activation_energy_difference,
     arrhenius_rows,
-    barrier_differences,
     barrier_profiles,
     barrier_rows,
     bulk_rows,
     diffusion_rows,
     sticking_curves,
-    sticking_differences,
     sticking_rows,
 )
-from distill.compare.verdict import judge, require_computed, verdict_text
+from distill.compare.verdict import require_computed
 from distill.config import CalculatorConfig, CompareConfig, ParallelConfig
-from distill.errors import ChecksFailed
 from distill.progress import say
 from distill.structures import read_structures, reference_stress, write_structures
 
@@ -75,12 +71,12 @@ def run(
     parallel: ParallelConfig,
     reference: CalculatorConfig | None = None,
 ) -> None:
-    """Compare reference, teacher and student, and judge the student.
+    """Compare reference, teacher and student; `verdict.judge_student` then says pass or fail.
 
     Writes to `out`: `test_teacher.xyz`, `test_student.xyz`, `held_out_student.xyz` (predictions
     under the REF_ keys), `errors.json` and `.csv`, and, where configured, `timing.json` and `.csv`,
-    `barriers.json`, `sticking.json`, `diffusion.json` and `bulk.json` with `.csv`; `verdict.json`,
-    and figures as PNG and PDF.
+    `barriers.json`, `sticking.json`, `diffusion.json` and `bulk.json` with `.csv`; and figures as
+    PNG and PDF.
 
     Parameters
     ----------
@@ -106,10 +102,12 @@ def run(
     ------
     UserError
         For bad input, or a tolerance on something that is not computed.
-    ChecksFailed
-        If a check did not pass; everything has been written by then.
     """
     require_computed(config)
+    if config.sticking:
+        from distill.workloads.sticking import check_sticking
+
+        check_sticking(config.sticking)
     labels = _labels(teacher, student, reference_test, held_out, out)
     models = {"teacher": teacher, "student": student}
 
@@ -131,20 +129,6 @@ def run(
             _write_tables(out, name, results)
             _draw(out, name, results, labels)
     _say_table(results)
-    timing = results.get("timing")
-    verdict = judge(
-        config.tolerances,
-        errors=results["errors"],
-        speedup=timing["models"]["student"]["speedup_forces"] if timing else None,
-        barriers=barrier_differences(results.get("barriers")),
-        sticking=sticking_differences(results.get("sticking")),
-        activation_energy=activation_energy_difference(results.get("diffusion")),
-    )
-    write_json(out / "verdict.json", verdict)
-    say(verdict_text(verdict))
-    failed = [check["name"] for check in verdict["checks"] if not check["passed"]]
-    if failed:
-        raise ChecksFailed("checks that did not pass: " + "; ".join(failed))
 
 
 def _part(path: Path, label: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:

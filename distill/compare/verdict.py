@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from distill.artifacts import read_json, write_json
 from distill.compare.numbers import number_text
+from distill.compare.observables import (
+    activation_energy_difference,
+    barrier_differences,
+    sticking_differences,
+)
 from distill.config import CompareConfig, Tolerances
-from distill.errors import UserError
+from distill.errors import ChecksFailed, UserError
+from distill.progress import say
 
 Check = dict[str, Any]
 
@@ -33,6 +41,45 @@ def require_computed(config: CompareConfig) -> None:
             _refuse("sticking", "compare.sticking is off")
         elif config.sticking.teacher_trajectories < 2:
             _refuse("sticking", "compare.sticking.teacher_trajectories is below 2")
+
+
+def judge_student(config: CompareConfig, out: Path) -> None:
+    """Hold the results of a finished comparison against the tolerances; write `verdict.json`.
+
+    Parameters
+    ----------
+    config
+        The `compare` section: its tolerances, and which parts were computed.
+    out
+        The stage's folder.
+
+    Raises
+    ------
+    UserError
+        If a tolerance is set for something that was not computed.
+    ChecksFailed
+        If a check did not pass; the verdict has been written by then.
+    """
+    require_computed(config)
+    results: dict[str, Any] = {
+        name: read_json(out / f"{name}.json")
+        for name in ("errors", "timing", "barriers", "sticking", "diffusion")
+        if (out / f"{name}.json").exists()
+    }
+    timing = results.get("timing")
+    verdict = judge(
+        config.tolerances,
+        errors=results["errors"],
+        speedup=timing["models"]["student"]["speedup_forces"] if timing else None,
+        barriers=barrier_differences(results.get("barriers")),
+        sticking=sticking_differences(results.get("sticking")),
+        activation_energy=activation_energy_difference(results.get("diffusion")),
+    )
+    write_json(out / "verdict.json", verdict)
+    say(verdict_text(verdict))
+    failed = [check["name"] for check in verdict["checks"] if not check["passed"]]
+    if failed:
+        raise ChecksFailed("checks that did not pass: " + "; ".join(failed))
 
 
 def judge(

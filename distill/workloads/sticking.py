@@ -82,6 +82,19 @@ class StickingUnit:
         write_json(self.path, outcomes)
 
 
+def check_sticking(config: StickingConfig) -> None:
+    """Refuse a budget too small for the precision, or published points that cannot be read.
+
+    Raises
+    ------
+    UserError
+        As `targets` and `read_points`.
+    """
+    targets(config)
+    if config.published:
+        read_points(config.published)
+
+
 def run_sticking(
     config: StickingConfig,
     *,

@@ -12,6 +12,7 @@ from distill.artifacts import read_json
 from distill.calculators import label_structures, load_calculator
 from distill.compare import stage
 from distill.compare.observables import bulk_rows
+from distill.compare.verdict import judge_student
 from distill.config import (
     BulkConfig,
     CalculatorConfig,
@@ -82,6 +83,7 @@ def test_errors_of_the_three_levels_are_the_known_ones(inputs):
     assert rms(predicted) == pytest.approx(1.03 * 1.01 * size, rel=1e-5)
     for name in ("errors.csv", "parity.png", "parity.pdf", "error_histograms.png"):
         assert (inputs["out"] / name).stat().st_size > 0
+    judge_student(CompareConfig(timing=None), inputs["out"])
     assert read_json(inputs["out"] / "verdict.json") == {"passed": None, "checks": []}
 
 
@@ -89,23 +91,26 @@ def test_finished_parts_are_kept(inputs, monkeypatch, no_figures):
     stage.run(CompareConfig(timing=None), **inputs)
     out = inputs["out"]
     before = {path.name: path.read_bytes() for path in out.iterdir()}
-    (out / "verdict.json").unlink()
     (out / "test_student.xyz").unlink()
     monkeypatch.setattr(stage, "_errors", lambda labels: pytest.fail("computed again"))
     stage.run(CompareConfig(timing=None), **inputs)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
-def test_a_failed_check_raises_after_everything_is_written(inputs, no_figures):
+def test_a_failed_check_raises_after_the_verdict_is_written(inputs, no_figures):
     config = CompareConfig(
         timing=None, tolerances=Tolerances(teacher_force_rmse=1e-6, student_force_rmse=10.0)
     )
+    stage.run(config, **inputs)
     with pytest.raises(ChecksFailed, match="teacher's force RMSE against the reference") as failure:
-        stage.run(config, **inputs)
+        judge_student(config, inputs["out"])
     assert "student" not in str(failure.value)
     verdict = read_json(inputs["out"] / "verdict.json")
     assert [check["passed"] for check in verdict["checks"]] == [False, True]
-    assert (inputs["out"] / "errors.csv").exists()
+    # Other tolerances judge the same numbers.
+    lenient = config.model_copy(update={"tolerances": Tolerances(teacher_force_rmse=10.0)})
+    judge_student(lenient, inputs["out"])
+    assert read_json(inputs["out"] / "verdict.json")["passed"] is True
 
 
 def test_a_tolerance_without_its_computation_is_refused_before_any_work(inputs):
@@ -115,10 +120,18 @@ def test_a_tolerance_without_its_computation_is_refused_before_any_work(inputs):
     assert not inputs["out"].exists()
 
 
+def test_a_budget_too_small_for_its_precision_is_refused_before_any_work(inputs):
+    sticking = StickingConfig(precision=0.01, teacher_trajectories=5)
+    with pytest.raises(UserError, match="teacher_trajectories is 5"):
+        stage.run(CompareConfig(timing=None, sticking=sticking), **inputs)
+    assert not inputs["out"].exists()
+
+
 def test_models_are_timed_on_the_largest_held_out_structure(inputs, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
     config = CompareConfig(timing=TimingConfig(repeats=3), tolerances=Tolerances(speedup=0.01))
     stage.run(config, **inputs)
+    judge_student(config, inputs["out"])
     timing = read_json(inputs["out"] / "timing.json")
     assert timing["structure"] == "held-out structure 0"
     assert list(timing["models"]) == ["teacher", "student"]
@@ -153,11 +166,11 @@ def test_observables_are_computed_once_and_judged(inputs, monkeypatch):
         tolerances=Tolerances(barrier=0.05, sticking=0.2, activation_energy=0.04),
     )
     reference = CalculatorConfig(path="compare.toys:Scaled")
-    with pytest.raises(ChecksFailed, match="activation energy"):
-        stage.run(config, **inputs, reference=reference)
+    stage.run(config, **inputs, reference=reference)
     monkeypatch.setattr(stage, "_draw", lambda out, name, results, labels: None)
+    stage.run(config, **inputs, reference=reference)
     with pytest.raises(ChecksFailed, match="activation energy"):
-        stage.run(config, **inputs, reference=reference)
+        judge_student(config, inputs["out"])
     assert asked == [
         ("barriers", ["reference", "teacher", "student"], {"111": "path.xyz"}),
         ("sticking", [TEACHER, STUDENT], 1),

@@ -6,7 +6,7 @@ import pytest
 from distill.config import StickingConfig
 from distill.errors import UserError
 from distill.workloads.precision import Target, targets
-from distill.workloads.statistics import half_width, pairs_needed, paired_difference, wilson
+from distill.workloads.statistics import half_width, paired_difference, pairs_needed, wilson
 
 
 def test_all_trajectories_are_run_where_no_precision_is_asked_for():
@@ -40,7 +40,7 @@ def test_a_budget_that_cannot_do_is_refused_with_the_number_needed():
     needed = pairs_needed(0.05)
     with pytest.raises(UserError, match=rf"teacher_trajectories is 20.*: {needed} are needed"):
         targets(StickingConfig(precision=0.05, teacher_trajectories=20))
-    with pytest.raises(UserError, match="student_trajectories is 100.*about 9600"):
+    with pytest.raises(UserError, match=r"student_trajectories is 100.*about 9600"):
         targets(StickingConfig(precision=0.01, teacher_trajectories=0, student_trajectories=100))
     targets(StickingConfig(precision=0.05, teacher_trajectories=needed))
     # The student alone needs no teacher.
