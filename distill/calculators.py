@@ -160,21 +160,31 @@ def _signature(factory: Any) -> str:
 
 
 def _mace_calculator(path: Path, device: str, dtype: str | None) -> Calculator:
+    from distill.teacher.composite import composite_calculator, is_composite
     from distill.teacher.mace_adapter import import_mace, quiet
 
     import_mace()
     import torch
     from mace.calculators import MACECalculator
 
+    def calculator(part: torch.nn.Module | CalculatorConfig) -> Calculator:
+        if isinstance(part, CalculatorConfig):
+            return load_calculator(part, device=device, dtype=dtype)
+        own = next(part.parameters()).dtype
+        name = dtype or ("float32" if own == torch.float32 else "float64")
+        model = part.to(getattr(torch, name))
+        return MACECalculator(models=[model], device=device, default_dtype=name)
+
     with quiet():
         try:
-            model = torch.load(path, map_location=device, weights_only=False)
-            own = next(model.parameters()).dtype
+            content = torch.load(path, map_location=device, weights_only=False)
+            usable = is_composite(content) or next(content.parameters()) is not None
         except Exception as error:
             # Unpickling a damaged file raises almost anything.
             raise UserError(
                 f"{path} is not a readable MACE model: {type(error).__name__}: {error}"
             ) from None
-        name = dtype or ("float32" if own == torch.float32 else "float64")
-        model = model.to(getattr(torch, name))
-        return MACECalculator(models=[model], device=device, default_dtype=name)
+        assert usable
+        if is_composite(content):
+            return composite_calculator(content, calculator, origin=path)
+        return calculator(content)

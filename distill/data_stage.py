@@ -14,6 +14,7 @@ from distill.errors import UserError
 from distill.progress import say
 from distill.structures import (
     config_type,
+    geometry_key,
     read_structures,
     reference_energy,
     reference_forces,
@@ -83,17 +84,11 @@ def _read(config: DataConfig, name: str) -> list[Atoms]:
 
 
 def _refuse_overlap(train: list[Atoms], test: list[Atoms]) -> None:
-    seen = {_key(atoms): index for index, atoms in enumerate(train)}
+    seen = {geometry_key(atoms): index for index, atoms in enumerate(train)}
     for index, atoms in enumerate(test):
-        if _key(atoms) in seen:
+        same = seen.get(geometry_key(atoms))
+        if same is not None:
             raise UserError(
-                f"structure {index} of the test set is structure {seen[_key(atoms)]} of the "
+                f"structure {index} of the test set is structure {same} of the "
                 "training set: errors on it would mean nothing; remove it from one of them"
             )
-
-
-def _key(atoms: Atoms) -> bytes:
-    return b"".join(
-        part.tobytes()
-        for part in (atoms.numbers, atoms.positions.round(6), atoms.cell[:].round(6), atoms.pbc)
-    )

@@ -67,6 +67,14 @@ def config_type(atoms: Atoms) -> str:
     return str(atoms.info.get(CONFIG_TYPE_KEY, DEFAULT_CONFIG_TYPE))
 
 
+def geometry_key(atoms: Atoms) -> bytes:
+    """Elements, positions, cell and periodicity of a structure to 1e-6 Å, to find equal ones."""
+    return b"".join(
+        part.tobytes()
+        for part in (atoms.numbers, atoms.positions.round(6), atoms.cell[:].round(6), atoms.pbc)
+    )
+
+
 def virial_from_stress(stress: np.ndarray, volume: float) -> np.ndarray:
     """Virial −stress × volume, eV, shape (6,), from a Voigt stress in eV/Å³ and a volume in Å³."""
     return -np.asarray(stress) * volume

@@ -111,6 +111,7 @@ def _workflow(config: Mapping[str, Any], parts: Mapping[str, Any]) -> str:
     made = {
         "finetune": f"the foundation model “{foundation}” fine-tuned ({freeze})",
         "scratch": f"a MACE trained from scratch in the shape of “{foundation}”",
+        "delta": f"a small MACE trained on top of “{foundation}”",
         "none": f"the foundation model “{foundation}” as it is",
     }[strategy]
     used = f" on {teacher['training']['used']} reference structures" if teacher else ""

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from distill.compare.calibration import LEVELS, deviation_quality, rms
 from distill.errors import UserError
 from distill.structures import config_type, reference_energy, reference_forces
 from distill.student.committee import Committee
@@ -41,9 +42,6 @@ SCALE = "deviation_scale"
 FORCE_MEMBERS = 2
 # In calibration the cost matters less.
 _CALIBRATION_MEMBERS = 8
-_BINS = 10
-# Half widths of the central 68 and 95 % of a normal distribution, in standard deviations.
-_LEVELS = {"68": 0.994458, "95": 1.959964}
 
 
 class Uncertainty(NamedTuple):
@@ -226,37 +224,17 @@ def calibration(
 def _quality(tables: list[np.ndarray], factor: float) -> dict[str, Any] | None:
     if not tables:
         return None
-    from scipy.stats import spearmanr
-
     error, posterior, noise = np.concatenate(tables).T
     predicted = np.hypot(posterior, noise)
-    size = np.abs(error)
-    varied = len(error) > 2 and np.ptp(predicted) > 0 and np.ptp(size) > 0
-    order = np.argsort(predicted, kind="stable")
-    bins = [part for part in np.array_split(order, min(_BINS, len(order))) if len(part)]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        scaled = np.where(predicted > 0, error / predicted, np.inf)
     return {
-        "count": len(error),
-        "rmse": float(_rms(error, axis=0)),
-        "predicted_deviation": float(_rms(predicted, axis=0)),
-        "posterior_deviation": float(_rms(posterior, axis=0)),
-        "noise_deviation": float(_rms(noise, axis=0)),
-        "coverage": {n: float(np.mean(size <= z * predicted)) for n, z in _LEVELS.items()},
+        **deviation_quality(error, predicted),
+        "posterior_deviation": rms(posterior),
+        "noise_deviation": rms(noise),
         "coverage_unscaled": {
-            n: float(np.mean(factor * size <= z * predicted)) for n, z in _LEVELS.items()
+            name: float(np.mean(factor * np.abs(error) <= width * predicted))
+            for name, width in LEVELS.items()
         },
         "leave_one_out_factor": factor,
-        "scale": float(_rms(scaled, axis=0)) if np.isfinite(scaled).all() else None,
-        "rank_correlation": float(spearmanr(size, predicted).statistic) if varied else None,
-        "bins": [
-            {
-                "predicted_deviation": float(_rms(predicted[part], axis=0)),
-                "rmse": float(_rms(error[part], axis=0)),
-                "count": len(part),
-            }
-            for part in bins
-        ],
     }
 
 

@@ -2,60 +2,57 @@
 
 from __future__ import annotations
 
-import csv
 import resource
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from distill.artifacts import atomic_path, hash_of, package_versions, sha256, write_json
+from distill.artifacts import hash_of, package_versions, read_json, sha256, write_json
 from distill.config import TeacherConfig
 from distill.errors import UserError
-from distill.progress import say
 from distill.structures import (
+    ENERGY_KEY,
     config_type,
     read_structures,
     reference_energy,
-    reference_stress,
+    resolve_file,
     write_structures,
 )
-from distill.teacher.foundation import Foundation, find_foundation
-from distill.teacher.freezing import Freezing, freezing
-from distill.teacher.reference_energies import (
-    ReferenceEnergies,
-    composition_matrix,
-    reference_energies,
-    refuse_mixed_references,
+from distill.teacher.reference_energies import ReferenceEnergies
+from distill.teacher.splits import nested_subset
+from distill.teacher.start import (
+    Start,
+    combined_labels,
+    elements_of,
+    open_start,
+    starting_energies,
 )
-from distill.teacher.splits import hold_out, nested_subset
 
 if TYPE_CHECKING:
-    import torch
     from ase import Atoms
 
-    from distill.teacher.mace_adapter import ModelFacts
-    from distill.teacher.training import Training
+    from distill.teacher.fitting import Fitted, Job
 
 MODEL_NAME = "teacher.model"
 CHECKPOINT_NAME = "checkpoint.pt"
+LABELS_FOLDER = "labels"
 ISOLATED_ATOM = "IsolatedAtom"
-_NEW_WEIGHTS = 4
 
 
 def run(config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int) -> None:
-    """Fine-tune a foundation model and measure it against the untouched one.
+    """Make a teacher by the strategy of choice and measure it against what it started from.
 
-    Writes to `out`: `teacher.model` (a whole MACE model), `teacher.json` (what it is and how it was
-    made), `errors.json` (tables `foundation` and `teacher` on the test set), `history.csv`,
-    `test_teacher.xyz` and `test_foundation.xyz` (test structures with predicted labels). The
-    foundation model is measured with the same atomic reference energies as the teacher's start, so
-    that its energies can be compared.
+    Writes to `out`: `teacher.model` (a whole MACE model, or for a delta model or a committee its
+    parts; see `distill.teacher.composite`), `teacher.json` (what it is and how it was made),
+    `errors.json` (tables `foundation` and `teacher` on the test set), `history.csv`,
+    `test_teacher.xyz` and `test_foundation.xyz` (test structures with predicted labels), and the
+    labels that were made, in `labels/`. The foundation model, or the base of a delta model, is
+    measured with the atomic reference energies that training starts from, so that its energies can
+    be compared.
 
     Parameters
     ----------
@@ -74,80 +71,75 @@ def run(config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int)
         For bad data, an unsuitable foundation model or strategy, diverging training, or too little
         memory; the message says what to change.
     """
+    if config.committee is not None:
+        from distill.teacher.committee import run_committee
+
+        run_committee(config, train=train, test=test, out=out, seed=seed)
+        return
     from distill.compare.errors import error_table
     from distill.teacher import mace_adapter as adapter
-    from distill.teacher.mace_rebuild import restrict_elements, select_head
+    from distill.teacher.description import describe, say_errors, write_history
+    from distill.teacher.fitting import Job
 
-    start = time.monotonic()
-    foundation = find_foundation(config.foundation)
-    general = select_head(adapter.load_model(foundation), config.head)
-    known = adapter.facts(general).elements
-    train_set, isolated = without_isolated(read_structures(train, elements=known), train)
-    test_structures = read_structures(test, elements=known)
-    test_set, _ = without_isolated(test_structures, test)
-    used = nested_subset([config_type(a) for a in train_set], config.fraction, seed)
-    chosen = [train_set[i] for i in used]
+    began = time.monotonic()
     device = adapter.pick_device(config.device)
-
-    def predict(model: torch.nn.Module, e0: ReferenceEnergies) -> list[Atoms]:
-        return adapter.predict(
-            model, test_structures, batch_size=config.batch_size, e0=e0.values, device=device
-        )
-
+    start = open_start(config)
+    job = Job(
+        config=config,
+        checkpoint=out / CHECKPOINT_NAME,
+        settings=settings_hash(config, start, train, seed),
+        seed=seed,
+        device=device,
+    )
     with (
         _threads(config.threads),
         _memory(config.batch_size),
         adapter.precision(config.dtype),
         adapter.deterministic(),
     ):
-        general = general.to(_dtype(config.dtype))
-        if not config.keep_elements and (elements := _elements(chosen, test_set)) != known:
-            general = restrict_elements(general, elements, chosen[0])
-        general_e0 = _reference_energies(config, general, chosen, isolated, device, check=True)
-        general_predicted = predict(general, general_e0)
-        if config.strategy == "none":
-            teacher = _Teacher(general, general_e0)
-        else:
-            teacher = _train(
-                config,
-                general,
-                general_e0,
-                chosen,
-                isolated,
-                checkpoint=out / CHECKPOINT_NAME,
-                settings=_settings_hash(config, foundation, train, seed),
-                seed=seed,
-                device=device,
-            )
-        adapter.set_e0(teacher.model, teacher.e0.values)
-        predicted = predict(teacher.model, teacher.e0)
+        train_structures, test_structures = _structures(config, start, train, test, out, device)
+        train_set, isolated = without_isolated(train_structures, train)
+        test_set, _ = without_isolated(test_structures, test)
+        used = nested_subset([config_type(a) for a in train_set], config.fraction, seed)
+        chosen = [train_set[i] for i in used]
+        start = _fitting(config, start, elements_of(chosen, test_set), chosen[0])
+        e0 = starting_energies(
+            config, start, chosen, isolated, device, check=start.model is not None
+        )
+        before = _shifted(
+            start.predict(test_structures, batch_size=config.batch_size, device=device), e0
+        )
+        fitted = _fitted(job, start, e0, chosen, isolated, out, elements_of(chosen, test_set))
+        predicted = _predicted(job, start, fitted, before, test_structures)
 
     errors = {
         name: error_table(test_set, without_isolated(structures, test)[0], seed=seed)
-        for name, structures in (("foundation", general_predicted), ("teacher", predicted))
+        for name, structures in (("foundation", before), ("teacher", predicted))
     }
-    _say_errors(errors)
-    adapter.save_model(teacher.model, out / MODEL_NAME)
-    write_structures(out / "test_foundation.xyz", general_predicted)
+    say_errors(errors)
+    _save(config, start, fitted, out / MODEL_NAME)
+    write_structures(out / "test_foundation.xyz", before)
     write_structures(out / "test_teacher.xyz", predicted)
     write_json(out / "errors.json", errors)
-    _write_history(out / "history.csv", teacher.training.history if teacher.training else [])
+    write_history(out / "history.csv", fitted.training.history if fitted.training else [])
     write_json(
         out / "teacher.json",
         {
-            **_description(config, foundation, teacher, adapter.facts(teacher.model)),
+            **describe(config, start, fitted, adapter.facts(fitted.model)),
             "training": {
                 "available": len(train_set),
                 "used": len(chosen),
                 "config_types": dict(Counter(config_type(a) for a in chosen)),
                 "indices": used,
-                "validation_indices": [used[i] for i in teacher.held],
+                "validation_indices": [used[i] for i in fitted.held],
                 "isolated_atoms": [a.get_chemical_formula() for a in isolated],
             },
             "test": {"structures": len(test_set), "sha256": sha256(test)},
+            "labels": read_json(out / LABELS_FOLDER / "train.json") if config.labels else None,
             "seed": seed,
+            "settings": job.settings,
             "device": device,
-            "wall_time_s": round(time.monotonic() - start, 2),
+            "wall_time_s": round(time.monotonic() - began, 2),
             "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
             "versions": package_versions(),
         },
@@ -155,108 +147,156 @@ def run(config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int)
     (out / CHECKPOINT_NAME).unlink(missing_ok=True)
 
 
-@dataclass(frozen=True)
-class _Teacher:
-    """A teacher and how it was made; `held` indexes the structures kept for validation."""
+def settings_hash(config: TeacherConfig, start: Start, train: Path, seed: int) -> str:
+    """Hash of all that the trained weights depend on."""
+    replayed = config.replay.structures if config.replay else None
+    return hash_of(
+        {
+            "config": config.model_dump(mode="json"),
+            "start": start.sha256,
+            "train": sha256(train),
+            "replay": sha256(resolve_file(replayed)) if replayed else None,
+            "seed": seed,
+        }
+    )
 
-    model: torch.nn.Module
-    e0: ReferenceEnergies
-    plan: Freezing | None = None
-    training: Training | None = None
-    held: Sequence[int] = ()
+
+def _structures(
+    config: TeacherConfig, start: Start, train: Path, test: Path, out: Path, device: str
+) -> tuple[list[Atoms], list[Atoms]]:
+    """Training and test structures, with the labels of the files or those that a model makes."""
+    if config.labels is None:
+        return (
+            read_structures(train, elements=start.elements),
+            read_structures(test, elements=start.elements),
+        )
+    from distill.teacher.labelling import self_labelled
+
+    labels = {"train": train} | ({"test": test} if config.labels.test else {})
+    found = {
+        name: self_labelled(
+            config,
+            read_structures(path, elements=start.elements, require=()),
+            path=out / LABELS_FOLDER / f"{name}.xyz",
+            device=device,
+        )
+        for name, path in labels.items()
+    }
+    if not config.labels.test:
+        found["test"] = read_structures(test, elements=start.elements)
+    return found["train"], found["test"]
 
 
-def _train(
-    config: TeacherConfig,
-    general: torch.nn.Module,
+def _fitting(
+    config: TeacherConfig, start: Start, elements: tuple[str, ...], example: Atoms
+) -> Start:
+    """The start in the precision of choice, with the data's elements alone unless all are kept."""
+    if start.model is None:
+        return start
+    from distill.teacher.mace_adapter import facts
+    from distill.teacher.mace_rebuild import restrict_elements
+
+    model = start.model.to(_dtype(config.dtype))
+    if not config.keep_elements and elements != facts(model).elements:
+        model = restrict_elements(model, elements, example)
+    return replace(start, model=model)
+
+
+def _fitted(
+    job: Job,
+    start: Start,
     e0: ReferenceEnergies,
-    structures: Sequence[Atoms],
+    chosen: Sequence[Atoms],
     isolated: Sequence[Atoms],
-    *,
-    checkpoint: Path,
-    settings: str,
-    seed: int,
-    device: str,
-) -> _Teacher:
-    """Fine-tune a foundation model, or train a new model of its architecture."""
-    from distill.teacher import mace_adapter as adapter
-    from distill.teacher.mace_rebuild import fresh_model
-    from distill.teacher.training import train
+    out: Path,
+    elements: tuple[str, ...],
+) -> Fitted:
+    """The model that the strategy gives."""
+    from distill.teacher import fitting
+    from distill.teacher.labelling import base_labelled
+    from distill.teacher.replay import choose_replay
 
-    kept, held = hold_out([config_type(a) for a in structures], config.validation_fraction, seed)
-    train_set = [structures[i] for i in kept]
-    _check_stress(config, train_set)
-    model, freeze = general, config.freeze
+    config = job.config
+    if config.strategy == "delta":
+        base = base_labelled(
+            start,
+            chosen,
+            path=out / LABELS_FOLDER / "base.xyz",
+            batch_size=config.batch_size,
+            device=job.device,
+        )
+        return fitting.delta(job, start, e0, chosen, base, elements)
+    assert start.model is not None
+    if config.strategy == "none":
+        return fitting.Fitted(start.model, e0)
     if config.strategy == "scratch":
-        weights_seed = np.random.SeedSequence([seed, _NEW_WEIGHTS]).generate_state(1)[0]
-        elements = adapter.facts(general).elements
-        model, freeze = fresh_model(general, train_set, elements, int(weights_seed)), "f0"
-        e0 = _reference_energies(config, model, structures, isolated, device)
-    plan = freezing(adapter.parameter_sizes(model), freeze, config.lr_factors)
-    say(plan.summary())
-    say(e0.summary())
-    if config.strategy == "finetune" and (note := e0.explanation()):
-        say(note)
-
-    train_data = adapter.make_data(train_set, model, e0.values)
-    valid_data = adapter.make_data([structures[i] for i in held], model, e0.values)
-    # The labels are relative to the atomic reference energies, so the model's own are zero here.
-    adapter.set_e0(model, dict.fromkeys(e0.values, 0.0))
-    training = train(
-        model.to(device),
-        plan,
-        config,
-        train_data=train_data,
-        valid_data=valid_data,
-        checkpoint=checkpoint,
-        settings=settings,
-        seed=seed,
-        device=device,
-    )
-    return _Teacher(model, e0, plan, training, held)
+        return fitting.from_scratch(job, start, chosen, isolated)
+    replay = None
+    if config.replay is not None:
+        replay = choose_replay(
+            config.replay,
+            start,
+            chosen,
+            batch_size=config.batch_size,
+            device=job.device,
+            seed=job.seed,
+        )
+    return fitting.finetune(job, start, e0, chosen, replay)
 
 
-def _reference_energies(
-    config: TeacherConfig,
-    model: torch.nn.Module,
+def _predicted(
+    job: Job,
+    start: Start,
+    fitted: Fitted,
+    before: Sequence[Atoms],
     structures: Sequence[Atoms],
-    isolated: Sequence[Atoms],
-    device: str,
-    check: bool = False,
-) -> ReferenceEnergies:
+) -> list[Atoms]:
+    """The test structures with the teacher's labels; its atomic reference energies are set."""
     from distill.teacher import mace_adapter as adapter
 
-    info = adapter.facts(model)
-
-    def differences(some: Sequence[Atoms]) -> np.ndarray:
-        predicted = adapter.predict(model, some, batch_size=config.batch_size, device=device)
-        pairs = zip(some, predicted, strict=True)
-        return np.array([_energy(reference) - _energy(p) for reference, p in pairs])
-
-    symbols = [atoms.get_chemical_symbols() for atoms in structures]
-    present = [e for e in info.elements if any(e in s for s in symbols)]
-    atom_differences = differences(isolated) if isolated else np.zeros(0)
-    counts, apart = composition_matrix(symbols, present), differences(structures)
-    if check:
-        refuse_mixed_references(counts, apart)
-    found = reference_energies(
-        config.e0,
-        elements=present,
-        foundation=info.e0,
-        counts=counts,
-        differences=apart,
-        isolated={
-            atoms.get_chemical_symbols()[0]: float(d)
-            for atoms, d in zip(isolated, atom_differences, strict=True)
-        },
+    config = job.config
+    if config.strategy != "delta":
+        adapter.set_e0(fitted.model, fitted.e0.values)
+        return adapter.predict(
+            fitted.model,
+            structures,
+            batch_size=config.batch_size,
+            e0=fitted.e0.values,
+            device=job.device,
+        )
+    # The shifts are in `before`, and they are the correction's own atomic reference energies.
+    correction = adapter.predict(
+        fitted.model,
+        structures,
+        batch_size=config.batch_size,
+        e0=dict.fromkeys(adapter.facts(fitted.model).elements, 0.0),
+        device=job.device,
     )
-    return found.with_others(info.e0)
+    return combined_labels(before, correction, sign=1)
 
 
-def _energy(atoms: Atoms) -> float:
-    energy = reference_energy(atoms)
-    assert energy is not None
-    return energy
+def _save(config: TeacherConfig, start: Start, fitted: Fitted, path: Path) -> None:
+    from distill.teacher.composite import delta_parts, save_parts
+    from distill.teacher.mace_adapter import save_model
+
+    if config.strategy != "delta":
+        save_model(fitted.model, path)
+        return
+    base = start.model if start.model is not None else start.calculator
+    assert base is not None
+    save_parts(delta_parts(base, fitted.model), path)
+
+
+def _shifted(structures: Sequence[Atoms], e0: ReferenceEnergies) -> list[Atoms]:
+    """Predicted structures with their energies on the data's scale."""
+    shifted = []
+    for atoms in structures:
+        energy = reference_energy(atoms)
+        assert energy is not None
+        copy = atoms.copy()
+        copy.info[ENERGY_KEY] = energy + sum(e0.shifts.get(s, 0.0) for s in atoms.symbols)
+        shifted.append(copy)
+    return shifted
 
 
 def without_isolated(structures: Sequence[Atoms], origin: Path) -> tuple[list[Atoms], list[Atoms]]:
@@ -268,96 +308,6 @@ def without_isolated(structures: Sequence[Atoms], origin: Path) -> tuple[list[At
         raise UserError(f"{origin} holds only isolated atoms; expected structures with interaction")
     pairs = list(zip(structures, isolated, strict=True))
     return [a for a, single in pairs if not single], [a for a, single in pairs if single]
-
-
-def _elements(*sets: Sequence[Atoms]) -> tuple[str, ...]:
-    from ase.data import chemical_symbols
-
-    numbers = {int(z) for structures in sets for atoms in structures for z in atoms.numbers}
-    return tuple(chemical_symbols[z] for z in sorted(numbers))
-
-
-def _check_stress(config: TeacherConfig, structures: Sequence[Atoms]) -> None:
-    two = config.stage_two
-    if not (config.stress_weight or (two and two.stress_weight)):
-        return
-    if all(reference_stress(atoms) is None for atoms in structures):
-        raise UserError(
-            "teacher.stress_weight is above zero but no training structure has a stress "
-            "(key REF_stress, or data.stress_key); set it to 0, or label stresses"
-        )
-
-
-def _settings_hash(config: TeacherConfig, foundation: Foundation, train: Path, seed: int) -> str:
-    """Hash of all that the trained weights depend on."""
-    return hash_of(
-        {
-            "config": config.model_dump(mode="json"),
-            "foundation": foundation.sha256,
-            "train": sha256(train),
-            "seed": seed,
-        }
-    )
-
-
-def _description(
-    config: TeacherConfig, foundation: Foundation, teacher: _Teacher, info: ModelFacts
-) -> dict[str, Any]:
-    e0, plan, training = teacher.e0, teacher.plan, teacher.training
-    description: dict[str, Any] = {
-        "strategy": config.strategy,
-        "freeze": config.freeze if config.strategy == "finetune" else None,
-        "foundation": {"name": foundation.name, "sha256": foundation.sha256},
-        "elements": info.elements,
-        "e0": e0.values,
-        "e0_method": e0.method,
-        "e0_shifts": e0.shifts,
-        "e0_start_rms_eV_per_atom": e0.rms,
-        "r_max": info.r_max,
-        "interactions": info.interactions,
-        "dtype": info.dtype,
-        "parameters": info.parameters,
-        "trainable_parameters": plan.n_trainable if plan else 0,
-        "trainable": plan.trainable if plan else [],
-        "frozen": plan.frozen if plan else [],
-    }
-    if training:
-        seconds = [row["seconds"] for row in training.history]
-        description |= {
-            "epochs": len(training.history),
-            "best_epoch": training.best_epoch,
-            "stopped_early": training.stopped_early,
-            "seconds_per_epoch": float(np.mean(seconds)),
-        }
-    return description
-
-
-def _say_errors(errors: dict[str, Any]) -> None:
-    for name, table in errors.items():
-        elements = ", ".join(
-            f"{symbol} {1000 * e['rmse']:.1f}" for symbol, e in table["forces_by_element"].items()
-        )
-        say(
-            f"{name} on the test set, RMSE: energies {1000 * table['energy_per_atom']['rmse']:.1f} "
-            f"meV/atom, forces {1000 * table['forces']['rmse']:.1f} meV/Å ({elements})"
-        )
-
-
-def _write_history(path: Path, history: Sequence[dict[str, Any]]) -> None:
-    columns = [
-        "epoch",
-        "stage",
-        "lr",
-        "train_loss",
-        "loss",
-        "energy_rmse",
-        "forces_rmse",
-        "seconds",
-    ]
-    with atomic_path(path) as temporary, temporary.open("w", newline="") as handle:
-        writer = csv.DictWriter(handle, fieldnames=columns)
-        writer.writeheader()
-        writer.writerows(history)
 
 
 def _dtype(name: str) -> Any:

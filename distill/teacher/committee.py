@@ -1,0 +1,305 @@
+"""Committees: several teachers on random shares of the data, their mean, and what the spread says.
+
+Each member draws its own share and its own weights from the seed, so a killed run goes on with the
+member it was at. The spread is tested against the errors on the test set.
+"""
+
+from __future__ import annotations
+
+import csv
+import resource
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from distill.artifacts import package_versions, read_json, sha256, write_json
+from distill.config import TeacherConfig
+from distill.progress import say
+from distill.structures import (
+    read_structures,
+    reference_energy,
+    reference_forces,
+    reference_stress,
+    set_labels,
+    write_structures,
+)
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+FOLDER = "members"
+RESULT_NAME = "committee.json"
+FIGURE_NAME = "committee_calibration"
+ENERGY_SPREAD, FORCES_SPREAD = "energy_std", "forces_std"
+_MEMBER = 6
+_MEV = 1000.0
+
+
+def run_committee(config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int) -> None:
+    """Train every member, put them together, and measure mean and spread on the test set.
+
+    Writes what `distill.teacher.stage.run` writes, for the mean of the members; `teacher.model`
+    holds all of them. Also `committee.json` (errors of each member and of the mean, spread and its
+    calibration), its figure, and the members' folders in `members/`.
+
+    Parameters
+    ----------
+    config
+        The `teacher` section, with `committee`; `fraction` is each member's share of the data.
+    train, test
+        Labelled structures, extxyz with REF_ keys.
+    out
+        Output folder. Finished members in it are kept if they belong to the same settings.
+    seed
+        The run's seed.
+
+    Raises
+    ------
+    UserError
+        As `distill.teacher.stage.run`.
+    """
+    from distill.compare.errors import error_table
+    from distill.teacher.description import say_errors, write_history
+    from distill.teacher.stage import without_isolated
+
+    assert config.committee is not None
+    began = time.monotonic()
+    train, test, config = _labelled_once(config, train, test, out)
+    folders = _train_members(config, train=train, test=test, out=out, seed=seed)
+
+    reference, _ = without_isolated(read_structures(test, require=()), test)
+    predicted = {
+        name: [read_structures(folder / f"test_{name}.xyz") for folder in folders]
+        for name in ("foundation", "teacher")
+    }
+    means = {name: mean_and_spread(sets) for name, sets in predicted.items()}
+    lone = {name: without_isolated(mean, test)[0] for name, mean in means.items()}
+    errors = {name: error_table(reference, mean, seed=seed) for name, mean in lone.items()}
+    say_errors(errors)
+    quality = calibration(reference, lone["teacher"])
+    result = {
+        "members": [_member_row(folder) for folder in folders],
+        "mean": {
+            "energy_per_atom_rmse": errors["teacher"]["energy_per_atom"]["rmse"],
+            "forces_rmse": errors["teacher"]["forces"]["rmse"],
+        },
+        "calibration": quality,
+    }
+    _say_calibration(result)
+    _draw(quality, out)
+    _save_members(folders, out / "teacher.model")
+    write_structures(out / "test_foundation.xyz", means["foundation"])
+    write_structures(out / "test_teacher.xyz", means["teacher"])
+    write_json(out / "errors.json", errors)
+    write_json(out / RESULT_NAME, result)
+    write_history(out / "history.csv", mean_history(folders))
+    write_json(
+        out / "teacher.json",
+        {
+            **_description(folders),
+            "committee": {"members": len(folders), "fraction": config.fraction},
+            "seed": seed,
+            "wall_time_s": round(time.monotonic() - began, 2),
+            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            "versions": package_versions(),
+        },
+    )
+
+
+def mean_and_spread(sets: Sequence[Sequence[Atoms]]) -> list[Atoms]:
+    """Structures with the mean of several predictions, and their spread as further entries.
+
+    Parameters
+    ----------
+    sets
+        The same structures with the labels of each member, at least two.
+
+    Returns
+    -------
+    list of Atoms
+        With mean labels under the REF_ keys, and the members' sample standard deviation:
+        `energy_std` [eV] and, for each atom, `forces_std` [eV/Å], the root mean square over its
+        three components.
+    """
+    structures = []
+    for members in zip(*sets, strict=True):
+        energies = np.array([reference_energy(atoms) for atoms in members], dtype=float)
+        forces = np.array([reference_forces(atoms) for atoms in members])
+        stresses = [s for atoms in members if (s := reference_stress(atoms)) is not None]
+        mean = set_labels(
+            members[0].copy(),
+            energy=energies.mean(),
+            forces=forces.mean(axis=0),
+            stress=np.mean(stresses, axis=0) if len(stresses) == len(members) else None,
+        )
+        mean.info[ENERGY_SPREAD] = float(energies.std(ddof=1))
+        mean.arrays[FORCES_SPREAD] = np.sqrt(forces.var(axis=0, ddof=1).mean(axis=1))
+        structures.append(mean)
+    return structures
+
+
+def calibration(reference: Sequence[Atoms], mean: Sequence[Atoms]) -> dict[str, Any]:
+    """How well the spread describes the errors of the mean.
+
+    Parameters
+    ----------
+    reference
+        Structures with reference labels.
+    mean
+        The same structures as `mean_and_spread` gives them.
+
+    Returns
+    -------
+    dict
+        `energy_per_atom` [eV/atom] and `forces` [eV/Å, over components], each as
+        `distill.compare.calibration.deviation_quality` gives it.
+    """
+    from distill.compare.calibration import deviation_quality
+
+    energy_error, energy_spread, force_error, force_spread = [], [], [], []
+    for true, found in zip(reference, mean, strict=True):
+        energy, predicted = reference_energy(true), reference_energy(found)
+        forces, predicted_forces = reference_forces(true), reference_forces(found)
+        if energy is not None and predicted is not None:
+            energy_error.append((predicted - energy) / len(true))
+            energy_spread.append(found.info[ENERGY_SPREAD] / len(true))
+        if forces is not None and predicted_forces is not None:
+            force_error.append((predicted_forces - forces).ravel())
+            force_spread.append(np.repeat(found.arrays[FORCES_SPREAD], 3))
+    return {
+        "energy_per_atom": deviation_quality(np.array(energy_error), np.array(energy_spread)),
+        "forces": deviation_quality(np.concatenate(force_error), np.concatenate(force_spread)),
+    }
+
+
+def mean_history(folders: Sequence[Path]) -> list[dict[str, Any]]:
+    """Training history averaged over the members that were still training in an epoch."""
+    rows: dict[int, list[dict[str, float]]] = {}
+    for folder in folders:
+        with (folder / "history.csv").open(newline="") as handle:
+            for row in csv.DictReader(handle):
+                rows.setdefault(int(row["epoch"]), []).append({k: float(v) for k, v in row.items()})
+    history = []
+    for epoch, members in sorted(rows.items()):
+        mean: dict[str, Any] = {k: float(np.mean([m[k] for m in members])) for k in members[0]}
+        stage = Counter(int(m["stage"]) for m in members).most_common(1)[0][0]
+        history.append(mean | {"epoch": epoch, "stage": stage})
+    return history
+
+
+def _labelled_once(
+    config: TeacherConfig, train: Path, test: Path, out: Path
+) -> tuple[Path, Path, TeacherConfig]:
+    """Labels that a model makes are made once, for all members."""
+    if config.labels is None:
+        return train, test, config
+    from distill.teacher.labelling import self_labelled
+    from distill.teacher.mace_adapter import pick_device
+    from distill.teacher.stage import LABELS_FOLDER
+
+    device = pick_device(config.device)
+    files = {"train": train} | ({"test": test} if config.labels.test else {})
+    for name, file in files.items():
+        files[name] = out / LABELS_FOLDER / f"{name}.xyz"
+        structures = read_structures(file, require=())
+        self_labelled(config, structures, path=files[name], device=device)
+    return files["train"], files.get("test", test), config.model_copy(update={"labels": None})
+
+
+def _train_members(
+    config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int
+) -> list[Path]:
+    """Folders of the members, each trained unless it was before with the same settings."""
+    from distill.teacher.stage import run, settings_hash
+    from distill.teacher.start import open_start
+
+    assert config.committee is not None
+    member_config = config.model_copy(update={"committee": None})
+    start = open_start(member_config)
+    folders = []
+    for number in range(config.committee.members):
+        folder = out / FOLDER / f"{number:02d}"
+        stream = np.random.SeedSequence([seed, _MEMBER, number])
+        member_seed = int(stream.generate_state(1)[0])
+        expected = settings_hash(member_config, start, train, member_seed)
+        name = f"member {number + 1} of {config.committee.members}"
+        about = folder / "teacher.json"
+        if about.exists() and read_json(about)["settings"] == expected:
+            say(f"{name}: done before, skipped")
+        else:
+            say(name)
+            run(member_config, train=train, test=test, out=folder, seed=member_seed)
+        folders.append(folder)
+    return folders
+
+
+def _member_row(folder: Path) -> dict[str, Any]:
+    errors = read_json(folder / "errors.json")["teacher"]
+    about = read_json(folder / "teacher.json")
+    return {
+        "folder": f"{FOLDER}/{folder.name}",
+        "sha256": sha256(folder / "teacher.model"),
+        "seed": about["seed"],
+        "structures": about["training"]["used"],
+        "energy_per_atom_rmse": errors["energy_per_atom"]["rmse"],
+        "forces_rmse": errors["forces"]["rmse"],
+    }
+
+
+def _description(folders: Sequence[Path]) -> dict[str, Any]:
+    """What the members share; atomic reference energies are means, like the energies."""
+    members = [read_json(folder / "teacher.json") for folder in folders]
+    first = members[0]
+    shared = {key: first[key] for key in first if all(m.get(key) == first[key] for m in members)}
+    indices = sorted({i for m in members for i in m["training"]["indices"]})
+    return {
+        **shared,
+        "elements": sorted({e for m in members for e in m["elements"]}),
+        "e0": {
+            e: float(np.mean([m["e0"][e] for m in members if e in m["e0"]]))
+            for e in sorted({e for m in members for e in m["e0"]})
+        },
+        "training": {
+            "available": first["training"]["available"],
+            "used": len(indices),
+            "indices": indices,
+            "indices_by_member": [m["training"]["indices"] for m in members],
+        },
+    }
+
+
+def _save_members(folders: Sequence[Path], path: Path) -> None:
+    import torch
+
+    from distill.teacher.composite import committee_parts, save_parts
+
+    contents = [
+        torch.load(folder / "teacher.model", map_location="cpu", weights_only=False)
+        for folder in folders
+    ]
+    save_parts(committee_parts(contents), path)
+
+
+def _say_calibration(result: dict[str, Any]) -> None:
+    forces = result["calibration"]["forces"]
+    spread = _MEV * forces["predicted_deviation"]
+    worst, best = (f(row["forces_rmse"] for row in result["members"]) for f in (max, min))
+    rank = forces["rank_correlation"]
+    say(
+        f"committee: forces of the mean {_MEV * forces['rmse']:.1f} meV/Å, of its members "
+        f"{_MEV * best:.1f} to {_MEV * worst:.1f}; spread {spread:.1f} "
+        f"meV/Å{'' if rank is None else f', rank correlation with the errors {rank:.2f}'}"
+    )
+
+
+def _draw(quality: dict[str, Any], out: Path) -> None:
+    from distill.compare.plots import calibration_figure, save_figure
+
+    bins = quality["forces"]["bins"]
+    predicted = [_MEV * part["predicted_deviation"] for part in bins]
+    actual = [_MEV * part["rmse"] for part in bins]
+    save_figure(calibration_figure(predicted, actual, "meV/Å", "teacher"), out, FIGURE_NAME)
