@@ -1,21 +1,28 @@
 """Newton's equations with one force call a step and nothing else that costs.
 
 The time step of a gas-surface trajectory is a fraction of a femtosecond, and a student answers in
-about a millisecond, so the integrator's own overhead matters; it is a few array operations here.
+less than a millisecond, so the integrator's own overhead matters: it is a few array operations
+here, and for a student the steps themselves are compiled.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator, all_changes
 from ase.constraints import FixAtoms
 
+from distill.student.dynamics import Scheme
+
 # Å/fs² for 1 eV/Å on 1 amu.
 ACCELERATION = units.fs**2
+
+# Positions, velocities, energy and forces after a step.
+_State = tuple[np.ndarray, np.ndarray, float, np.ndarray]
 
 
 class Forces:
@@ -76,26 +83,110 @@ def velocity_verlet(atoms: Atoms, calculator: Calculator, time_step: float) -> I
     atoms
         Positions, momenta and masses; not changed.
     calculator
-        Any ASE calculator; called once a step.
+        Any ASE calculator; called once a step. A student's steps are compiled.
     time_step
         fs.
     """
+    none = np.zeros(len(atoms))
+    scheme = Scheme(time_step, half_kicks(atoms, time_step), 1.0, none)
+    return integrate(atoms, calculator, scheme)
+
+
+def half_kicks(atoms: Atoms, time_step: float) -> np.ndarray:
+    """Half a step (fs) over each atom's mass, Å/fs per eV/Å, (N,); 0 for atoms that are held."""
+    return np.where(mobile_atoms(atoms), 0.5 * time_step * ACCELERATION / atoms.get_masses(), 0.0)
+
+
+def integrate(
+    atoms: Atoms,
+    calculator: Calculator,
+    scheme: Scheme,
+    generator: np.random.Generator | None = None,
+) -> Iterator[Step]:
+    """Steps of an integrator without end, from `atoms` with their momenta.
+
+    The steps of a `StudentCalculator` are compiled, some ahead of the one that is given; those of
+    any other calculator are taken one by one. The trajectories are the same to rounding.
+
+    Parameters
+    ----------
+    atoms
+        Positions, momenta, masses and constraints; not changed.
+    calculator
+        Any ASE calculator.
+    scheme
+        The integrator.
+    generator
+        Stream of the thermostat, None without one.
+    """
     forces_of = Forces(atoms, calculator)
-    mobile = mobile_atoms(atoms)
-    half_kick = np.where(mobile, 0.5 * time_step * ACCELERATION / atoms.get_masses(), 0.0)[:, None]
     inertia = 0.5 * atoms.get_masses()[:, None] / ACCELERATION
     positions = atoms.get_positions()
-    velocities = np.where(mobile[:, None], atoms.get_velocities() * units.fs, 0.0)
+    mobile = mobile_atoms(atoms)[:, None]
+    velocities = np.where(mobile, atoms.get_velocities() * units.fs, 0.0)
     energy, forces = forces_of(positions)
-    index = 0
-    while True:
+    following = _compiled_steps(atoms, calculator, velocities, forces, scheme, generator)
+    if following is None:
+        following = _steps(forces_of, positions, velocities, forces, scheme, generator)
+    rest = chain([(positions, velocities, energy, forces)], following)
+    for index, (positions, velocities, energy, forces) in enumerate(rest):
         kinetic = float(np.sum(inertia * velocities**2))
         yield Step(index, positions, velocities, energy, forces, kinetic)
+
+
+def _steps(
+    forces_of: Forces,
+    positions: np.ndarray,
+    velocities: np.ndarray,
+    forces: np.ndarray,
+    scheme: Scheme,
+    generator: np.random.Generator | None,
+) -> Iterator[_State]:
+    half_kick, noise, half_step = (
+        scheme.half_kick[:, None],
+        scheme.noise[:, None],
+        0.5 * scheme.time_step,
+    )
+    while True:
         midway = velocities + half_kick * forces
-        positions = positions + time_step * midway
+        if generator is None:
+            positions = positions + scheme.time_step * midway
+        else:
+            positions = positions + half_step * midway
+            midway = scheme.kept * midway + noise * generator.standard_normal(midway.shape)
+            positions = positions + half_step * midway
         energy, forces = forces_of(positions)
         velocities = midway + half_kick * forces
-        index += 1
+        yield positions, velocities, energy, forces
+
+
+def _compiled_steps(
+    atoms: Atoms,
+    calculator: Calculator,
+    velocities: np.ndarray,
+    forces: np.ndarray,
+    scheme: Scheme,
+    generator: np.random.Generator | None,
+) -> Iterator[_State] | None:
+    """The same for a student, or None for any other calculator."""
+    from distill.student.calculator import StudentCalculator
+
+    # A guarded student, which is a kind of it, has to see every step.
+    if type(calculator) is not StudentCalculator:
+        return None
+    from distill.student import dynamics
+
+    blocks = dynamics.integrate(
+        calculator.student,
+        atoms,
+        velocities,
+        forces,
+        scheme,
+        generator,
+        skin=calculator.neighbours.skin,
+        threads=calculator.threads,
+    )
+    return (state for block in blocks for state in block.states())
 
 
 def mobile_atoms(atoms: Atoms) -> np.ndarray:

@@ -46,6 +46,25 @@ def list_neighbours(atoms: Atoms, cutoff: float) -> Neighbours:
     return Neighbours(first, index, vectors)
 
 
+class ListedPairs(NamedTuple):
+    """What a Verlet list keeps between searches.
+
+    Attributes
+    ----------
+    first, neighbours
+        As in `Neighbours`.
+    shifts
+        Of the periodic image of each neighbour, (pairs, 3), Å.
+    vectors
+        Room for the vectors, (pairs, 3), Å.
+    """
+
+    first: Integers
+    neighbours: Integers
+    shifts: Array
+    vectors: Array
+
+
 class VerletList:
     """Neighbours of a structure that moves, searched again only after half the skin.
 
@@ -55,11 +74,22 @@ class VerletList:
         Distance that must be covered, Å.
     skin
         What the search reaches beyond it, Å.
+
+    Attributes
+    ----------
+    pairs, reference
+        What the last search found, and the positions at which it was made, (N, 3), Å.
+    limit
+        Square of the distance that an atom may move from there, Å².
     """
+
+    pairs: ListedPairs
+    reference: Array
 
     def __init__(self, cutoff: float, skin: float) -> None:
         self.cutoff = cutoff
         self.skin = skin
+        self.limit = (skin / 2) ** 2
         self.searches = 0
         self._atoms: Atoms | None = None
 
@@ -75,14 +105,14 @@ class VerletList:
 
         check_finite(atoms)
         if not self._still_covers(atoms):
-            self._first, self._index, images = _compute(atoms, self.cutoff + self.skin, "S")
-            self._shifts = np.ascontiguousarray(images @ atoms.cell.array)
-            self._vectors = np.empty_like(self._shifts)
+            first, neighbours, images = _compute(atoms, self.cutoff + self.skin, "S")
+            shifts = np.ascontiguousarray(images @ atoms.cell.array)
+            self.pairs = ListedPairs(first, neighbours, shifts, np.empty_like(shifts))
             self._atoms = atoms.copy()
+            self.reference = self._atoms.positions
             self.searches += 1
-        positions = np.ascontiguousarray(atoms.positions)
-        pair_vectors(positions, self._first, self._index, self._shifts, self._vectors)
-        return Neighbours(self._first, self._index, self._vectors)
+        pair_vectors(np.ascontiguousarray(atoms.positions), *self.pairs)
+        return Neighbours(self.pairs.first, self.pairs.neighbours, self.pairs.vectors)
 
     def _still_covers(self, atoms: Atoms) -> bool:
         old = self._atoms
@@ -92,7 +122,7 @@ class VerletList:
         if not same or not (old.numbers == atoms.numbers).all():
             return False
         moved = atoms.positions - old.positions
-        return bool(np.einsum("ij,ij->i", moved, moved).max(initial=0.0) < (self.skin / 2) ** 2)
+        return bool(np.einsum("ij,ij->i", moved, moved).max(initial=0.0) < self.limit)
 
 
 def check_finite(atoms: Atoms) -> None:

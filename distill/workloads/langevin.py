@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from distill.sampling.dynamics import ACCELERATION, Forces, Step, mobile_atoms
-
 if TYPE_CHECKING:
     from ase import Atoms
     from ase.calculators.calculator import Calculator
+
+    from distill.sampling.dynamics import Step
 
 
 def langevin(
@@ -34,7 +34,7 @@ def langevin(
     atoms
         Positions, momenta and masses; not changed.
     calculator
-        Any ASE calculator; called once a step.
+        Any ASE calculator; called once a step. A student's steps are compiled.
     time_step
         fs.
     temperature
@@ -42,34 +42,15 @@ def langevin(
     friction
         1/fs.
     generator
-        Random stream of the thermostat.
+        Random stream of the thermostat; of a student it is drawn some steps ahead.
     """
     from ase import units
 
-    forces_of = Forces(atoms, calculator)
-    mobile = mobile_atoms(atoms)[:, None]
-    masses = atoms.get_masses()[:, None]
-    half_kick = np.where(mobile, 0.5 * time_step * ACCELERATION / masses, 0.0)
-    half_drift = 0.5 * time_step
-    kept = np.exp(-friction * time_step)
-    noise = np.where(
-        mobile,
-        np.sqrt((1 - kept**2) * units.kB * temperature * ACCELERATION / masses),
-        0.0,
-    )
-    inertia = 0.5 * masses / ACCELERATION
-    positions = atoms.get_positions()
-    velocities = np.where(mobile, atoms.get_velocities() * units.fs, 0.0)
-    energy, forces = forces_of(positions)
-    index = 0
-    while True:
-        yield Step(
-            index, positions, velocities, energy, forces, float(np.sum(inertia * velocities**2))
-        )
-        midway = velocities + half_kick * forces
-        positions = positions + half_drift * midway
-        midway = kept * midway + noise * generator.standard_normal(midway.shape)
-        positions = positions + half_drift * midway
-        energy, forces = forces_of(positions)
-        velocities = midway + half_kick * forces
-        index += 1
+    from distill.sampling.dynamics import ACCELERATION, half_kicks, integrate, mobile_atoms
+    from distill.student.dynamics import Scheme
+
+    kept = float(np.exp(-friction * time_step))
+    variance = (1 - kept**2) * units.kB * temperature * ACCELERATION / atoms.get_masses()
+    noise = np.where(mobile_atoms(atoms), np.sqrt(variance), 0.0)
+    scheme = Scheme(time_step, half_kicks(atoms, time_step), kept, noise)
+    return integrate(atoms, calculator, scheme, generator)
