@@ -202,6 +202,12 @@ def timing(
         Path | None, typer.Option(help="Structure to time; a 56-atom H2/Cu(111) slab if not given.")
     ] = None,
     repeats: Annotated[int, typer.Option(min=3, help="Timed calls of each model.")] = 15,
+    sizes: Annotated[
+        str | None, typer.Option(help="Scaling with size: repeats along the axes, as 1x1x1,2x2x1.")
+    ] = None,
+    cores: Annotated[
+        str | None, typer.Option(help="Scaling with cores, on the largest size, as 1,2,4.")
+    ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="JSON to write.")] = None,
 ) -> None:
     """Time models on one pinned core, in turn within one run."""
@@ -212,10 +218,26 @@ def timing(
     from distill.structures import read_structures
 
     atoms = read_structures(structure, require=())[0] if structure else timing_slab("111")
-    result = time_models(_named(models), atoms, repeats=repeats)
+    result = time_models(
+        _named(models),
+        atoms,
+        repeats=repeats,
+        supercells=_supercells(sizes),
+        core_counts=[round(count) for count in _numbers(cores, "--cores")],
+    )
     say(timing_table_text(result))
     if output:
         write_json(output, result)
+
+
+def _supercells(text: str | None) -> list[tuple[int, int, int]]:
+    found = []
+    for part in (text or "").split(",") if text else ():
+        sizes = part.strip().split("x")
+        if len(sizes) != 3 or not all(size.isdigit() and int(size) > 0 for size in sizes):
+            raise UserError(f"--sizes {text}: expected repeats along three axes, such as 2x2x1")
+        found.append((int(sizes[0]), int(sizes[1]), int(sizes[2])))
+    return found
 
 
 def _named(models: list[str]) -> dict[str, str]:

@@ -162,13 +162,14 @@ def error_histogram_figure(pairs: Mapping[str, Pair]) -> Figure:
 
 
 def timing_figure(timing: Mapping[str, Any]) -> Figure:
-    """Time per energy-and-forces call of each model, and its scaling with size where measured."""
+    """Time per energy-and-forces call of each model; its scaling where measured."""
     models = timing["models"]
     first = next(iter(models))
     with figure_style() as plt:
-        panels = 2 if timing["scaling"] else 1
+        cores = timing.get("core_scaling", [])
+        panels = 1 + bool(timing["scaling"]) + bool(cores)
         height = max(2.0, 0.55 * len(models) + 1.0)
-        size = (FIGURE_WIDTH if panels == 2 else 7.2, max(height, 3.4) if panels == 2 else height)
+        size = (FIGURE_WIDTH if panels > 1 else 7.2, max(height, 3.4) if panels > 1 else height)
         figure, axes = plt.subplots(1, panels, figsize=size, squeeze=False)
         axis = axes[0, 0]
         for row, (name, times) in enumerate(models.items()):
@@ -186,8 +187,10 @@ def timing_figure(timing: Mapping[str, Any]) -> Figure:
         plain_ticks(axis.xaxis)
         axis.set(xlabel=f"time per energy-and-forces call [ms], {timing['atoms']} atoms, one core")
         axis.grid(axis="y", visible=False)
-        if panels == 2:
-            _scaling_panel(axes[0, 1], timing)
+        if timing["scaling"]:
+            _scaling_panel(axes[0, 1], [timing, *timing["scaling"]], "atoms", "atoms")
+        if cores:
+            _scaling_panel(axes[0, -1], cores, "cores", f"cores, {cores[0]['atoms']} atoms")
         return figure
 
 
@@ -370,13 +373,13 @@ def plain_ticks(axis: Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _scaling_panel(axis: Axes, timing: Mapping[str, Any]) -> None:
-    blocks = [timing, *timing["scaling"]]
-    for row, name in enumerate(timing["models"]):
-        atoms = [block["atoms"] for block in blocks]
+def _scaling_panel(axis: Axes, blocks: Sequence[Mapping[str, Any]], key: str, label: str) -> None:
+    """Time per atom of each model over the atoms or the cores of the blocks."""
+    for row, name in enumerate(blocks[0]["models"]):
+        x = [block[key] for block in blocks]
         cost = [block["models"][name]["us_per_atom"] for block in blocks]
-        axis.plot(atoms, cost, "o-", color=colour_of(name, row), ms=4.5, label=name)
-    axis.set(xscale="log", yscale="log", xlabel="atoms", ylabel="time per atom [µs]")
+        axis.plot(x, cost, "o-", color=colour_of(name, row), ms=4.5, label=name)
+    axis.set(xscale="log", yscale="log", xlabel=label, ylabel="time per atom [µs]")
     plain_ticks(axis.xaxis)
     plain_ticks(axis.yaxis)
     axis.legend(fontsize=8.5)

@@ -215,6 +215,7 @@ def _timing(
         settings.repeats,
         time_step=settings.time_step,
         supercells=settings.supercells,
+        core_counts=settings.cores,
         seed=seed,
     )
     return {"structure": name, **result}

@@ -22,6 +22,10 @@ class TimingConfig(Section):
     supercells: list[tuple[Count, Count, Count]] = Field(
         default_factory=list, description="repetitions of the structure, for scaling with size"
     )
+    cores: list[Count] = Field(
+        default_factory=list,
+        description="numbers of cores, for scaling with cores on the largest of the supercells",
+    )
 
 
 class StickingConfig(Section):

@@ -10,11 +10,11 @@ from ase.build import bulk
 
 from distill.compare.timing import (
     machine_text,
-    median_interval,
     time_models,
     timing_rows,
     timing_table_text,
 )
+from distill.compare.timing_process import median_interval
 from distill.config import CalculatorConfig
 from distill.errors import UserError
 
@@ -34,6 +34,7 @@ def result():
             repeats=7,
             time_step=0.5,
             supercells=[(2, 1, 1)],
+            core_counts=[1],
         )
 
 
@@ -79,10 +80,24 @@ def test_a_busy_machine_is_mentioned(result):
 
 def test_scaling_repeats_the_structure(result):
     assert [block["atoms"] for block in result["scaling"]] == [8]
-    assert len(timing_rows(result)) == 4
+    rows = timing_rows(result)
+    # Two sizes, and the larger again for the scaling with cores.
+    assert [(row["atoms"], row["cores"]) for row in rows[::2]] == [(4, 1), (8, 1), (8, 1)]
     text = timing_table_text(result)
     assert "times faster than teacher" in text
     assert "new positions and includes the neighbour list" in text
+
+
+def test_cores_are_measured_in_processes_of_their_own(result):
+    (block,) = result["core_scaling"]
+    assert block["cores"] == block["machine"]["threads"] == 1
+    assert block["atoms"] == 8
+    assert block["models"]["student"]["forces_ms"]["min"] >= 12
+
+
+def test_more_cores_than_there_are_is_refused():
+    with pytest.raises(UserError, match="timing on 4096 cores: only"):
+        time_models({"student": sleeper(0.0, 0.0)}, bulk("Cu"), core_counts=[1, 4096])
 
 
 def test_a_model_that_cannot_be_loaded_is_a_user_error(tmp_path):
