@@ -196,6 +196,32 @@ def predict(
 
 
 @app.command(rich_help_panel=MODELS)
+def errors(
+    models: Annotated[list[str], typer.Argument(help="Model files, or module:Class.")],
+    data: Annotated[
+        list[str], typer.Option(help="Labelled structures, or bundled:NAME; may be repeated.")
+    ],
+    budget: Annotated[
+        bool, typer.Option(help="Error budget: reference to first model, first to second.")
+    ] = False,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="JSON to write.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="CSV to write.")] = None,
+) -> None:
+    """Accuracy of any models on any data: MAE and RMSE, by element and config type."""
+    from distill.artifacts import write_json
+    from distill.compare.accuracy import accuracy, accuracy_rows, accuracy_text
+    from distill.compare.errors import write_table_csv
+    from distill.progress import say
+
+    result = accuracy(_named(models), _named(data), budget=budget)
+    say(accuracy_text(result))
+    if output:
+        write_json(output, result)
+    if csv:
+        write_table_csv(csv, accuracy_rows(result))
+
+
+@app.command(rich_help_panel=MODELS)
 def timing(
     models: Annotated[list[str], typer.Argument(help="Model files; ratios are to the first.")],
     structure: Annotated[
@@ -241,8 +267,8 @@ def _supercells(text: str | None) -> list[tuple[int, int, int]]:
 
 
 def _named(models: list[str]) -> dict[str, str]:
-    """Models by a short name; the full path where two files share theirs."""
-    stems = [Path(model).stem for model in models]
+    """Files by a short name; the full path where two share theirs."""
+    stems = [Path(model).stem.removeprefix("bundled:") for model in models]
     return {
         model if stems.count(stem) > 1 else stem: model
         for stem, model in zip(stems, models, strict=True)

@@ -289,9 +289,13 @@ def study_table_text(
     tables: Mapping[str, Table], times_ms: Mapping[str, tuple[float, float]] | None = None
 ) -> str:
     """`study_rows` as aligned plain text, a header line first."""
-    rows = [("", list(tables)), *study_rows(tables, times_ms)]
-    widths = [max(len(r[0]) for r in rows)]
-    widths += [max(len(r[1][k]) for r in rows) for k in range(len(tables))]
+    return aligned([("", list(tables)), *study_rows(tables, times_ms)])
+
+
+def aligned(rows: Sequence[tuple[str, list[str]]]) -> str:
+    """Rows of a title and cells as text in columns, titles to the left and cells to the right."""
+    widths = [max(len(title) for title, _ in rows)]
+    widths += [max(len(cells[k]) for _, cells in rows) for k in range(len(rows[0][1]))]
     lines = [
         "  ".join(
             [title.ljust(widths[0]), *(c.rjust(w) for c, w in zip(cells, widths[1:], strict=True))]

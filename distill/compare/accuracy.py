@@ -1,0 +1,111 @@
+"""The accuracy table for any models and data, and the error budget along a chain of models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from distill.calculators import label_structures, load_calculator
+from distill.compare.errors import error_budget, error_table, interval_rows, table_rows
+from distill.errors import UserError
+from distill.structures import read_structures, reference_stress
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from distill.sampling.models import ModelSpec
+
+Accuracy = dict[str, Any]
+
+
+def accuracy(
+    models: Mapping[str, ModelSpec],
+    data: Mapping[str, str | Path],
+    *,
+    budget: bool = False,
+) -> Accuracy:
+    """Errors of every model on every data set, by element and config type, with intervals.
+
+    Parameters
+    ----------
+    models
+        What `load_calculator` takes, by name.
+    data
+        Files of labelled structures, or `bundled:NAME`, by name.
+    budget
+        Also follow the error along the first two models: reference to the first (the teacher),
+        the first to the second (the student), and reference to the second.
+
+    Returns
+    -------
+    dict
+        `tables`: by `MODEL, DATA` (`MODEL` alone where there is one data set) what `error_table`
+        gives. `budget`: by data set what `error_budget` gives, empty unless asked for.
+
+    Raises
+    ------
+    UserError
+        If a file cannot be read or lacks labels, a model cannot be loaded or evaluated, or a
+        budget is asked for with fewer than two models.
+    """
+    if budget and len(models) < 2:
+        raise UserError(
+            "an error budget needs two models, the teacher first and the student second; found "
+            f"{len(models)}"
+        )
+    if not models or not data:
+        raise UserError("errors need at least one model and one file of labelled structures")
+    tables: dict[str, Any] = {}
+    budgets: dict[str, Any] = {}
+    for title, path in data.items():
+        reference = read_structures(path)
+        predicted = {
+            name: _predicted(name, model, reference, title) for name, model in models.items()
+        }
+        for name, structures in predicted.items():
+            column = name if len(data) == 1 else f"{name}, {title}"
+            tables[column] = error_table(reference, structures)
+        if budget:
+            first, second = list(predicted.values())[:2]
+            budgets[title] = error_budget(reference, first, second)
+    return {"tables": tables, "budget": budgets}
+
+
+def accuracy_rows(result: Accuracy) -> list[dict[str, Any]]:
+    """Flat rows of all tables, for a CSV file; what the budget adds is named after its steps."""
+    steps = {
+        f"{step.replace('_', ' → ')}, {title}": table
+        for title, budget in result["budget"].items()
+        for step, table in budget.items()
+        if step != "force_error_correlation"
+    }
+    return table_rows({**result["tables"], **steps})
+
+
+def accuracy_text(result: Accuracy) -> str:
+    """The tables as aligned text: the study's layout, then errors by element and config type."""
+    from distill.compare.errors import aligned, study_table_text
+
+    tables = result["tables"]
+    rows = [(row["title"], row["cells"]) for row in interval_rows(tables)]
+    lines = [
+        study_table_text(tables),
+        "",
+        "root mean square errors with 95 % intervals",
+        aligned([("", list(tables)), *rows]),
+    ]
+    for title, budget in result["budget"].items():
+        correlation = budget["force_error_correlation"]
+        steps = {k: v for k, v in budget.items() if k != "force_error_correlation"}
+        columns = {step.replace("_", " → "): table for step, table in steps.items()}
+        lines += ["", f"error budget on {title}", study_table_text(columns)]
+        if correlation is not None:
+            lines.append(f"correlation of the force errors of the two steps: {correlation:.2f}")
+    return "\n".join(lines)
+
+
+def _predicted(name: str, model: ModelSpec, reference: list[Atoms], title: str) -> list[Atoms]:
+    stress = any(reference_stress(atoms) is not None for atoms in reference)
+    calculator = load_calculator(model)
+    return label_structures(reference, calculator, stress=stress, label=f"{name} on {title}")
