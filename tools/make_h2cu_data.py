@@ -2,16 +2,18 @@
 
     python tools/make_h2cu_data.py --model MACE_model_swa.model
 
-Writes `h2cu_train.xyz` and `h2cu_test.xyz` with energies (eV, relative to free atoms) and forces
-(eV/Å). The model is `models/h2cu/pes/MACE_model_swa.model` of github.com/wgst/ml-gas-surface
-(MIT licence): Stark et al., J. Phys. Chem. C 127, 24168 (2023).
+Writes `h2cu_train.xyz`, `h2cu_validation.xyz` and `h2cu_test.xyz` with energies (eV, relative to
+free atoms) and forces (eV/Å). Training and validation part are one random draw, split by
+config_type; the test set is a draw of its own with another seed, without what lies close to a
+structure of the first. The model is `models/h2cu/pes/MACE_model_swa.model` of
+github.com/wgst/ml-gas-surface (MIT licence): Stark et al., J. Phys. Chem. C 127, 24168 (2023).
 """
 
 from __future__ import annotations
 
 import argparse
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +49,10 @@ LARGEST_FORCE = 12.0  # eV/Å
 LARGEST_FORCE_H2 = 25.0  # eV/Å, for the free molecule, which is wanted down to 0.5 Å
 MOST_OF_A_KIND = 110  # structures of one config_type
 SHORTEST_CONTACT = 0.45  # Å
-TEST_FRACTION = 0.2
+HELD_OUT_FRACTION = 0.2
+# Root mean square difference of sorted distances (Å) below which two structures are one.
+NEAR = 0.02
+NEAR_OTHERS = 0.005
 FACETS = ("111", "110", "100", "211")
 SITE_HEIGHTS = (0.6, 1.6)  # Å above the top layer, from hollow to top
 # Lateral cells and layers: two sizes a facet, 12 to 36 Cu atoms.
@@ -276,18 +281,51 @@ def facet_structures(facet: str, calculator: Calculator, seed: int) -> Iterator[
                     yield h2, frame
 
 
-def free_hydrogen(generator: np.random.Generator) -> Iterator[tuple[str, Atoms]]:
-    """H2 alone along its bond, 0.5 to 1.4 Å, denser about its minimum; and the isolated atoms.
+def free_hydrogen(generator: np.random.Generator, bonds: np.ndarray) -> Iterator[tuple[str, Atoms]]:
+    """H2 alone at the given bond lengths (Å), which end at 1.4 Å; and the isolated atoms.
 
     At 1.4 Å the molecule is more than 2 eV above its minimum, beyond what a collision gives it;
     farther out the published model's curve is not physical: it rises to 0.56 eV above free atoms.
     """
     yield "IsolatedAtom", Atoms("H", positions=[[0, 0, 0]])
     yield "IsolatedAtom", Atoms("Cu", positions=[[0, 0, 0]])
-    bonds = np.concatenate([np.linspace(0.5, 1.1, 29), np.linspace(1.13, 1.4, 11)])
     for bond in bonds:
         axis = random_axis(generator)
         yield "h2", Atoms("H2", positions=[-0.5 * bond * axis, 0.5 * bond * axis])
+
+
+def even_bonds() -> np.ndarray:
+    """Bond lengths of H2 in Å, 0.5 to 1.4, denser about the minimum."""
+    return np.concatenate([np.linspace(0.5, 1.1, 29), np.linspace(1.13, 1.4, 11)])
+
+
+def draw(
+    calculator: Calculator, seed: int, bonds: np.ndarray, others: Sequence[Atoms] = ()
+) -> list[Atoms]:
+    """Labelled structures of every kind, none close to another or to one of `others`."""
+    drawn: list[tuple[str, Atoms]] = []
+    for facet in progress(FACETS, f"facets, seed {seed}"):
+        drawn.extend(facet_structures(facet, calculator, seed))
+    drawn.extend(bulk_structures(calculator, stream(seed, len(FACETS))))
+    drawn.extend(free_hydrogen(stream(seed, len(FACETS) + 1), bonds))
+
+    structures = [rounded(atoms, config_type) for config_type, atoms in drawn]
+    structures = [atoms for atoms in structures if closest_contact(atoms) > SHORTEST_CONTACT]
+    tolerance = NEAR_OTHERS if others else NEAR
+    distinct = without_near_duplicates([*others, *structures], tolerance)[len(others) :]
+    labelled = []
+    for atoms in progress(distinct, "labels"):
+        atoms.calc = calculator
+        forces = atoms.get_forces()
+        limit = LARGEST_FORCE_H2 if atoms.info[CONFIG_TYPE_KEY] == "h2" else LARGEST_FORCE
+        if np.linalg.norm(forces, axis=1).max() <= limit:
+            atoms.info[ENERGY_KEY] = round(float(atoms.get_potential_energy()), 8)
+            atoms.arrays[FORCES_KEY] = forces
+            labelled.append(atoms)
+        atoms.calc = None
+    kept = at_most(labelled, MOST_OF_A_KIND, seed)
+    say(f"{len(drawn)} drawn, {len(kept)} kept")
+    return kept
 
 
 def at_most(structures: list[Atoms], most: int, seed: int) -> list[Atoms]:
@@ -306,7 +344,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, required=True, help="the published H2/Cu MACE")
     parser.add_argument("--output", type=Path, default=DATA_FOLDER, help="folder of the set")
-    parser.add_argument("--seed", type=int, default=2026)
+    parser.add_argument("--seed", type=int, default=2026, help="of training and validation part")
+    parser.add_argument("--test-seed", type=int, default=2027, help="of the test set's own draw")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
 
@@ -315,32 +354,18 @@ def main() -> None:
     calculator = MACECalculator(
         model_paths=str(arguments.model), device="cpu", default_dtype="float64"
     )
-    drawn: list[tuple[str, Atoms]] = []
-    for facet in progress(FACETS, "facets"):
-        drawn.extend(facet_structures(facet, calculator, arguments.seed))
-    drawn.extend(bulk_structures(calculator, stream(arguments.seed, len(FACETS))))
-    drawn.extend(free_hydrogen(stream(arguments.seed, len(FACETS) + 1)))
-
-    structures = [rounded(atoms, config_type) for config_type, atoms in drawn]
-    structures = [atoms for atoms in structures if closest_contact(atoms) > SHORTEST_CONTACT]
-    labelled = []
-    for atoms in progress(without_near_duplicates(structures), "labels"):
-        atoms.calc = calculator
-        forces = atoms.get_forces()
-        limit = LARGEST_FORCE_H2 if atoms.info[CONFIG_TYPE_KEY] == "h2" else LARGEST_FORCE
-        if np.linalg.norm(forces, axis=1).max() <= limit:
-            atoms.info[ENERGY_KEY] = round(float(atoms.get_potential_energy()), 8)
-            atoms.arrays[FORCES_KEY] = forces
-            labelled.append(atoms)
-        atoms.calc = None
-    labelled = at_most(labelled, MOST_OF_A_KIND, arguments.seed)
-    say(f"{len(drawn)} drawn, {len(labelled)} kept")
-    train, test = split(labelled, TEST_FRACTION, stream(arguments.seed, len(FACETS) + 2))
+    seed, test_seed = arguments.seed, arguments.test_seed
+    first = draw(calculator, seed, even_bonds())
+    train, validation = split(first, HELD_OUT_FRACTION, stream(seed, len(FACETS) + 2))
+    bonds = np.sort(stream(test_seed, len(FACETS) + 4).uniform(0.5, 1.4, 40))
+    second = draw(calculator, test_seed, bonds, others=first)
+    _, test = split(second, HELD_OUT_FRACTION, stream(test_seed, len(FACETS) + 2))
     provenance = {
         "made_by": "tools/make_h2cu_data.py",
         "options": {
-            "seed": arguments.seed,
-            "test_fraction": TEST_FRACTION,
+            "seed": seed,
+            "test_seed": test_seed,
+            "held_out_fraction": HELD_OUT_FRACTION,
             "most_of_a_kind": MOST_OF_A_KIND,
         },
         "reference_method": {
@@ -356,8 +381,10 @@ def main() -> None:
         "largest_force_allowed_eV_per_A": {"h2": LARGEST_FORCE_H2, "others": LARGEST_FORCE},
         "versions": package_versions("ase", "mace-torch", "numpy", "torch"),
     }
-    write_set(arguments.output, "h2cu", {"train": train, "test": test}, provenance)
-    say(f"{len(train)} training and {len(test)} test structures in {arguments.output}")
+    parts = {"train": train, "validation": validation, "test": test}
+    write_set(arguments.output, "h2cu", parts, provenance)
+    counts = ", ".join(f"{len(structures)} {part}" for part, structures in parts.items())
+    say(f"{counts} structures in {arguments.output}")
 
 
 if __name__ == "__main__":
