@@ -10,6 +10,7 @@ from distill.config.data import CalculatorConfig, DataConfig, ParallelConfig
 from distill.config.properties import (
     BulkConfig,
     DiffusionConfig,
+    NptConfig,
     PhononsConfig,
     ThermalExpansionConfig,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "LabelWeights",
     "MdConfig",
     "NebConfig",
+    "NptConfig",
     "ParallelConfig",
     "PhononsConfig",
     "RattleConfig",

@@ -85,12 +85,9 @@ class DiffusionConfig(Section):
         return self
 
 
-class ThermalExpansionConfig(Section):
-    """Lattice constant against temperature by molecular dynamics at constant pressure."""
+class NptConfig(Section):
+    """Molecular dynamics of a cubic crystal at constant pressure, for its lattice constant."""
 
-    temperatures: Annotated[list[Positive], Field(min_length=1)] = Field(
-        [200.0, 300.0, 400.0, 500.0, 600.0, 700.0, 800.0, 900.0, 1000.0], description="K"
-    )
     supercell: tuple[Count, Count, Count] = Field((4, 4, 4), description="of the cubic cell")
     time: Positive = Field(20000.0, description="production, fs")
     equilibration_time: NonNegative = Field(5000.0, description="left out at the start, fs")
@@ -99,6 +96,14 @@ class ThermalExpansionConfig(Section):
     thermostat_time: Positive = Field(100.0, description="of the Nosé-Hoover chain, fs")
     barostat_time: Positive = Field(1000.0, description="of the barostat, fs")
     blocks: Annotated[int, Field(ge=3)] = Field(8, description="that the interval rests on")
+
+
+class ThermalExpansionConfig(NptConfig):
+    """Lattice constant against temperature by molecular dynamics at constant pressure."""
+
+    temperatures: Annotated[list[Positive], Field(min_length=1)] = Field(
+        [200.0, 300.0, 400.0, 500.0, 600.0, 700.0, 800.0, 900.0, 1000.0], description="K"
+    )
 
 
 class PhononsConfig(Section):
@@ -121,10 +126,11 @@ class PhononsConfig(Section):
 
 
 class BulkConfig(Section):
-    """Energy-volume curve, elastic constants, thermal expansion and phonons of a cubic crystal."""
+    """Energy-volume curve, elastic constants, thermal expansion and phonons of a crystal."""
 
     structure: str | None = Field(
-        None, description="file of the cubic cell, or bundled:NAME; else built from formula"
+        None,
+        description="file of the cell, or bundled:NAME; else a cubic one is built from formula",
     )
     index: int = Field(0, description="which structure of the file")
     formula: str = Field("Cu", description="of the crystal where no file is given")
@@ -144,4 +150,9 @@ class BulkConfig(Section):
     )
     thermal_expansion: ThermalExpansionConfig | None = None
     phonons: PhononsConfig | None = None
+    reference: dict[str, float] = Field(
+        default_factory=dict,
+        description="measured numbers that the figure of merit refers to, in place of the "
+        "reference or the teacher: lattice_constant (Å), bulk_modulus_GPa, C11, C12, C44, ...",
+    )
     confidence: Annotated[float, Field(gt=0, lt=1)] = Field(0.95, description="of the intervals")

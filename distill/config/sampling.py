@@ -8,16 +8,33 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from distill.config.base import Count, NonNegative, Positive, Section
+from distill.config.properties import NptConfig
 from distill.config.student import StudentConfig
+
+# What a slab of the user's own brings with it.
+_OF_THE_FILE = (
+    "element",
+    "size",
+    "layers",
+    "vacuum",
+    "lattice_constant",
+    "thermal_expansion",
+    "npt",
+)
 
 
 class SlabConfig(Section):
-    """A metal slab, periodic in the plane, with fixed bottom layers."""
+    """A metal slab, periodic in the plane, with fixed bottom layers; or a slab of the user's."""
 
+    file: str | None = Field(
+        None, description="slab of your own, used as it is at every temperature; no facets then"
+    )
     element: str = Field("Cu", description="fcc metal")
     size: tuple[Count, Count] = Field((3, 3), description="surface cells along the two directions")
     layers: Count = Field(4, description="atomic layers")
-    fixed_layers: Annotated[int, Field(ge=0)] = Field(2, description="bottom layers held fixed")
+    fixed_layers: Annotated[int, Field(ge=0)] = Field(
+        2, description="bottom layers held fixed; of a file, where it constrains no atom itself"
+    )
     vacuum: Positive = Field(16.0, description="gap between periodic images along z, Å")
     lattice_constant: Positive | None = Field(
         None, description="at 0 K, Å; if not given, from the calculator's energy-volume curve"
@@ -25,6 +42,23 @@ class SlabConfig(Section):
     thermal_expansion: NonNegative = Field(
         1.69e-5, description="linear coefficient α of a(T) = a(0 K) (1 + αT), 1/K; Cu by default"
     )
+    npt: NptConfig | None = Field(
+        None, description="measure a(T) by dynamics at constant pressure, in place of α"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> SlabConfig:
+        defaults = type(self).model_fields
+        given = [n for n in _OF_THE_FILE if getattr(self, n) != defaults[n].default]
+        if self.file and given:
+            raise ValueError(
+                f"the slab of a file brings its own {', '.join(given)}: leave them out"
+            )
+        return self
+
+    def with_paths(self, resolve: Callable[[str], str]) -> SlabConfig:
+        """The same with the name of its file put through a function."""
+        return self.model_copy(update={"file": resolve(self.file)}) if self.file else self
 
 
 Facet = Literal["111", "100", "110", "211"]
@@ -39,7 +73,7 @@ class ScatteringConfig(Section):
     )
     slab: SlabConfig = Field(default_factory=SlabConfig, description="the surface")
     facets: Annotated[list[Facet], Field(min_length=1)] = Field(
-        ["111", "110", "100", "211"], description="fcc facets"
+        ["111", "110", "100", "211"], description="fcc facets; not used with slab.file"
     )
     surface_temperatures: Annotated[list[NonNegative], Field(min_length=1)] = Field(
         [300.0, 600.0, 900.0], description="K"
@@ -81,6 +115,10 @@ class ScatteringConfig(Section):
         20000.0, description="of the moving atoms, above which a trajectory is set aside, K"
     )
 
+    def with_paths(self, resolve: Callable[[str], str]) -> ScatteringConfig:
+        """The same with the name of its slab's file put through a function."""
+        return self.model_copy(update={"slab": self.slab.with_paths(resolve)})
+
 
 class NebConfig(Section):
     """A climbing-image nudged elastic band, by default for H2 dissociating on a facet."""
@@ -112,9 +150,10 @@ class NebConfig(Section):
         return self
 
     def with_paths(self, resolve: Callable[[str], str]) -> NebConfig:
-        """The same with the names of its end points' files put through a function."""
+        """The same with the names of its files put through a function."""
         ends = {"initial": self.initial, "final": self.final}
-        return self.model_copy(update={key: resolve(end) for key, end in ends.items() if end})
+        updates = {key: resolve(end) for key, end in ends.items() if end}
+        return self.model_copy(update={**updates, "slab": self.slab.with_paths(resolve)})
 
 
 class MdConfig(Section):
@@ -248,3 +287,21 @@ class SamplingConfig(Section):
     driven: DrivenConfig | None = Field(
         None, description="let the student sample, and the teacher label what it is unsure of"
     )
+
+    def with_paths(self, resolve: Callable[[str], str]) -> SamplingConfig:
+        """The same with the name of every file in it put through a function."""
+        driven = self.driven
+        if driven and driven.extra_structures:
+            extra = resolve(driven.extra_structures)
+            driven = driven.model_copy(update={"extra_structures": extra})
+        md = [m.model_copy(update={"structure": resolve(m.structure)}) for m in self.md]
+        rattle = [r.model_copy(update={"structures": resolve(r.structures)}) for r in self.rattle]
+        return self.model_copy(
+            update={
+                "scattering": self.scattering and self.scattering.with_paths(resolve),
+                "neb": [neb.with_paths(resolve) for neb in self.neb],
+                "md": md,
+                "rattle": rattle,
+                "driven": driven,
+            }
+        )

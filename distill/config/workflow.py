@@ -163,7 +163,8 @@ def _resolver(folder: Path) -> Callable[[str], str]:
     """What makes a file name relative to a folder absolute."""
 
     def resolve(name: str) -> str:
-        return name if name.startswith("bundled:") else str((folder / name).resolve())
+        given = name.startswith(("bundled:", "preset:"))
+        return name if given else str((folder / name).resolve())
 
     return resolve
 
@@ -182,16 +183,7 @@ def _resolve_paths(config: RunConfig, folder: Path) -> RunConfig:
         updates["reference"] = config.reference.model_copy(
             update={"path": resolve(config.reference.path)}
         )
-    sampling = config.sampling
-    updates["sampling"] = sampling.model_copy(
-        update={
-            "neb": [neb.with_paths(resolve) for neb in sampling.neb],
-            "md": [m.model_copy(update={"structure": resolve(m.structure)}) for m in sampling.md],
-            "rattle": [
-                r.model_copy(update={"structures": resolve(r.structures)}) for r in sampling.rattle
-            ],
-        }
-    )
+    updates["sampling"] = config.sampling.with_paths(resolve)
     curves = {
         name: _resolve_strategy(config.teacher, name, strategy, resolve)
         for name, strategy in config.curve.strategies.items()

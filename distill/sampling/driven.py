@@ -23,8 +23,8 @@ from distill.artifacts import read_json, write_json
 from distill.config import DrivenConfig, ParallelConfig, SamplingConfig
 from distill.errors import UserError
 from distill.progress import say
-from distill.sampling.design import Posterior, most_informative
 from distill.sampling.descriptors import structure_descriptors
+from distill.sampling.design import Posterior, most_informative
 from distill.sampling.filters import without_unphysical
 from distill.sampling.labels import label_units
 from distill.sampling.seeds import seed_structures, with_lattice_constants

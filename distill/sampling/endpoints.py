@@ -8,8 +8,8 @@ from ase.calculators.calculator import Calculator
 
 from distill.config import NebConfig
 from distill.errors import UserError
-from distill.sampling.slabs import build_slab, height_above, lattice_constant_at
-from distill.structures import resolve_file
+from distill.sampling.files import read_structure
+from distill.sampling.slabs import build_slab, height_above, static_lattice_constant
 
 _MOLECULE_DISTANCE = 3.2  # Å from the nearest metal atom, about the physisorption height
 _ATOM_DISTANCE = 1.75  # Å, H-Cu bond in a hollow
@@ -29,9 +29,10 @@ def end_points(config: NebConfig, calculator: Calculator) -> tuple[Atoms, Atoms]
     """
     if config.initial is not None and config.final is not None:
         return _user_end_points(config.initial, config.final)
-    a = lattice_constant_at(config.slab, 0.0, calculator)
-    slab = build_slab(config.slab, config.facet, a)
-    centre, axis, spread = _site(slab, a, config.site)
+    slab = build_slab(
+        config.slab, config.facet, static_lattice_constant(config.slab, calculator)[0]
+    )
+    centre, axis, spread = _site(slab, config.site)
     molecule = _with_atoms(slab, centre, axis, _BOND / 2, None)
     return molecule, _with_atoms(slab, centre, axis, spread, _ATOM_DISTANCE)
 
@@ -49,35 +50,10 @@ def _user_end_points(initial: str, final: str) -> tuple[Atoms, Atoms]:
     return first, last
 
 
-def read_structure(name: str, index: int = 0) -> Atoms:
-    """One structure of a file that ASE reads, with its constraints and without labels.
-
-    Raises
-    ------
-    UserError
-        If the file is missing or unreadable, or has no such structure.
-    """
-    from ase.io import iread
-
-    path = resolve_file(name)
-    try:
-        structures = list(iread(path, index=":"))
-    except Exception as error:
-        # ASE's readers raise whatever their parsing meets first.
-        raise UserError(
-            f"{path} cannot be read as a structure: {type(error).__name__}: {error}"
-        ) from None
-    if not -len(structures) <= index < len(structures):
-        raise UserError(f"{path} holds {len(structures)} structures, expected one at index {index}")
-    found = structures[index]
-    bare = Atoms(found.symbols, positions=found.positions, cell=found.cell, pbc=found.pbc)
-    bare.set_constraint(found.constraints)
-    return bare
-
-
-def _site(slab: Atoms, a: float, site: str) -> tuple[np.ndarray, np.ndarray, float]:
+def _site(slab: Atoms, site: str) -> tuple[np.ndarray, np.ndarray, float]:
     """Lateral centre of a site near the cell's middle, the molecule's axis, and the H spread."""
-    nearest = a / np.sqrt(2)
+    distances = slab.get_all_distances(mic=True)
+    nearest = float(distances[~np.eye(len(slab), dtype=bool)].min())
     top = np.flatnonzero(slab.positions[:, 2] > slab.positions[:, 2].max() - 0.1)
     middle = slab.cell.array[:2, :2].sum(axis=0) / 2
     order = np.argsort(np.linalg.norm(slab.positions[top, :2] - middle, axis=1), kind="stable")

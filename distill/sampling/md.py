@@ -14,7 +14,7 @@ from ase.calculators.calculator import Calculator
 
 from distill.artifacts import write_json
 from distill.config import MdConfig
-from distill.sampling.endpoints import read_structure
+from distill.sampling.files import read_structure
 from distill.sampling.models import ModelSpec, cached_calculator
 from distill.sampling.streams import stream
 from distill.sampling.trust import Trust

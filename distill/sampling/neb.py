@@ -26,7 +26,7 @@ from distill.errors import UserError
 from distill.progress import say
 from distill.sampling.endpoints import end_points
 from distill.sampling.models import ModelSpec, cached_calculator
-from distill.sampling.slabs import LATTICE_CONSTANT_CALLS
+from distill.sampling.slabs import LATTICE_CONSTANT_CALLS, USER_SLAB, facet_label
 from distill.sampling.units import Summarised
 from distill.structures import (
     CONFIG_TYPE_KEY,
@@ -219,7 +219,8 @@ def _largest_force(image: Atoms) -> float:
 
 
 def _first_band(config: NebConfig, model: Calculator, first: Atoms, last: Atoms) -> dict[str, Any]:
-    measured = config.initial is None and config.slab.lattice_constant is None
+    slab = config.slab
+    measured = config.initial is None and slab.file is None and slab.lattice_constant is None
     calls = LATTICE_CONSTANT_CALLS if measured else 0
     if config.relax_ends:
         for end in (first, last):
@@ -276,7 +277,7 @@ def _bare(image: Atoms, positions: np.ndarray, config: NebConfig) -> Atoms:
     atoms = Atoms(image.symbols, positions=positions, cell=image.cell, pbc=image.pbc)
     atoms.info[CONFIG_TYPE_KEY] = CONFIG_TYPE
     if config.initial is None:
-        atoms.info["facet"] = f"fcc{config.facet}"
+        atoms.info["facet"] = facet_label(USER_SLAB if config.slab.file else config.facet)
         atoms.info["site"] = config.site
     return atoms
 
@@ -379,6 +380,7 @@ def path_units(configs: Sequence[NebConfig], *, model: ModelSpec, out: Path) -> 
     """
     units = []
     for number, config in enumerate(configs):
-        what = f"{config.facet}_{config.site}" if config.initial is None else "path"
+        facet = USER_SLAB if config.slab.file else config.facet
+        what = f"{facet}_{config.site}" if config.initial is None else "path"
         units.append(PathUnit(model, config, f"{number:02d}_{what}", out))
     return units

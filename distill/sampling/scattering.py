@@ -17,6 +17,7 @@ from distill.errors import UserError
 from distill.sampling.dynamics import ACCELERATION, Step, mobile_atoms, velocity_verlet
 from distill.sampling.models import ModelSpec, cached_calculator
 from distill.sampling.rovibrational import bound_level, sample_molecule
+from distill.sampling.slabs import facet_label, facets_of
 from distill.sampling.streams import stream
 from distill.sampling.surfaces import Surfaces, read_surfaces
 from distill.sampling.trust import Trust
@@ -94,7 +95,7 @@ def conditions(config: ScatteringConfig) -> list[Condition]:
     """Every combination of facet, temperature, state and collision energy, in that order."""
     return [
         Condition(facet, temperature, v, j, energy)
-        for facet in config.facets
+        for facet in facets_of(config)
         for temperature in config.surface_temperatures
         for v, j in config.states
         for energy in config.collision_energies
@@ -275,7 +276,7 @@ def _labelled(
         "trajectory": name,
         "step": step.index,
         "time_fs": round(step.index * config.time_step, 6),
-        "facet": f"fcc{condition.facet}",
+        "facet": facet_label(condition.facet),
         "surface_temperature_K": condition.temperature,
         "vibrational_state": condition.v,
         "rotational_state": condition.j,

@@ -108,7 +108,7 @@ def with_lattice_constants(
     slabs = [neb.slab for neb in config.neb if neb.initial is None]
     if config.scattering:
         slabs.append(config.scattering.slab)
-    elements = sorted({slab.element for slab in slabs if slab.lattice_constant is None})
+    elements = sorted({slab.element for slab in slabs if _wanting(slab)})
     if path.exists():
         found: dict[str, float] = read_json(path)
     else:
@@ -117,7 +117,7 @@ def with_lattice_constants(
         write_json(path, found)
 
     def given(slab: SlabConfig) -> SlabConfig:
-        if slab.lattice_constant is not None or slab.element not in found:
+        if not _wanting(slab) or slab.element not in found:
             return slab
         return slab.model_copy(update={"lattice_constant": found[slab.element]})
 
@@ -127,3 +127,7 @@ def with_lattice_constants(
         scattering = scattering.model_copy(update={"slab": given(scattering.slab)})
     complete = config.model_copy(update={"neb": neb, "scattering": scattering})
     return complete, LATTICE_CONSTANT_CALLS * len(found)
+
+
+def _wanting(slab: SlabConfig) -> bool:
+    return slab.file is None and slab.lattice_constant is None

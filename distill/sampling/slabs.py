@@ -9,13 +9,19 @@ from ase.calculators.calculator import Calculator
 from ase.constraints import FixAtoms
 from ase.data import atomic_numbers, reference_states
 
-from distill.config import SlabConfig
+from distill.config import ScatteringConfig, SlabConfig
 from distill.errors import UserError
+from distill.sampling.dynamics import mobile_atoms
+from distill.sampling.files import read_structure
 
 FACETS = ("111", "100", "110", "211")
 _BUILDERS = {"111": fcc111, "100": fcc100, "110": fcc110, "211": fcc211}
 # The bottom atoms sit this far above the cell's floor; the vacuum is all above the slab.
 _FLOOR = 0.5
+USER_SLAB = "slab"
+# Of a user's slab: how far cell vectors may lean, the least gap along z, and the least distance
+# between layers, Å.
+_FLAT, _SMALLEST_GAP, _LAYER_GAP = 1e-3, 3.0, 0.6
 _TIMING_LATTICE_CONSTANT = 3.6528
 _VOLUMES = 9
 _WIDTHS = (0.03, 0.015)
@@ -71,14 +77,35 @@ def _minimum(lattice_constants: np.ndarray, energies: np.ndarray, element: str) 
     return a
 
 
-def lattice_constant_at(config: SlabConfig, temperature: float, calculator: Calculator) -> float:
-    """Lattice constant (Å) at a temperature (K): the configured or computed a(0 K) × (1 + αT)."""
-    a = config.lattice_constant or lattice_constant(config.element, calculator)
+def static_lattice_constant(config: SlabConfig, calculator: Calculator) -> tuple[float, int]:
+    """Lattice constant at 0 K (Å), given or computed, and the energy calls that it took.
+
+    A slab of a file needs none: 0 is returned for it.
+    """
+    if config.file:
+        return 0.0, 0
+    if config.lattice_constant is not None:
+        return config.lattice_constant, 0
+    return lattice_constant(config.element, calculator), LATTICE_CONSTANT_CALLS
+
+
+def expanded(config: SlabConfig, a: float, temperature: float) -> float:
+    """Lattice constant (Å) at a temperature (K) from that at 0 K: a (1 + αT)."""
     return a * (1 + config.thermal_expansion * temperature)
 
 
+def facets_of(config: ScatteringConfig) -> list[str]:
+    """Names of the surfaces: the facets, or `slab` for one of the user's own."""
+    return [USER_SLAB] if config.slab.file else list(config.facets)
+
+
+def facet_label(facet: str) -> str:
+    """What structures on a surface are marked with."""
+    return facet if facet == USER_SLAB else f"fcc{facet}"
+
+
 def build_slab(config: SlabConfig, facet: str, a: float) -> Atoms:
-    """An ideal slab with its bottom layers fixed by a constraint, periodic along all axes.
+    """A slab with its bottom layers fixed by a constraint, periodic along all axes.
 
     Parameters
     ----------
@@ -86,9 +113,9 @@ def build_slab(config: SlabConfig, facet: str, a: float) -> Atoms:
         Element, size, layers, fixed layers and vacuum.
     facet
         111, 100, 110 or 211. For 211 the first size must be a multiple of three and a layer is
-        one atom of each terrace row, as in `ase.build.fcc211`.
+        one atom of each terrace row, as in `ase.build.fcc211`. Not used for a slab of a file.
     a
-        Lattice constant, Å.
+        Lattice constant, Å. Not used for a slab of a file.
 
     Returns
     -------
@@ -98,8 +125,11 @@ def build_slab(config: SlabConfig, facet: str, a: float) -> Atoms:
     Raises
     ------
     UserError
-        If the size does not suit the facet or more layers are fixed than there are.
+        If the size does not suit the facet, more layers are fixed than there are, or a file holds
+        no slab with a gap along z.
     """
+    if config.file:
+        return _users_slab(config)
     if config.fixed_layers > config.layers:
         raise UserError(
             f"slab.fixed_layers is {config.fixed_layers}, more than the {config.layers} layers"
@@ -117,13 +147,60 @@ def build_slab(config: SlabConfig, facet: str, a: float) -> Atoms:
     # ase.build puts no periodicity along z, models of the field expect a full cell.
     slab.pbc = True
     order = np.argsort(slab.positions[:, 2].round(6), kind="stable")
-    slab = slab[order]
-    slab.positions[:, 2] += _FLOOR - slab.positions[:, 2].min()
+    fixed = len(slab) * config.fixed_layers // config.layers
+    return _on_the_floor(slab[order], np.arange(fixed))
+
+
+def _on_the_floor(slab: Atoms, fixed: np.ndarray) -> Atoms:
+    """The slab at the bottom of its cell, with some of its atoms fixed and nothing else on it."""
     clean = Atoms(slab.symbols, positions=slab.positions, cell=slab.cell, pbc=True)
+    clean.positions[:, 2] += _FLOOR - clean.positions[:, 2].min()
     clean.info["top"] = float(clean.positions[:, 2].max())
-    fixed = len(clean) * config.fixed_layers // config.layers
-    clean.set_constraint(FixAtoms(indices=range(fixed)))
+    clean.set_constraint(FixAtoms(indices=fixed))
     return clean
+
+
+def _users_slab(config: SlabConfig) -> Atoms:
+    """The slab of a file; its bottom layers are fixed unless it has constraints of its own."""
+    assert config.file is not None
+    slab = read_structure(config.file)
+    cell = slab.cell.array
+    height = cell[2, 2]
+    if height <= 0 or np.abs([*cell[:2, 2], *cell[2, :2]]).max() > _FLAT * height:
+        raise UserError(
+            f"slab.file {config.file}: expected a cell with two vectors in the plane and the third "
+            f"along z, found {np.round(cell, 3).tolist()}"
+        )
+    # A slab that crosses the cell's border is put together above its widest gap.
+    z = slab.positions[:, 2] % height
+    order = np.argsort(z.round(6), kind="stable")
+    gaps = np.diff(z[order], append=z[order[0]] + height)
+    widest = int(np.argmax(gaps))
+    if gaps[widest] < _SMALLEST_GAP:
+        raise UserError(
+            f"slab.file {config.file}: expected a slab with a gap of {_SMALLEST_GAP:g} Å along z "
+            f"at least, found {gaps[widest]:.2f} Å"
+        )
+    order = np.roll(order, -widest - 1)
+    bottom = z[order[0]]
+    held = ~mobile_atoms(slab)
+    slab.positions[:, 2] = (z - bottom).round(12) % height
+    slab.set_constraint()
+    slab = slab[order]
+    fixed = np.flatnonzero(held[order])
+    return _on_the_floor(slab, fixed if len(fixed) else _bottom_layers(slab, config))
+
+
+def _bottom_layers(slab: Atoms, config: SlabConfig) -> np.ndarray:
+    """Indices of the atoms in the bottom layers of a slab sorted by height."""
+    steps = np.diff(slab.positions[:, 2], prepend=slab.positions[0, 2])
+    layer = np.cumsum(steps > _LAYER_GAP)
+    if config.fixed_layers > layer[-1] + 1:
+        raise UserError(
+            f"slab.fixed_layers is {config.fixed_layers}, more than the {layer[-1] + 1} layers of "
+            f"{config.file}"
+        )
+    return np.flatnonzero(layer < config.fixed_layers)
 
 
 def timing_slab(facet: str = "111") -> Atoms:

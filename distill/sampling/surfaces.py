@@ -16,16 +16,17 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 
 from distill.artifacts import atomic_path, read_json, write_json
-from distill.config import ParallelConfig, ScatteringConfig
+from distill.config import ParallelConfig, ScatteringConfig, SlabConfig
 from distill.errors import UserError
 from distill.progress import say
 from distill.sampling.dynamics import thermalise
 from distill.sampling.models import ModelSpec, cached_calculator
 from distill.sampling.rovibrational import Diatomic, bound_level, diatomic_curve
 from distill.sampling.slabs import (
-    LATTICE_CONSTANT_CALLS,
     build_slab,
-    lattice_constant,
+    expanded,
+    facets_of,
+    static_lattice_constant,
     thickness_message,
 )
 from distill.sampling.streams import stream
@@ -93,18 +94,20 @@ def make_surfaces(
     diatomic = Diatomic.from_dict(molecule)
     for v, j in config.states:
         bound_level(diatomic, v, j)
-    a = molecule["lattice_constant_0K_A"]
+    lengths = _lattice_constants(
+        config, molecule["lattice_constant_0K_A"], model, out, seed, parallel
+    )
     units = [
         _SurfaceUnit(
             model=model,
             config=config,
             facet=facet,
             temperature=temperature,
-            lattice_constant=a * (1 + config.slab.thermal_expansion * temperature),
+            lattice_constant=lengths[temperature],
             seed=seed,
             path=out / f"{surface_name(facet, temperature)}.xyz",
         )
-        for facet in config.facets
+        for facet in facets_of(config)
         for temperature in config.surface_temperatures
     ]
     run_waiting(units, parallel=parallel, label="thermal surfaces")
@@ -116,17 +119,83 @@ def surface_name(facet: str, temperature: float) -> str:
     return f"{facet}_{temperature:g}K"
 
 
+@dataclass(frozen=True)
+class _LatticeUnit:
+    """Measure the lattice constant at a temperature by dynamics at constant pressure."""
+
+    model: ModelSpec
+    config: SlabConfig
+    temperature: float
+    lattice_constant: float
+    seed: int
+    path: Path
+
+    @property
+    def finished(self) -> bool:
+        return self.path.exists()
+
+    def run(self) -> None:
+        from ase.build import bulk
+
+        from distill.workloads.crystal import lattice_constant_at
+
+        assert self.config.npt is not None
+        result = lattice_constant_at(
+            bulk(self.config.element, "fcc", a=self.lattice_constant, cubic=True),
+            cached_calculator(self.model),
+            self.temperature,
+            config=self.config.npt,
+            generator=stream(self.seed, "lattice constant", self.temperature),
+        )
+        if result["status"] != "complete":
+            raise UserError(
+                f"slab.npt: the lattice constant at {self.temperature:g} K could not be measured: "
+                f"{result['reason']}; check the model, or give slab.thermal_expansion"
+            )
+        write_json(self.path, result)
+
+
+def _lattice_constants(
+    config: ScatteringConfig,
+    a: float,
+    model: ModelSpec,
+    out: Path,
+    seed: int,
+    parallel: ParallelConfig,
+) -> dict[float, float]:
+    """Lattice constant (Å) at each surface temperature (K): expanded from 0 K, or measured."""
+    slab = config.slab
+    if slab.npt is None:
+        return {t: expanded(slab, a, t) for t in config.surface_temperatures}
+    units = [
+        _LatticeUnit(model, slab, temperature, a, seed, out / _lattice_file(temperature))
+        for temperature in config.surface_temperatures
+        if temperature > 0
+    ]
+    run_waiting(units, parallel=parallel, label="lattice constants")
+    measured = {unit.temperature: read_json(unit.path) for unit in units}
+    for temperature, result in measured.items():
+        low, high = result["interval"]
+        say(
+            f"lattice constant at {temperature:g} K: {result['lattice_constant']:.4f} Å "
+            f"({low:.4f} to {high:.4f})"
+        )
+    return {0.0: a, **{t: result["lattice_constant"] for t, result in measured.items()}}
+
+
+def _lattice_file(temperature: float) -> str:
+    return f"lattice_{temperature:g}K.json"
+
+
 def _molecule(config: ScatteringConfig, model: ModelSpec, path: Path) -> dict[str, Any]:
     if path.exists():
         return read_json(path)
     calculator = cached_calculator(model)
     diatomic = diatomic_curve(config.molecule, calculator, config.masses)
     calls = len(diatomic.distances)
-    a = config.slab.lattice_constant
-    if a is None:
-        a = lattice_constant(config.slab.element, calculator)
-        calls += LATTICE_CONSTANT_CALLS
-    for facet in config.facets:
+    a, lattice_calls = static_lattice_constant(config.slab, calculator)
+    calls += lattice_calls
+    for facet in facets_of(config):
         message = thickness_message(build_slab(config.slab, facet, a), calculator, facet)
         if message:
             say(message)
@@ -216,8 +285,11 @@ def read_surfaces(config: ScatteringConfig, folder: Path) -> Surfaces:
     molecule = read_json(folder / _MOLECULE_FILE)
     snapshots: dict[tuple[str, float], list[Atoms]] = {
         (facet, temperature): _read(folder / f"{surface_name(facet, temperature)}.xyz")
-        for facet in config.facets
+        for facet in facets_of(config)
         for temperature in config.surface_temperatures
     }
     calls = molecule["calls"] + sum(s[0].info["calls"] for s in snapshots.values())
+    if config.slab.npt:
+        measured = [_lattice_file(t) for t in config.surface_temperatures if t > 0]
+        calls += sum(read_json(folder / name)["force_calls"] for name in measured)
     return Surfaces(Diatomic.from_dict(molecule), snapshots, int(calls))

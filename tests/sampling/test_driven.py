@@ -208,7 +208,7 @@ def test_rattled_structures_are_candidates_too(train, tmp_path):
     config = driven(rounds=1).model_copy(
         update={
             "scattering": None,
-            "rattle": [RattleConfig(structures=str(train), copies=2, amplitude=0.15)],
+            "rattle": [RattleConfig(structures=str(train), copies=2, amplitude=0.08)],
         }
     )
     sample(tmp_path, train, workers=1, config=config)

@@ -7,6 +7,7 @@ import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.io import write
+from pydantic import ValidationError
 
 from distill.config import MdConfig, RattleConfig
 from distill.errors import UserError
@@ -96,6 +97,39 @@ def test_every_temperature_is_a_unit_and_repeats(copper, tmp_path):
         other.run()
         file = f"{one.name}.xyz"
         assert (one.folder / file).read_bytes() == (other.folder / file).read_bytes()
+
+
+def test_every_pressure_is_a_unit_and_pressure_compresses(copper, tmp_path):
+    config = MdConfig(
+        structure=str(copper),
+        ensemble="npt",
+        temperatures=[300.0],
+        pressures=[0.0, 0.1],
+        supercell=(2, 2, 2),
+        time=300.0,
+        equilibration_time=500.0,
+        time_step=5.0,
+    )
+    units = md_units([config], model=EMT_PATH, out=tmp_path, seed=2)
+    assert [unit.name for unit in units] == ["md_00_300K_0eVA3", "md_00_300K_0.1eVA3"]
+    volumes = []
+    for unit in units:
+        unit.run()
+        volumes.append(np.mean([atoms.get_volume() for atoms in unit.structures()]))
+        assert unit.summary()["pressure_eV_per_A3"] == unit.pressure
+    # 0.1 eV/Å³ is 16 GPa on a bulk modulus of 130 GPa.
+    assert 0.04 < 1 - volumes[1] / volumes[0] < 0.18
+    with pytest.raises(ValidationError, match="pressures belong to ensemble npt, not to nvt"):
+        MdConfig(structure="x", pressures=[0.1])
+
+
+def test_lithium_in_lif_is_a_preset():
+    config = MdConfig(
+        structure="preset:lif", supercell=(2, 2, 2), defect="interstitial", defect_element="Li"
+    )
+    atoms = starting_structure(config)
+    assert atoms.get_chemical_formula() == "F32Li33"
+    assert atoms.cell[0, 0] == pytest.approx(2 * 4.026)
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,16 @@
 import numpy as np
 import pytest
 from ase import units
+from ase.io import write
 from conftest import SERIAL
 from surface_potentials import STICKY, UNSTABLE, WALL, MorseSurface, Wall
 
+from distill.artifacts import read_json
 from distill.calculators import load_calculator
-from distill.config import ParallelConfig
+from distill.config import NebConfig, NptConfig, ParallelConfig, SlabConfig
 from distill.errors import UserError
 from distill.sampling.dynamics import mobile_atoms
+from distill.sampling.endpoints import end_points
 from distill.sampling.rovibrational import HBAR, bound_level
 from distill.sampling.scattering import (
     Condition,
@@ -18,6 +21,7 @@ from distill.sampling.scattering import (
     run_trajectory,
     trajectory_units,
 )
+from distill.sampling.slabs import build_slab
 from distill.sampling.surfaces import make_surfaces, read_surfaces
 from distill.sampling.units import run_waiting
 from distill.structures import read_structures, reference_energy, reference_forces
@@ -193,6 +197,59 @@ def test_damaged_surface_file_is_named(scattering_config, surfaces, tmp_path):
     path.write_text(path.read_text()[:200])
     with pytest.raises(UserError, match=r"111_0K.xyz is damaged"):
         read_surfaces(scattering_config, tmp_path / "surfaces")
+
+
+@pytest.fixture
+def users_slab(slab_config, tmp_path):
+    """A slab of the user's own: the test's, with a vacancy in its top layer."""
+    slab = build_slab(slab_config, "111", 3.6)
+    slab.info = {}
+    del slab[-1]
+    path = tmp_path / "users.xyz"
+    write(path, slab, format="extxyz")
+    return SlabConfig(file=str(path))
+
+
+def test_molecules_meet_a_slab_of_the_user(scattering_config, users_slab, tmp_path):
+    config = scattering_config.model_copy(update={"slab": users_slab})
+    assert {condition.facet for condition in conditions(config)} == {"slab"}
+    surfaces = make_surfaces(config, model=WALL, out=tmp_path / "surfaces", seed=1, parallel=SERIAL)
+    assert surfaces.calls == 120 + surfaces.snapshots["slab", 0.0][0].info["calls"]
+    unit = trajectory_units(config, model=WALL, out=tmp_path, seed=1)[1]
+    unit.run()
+    last = read_structures(unit.structures_path)[-1]
+    assert unit.outcome().outcome == "scattered"
+    assert len(last) == 17 + 2
+    assert last.info["facet"] == "slab"
+
+
+def test_paths_begin_on_a_slab_of_the_user(users_slab):
+    first, last = end_points(NebConfig(slab=users_slab, site="bridge"), MorseSurface())
+    assert len(first) == 17 + 2
+    assert first.get_distance(-1, -2) == pytest.approx(0.75)
+    assert last.get_distance(-1, -2, mic=True) > 1.2
+
+
+@pytest.mark.physics
+def test_lattice_constants_are_measured_at_the_surface_temperature(scattering_config, tmp_path):
+    npt = NptConfig(supercell=(2, 2, 2), time=800, equilibration_time=300, time_step=5, blocks=3)
+    slab = SlabConfig(size=(2, 2), layers=3, fixed_layers=1, npt=npt)
+    config = scattering_config.model_copy(
+        update={"slab": slab, "surface_temperatures": [0.0, 600.0], "thermalisation_time": 20.0}
+    )
+    config = config.model_copy(update={"snapshots": 1, "snapshot_interval": 5.0})
+    emt = "ase.calculators.emt:EMT"
+    surfaces = make_surfaces(config, model=emt, out=tmp_path, seed=1, parallel=SERIAL)
+    cold, hot = (
+        surfaces.snapshots["111", temperature][0].cell[0, 0] * np.sqrt(2) / 2
+        for temperature in (0.0, 600.0)
+    )
+    measured = read_json(tmp_path / "lattice_600K.json")
+    assert hot == pytest.approx(measured["lattice_constant"])
+    # EMT's copper expands by about 1.4e-5 / K; 0.8 ps of 32 atoms know it to a half.
+    assert 0.3e-5 < (hot / cold - 1) / 600 < 3e-5
+    snapshots = sum(s[0].info["calls"] for s in surfaces.snapshots.values())
+    assert surfaces.calls == 120 + 18 + measured["force_calls"] + snapshots
 
 
 def test_calculator_named_by_path_is_the_one_used():

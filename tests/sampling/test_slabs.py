@@ -2,17 +2,20 @@
 
 import numpy as np
 import pytest
-from ase.build import bulk
+from ase.build import bulk, fcc111
 from ase.calculators.emt import EMT
+from ase.constraints import FixAtoms
+from ase.io import write
+from pydantic import ValidationError
 
 from distill.config import SlabConfig
 from distill.errors import UserError
 from distill.sampling.slabs import (
     FACETS,
     build_slab,
+    expanded,
     height_above,
     lattice_constant,
-    lattice_constant_at,
     thickness_message,
     timing_slab,
 )
@@ -68,7 +71,7 @@ def test_lattice_constant_is_the_minimum_of_the_energy():
 def test_lattice_constant_grows_with_temperature():
     config = SlabConfig(lattice_constant=3.6528)
     # The published 0 K and 925 K slabs: 3.6528 and 3.71 Å.
-    assert lattice_constant_at(config, 925.0, EMT()) == pytest.approx(3.71, abs=2e-4)
+    assert expanded(config, 3.6528, 925.0) == pytest.approx(3.71, abs=2e-4)
 
 
 def test_non_fcc_metal_is_refused():
@@ -94,3 +97,50 @@ def test_height_above_touches_the_nearest_atom():
 
     _, distances = find_mic(slab.positions - probe, slab.cell, pbc=(True, True, False))
     assert distances.min() == pytest.approx(1.8)
+
+
+@pytest.fixture
+def steps(tmp_path):
+    """Four layers across the border of their cell, in another order, with nothing held."""
+    slab = fcc111("Cu", (2, 2, 4), a=A, vacuum=6.0)
+    slab.pbc = True
+    slab.positions[:, 2] += 9.0
+    slab.wrap()
+    shuffled = slab[np.random.default_rng(0).permutation(len(slab))]
+    path = tmp_path / "slab.xyz"
+    write(path, shuffled, format="extxyz")
+    return path
+
+
+def test_users_slab_is_put_together_and_its_bottom_layers_held(steps):
+    slab = build_slab(SlabConfig(file=str(steps), fixed_layers=1), "111", A)
+    plain = build_slab(SlabConfig(size=(2, 2), layers=4, fixed_layers=1, vacuum=12.0), "111", A)
+    assert len(slab) == 16
+    np.testing.assert_allclose(slab.positions[:, 2], plain.positions[:, 2], atol=1e-6)
+    np.testing.assert_array_equal(slab.constraints[0].index, plain.constraints[0].index)
+    assert slab.info["top"] == pytest.approx(plain.info["top"])
+    nearest = slab.get_all_distances(mic=True)[~np.eye(16, dtype=bool)].min()
+    assert nearest == pytest.approx(A / np.sqrt(2), abs=1e-6)
+
+
+def test_users_constraints_are_kept(steps, tmp_path):
+    slab = build_slab(SlabConfig(file=str(steps)), "111", A)
+    slab.info = {}
+    slab.set_constraint(FixAtoms(indices=[0, 3]))
+    write(tmp_path / "held.xyz", slab, format="extxyz")
+    again = build_slab(SlabConfig(file=str(tmp_path / "held.xyz"), fixed_layers=3), "100", A)
+    assert again.constraints[0].index.tolist() == [0, 3]
+
+
+def test_wrong_users_slabs_are_explained(steps, tmp_path):
+    path = tmp_path / "bulk.xyz"
+    write(path, bulk("Cu", a=A, cubic=True), format="extxyz")
+    with pytest.raises(UserError, match=r"expected a slab with a gap of 3 Å .* found 1\.8"):
+        build_slab(SlabConfig(file=str(path)), "111", A)
+    write(path, bulk("Cu", a=A), format="extxyz")
+    with pytest.raises(UserError, match="two vectors in the plane and the third along z"):
+        build_slab(SlabConfig(file=str(path)), "111", A)
+    with pytest.raises(UserError, match="fixed_layers is 5, more than the 4 layers of"):
+        build_slab(SlabConfig(file=str(steps), fixed_layers=5), "111", A)
+    with pytest.raises(ValidationError, match="brings its own layers, vacuum: leave them out"):
+        SlabConfig(file=str(steps), layers=5, vacuum=12.0)
