@@ -39,8 +39,10 @@ def write_report(run_folder: Path) -> Path:
     UserError
         If the folder is not a run folder or one of its files is damaged.
     """
+    from distill.teacher.report import teacher_report
+
     run_folder = Path(run_folder)
-    report = collect(run_folder)
+    report = {**collect(run_folder), "teacher_report": teacher_report(run_folder)}
     figures = _figures(run_folder, report)
     write_json(run_folder / "report.json", report)
     path = run_folder / REPORT_NAME
@@ -72,7 +74,8 @@ def _figures(run_folder: Path, report: Report) -> dict[str, dict[str, Any]]:
         predicted = [_MEV * part["predicted_deviation"] for part in forces["bins"]]
         actual = [_MEV * part["rmse"] for part in forces["bins"]]
         save_figure(calibration_figure(predicted, actual, "meV/Å"), folder, "calibration")
-    folders = (run_folder / "sampling", run_folder / "student", run_folder / "compare", folder)
+    stages = [run_folder / name for name in ("teacher_report", "sampling", "student", "compare")]
+    folders = (*stages, folder)
     files = [file for place in folders for file in place.glob("*.png")]
     return {file.stem: _embedded(file) for file in sorted(files)}
 
