@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from distill.workloads.elastic import CONSTANTS
+
 Results = Mapping[str, Any] | None
 CURVE_NAMES = {"two_level": "teacher, two-level"}
 
@@ -159,11 +161,11 @@ def activation_energy_difference(diffusion: Results) -> dict[str, Any] | None:
 
 _BULK_UNITS = {
     "lattice_constant": ("lattice constant", "Å"),
+    "lattice_constant_b": ("lattice constant b", "Å"),
+    "lattice_constant_c": ("lattice constant c", "Å"),
     "bulk_modulus_GPa": ("bulk modulus", "GPa"),
     "energy_per_atom": ("energy", "eV/atom"),
-    "C11": ("C11", "GPa"),
-    "C12": ("C12", "GPa"),
-    "C44": ("C44", "GPa"),
+    **{name: (name, "GPa") for name in CONSTANTS},
 }
 
 
@@ -185,7 +187,23 @@ def bulk_rows(bulk: Results) -> list[dict[str, Any]]:
         for point in (result["phonons"] or {}).get("free_energy", []):
             name = f"vibrational free energy at {point['temperature']:g} K"
             rows.append(_bulk_row(model, name, "eV/atom", point["value"], None))
+        for point in (result["phonons"] or {}).get("quasi_harmonic") or []:
+            if "free_energy" in point:
+                at = f"at {point['temperature']:g} K, quasi-harmonic"
+                value, length = point["free_energy"], point["lattice_constant"]
+                rows.append(_bulk_row(model, f"free energy {at}", "eV/atom", value, None))
+                rows.append(_bulk_row(model, f"lattice constant {at}", "Å", length, None))
     return rows
+
+
+def merit_rows(bulk: Results) -> list[dict[str, Any]]:
+    """Flat rows (model, figure of merit and deviation of each group, all in percent)."""
+    models = (bulk or {}).get("merit", {}).get("models", {})
+    groups = list(dict.fromkeys(group for found in models.values() for group in found["groups"]))
+    return [
+        {"model": name, "merit": found["merit"], **{g: found["groups"].get(g) for g in groups}}
+        for name, found in models.items()
+    ]
 
 
 def _bulk_row(

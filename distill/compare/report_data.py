@@ -18,6 +18,7 @@ from distill.compare.observables import (
     barrier_rows,
     bulk_rows,
     diffusion_rows,
+    merit_rows,
     sticking_differences,
     sticking_rows,
 )
@@ -307,7 +308,7 @@ def _bulk(bulk: Any) -> Any:
     for row in bulk_rows(bulk):
         title = f"{row['property']} [{row['unit']}]"
         rows.setdefault(title, {})[row["model"]] = {k: row[k] for k in ("value", "interval")}
-    return {**bulk, "rows": rows}
+    return {**bulk, "rows": rows, "merit_rows": merit_rows(bulk)}
 
 
 def _history(path: Path) -> list[dict[str, float]]:

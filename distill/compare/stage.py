@@ -25,6 +25,7 @@ from distill.compare.observables import (
     barrier_rows,
     bulk_rows,
     diffusion_rows,
+    merit_rows,
     sticking_curves,
     sticking_rows,
 )
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 Results = dict[str, Any]
+_Models = dict[str, Path | CalculatorConfig]
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,9 @@ def run(
     parallel
         Where barriers and trajectories run.
     reference
-        Calculator of the reference level, where one can be run; it is timed and takes part in the
-        barriers.
+        Calculator of the reference level, where one can be run. Like the further models of the
+        config it is timed and takes part in barriers and bulk properties, and in diffusion where
+        `diffusion.times` names it.
 
     Raises
     ------
@@ -111,16 +114,19 @@ def run(
     labels = _labels(teacher, student, reference_test, held_out, out)
     models = {"teacher": teacher, "student": student}
 
+    leveled: _Models = {"reference": reference} if reference else {}
+    # The reference comes first in tables and figures.
+    leveled |= {**models, **config.models}
     computations: dict[str, tuple[object, Callable[[], Results]]] = {
         "errors": (True, lambda: _errors(labels)),
-        "timing": (config.timing, lambda: _timing(config, models, reference, labels, seed)),
+        "timing": (config.timing, lambda: _timing(config, student, leveled, labels, seed)),
         "barriers": (
             config.barriers,
-            lambda: _barriers(config, models, reference, out, parallel),
+            lambda: _barriers(config, leveled, out, parallel),
         ),
         "sticking": (config.sticking, lambda: _sticking(config, models, out, seed, parallel)),
-        "diffusion": (config.diffusion, lambda: _diffusion(config, models, out, seed, parallel)),
-        "bulk": (config.bulk, lambda: _bulk(config, models, out, seed, parallel)),
+        "diffusion": (config.diffusion, lambda: _diffusion(config, leveled, out, seed, parallel)),
+        "bulk": (config.bulk, lambda: _bulk(config, leveled, out, seed, parallel)),
     }
     results: Results = {}
     for name, (wanted, compute) in computations.items():
@@ -189,11 +195,7 @@ def _errors(labels: _Labels) -> dict[str, Any]:
 
 
 def _timing(
-    config: CompareConfig,
-    models: dict[str, Path],
-    reference: CalculatorConfig | None,
-    labels: _Labels,
-    seed: int,
+    config: CompareConfig, student: Path, models: _Models, labels: _Labels, seed: int
 ) -> dict[str, Any]:
     from distill.compare.timing import time_models
 
@@ -204,10 +206,9 @@ def _timing(
     else:
         name, atoms = _timing_structure(settings.facet, labels)
     say(f"timing on {name} ({len(atoms)} atoms)")
-    timed: dict[str, Path | CalculatorConfig] = {**models}
-    if reference:
-        timed["reference"] = reference
-    if (julia_model := _julia_model(models["student"])) is not None:
+    # Ratios are to the first model.
+    timed: _Models = {"teacher": models["teacher"], "student": student, **models}
+    if (julia_model := _julia_model(student)) is not None:
         timed["ACEpotentials.jl"] = julia_model
     result = time_models(
         timed,
@@ -241,19 +242,12 @@ def _timing_structure(facet: str, labels: _Labels) -> tuple[str, Atoms]:
 
 
 def _barriers(
-    config: CompareConfig,
-    models: dict[str, Path],
-    reference: CalculatorConfig | None,
-    out: Path,
-    parallel: ParallelConfig,
+    config: CompareConfig, models: _Models, out: Path, parallel: ParallelConfig
 ) -> Results:
     from distill.workloads.barriers import run_barriers
 
-    # The reference comes first in tables and figures.
-    levels: dict[str, Path | CalculatorConfig] = {"reference": reference} if reference else {}
-    levels.update(models)
     paths = config.reference_barriers
-    return run_barriers(config.barriers, levels, paths, out / "barriers", parallel=parallel)
+    return run_barriers(config.barriers, models, paths, out / "barriers", parallel=parallel)
 
 
 def _sticking(
@@ -267,21 +261,20 @@ def _sticking(
 
 
 def _diffusion(
-    config: CompareConfig,
-    models: dict[str, Path],
-    out: Path,
-    seed: int,
-    parallel: ParallelConfig,
+    config: CompareConfig, models: _Models, out: Path, seed: int, parallel: ParallelConfig
 ) -> Results:
+    """Diffusion by teacher and student, and by other models that are given a time of their own."""
     from distill.workloads.diffusion import run_diffusion
 
     assert config.diffusion is not None
+    asked = {"teacher", "student", *config.diffusion.times}
+    chosen = {name: model for name, model in models.items() if name in asked}
     folder = out / "diffusion"
-    return run_diffusion(config.diffusion, models=models, out=folder, seed=seed, parallel=parallel)
+    return run_diffusion(config.diffusion, models=chosen, out=folder, seed=seed, parallel=parallel)
 
 
 def _bulk(
-    config: CompareConfig, models: dict[str, Path], out: Path, seed: int, parallel: ParallelConfig
+    config: CompareConfig, models: _Models, out: Path, seed: int, parallel: ParallelConfig
 ) -> Results:
     from distill.workloads.bulk import run_bulk
 
@@ -305,6 +298,8 @@ def _write_tables(out: Path, name: str, results: Results) -> None:
     write_table_csv(out / f"{name}.csv", tables[name](result))
     if name == "diffusion":
         write_table_csv(out / "arrhenius.csv", arrhenius_rows(result))
+    if name == "bulk":
+        write_table_csv(out / "merit.csv", merit_rows(result))
 
 
 def _error_rows(errors: Results) -> list[dict[str, Any]]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from distill.config.base import Count, Positive, Section
+from distill.config.data import CalculatorConfig
 from distill.config.properties import BulkConfig, DiffusionConfig
 from distill.config.sampling import NebConfig, ScatteringConfig
 
@@ -105,6 +106,10 @@ class Tolerances(Section):
 class CompareConfig(Section):
     """What proves the student: errors, timing, barriers, sticking."""
 
+    models: dict[str, CalculatorConfig] = Field(
+        default_factory=dict,
+        description="further models by name: timed, and run through barriers and bulk properties",
+    )
     timing: TimingConfig | None = Field(default_factory=TimingConfig)
     barriers: list[NebConfig] = Field(default_factory=list)
     reference_barriers: dict[str, str] = Field(
@@ -115,11 +120,25 @@ class CompareConfig(Section):
     bulk: BulkConfig | None = None
     tolerances: Tolerances = Field(default_factory=Tolerances)
 
+    @field_validator("models")
+    @classmethod
+    def _check_names(cls, models: dict[str, CalculatorConfig]) -> dict[str, CalculatorConfig]:
+        taken = sorted({"reference", "teacher", "student"} & set(models))
+        if taken:
+            raise ValueError(f"{', '.join(taken)}: a name that a level of the workflow has already")
+        return models
+
     def with_paths(self, resolve: Callable[[str], str]) -> CompareConfig:
         """The same with the name of every file in it put through a function."""
         found: dict[str, Any] = {
             "reference_barriers": {f: resolve(name) for f, name in self.reference_barriers.items()},
             "barriers": [neb.with_paths(resolve) for neb in self.barriers],
+            "models": {
+                name: model.model_copy(update={"path": resolve(model.path)})
+                if ":" not in model.path
+                else model
+                for name, model in self.models.items()
+            },
         }
         for section, option in (
             ("timing", "structure"),

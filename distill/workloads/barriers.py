@@ -15,9 +15,9 @@ from distill.sampling.models import ModelSpec
 from distill.sampling.neb import path_lengths, path_units
 from distill.sampling.units import run_waiting
 from distill.structures import ENERGY_KEY, read_structures
+from distill.workloads.models import REFERENCE
 
 RESULT_FILE = "barriers.json"
-REFERENCE = "reference"
 
 
 def run_barriers(

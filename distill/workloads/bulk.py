@@ -1,4 +1,4 @@
-"""Bulk properties of a cubic crystal by every model, and their differences."""
+"""Bulk properties of a crystal by every model, their differences and figures of merit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ import numpy as np
 from distill.artifacts import read_json, write_json
 from distill.errors import UserError
 from distill.progress import say
-from distill.workloads.models import baseline, claim_folder
+from distill.workloads.crystal import is_cubic
+from distill.workloads.elastic import CONSTANTS
+from distill.workloads.merit import figures_of_merit, given_numbers
+from distill.workloads.models import REFERENCE, baseline, claim_folder
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -39,7 +42,7 @@ class _Property:
     name, model
         Name of the model, and its file, import path or calculator.
     crystal
-        Cubic cell; relaxed for every property but the equation of state.
+        Cell; relaxed for every property but the equation of state.
     temperature
         K, of the lattice constant.
     config
@@ -99,6 +102,7 @@ def run_bulk(
         `thermal_expansion` (a list over temperatures) and `phonons`, each as its function
         returns it, None where not asked for. `differences` by name of the other model: `to`, and
         `properties` by name with `value` and `interval` (None where one of both has none).
+        `merit`: what `figures_of_merit` gives.
 
     Raises
     ------
@@ -108,7 +112,14 @@ def run_bulk(
     """
     from distill.parallel import run_units
 
-    crystal = cubic_crystal(config)
+    crystal = crystal_cell(config)
+    if config.thermal_expansion and not is_cubic(crystal):
+        raise UserError(
+            f"compare.bulk.thermal_expansion: the cell of {crystal.get_chemical_formula()} is not "
+            "cubic, and only the lattice constant of a cubic crystal is followed over temperature"
+        )
+    if config.reference:
+        given_numbers(config.reference)
     claim_folder(out, config, models, seed)
 
     def unit(kind: str, name: str, cell: Atoms, temperature: float = 0.0) -> _Property:
@@ -125,9 +136,7 @@ def run_bulk(
     compute(list(curves.values()))
     units: dict[str, list[_Property]] = {}
     for name in models:
-        relaxed = crystal.copy()
-        scale = read_json(curves[name].file)["scale"]
-        relaxed.set_cell(crystal.cell * scale, scale_atoms=True)
+        relaxed = _relaxed(crystal, read_json(curves[name].file))
         units[name] = [unit(kind, name, relaxed) for kind in _kinds(config)]
         if config.thermal_expansion:
             units[name] += [
@@ -151,39 +160,47 @@ def run_bulk(
         "settings": {"formula": crystal.get_chemical_formula(), "confidence": config.confidence},
         "models": results,
         "differences": _differences(results),
+        "merit": figures_of_merit(
+            results,
+            reference=REFERENCE if REFERENCE in results else baseline(results),
+            given=config.reference,
+        ),
     }
     write_json(out / RESULT_NAME, result)
     plain: dict[str, Any] = read_json(out / RESULT_NAME)
     return plain
 
 
-def cubic_crystal(config: BulkConfig) -> Atoms:
-    """The cubic cell that a config names.
+def crystal_cell(config: BulkConfig) -> Atoms:
+    """The cell that a config names: a cubic one built from a formula, or any from a file.
 
     Raises
     ------
     UserError
-        If it cannot be built, or the file's cell is not cubic.
+        If it cannot be built or read.
     """
     from ase.build import bulk
 
     if config.structure is not None:
-        atoms = read_crystal(config.structure, config.index)
-    else:
-        try:
-            atoms = bulk(config.formula, config.crystal, a=config.lattice_constant, cubic=True)
-        except (ValueError, KeyError, RuntimeError) as error:
-            raise UserError(
-                f"compare.bulk: cannot build a cubic cell of {config.formula}: {error}; give "
-                "crystal and lattice_constant, or a structure file"
-            ) from None
-    lengths_angles = atoms.cell.cellpar()
-    if np.ptp(lengths_angles[:3]) > 1e-3 or np.abs(lengths_angles[3:] - 90).max() > 0.01:
+        return read_crystal(config.structure, config.index)
+    try:
+        atoms: Atoms = bulk(config.formula, config.crystal, a=config.lattice_constant, cubic=True)
+    except (ValueError, KeyError, RuntimeError) as error:
         raise UserError(
-            f"compare.bulk: expected a cubic cell, found lengths and angles "
-            f"{np.round(lengths_angles, 4).tolist()}"
-        )
+            f"compare.bulk: cannot build a cubic cell of {config.formula}: {error}; give "
+            "crystal and lattice_constant, or a structure file"
+        ) from None
     return atoms
+
+
+def _relaxed(crystal: Atoms, curve: Mapping[str, Any]) -> Atoms:
+    """The crystal at the minimum of its energy-volume curve."""
+    relaxed = crystal.copy()
+    if curve.get("cell") is not None:
+        relaxed.set_cell(curve["cell"])
+        relaxed.set_scaled_positions(curve["scaled_positions"])
+    relaxed.set_cell(relaxed.cell * curve["scale"], scale_atoms=True)
+    return relaxed
 
 
 def read_crystal(structure: str, index: int = 0) -> Atoms:
@@ -232,20 +249,36 @@ def _compute(unit: _Property) -> None:
 
 
 def _equation_of_state(unit: _Property, calculator: Calculator) -> dict[str, Any]:
-    from distill.workloads.crystal import equation_of_state
+    """The energy-volume curve; the shape of a cell that is not cubic is relaxed first, then kept.
+
+    `cell` (Å) and `scaled_positions` are what the curve's `scale` refers to; `lattice_constant_b`
+    and `lattice_constant_c` the other edges at the minimum, Å.
+    """
+    from distill.workloads.crystal import equation_of_state, relaxed_cell
 
     config = unit.config
-    return equation_of_state(
-        unit.crystal,
+    cubic = is_cubic(unit.crystal)
+    crystal = unit.crystal if cubic else relaxed_cell(unit.crystal, calculator)
+    curve = equation_of_state(
+        crystal,
         calculator,
         strain=config.volume_strain,
         points=config.volume_points,
         confidence=config.confidence,
     )
+    if not cubic:
+        _, second, third = crystal.cell.lengths() * curve["scale"]
+        curve |= {
+            "cell": crystal.cell.array.tolist(),
+            "scaled_positions": crystal.get_scaled_positions().tolist(),
+            "lattice_constant_b": float(second),
+            "lattice_constant_c": float(third),
+        }
+    return curve
 
 
 def _elastic_constants(unit: _Property, calculator: Calculator) -> dict[str, Any]:
-    from distill.workloads.crystal import elastic_constants
+    from distill.workloads.elastic import elastic_constants
 
     config = unit.config
     return elastic_constants(
@@ -296,9 +329,12 @@ def _numbers(result: Mapping[str, Any]) -> dict[str, _Number]:
     curve = result[EQUATION_OF_STATE]
     for key in ("lattice_constant", "bulk_modulus_GPa", "energy_per_atom"):
         numbers[key] = curve[key], curve.get(f"{key}_interval")
-    for key in ("C11", "C12", "C44"):
-        if result[ELASTIC_CONSTANTS]:
-            elastic = result[ELASTIC_CONSTANTS]
+    for key in ("lattice_constant_b", "lattice_constant_c"):
+        if key in curve:
+            numbers[key] = curve[key], None
+    elastic = result[ELASTIC_CONSTANTS] or {}
+    for key in CONSTANTS:
+        if key in elastic:
             numbers[key] = elastic[key], elastic[f"{key}_interval"]
     for row in result["thermal_expansion"]:
         if row["status"] == "complete":

@@ -1,4 +1,4 @@
-"""Properties of a cubic crystal by any calculator: one function each, returning a plain dict."""
+"""Properties of a crystal by any calculator: one function each, returning a plain dict."""
 
 from __future__ import annotations
 
@@ -13,13 +13,60 @@ if TYPE_CHECKING:
     from ase import Atoms
     from ase.calculators.calculator import Calculator
 
-    from distill.config import ThermalExpansionConfig
+    from distill.config import NptConfig
 
 _LARGEST_SHIFTS = 30
-_STRAIN_STEPS = 5
+_RELAXATION_STEPS = 500
 # A crystal whose volume changes by more than this has left its phase.
 _LARGEST_EXPANSION = 0.3
 _HOTTEST = 3.0
+
+
+def is_cubic(atoms: Atoms) -> bool:
+    """Whether the cell's edges are equal and at right angles."""
+    lengths_angles = atoms.cell.cellpar()
+    return bool(np.ptp(lengths_angles[:3]) < 1e-3 and np.abs(lengths_angles[3:] - 90).max() < 0.01)
+
+
+def relaxed_cell(atoms: Atoms, calculator: Calculator, *, max_force: float = 5e-4) -> Atoms:
+    """A crystal with its cell's edges and angles and its atoms relaxed, without calculator.
+
+    Parameters
+    ----------
+    atoms
+        Crystal at about its shape and volume.
+    calculator
+        ASE calculator with stress.
+    max_force
+        Largest force, and generalised force on the cell, eV/Å (ASE's `FrechetCellFilter`).
+
+    Raises
+    ------
+    UserError
+        If the calculator gives no stress, or the relaxation does not converge.
+    """
+    from ase.calculators.calculator import PropertyNotImplementedError
+    from ase.filters import FrechetCellFilter
+    from ase.optimize import BFGS
+
+    relaxed = atoms.copy()
+    relaxed.calc = calculator
+    try:
+        cell_and_atoms: Any = FrechetCellFilter(relaxed)
+        converged = BFGS(cell_and_atoms, logfile=None).run(fmax=max_force, steps=_RELAXATION_STEPS)
+    except (NotImplementedError, PropertyNotImplementedError):
+        raise UserError(
+            f"the cell of {atoms.get_chemical_formula()} is not cubic, so its shape must be "
+            "relaxed with stresses, which this calculator does not give"
+        ) from None
+    if not converged:
+        raise UserError(
+            f"the cell of {atoms.get_chemical_formula()} does not relax to {max_force:g} eV/Å "
+            f"within {_RELAXATION_STEPS} steps: check the model and the cell, and whether the "
+            "model is in double precision"
+        )
+    relaxed.calc = None
+    return relaxed
 
 
 def equation_of_state(
@@ -80,96 +127,12 @@ def equation_of_state(
     )
 
 
-def elastic_constants(
-    atoms: Atoms,
-    calculator: Calculator,
-    *,
-    strain: float = 0.004,
-    max_force: float = 1e-3,
-    confidence: float = 0.95,
-) -> dict[str, Any]:
-    """Elastic constants of a cubic crystal from stress against strain (matscipy).
-
-    Atoms are relaxed at each strain. Cell axes must be the cubic ones and the cell relaxed.
-
-    Parameters
-    ----------
-    atoms
-        Relaxed cubic cell.
-    calculator
-        ASE calculator with stress.
-    strain
-        Largest strain; five points from −strain to strain.
-    max_force
-        Of the relaxation of the atoms, eV/Å.
-    confidence
-        Of the intervals, which are those of the linear fits.
-
-    Returns
-    -------
-    dict
-        `C11`, `C12`, `C44` and the Voigt-Reuss-Hill averages `bulk_modulus` and `shear_modulus`
-        in GPa, intervals of the constants, and whether the crystal is mechanically `stable`
-        (Born criteria: Mouhat & Coudert, Phys. Rev. B 90, 224104 (2014)).
-
-    Raises
-    ------
-    UserError
-        If matscipy is not installed or the calculator gives no stress.
-    """
-    from ase.calculators.calculator import PropertyNotImplementedError
-    from ase.optimize import BFGS
-    from ase.units import GPa
-    from scipy.stats import t
-
-    try:
-        from matscipy.elasticity import fit_elastic_constants
-    except ImportError:
-        raise UserError(
-            "elastic constants need matscipy: install it with the extra [phonons], or set "
-            "compare.bulk.elastic to false"
-        ) from None
-    crystal = atoms.copy()
-    crystal.calc = calculator
-    try:
-        matrix, errors = fit_elastic_constants(
-            crystal,
-            symmetry="cubic",
-            N_steps=_STRAIN_STEPS,
-            delta=2 * strain / (_STRAIN_STEPS - 1),
-            optimizer=BFGS,
-            verbose=False,
-            fmax=max_force,
-        )
-    except (NotImplementedError, PropertyNotImplementedError):
-        raise UserError(
-            "elastic constants need stresses, which this calculator does not give"
-        ) from None
-    quantile = t.ppf(0.5 * (1 + confidence), _STRAIN_STEPS - 2)
-    result: dict[str, Any] = {}
-    for name, (row, column) in {"C11": (0, 0), "C12": (0, 1), "C44": (3, 3)}.items():
-        value = float(matrix[row, column] / GPa)
-        half = float(quantile * errors[row, column] / GPa)
-        result[name], result[f"{name}_interval"] = value, [value - half, value + half]
-    c11, c12, c44 = result["C11"], result["C12"], result["C44"]
-    difference = c11 - c12
-    voigt = (difference + 3 * c44) / 5
-    reuss = 5 * difference * c44 / (4 * c44 + 3 * difference)
-    return {
-        **result,
-        "bulk_modulus": (c11 + 2 * c12) / 3,
-        "shear_modulus": (voigt + reuss) / 2,
-        "stable": bool(difference > 0 and c11 + 2 * c12 > 0 and c44 > 0),
-        "confidence": confidence,
-    }
-
-
 def lattice_constant_at(
     atoms: Atoms,
     calculator: Calculator,
     temperature: float,
     *,
-    config: ThermalExpansionConfig,
+    config: NptConfig,
     generator: np.random.Generator,
     confidence: float = 0.95,
 ) -> dict[str, Any]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from distill.sampling.models import ModelSpec
 
 SETTINGS_NAME = "settings.json"
+REFERENCE = "reference"
 
 
 def claim_folder(out: Path, config: Section, models: Mapping[str, ModelSpec], seed: int) -> None:

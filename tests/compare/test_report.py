@@ -93,7 +93,7 @@ def test_page_and_json_show_the_numbers_of_the_run(finished):
     assert page.row("MAE / RMSE F [meV/Å]")[column] == expected
     assert report["accuracy"]["tables"]["student – teacher, held out"]["forces"] == forces
     assert (
-        page.row("student")[3]
+        page.row("student")[4]
         == f"{parts['timing']['models']['student']['forces_ms']['median']:.3g}"
     )
     assert report["verdict"]["checks"][0]["value"] == parts["verdict"]["checks"][0]["value"]

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ase import Atoms
 from ase.build import bulk
 
-from distill.config import BulkConfig, ParallelConfig
+from distill.config import BulkConfig, ParallelConfig, ThermalExpansionConfig
 from distill.errors import UserError
 from distill.structures import write_structures
-from distill.workloads.bulk import cubic_crystal, run_bulk
+from distill.workloads.bulk import crystal_cell, run_bulk
 
 MODELS = {
     "teacher": Path("ase.calculators.emt:EMT"),
@@ -69,14 +70,30 @@ def test_finished_properties_are_not_computed_again(
 
 
 def test_crystals_from_a_formula_or_a_file(tmp_path: Path) -> None:
-    salt = cubic_crystal(BulkConfig(formula="LiF", crystal="rocksalt", lattice_constant=4.0))
+    salt = crystal_cell(BulkConfig(formula="LiF", crystal="rocksalt", lattice_constant=4.0))
     assert len(salt) == 8
     with pytest.raises(UserError, match="give crystal and lattice_constant"):
-        cubic_crystal(BulkConfig(formula="LiF"))
+        crystal_cell(BulkConfig(formula="LiF"))
     file = tmp_path / "cell.xyz"
     write_structures(file, [bulk("Cu"), bulk("Cu", cubic=True)])
-    assert len(cubic_crystal(BulkConfig(structure=str(file), index=1))) == 4
-    with pytest.raises(UserError, match="expected a cubic cell"):
-        cubic_crystal(BulkConfig(structure=str(file)))
+    assert len(crystal_cell(BulkConfig(structure=str(file), index=1))) == 4
     with pytest.raises(UserError, match="no structure 7"):
-        cubic_crystal(BulkConfig(structure=str(file), index=7))
+        crystal_cell(BulkConfig(structure=str(file), index=7))
+
+
+def test_a_cell_of_other_shape_is_relaxed_and_its_edges_are_given(tmp_path: Path) -> None:
+    file = tmp_path / "cell.xyz"
+    cell = [2.7, 2.7, 3.75]
+    alloy = Atoms("CuAu", scaled_positions=[[0, 0, 0], [0.5] * 3], cell=cell, pbc=True)
+    write_structures(file, [alloy])
+    config = BulkConfig(structure=str(file))
+    teacher = run(config, tmp_path / "bulk")["models"]["teacher"]
+    curve = teacher["equation_of_state"]
+    # The curve starts at the relaxed cell, so the volume is its minimum already.
+    assert curve["scale"] == pytest.approx(1, abs=1e-3)
+    assert curve["lattice_constant_b"] == pytest.approx(curve["lattice_constant"], rel=1e-3)
+    assert curve["lattice_constant_c"] > 1.2 * curve["lattice_constant"]
+    assert {"C33", "C66"} <= teacher["elastic_constants"].keys()
+    hot = config.model_copy(update={"thermal_expansion": ThermalExpansionConfig()})
+    with pytest.raises(UserError, match="only the lattice constant of a cubic crystal"):
+        run(hot, tmp_path / "hot")

@@ -16,11 +16,12 @@ from scipy.integrate import trapezoid
 from distill.config import PhononsConfig, ThermalExpansionConfig
 from distill.errors import UserError
 from distill.workloads.crystal import (
-    elastic_constants,
     equation_of_state,
     lattice_constant_at,
     mean_with_interval,
+    relaxed_cell,
 )
+from distill.workloads.elastic import elastic_constants
 
 
 class Repulsive(Calculator):
@@ -202,3 +203,42 @@ def test_phonons_of_an_unrelaxed_cell_are_refused() -> None:
     displaced.positions[0, 0] += 0.05
     with pytest.raises(UserError, match=r"not relaxed: a force"):
         phonons(displaced, EMT(), config=config)
+
+
+def ordered_alloy(stretch: float = 1.02) -> Atoms:
+    """CuAu in the tetragonal L1_0 structure, its longer edge off its length."""
+    cell = [2.7, 2.7, 3.7 * stretch]
+    places = [[0, 0, 0], [0.5, 0.5, 0.5]]
+    return Atoms("CuAu", scaled_positions=places, cell=cell, pbc=True)
+
+
+def test_a_tetragonal_cell_relaxes_in_shape_and_volume() -> None:
+    relaxed = [relaxed_cell(ordered_alloy(stretch), EMT()) for stretch in (1.0, 1.04)]
+    for atoms in relaxed:
+        atoms.calc = EMT()
+        assert np.abs(atoms.get_stress()).max() < 1e-4
+        assert abs(np.ptp(atoms.cell.lengths())) > 0.3
+    assert np.allclose(*(atoms.cell.lengths() for atoms in relaxed), atol=2e-3)
+    with pytest.raises(UserError, match="not cubic, so its shape must be relaxed with stresses"):
+        relaxed_cell(ordered_alloy(), Repulsive())
+
+
+@pytest.mark.physics
+def test_elastic_constants_of_a_tetragonal_crystal_agree_with_energies() -> None:
+    atoms = relaxed_cell(ordered_alloy(), EMT())
+    found = elastic_constants(atoms, EMT())
+    assert found["C11"] == pytest.approx(found["C22"], rel=1e-3)
+    assert found["C13"] == pytest.approx(found["C23"], rel=1e-3)
+    assert found["C44"] == pytest.approx(found["C55"], rel=1e-3)
+    assert found["C33"] != pytest.approx(found["C11"], rel=0.01)
+    assert found["stable"]
+    # The curvature of the energy over a strain along c is C33.
+    strains = np.linspace(-0.004, 0.004, 5)
+    energies = []
+    for strain in strains:
+        strained = atoms.copy()
+        strained.set_cell(atoms.cell.array * [1, 1, 1 + strain], scale_atoms=True)
+        strained.calc = EMT()
+        energies.append(strained.get_potential_energy())
+    curvature = 2 * np.polyfit(strains, energies, 2)[0] / atoms.get_volume() / GPa
+    assert curvature == pytest.approx(found["C33"], rel=0.02)
