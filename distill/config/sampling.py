@@ -220,6 +220,9 @@ class SelectionConfig(Section):
     descriptor: Literal["ace", "teacher"] = Field(
         "ace", description="what distances are measured in"
     )
+    compare_methods: bool = Field(
+        False, description="coverage by every method, as numbers and pictures, beside the chosen"
+    )
     duplicate_tolerance: NonNegative = Field(
         1e-4, description="descriptor distance below which structures count as the same"
     )

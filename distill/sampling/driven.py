@@ -160,7 +160,7 @@ def run_driven(
         folder = out / f"round_{number:02d}"
         result.last, entry = _explore(task, number, result.selected, folder)
         result.rounds.append(entry)
-        spent = sum(result.calls.values())
+        entry["teacher_calls"] = spent = sum(result.calls.values())
         allowed = driven.labels if driven.max_calls is None else driven.max_calls - spent
         if entry["certain"]:
             result.ending = "the uncertainty of new trajectories is below the target"
@@ -178,7 +178,6 @@ def run_driven(
         result.calls[f"round {number}"] = calls
         entry["labelled"] = calls
         result.selected += new
-    entry["teacher_calls_so_far"] = sum(result.calls.values())
     say(f"student-driven sampling ended: {result.ending}")
     drawn = _held_out(task, result.last, number)
     result.held_out, result.held_out_calls = _labelled(task, drawn, out / "held_out", "held_out")

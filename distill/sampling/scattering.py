@@ -236,7 +236,9 @@ def run_trajectory(
         elif end is None and step.index >= last_step:
             end = UNDECIDED
         if keep_structures and (step.index % every == 0 or end):
-            structures.append(_labelled(start, step, config, condition, name))
+            atoms = _labelled(start, step, config, condition, name)
+            atoms.info["bond_length_A"], atoms.info["height_A"] = distance, height
+            structures.append(atoms)
             if trust and end != BLOWN_UP:
                 reason = trust.reason_to_stop(structures[-1])
                 end = CUT if reason else end

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from scipy.spatial import cKDTree
 
@@ -11,6 +9,7 @@ from distill.config import SelectionConfig
 from distill.errors import UserError
 from distill.sampling.streams import stream
 
+METHODS = ("kmeans", "fps", "leverage", "random")
 _KMEANS_ITERATIONS = 100
 # Regularisation of the leverage, relative to the mean squared descriptor.
 _LEVERAGE_FLOOR = 1e-6
@@ -71,9 +70,12 @@ def select(descriptors: np.ndarray, config: SelectionConfig, seed: int) -> np.nd
     return np.sort(chosen)
 
 
-def coverage(descriptors: np.ndarray, chosen: np.ndarray) -> dict[str, float]:
-    """Distance of a pool to the nearest chosen structure: mean, 95 % quantile and maximum."""
-    distances, _ = cKDTree(descriptors[chosen]).query(descriptors)
+def coverage(descriptors: np.ndarray, kept: np.ndarray) -> dict[str, float]:
+    """Distance of a pool to the nearest structure kept: mean, 95 % quantile and maximum.
+
+    Both are descriptors, shape (structures, components).
+    """
+    distances, _ = cKDTree(kept).query(descriptors)
     return {
         "mean_distance": float(np.mean(distances)),
         "distance_95_percent": float(np.quantile(distances, 0.95)),
@@ -81,15 +83,29 @@ def coverage(descriptors: np.ndarray, chosen: np.ndarray) -> dict[str, float]:
     }
 
 
-def coverage_table(
+def choices(
     descriptors: np.ndarray, chosen: np.ndarray, config: SelectionConfig, seed: int
-) -> dict[str, Any]:
-    """Coverage by the chosen structures and, for comparison, by as many drawn at random."""
-    drawn = config.model_copy(update={"method": "random", "count": len(chosen)})
-    return {
-        config.method: coverage(descriptors, chosen),
-        "random_for_comparison": coverage(descriptors, select(descriptors, drawn, seed)),
-    }
+) -> dict[str, np.ndarray]:
+    """The chosen structures and, for comparison, as many by other methods.
+
+    Parameters
+    ----------
+    descriptors
+        Of the pool, shape (structures, components).
+    chosen
+        Indices that `config.method` chose.
+    config
+        With `compare_methods` every method is compared, else a random draw.
+    seed
+        The run's seed.
+    """
+    others = METHODS if config.compare_methods else ("random",)
+    found: dict[str, np.ndarray] = {config.method: chosen}
+    for method in others:
+        if method not in found:
+            other = config.model_copy(update={"method": method, "count": len(chosen)})
+            found[method] = select(descriptors, other, seed)
+    return found
 
 
 def _kmeans(descriptors: np.ndarray, count: int, seed: int) -> np.ndarray:

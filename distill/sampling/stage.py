@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distill.artifacts import atomic_path, write_json
+from distill.artifacts import write_json
 from distill.config import ParallelConfig, SamplingConfig, SelectionConfig
 from distill.errors import UserError
 from distill.progress import say
 from distill.sampling.filters import without_unphysical
-from distill.sampling.selection import coverage_table, distinct, select
+from distill.sampling.pictures import draw_selection, draw_trajectories
+from distill.sampling.selection import choices, coverage, distinct, select
 from distill.sampling.streams import stream
 from distill.sampling.units import run_waiting
 from distill.sampling.visits import Visited, collect, in_words, plan_visits, write_outcomes
@@ -23,6 +24,7 @@ from distill.sampling.visits import Visited, collect, in_words, plan_visits, wri
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from distill.sampling.driven import Driven
     from distill.sampling.scattering import Outcome
 
 
@@ -138,6 +140,7 @@ def _by_teacher(
         )
     run_waiting([*visits.all(), *labels], parallel=parallel, label="sampling by the teacher")
     visited = collect(visits, config.selection)
+    draw_trajectories(out / "plots", visited.pool, visited.endings)
     labelled = [atoms for unit in labels for atoms in unit.labelled()]
     # Sums over threads would make the selection depend on their number.
     with threadpool_limits(1):
@@ -171,13 +174,45 @@ def _by_student(
         seed=seed,
         parallel=parallel,
     )
+    last = driven.last
+    draw_trajectories(out / "plots", last.pool, last.endings)
     return _Sampled(
         selected=driven.selected,
         held_out=driven.held_out,
-        outcomes=driven.last.outcomes,
+        outcomes=last.outcomes,
         calls=driven.calls,
-        summary={**driven.last.summary, "selection": {}, "driven": driven.summary()},
+        summary={
+            **last.summary,
+            "selection": _driven_selection(config, driven, str(teacher), out, seed),
+            "driven": driven.summary(),
+        },
     )
+
+
+def _driven_selection(
+    config: SamplingConfig, driven: Driven, teacher: str, out: Path, seed: int
+) -> dict[str, Any]:
+    """How the labelled structures cover the last trajectories."""
+    from threadpoolctl import threadpool_limits
+
+    from distill.sampling.descriptors import structure_descriptors
+
+    summary: dict[str, Any] = {
+        "sampled": sum(entry["structures"] for entry in driven.rounds),
+        "left_out": {},
+        "chosen": len(driven.selected),
+    }
+    visited = [*driven.last.pool, *driven.last.paths]
+    if not visited:
+        return summary
+    with threadpool_limits(1):
+        descriptors = structure_descriptors(
+            [*visited, *driven.selected], config.selection.descriptor, teacher
+        )
+    chosen = np.arange(len(visited), len(descriptors))
+    draw_selection(out / "selection.png", descriptors, {"labelled": chosen})
+    covered = coverage(descriptors[: len(visited)], descriptors[chosen])
+    return {**summary, "coverage": {"driven": covered}}
 
 
 def _select(
@@ -201,8 +236,7 @@ def _select(
     descriptors = structure_descriptors(candidates, config.descriptor, teacher)
     unique = distinct(descriptors, config.duplicate_tolerance)
     chosen = unique[select(descriptors[unique], config, seed)]
-    coverage = coverage_table(descriptors[unique], np.searchsorted(unique, chosen), config, seed)
-    _draw(out / "selection.png", descriptors, chosen)
+    coverage = _compared(descriptors[unique], np.searchsorted(unique, chosen), config, out, seed)
     summary.update(
         candidates=len(candidates),
         near_duplicates=len(candidates) - len(unique),
@@ -264,21 +298,10 @@ def _by_config_type(structures: Sequence[Atoms]) -> dict[str, int]:
     return dict(sorted(Counter(config_type(atoms) for atoms in structures).items()))
 
 
-def _draw(path: Path, descriptors: np.ndarray, chosen: np.ndarray) -> None:
-    """The pool and the chosen structures in the plane of the first two principal components."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5, 4), layout="constrained")
-    axes = figure.add_subplot()
-    plane = (
-        descriptors[:, :2] if descriptors.shape[1] > 1 else np.pad(descriptors, ((0, 0), (0, 1)))
-    )
-    axes.scatter(plane[:, 0], plane[:, 1], s=4, color="0.75", label=f"sampled ({len(plane)})")
-    axes.scatter(
-        plane[chosen, 0], plane[chosen, 1], s=9, color="C0", label=f"selected ({len(chosen)})"
-    )
-    axes.set_xlabel("first principal component of the descriptors")
-    axes.set_ylabel("second")
-    axes.legend(frameon=False)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+def _compared(
+    descriptors: np.ndarray, chosen: np.ndarray, config: SelectionConfig, out: Path, seed: int
+) -> dict[str, dict[str, float]]:
+    """Coverage of the pool by each method's choice; `selection.png` shows them."""
+    found = choices(descriptors, chosen, config, seed)
+    draw_selection(out / "selection.png", descriptors, found)
+    return {method: coverage(descriptors, descriptors[kept]) for method, kept in found.items()}

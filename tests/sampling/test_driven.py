@@ -1,6 +1,7 @@
 """Student-driven sampling: what it asks of the teacher, what it leaves, and that kills are safe."""
 
 import csv
+import shutil
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ from drive_stage import DRIVEN, sample
 from drivers import kill_a_worker, kill_driver, start_driver, wait_for_files
 from surface_potentials import Counted, MorseSurface
 
-from distill.artifacts import read_json
-from distill.config import RattleConfig, SamplingConfig, StudentConfig
+from distill.artifacts import read_json, write_json
+from distill.compare.report import write_report
+from distill.config import RattleConfig, RunConfig, SamplingConfig, StudentConfig
 from distill.errors import UserError
 from distill.sampling.design import Posterior, most_informative
 from distill.sampling.driven import shortlisted
@@ -143,6 +145,20 @@ def test_kills_in_any_round_change_nothing(sampled, train, tmp_path):
     assert (tmp_path / "driven" / "round_01" / "picked.xyz").read_bytes() == picked
     for name in RESULTS:
         assert (tmp_path / name).read_bytes() == (sampled[0] / name).read_bytes(), name
+
+
+def test_the_report_shows_every_round(sampled, tmp_path):
+    write_json(tmp_path / "config.json", RunConfig(sampling=DRIVEN).model_dump(mode="json"))
+    shutil.copytree(sampled[0], tmp_path / "sampling")
+    text = write_report(tmp_path).read_text()
+    assert "the teacher labelled what it was unsure of" in text
+    assert "36, and 6 for the held-out structures" in text
+    assert "trajectories with the last student of the sampling" in text
+    rounds = read_json(sampled[0] / "sampling.json")["driven"]["rounds"]
+    for entry in rounds:
+        assert f"<tr><th>{entry['round']}</th><td>{entry['training_structures']}</td>" in text
+    assert (sampled[0] / "plots" / "fcc111_300K.png").stat().st_size > 1000
+    assert (sampled[0] / "selection.png").stat().st_size > 1000
 
 
 def driven(**updates) -> SamplingConfig:

@@ -9,7 +9,7 @@ from distill.config import SelectionConfig
 from distill.errors import UserError
 from distill.sampling.descriptors import structure_descriptors
 from distill.sampling.filters import without_unphysical
-from distill.sampling.selection import coverage, coverage_table, distinct, select
+from distill.sampling.selection import choices, coverage, distinct, select
 from distill.structures import set_labels
 
 METHODS = ["kmeans", "fps", "leverage", "random"]
@@ -40,9 +40,9 @@ def test_choice_is_of_the_asked_size_and_repeats(clumped, method):
 @pytest.mark.parametrize("method", ["kmeans", "fps"])
 def test_every_clump_is_found(clumped, method):
     chosen = select(clumped, SelectionConfig(method=method, count=10), 3)
-    assert coverage(clumped, chosen)["largest_distance"] < 0.2
+    assert coverage(clumped, clumped[chosen])["largest_distance"] < 0.2
     drawn = select(clumped, SelectionConfig(method="random", count=10), 3)
-    assert coverage(clumped, drawn)["largest_distance"] > 1.0
+    assert coverage(clumped, clumped[drawn])["largest_distance"] > 1.0
 
 
 def test_leverage_is_the_greedy_d_optimal_design():
@@ -76,11 +76,20 @@ def test_near_duplicates_are_dropped_in_order():
 
 def test_coverage_is_the_distance_to_the_nearest_chosen():
     points = np.array([[0.0], [1.0], [3.0], [7.0]])
-    numbers = coverage(points, np.array([0, 2]))
+    numbers = coverage(points, points[[0, 2]])
     assert numbers["mean_distance"] == pytest.approx((0 + 1 + 0 + 4) / 4)
     assert numbers["largest_distance"] == pytest.approx(4.0)
-    table = coverage_table(points, np.array([0, 2]), SelectionConfig(method="fps", count=2), 0)
-    assert set(table) == {"fps", "random_for_comparison"}
+
+
+def test_methods_are_compared_at_the_same_count(clumped):
+    config = SelectionConfig(method="fps", count=10)
+    chosen = select(clumped, config, 3)
+    assert list(choices(clumped, chosen, config, 3)) == ["fps", "random"]
+    every = config.model_copy(update={"compare_methods": True})
+    found = choices(clumped, chosen, every, 3)
+    assert set(found) == set(METHODS)
+    assert {len(indices) for indices in found.values()} == {10}
+    assert found["fps"] is chosen
 
 
 def test_empty_pool_and_too_many_clusters_are_explained():

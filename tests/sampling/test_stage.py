@@ -60,6 +60,8 @@ def test_stage_leaves_what_it_promises(sampled):
     assert len(rows) == 6
     assert sum(summary["outcomes"].values()) == 6
     assert (sampled / "selection.png").stat().st_size > 1000
+    assert (sampled / "plots" / "fcc111_300K.png").stat().st_size > 1000
+    assert set(summary["selection"]["coverage"]) == {"kmeans", "random"}
 
 
 def test_labels_are_the_teachers(sampled):
