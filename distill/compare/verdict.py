@@ -114,7 +114,7 @@ def judge(
     -------
     dict
         `passed` (None if there is nothing to check) and `checks`: for each `name`, `tolerance`
-        (its key), `value`, `interval` (None for a number without sampling error), `bound`,
+        (its key), `value` (None where the computation gave no number), `interval` (None for a number without sampling error), `bound`,
         `sense` (at most, at least, or within, meaning ± bound), `unit`, `passed` and `comment`.
         A check passes only if the whole interval lies inside the bound, and one of a barrier only
         if both bands converged.
@@ -132,12 +132,17 @@ def judge(
             checks.append(_barrier_check(name, result, tolerances.barrier))
     if tolerances.sticking is not None:
         if not sticking:
-            _refuse("sticking", "there are no paired trajectories of teacher and student")
+            reason = "no pair of sound trajectories of teacher and student"
+            title = "sticking probability, teacher − student"
+            checks.append(_no_number("sticking", title, tolerances.sticking, "", reason))
         for name, result in (sticking or {}).items():
             checks.append(_sticking_check(name, result, tolerances.sticking))
     if tolerances.activation_energy is not None:
         if not activation_energy:
-            _refuse("activation_energy", "teacher and student have no Arrhenius fit each")
+            title = "activation energy of diffusion, student − teacher"
+            reason = "no Arrhenius fit of both: too few jumps were seen; run longer or hotter"
+            bound = tolerances.activation_energy
+            checks.append(_no_number("activation_energy", title, bound, "eV", reason))
         else:
             checks.append(_activation_check(activation_energy, tolerances.activation_energy))
     if tolerances.speedup is not None:
@@ -177,6 +182,8 @@ def check_text(check: Mapping[str, Any]) -> str:
 def measured_text(check: Mapping[str, Any]) -> str:
     """The measured value of one check with its unit; energies and forces in meV."""
     scale, unit = _shown_unit(check)
+    if check["value"] is None:
+        return "no number"
     return f"{number_text(scale * check['value'])}{unit}"
 
 
@@ -278,6 +285,12 @@ def _activation_check(result: Mapping[str, Any], bound: float) -> Check:
     if not check["passed"] and abs(difference) < bound:
         check["comment"] = "the interval reaches beyond the bound: longer or more runs narrow it"
     return check
+
+
+def _no_number(tolerance: str, name: str, bound: float, unit: str, reason: str) -> Check:
+    """The failed check of something that was computed and gave no number."""
+    check = _within(tolerance, name, math.inf, None, bound, unit)
+    return {**check, "value": None, "comment": reason}
 
 
 def _within(

@@ -71,6 +71,22 @@ def test_profiles_have_a_panel_for_each_path(count):
     assert text[0] == f"reference: {models['reference']['barrier']:.3f} eV"
 
 
+def test_published_points_are_drawn_on_the_panels_they_belong_to():
+    from distill.compare.observables import sticking_curves
+
+    result = sticking_result()
+    (condition,) = result["conditions"][:1]
+    here = {"energy": 0.5, "probability": 0.2, "interval": None, "source": "beam"}
+    here |= {"facet": condition["facet"], "temperature": None, "v": None, "j": None}
+    elsewhere = {**here, "source": "other", "temperature": condition["temperature"] + 50.0}
+    curves = sticking_curves({**result, "published": [here, elsewhere]})
+    (panel, *_) = curves.values()
+    assert panel["beam"] == [here]
+    assert "other" not in panel
+    (axis, *_) = labelled_axes(observable_plots.sticking_figure(curves))
+    assert "beam" in [text.get_text() for text in axis.get_legend().get_texts()]
+
+
 def test_intervals_of_sticking_are_drawn(tmp_path):
     from distill.compare.observables import sticking_curves
 

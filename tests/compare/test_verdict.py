@@ -91,6 +91,13 @@ def test_without_tolerances_there_is_no_verdict():
     assert "no tolerances" in verdict_text(verdict)
 
 
+def test_what_gave_no_number_fails_with_the_reason():
+    verdict = judge(Tolerances(sticking=0.05, activation_energy=0.02), errors={})
+    assert verdict["passed"] is False
+    assert [check["value"] for check in verdict["checks"]] == [None, None]
+    assert "no number, within ±20 meV; no Arrhenius fit of both" in verdict_text(verdict)
+
+
 @pytest.mark.parametrize(
     ("tolerances", "other", "named"),
     [
