@@ -114,10 +114,10 @@ def judge(
     -------
     dict
         `passed` (None if there is nothing to check) and `checks`: for each `name`, `tolerance`
-        (its key), `value` (None where the computation gave no number), `interval` (None for a number without sampling error), `bound`,
-        `sense` (at most, at least, or within, meaning ± bound), `unit`, `passed` and `comment`.
-        A check passes only if the whole interval lies inside the bound, and one of a barrier only
-        if both bands converged.
+        (its key), `value` (None where the computation gave no number), `interval` (None for a
+        number without sampling error), `bound`, `sense` (at most, at least, or within, meaning ±
+        bound), `unit`, `passed` and `comment`. A check passes only if the whole interval lies
+        inside the bound, and one of a barrier only if both bands converged.
 
     Raises
     ------
