@@ -163,8 +163,9 @@ def read_model(path: Path) -> torch.nn.Module:
     """
     import torch
 
-    import_mace()
+    from distill.teacher.composite import KIND, is_composite
 
+    import_mace()
     try:
         model = torch.load(path, map_location="cpu", weights_only=False)
     except Exception as error:
@@ -174,6 +175,11 @@ def read_model(path: Path) -> torch.nn.Module:
         ) from None
     if type(model).__name__ != _CLASS:
         found = type(model).__name__
+        if is_composite(model):
+            raise UserError(
+                f"{path}: expected a MACE energy model ({_CLASS}), found a {model[KIND]} teacher "
+                "of several parts; give one model, or the file as delta.base"
+            )
         hint = " (a checkpoint or state dict; give the whole model)" if found == "dict" else ""
         raise UserError(f"{path}: expected a MACE energy model ({_CLASS}), found {found}{hint}")
     return model
@@ -298,13 +304,14 @@ def predict(
     batch_size: int,
     e0: Mapping[str, float] | None = None,
     device: str = "cpu",
+    head: str | None = None,
 ) -> list[Atoms]:
     """Copies of structures carrying the model's energies, forces and, where labelled, stresses.
 
     Parameters
     ----------
     model
-        Single-head model.
+        The model.
     structures
         Those with a stress label get a predicted one.
     batch_size
@@ -313,6 +320,8 @@ def predict(
         Atomic reference energies to use, eV by symbol; the model's own if None.
     device
         Torch device.
+    head
+        Head of the model; its first if None.
 
     Raises
     ------
@@ -326,7 +335,7 @@ def predict(
         for key in (ENERGY_KEY, STRESS_KEY):
             atoms.info.pop(key, None)
         atoms.arrays.pop(FORCES_KEY, None)
-    data = make_data(bare, model, energies)
+    data = make_data(bare, model, energies, head=head)
     stressed = [reference_stress(atoms) is not None for atoms in structures]
     model = model.to(device)
     for wanted in (False, True):

@@ -15,8 +15,6 @@ from distill.teacher.mace_adapter import (
     element_table,
     facts,
     import_mace,
-    make_batches,
-    make_data,
     precision,
     predict,
     quiet,
@@ -79,7 +77,7 @@ def restrict_elements(
         If the copy's energy differs: the model's architecture is not one that mace-torch can cut.
     """
     small = _copied(model, elements, None)
-    if (difference := _difference(model, small, example)) >= _SAME_ENERGY:
+    if not (difference := _difference(model, small, example)) < _SAME_ENERGY:
         raise UserError(
             "the foundation model cannot be cut down to the data's elements: its energy would "
             f"change by {difference:.3g} eV/atom; set teacher.keep_elements to true"
@@ -107,8 +105,8 @@ def with_replay_head(model: torch.nn.Module, example: Atoms) -> torch.nn.Module:
         If they do not: the model's architecture is not one that mace-torch can extend.
     """
     double = _copied(model, facts(model).elements, [REPLAY_HEAD, NEW_HEAD])
-    heads = [select_head(double, head) for head in (REPLAY_HEAD, NEW_HEAD)]
-    if (difference := max(_difference(model, h, example) for h in heads)) >= _SAME_ENERGY:
+    apart = [_difference(model, double, example, head) for head in (REPLAY_HEAD, NEW_HEAD)]
+    if not (difference := max(apart)) < _SAME_ENERGY:
         raise UserError(
             "the foundation model cannot be given a second head: its energy would change by "
             f"{difference:.3g} eV/atom; set teacher.replay.multihead to false"
@@ -140,10 +138,13 @@ def _copied(
     return copied
 
 
-def _difference(model: torch.nn.Module, other: torch.nn.Module, example: Atoms) -> float:
-    """By how much two models' energies of a structure differ, eV/atom."""
-    before, after = (predict(m, [example], batch_size=1)[0] for m in (model, other))
-    return abs(before.info[ENERGY_KEY] - after.info[ENERGY_KEY]) / len(example)
+def _difference(
+    model: torch.nn.Module, other: torch.nn.Module, example: Atoms, head: str | None = None
+) -> float:
+    """By how much two models' energies of a structure differ, eV/atom; `head` of the second."""
+    before = predict(model, [example], batch_size=1)[0].info[ENERGY_KEY]
+    after = predict(other, [example], batch_size=1, head=head)[0].info[ENERGY_KEY]
+    return float(abs(before - after) / len(example))
 
 
 def fresh_model(
@@ -166,8 +167,7 @@ def fresh_model(
         Of the weights.
     """
     info = facts(model)
-    data = make_data(structures, model, dict.fromkeys(info.elements, 0.0))
-    arguments = _arguments(model, elements) | _scales(structures, data)
+    arguments = _arguments(model, elements) | _scales(structures, info.r_max)
     return _built(arguments, info.dtype, seed)
 
 
@@ -224,13 +224,9 @@ def new_model(
         "correlation": architecture.correlation,
         "radial_MLP": list(architecture.radial_mlp),
         "heads": [NEW_HEAD],
-        "avg_num_neighbors": 1.0,
-        "atomic_inter_scale": 1.0,
-        "atomic_inter_shift": 0.0,
+        **_scales(structures, architecture.r_max),
     }
-    # Graphs need a model's cutoff and elements, and the model its number of neighbours.
-    data = make_data(structures, _built(arguments, dtype, seed), dict.fromkeys(elements, 0.0))
-    return _built(arguments | _scales(structures, data), dtype, seed)
+    return _built(arguments, dtype, seed)
 
 
 def _irreps(text: str, field: str) -> Any:
@@ -247,13 +243,19 @@ def _irreps(text: str, field: str) -> Any:
     return irreps
 
 
-def _scales(structures: Sequence[Atoms], data: Sequence[Any]) -> dict[str, float]:
-    """Mean number of neighbours, and the scale and shift of interaction energies [eV]."""
-    from mace.modules import compute_avg_num_neighbors
+def _scales(structures: Sequence[Atoms], r_max: float) -> dict[str, float]:
+    """Mean number of neighbours within `r_max` [Å]; scale and shift of interaction energies [eV].
 
+    Atoms without neighbours do not count, as in mace-torch.
+    """
+    from ase.neighborlist import neighbor_list
+
+    counts = np.concatenate(
+        [np.bincount(neighbor_list("i", a, r_max), minlength=len(a)) for a in structures]
+    )
     forces = np.concatenate([atoms.arrays[FORCES_KEY] for atoms in structures])
     return {
-        "avg_num_neighbors": compute_avg_num_neighbors(make_batches(data, 16)),
+        "avg_num_neighbors": float(counts[counts > 0].mean()) if counts.any() else 1.0,
         "atomic_inter_scale": max(float(np.sqrt(np.mean(forces**2))), 1e-3),
         "atomic_inter_shift": 0.0,
     }

@@ -1,0 +1,195 @@
+"""Teachers of several parts: sums and means, their spread, bases that change, calibration."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from ase.calculators.emt import EMT
+
+from distill import Teacher
+from distill.calculators import known_elements, load_calculator
+from distill.config import CalculatorConfig, TeacherConfig
+from distill.errors import UserError
+from distill.structures import (
+    read_structures,
+    reference_energy,
+    reference_forces,
+    set_labels,
+    write_structures,
+)
+from distill.teacher import mace_adapter as adapter
+from distill.teacher.committee import calibration, mean_and_spread
+from distill.teacher.composite import (
+    DELTA,
+    committee_parts,
+    composite_calculator,
+    delta_parts,
+    save_parts,
+)
+from distill.teacher.stage import run
+
+from .tiny import TINY, rattled_structures, tiny_model
+
+SMALL = {"hidden_irreps": "4x0e", "radial_mlp": [8], "readout_irreps": "4x0e", "max_ell": 1}
+SLAB = rattled_structures(2)[1]
+
+
+def evaluate(calculator, atoms=SLAB):
+    copy = atoms.copy()
+    copy.calc = calculator
+    return copy.get_potential_energy(), copy.get_forces(), copy.get_stress()
+
+
+@pytest.fixture(scope="module")
+def emt_corrected(tmp_path_factory):
+    """A delta teacher on EMT, trained on EMT plus one eV for each H and 2 % of the forces."""
+    folder = tmp_path_factory.mktemp("delta")
+    structures = []
+    for atoms in rattled_structures(15):
+        hydrogens = list(atoms.symbols).count("H")
+        atoms.info["REF_energy"] += 1.0 * hydrogens
+        structures.append(atoms)
+    train, test = folder / "train.xyz", folder / "test.xyz"
+    write_structures(train, structures[:12])
+    write_structures(test, structures[12:])
+    config = TeacherConfig(
+        strategy="delta",
+        delta={"base": {"path": "ase.calculators.emt:EMT"}, "architecture": SMALL},
+        **{**TINY, "epochs": 2, "lr": 1e-5},
+    )
+    run(config, train=train, test=test, out=folder / "out", seed=1)
+    return folder / "out"
+
+
+def test_a_correction_leaves_the_base_what_it_knows(emt_corrected):
+    """What EMT already has need not be learnt, and the energy per H atom goes to the E0s."""
+    about = json.loads((emt_corrected / "teacher.json").read_text())
+    assert about["e0_shifts"]["H"] == pytest.approx(1.0, abs=1e-6)
+    assert about["foundation"]["name"] == "ase.calculators.emt:EMT"
+    assert about["delta"]["architecture"]["hidden_irreps"] == "4x0e"
+    errors = json.loads((emt_corrected / "errors.json").read_text())
+    assert errors["foundation"]["energy_per_atom"]["rmse"] < 1e-6
+    assert errors["foundation"]["forces"]["rmse"] < 1e-6
+    calculator = Teacher.load(emt_corrected).calculator()
+    assert known_elements(calculator) == {"H", "Cu"}
+    energy, forces, stress = evaluate(calculator)
+    base = evaluate(EMT())
+    correction = evaluate(calculator.correction)
+    assert energy == pytest.approx(base[0] + correction[0], abs=1e-9)
+    np.testing.assert_allclose(forces, base[1] + correction[1], atol=1e-9)
+    np.testing.assert_allclose(stress, base[2] + correction[2], atol=1e-9)
+
+
+def test_one_body_energies_are_those_of_the_whole(emt_corrected):
+    """The student takes them: a free atom's energy by the base plus the shift."""
+    from ase import Atoms
+
+    about = json.loads((emt_corrected / "teacher.json").read_text())
+    free = Atoms("H", cell=[20] * 3, positions=[[10] * 3])
+    free.calc = EMT()
+    assert about["e0"]["H"] == pytest.approx(free.get_potential_energy() + 1.0, abs=1e-6)
+
+
+def test_a_base_file_that_changed_is_refused(tmp_path):
+    base = tmp_path / "base.model"
+    adapter.save_model(tiny_model((1, 29)), base)
+    parts = delta_parts(CalculatorConfig(path=str(base)), tiny_model((1, 29)))
+    path = tmp_path / "teacher.model"
+    save_parts(parts, path)
+    assert parts["base"]["sha256"]
+    twice = evaluate(load_calculator(path))[0]
+    assert twice == pytest.approx(2 * evaluate(load_calculator(base))[0], abs=1e-9)
+    base.write_bytes(base.read_bytes() + b" ")
+    with pytest.raises(UserError, match=r"corrects .*base\.model, which has changed"):
+        load_calculator(path)
+
+
+def test_a_composite_is_no_foundation_model(tmp_path):
+    save_parts(committee_parts([tiny_model((1, 29))] * 2), tmp_path / "teacher.model")
+    with pytest.raises(UserError, match=r"expected a MACE energy model .*found a committee"):
+        adapter.read_model(tmp_path / "teacher.model")
+
+
+def test_a_committee_gives_mean_and_spread(tmp_path):
+    class Fixed(EMT):
+        def __init__(self, factor):
+            super().__init__()
+            self.factor = factor
+
+        def calculate(self, *arguments, **keywords):
+            super().calculate(*arguments, **keywords)
+            self.results["energy"] *= self.factor
+            self.results["forces"] = self.results["forces"] * self.factor
+
+    content = committee_parts([0.9, 1.0, 1.2])
+    calculator = composite_calculator(content, Fixed, origin=tmp_path)
+    energy, forces, _ = evaluate(EMT())
+    found = evaluate(calculator)
+    deviation = np.std([0.9, 1.0, 1.2], ddof=1)
+    assert found[0] == pytest.approx(energy * 3.1 / 3)
+    np.testing.assert_allclose(found[1], forces * 3.1 / 3)
+    assert calculator.results["energy_std"] == pytest.approx(abs(energy) * deviation)
+    np.testing.assert_allclose(
+        calculator.results["forces_std"], deviation * np.sqrt((forces**2).mean(axis=1))
+    )
+    nested = {"distill": DELTA, "base": 1.0, "correction": 1.0}
+    assert evaluate(composite_calculator(nested, Fixed, origin=tmp_path))[0] == 2 * energy
+
+
+def test_the_spread_is_graded_against_the_errors():
+    """Members that scatter about the truth as much as they say are found to be calibrated."""
+    rng = np.random.default_rng(1)
+    truth = [a for _ in range(20) for a in rattled_structures(6)]
+    scales = [0.01 if i % 2 else 0.3 for i in range(len(truth))]
+    members = []
+    for _ in range(8):
+        noisy = []
+        for atoms, scale in zip(truth, scales, strict=True):
+            noise = rng.normal(0, scale, atoms.positions.shape)
+            energy = atoms.info["REF_energy"] + rng.normal(0, scale)
+            noisy.append(
+                set_labels(atoms.copy(), energy=energy, forces=atoms.arrays["REF_forces"] + noise)
+            )
+        members.append(noisy)
+    # The first stands for the truth: its distance from the mean of seven is √(1 + 1/7).
+    quality = calibration(members[0], mean_and_spread(members[1:]))
+    assert quality["forces"]["scale"] == pytest.approx(np.sqrt(1 + 1 / 7), rel=0.1)
+    assert quality["forces"]["rank_correlation"] > 0.6
+    assert quality["energy_per_atom"]["count"] == len(truth)
+    bins = quality["forces"]["bins"]
+    assert bins[0]["rmse"] < 0.1 * bins[-1]["rmse"]
+
+
+def test_a_committee_leaves_its_members_and_its_calibration(
+    foundation_file, labelled_files, tmp_path, capsys
+):
+    config = TeacherConfig(
+        foundation=str(foundation_file),
+        committee={"members": 2},
+        fraction=0.5,
+        **{**TINY, "epochs": 1},
+    )
+    train, test = labelled_files
+    run(config, train=train, test=test, out=tmp_path, seed=1)
+    result = json.loads((tmp_path / "committee.json").read_text())
+    assert len(result["members"]) == 2
+    assert result["calibration"]["forces"]["count"] == 3 * sum(map(len, read_structures(test)))
+    assert (tmp_path / "committee_calibration.png").stat().st_size > 1000
+    about = json.loads((tmp_path / "teacher.json").read_text())
+    subsets = about["training"]["indices_by_member"]
+    assert len(subsets[0]) == len(subsets[1]) == 9
+    assert subsets[0] != subsets[1]
+    predicted = read_structures(tmp_path / "test_teacher.xyz")
+    members = [read_structures(tmp_path / f"members/{k:02d}/test_teacher.xyz") for k in (0, 1)]
+    for mean, one, other in zip(predicted, *members, strict=True):
+        pair = [reference_energy(one), reference_energy(other)]
+        assert reference_energy(mean) == pytest.approx(np.mean(pair))
+        assert mean.info["energy_std"] == pytest.approx(np.std(pair, ddof=1))
+        assert mean.arrays["forces_std"].shape == (len(mean),)
+        forces = np.mean([reference_forces(one), reference_forces(other)], axis=0)
+        np.testing.assert_allclose(reference_forces(mean), forces, atol=1e-7)
+    capsys.readouterr()
+    run(config, train=train, test=test, out=tmp_path, seed=1)
+    assert capsys.readouterr().out.count("done before, skipped") == 2
