@@ -17,6 +17,7 @@ from distill.config.properties import (
 from distill.config.sampling import (
     DrivenConfig,
     Facet,
+    LabelConfig,
     MdConfig,
     NebConfig,
     RattleConfig,
@@ -39,6 +40,7 @@ __all__ = [
     "DiffusionConfig",
     "DrivenConfig",
     "Facet",
+    "LabelConfig",
     "LabelWeights",
     "MdConfig",
     "NebConfig",

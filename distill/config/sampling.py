@@ -232,6 +232,13 @@ class SelectionConfig(Section):
     )
 
 
+class LabelConfig(Section):
+    """How the teacher labels structures; a MACE model takes several at once."""
+
+    batch_size: Count = Field(8, description="structures at once")
+    device: Literal["cpu", "cuda", "auto"] = Field("cpu", description="auto: CUDA if there is any")
+
+
 class DrivenConfig(Section):
     """Sampling by the student: the teacher labels only what the student is unsure of."""
 
@@ -287,6 +294,7 @@ class SamplingConfig(Section):
         True, description="also relabel the reference training structures with the teacher"
     )
     selection: SelectionConfig = Field(default_factory=SelectionConfig)
+    labels: LabelConfig = Field(default_factory=LabelConfig)
     driven: DrivenConfig | None = Field(
         None, description="let the student sample, and the teacher label what it is unsure of"
     )

@@ -196,7 +196,13 @@ def _labelled(
     task: _Task, structures: Sequence[Atoms], folder: Path, name: str
 ) -> tuple[list[Atoms], int]:
     """The structures with the teacher's labels, without unphysical ones, and the calls made."""
-    units = label_units(structures, model=str(task.teacher), folder=folder, name=name)
+    units = label_units(
+        structures,
+        model=str(task.teacher),
+        folder=folder,
+        name=name,
+        options=task.config.labels,
+    )
     run_waiting(units, parallel=task.parallel, label=f"teacher labels ({name})")
     labelled = [atoms for unit in units for atoms in unit.labelled()]
     kept, dropped = without_unphysical(labelled, task.config.selection)

@@ -5,12 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import Calculator
 
 from distill.calculators import labelled_copy
+from distill.config import LabelConfig
+from distill.errors import UserError
 from distill.sampling.models import ModelSpec, cached_calculator
-from distill.structures import STRESS_KEY, read_structures, write_structures
+from distill.structures import (
+    STRESS_KEY,
+    read_structures,
+    reference_energy,
+    reference_forces,
+    write_structures,
+)
 
 _SHARD = 40
 
@@ -23,6 +34,7 @@ class LabelUnit:
     structures: tuple[Atoms, ...]
     first: int
     path: Path
+    options: LabelConfig
 
     @property
     def finished(self) -> bool:
@@ -41,18 +53,69 @@ class LabelUnit:
         UserError
             If the model lacks an element or fails on a structure, naming its index.
         """
-        calculator = cached_calculator(self.model)
+        device = _device(self.options.device)
+        calculator = cached_calculator(self.model, device=device)
+        if _is_one_mace(calculator) and self.options.batch_size > 1:
+            labelled = self._in_batches(calculator, device)
+        else:
+            labelled = self._one_by_one(calculator)
+        write_structures(self.path, labelled)
+
+    def _one_by_one(self, calculator: Calculator) -> list[Atoms]:
         has_stress = "stress" in calculator.implemented_properties
         labelled = []
         for index, atoms in enumerate(self.structures, start=self.first):
             bare = atoms.copy()
             stress = bare.info.pop(STRESS_KEY, None) is not None and has_stress
             labelled.append(labelled_copy(bare, calculator, index=index, stress=stress))
-        write_structures(self.path, labelled)
+        return labelled
+
+    def _in_batches(self, calculator: Any, device: str) -> list[Atoms]:
+        from distill.teacher.mace_adapter import predict
+
+        labelled = predict(
+            calculator.models[0],
+            self.structures,
+            batch_size=self.options.batch_size,
+            device=device,
+        )
+        for index, atoms in enumerate(labelled, start=self.first):
+            energy, forces = reference_energy(atoms), reference_forces(atoms)
+            assert energy is not None and forces is not None
+            if not (np.isfinite(energy) and np.isfinite(forces).all()):
+                raise UserError(f"structure {index}: the model returned NaN or infinity")
+        return labelled
+
+
+def _device(name: str) -> str:
+    if name == "cpu":
+        return name
+    from distill.teacher.mace_adapter import pick_device
+
+    try:
+        return pick_device(name)
+    except UserError:
+        raise UserError(
+            "sampling.labels.device: 'cuda' was asked for but torch finds no CUDA device; use "
+            "'auto' or 'cpu'"
+        ) from None
+
+
+def _is_one_mace(calculator: Any) -> bool:
+    """Whether a calculator is one MACE with one head, which takes many structures at once."""
+    models = getattr(calculator, "models", None)
+    if type(calculator).__name__ != "MACECalculator" or models is None or len(models) != 1:
+        return False
+    return len(getattr(models[0], "heads", [None])) == 1
 
 
 def label_units(
-    structures: Sequence[Atoms], *, model: ModelSpec, folder: Path, name: str
+    structures: Sequence[Atoms],
+    *,
+    model: ModelSpec,
+    folder: Path,
+    name: str,
+    options: LabelConfig,
 ) -> list[LabelUnit]:
     """Structures in shards of 40, in their order, to be labelled with a model.
 
@@ -64,6 +127,8 @@ def label_units(
         What `distill.calculators.load_calculator` takes.
     folder, name
         The shards are kept as `folder/NAME_FIRST.xyz`.
+    options
+        Batches and device of a MACE model.
     """
     return [
         LabelUnit(
@@ -71,6 +136,7 @@ def label_units(
             structures=tuple(structures[first : first + _SHARD]),
             first=first,
             path=folder / f"{name}_{first:06d}.xyz",
+            options=options,
         )
         for first in range(0, len(structures), _SHARD)
     ]

@@ -14,7 +14,9 @@ from distill.config import CalculatorConfig
 ModelSpec: TypeAlias = str | os.PathLike[str] | CalculatorConfig
 
 
-def cached_calculator(model: ModelSpec, dtype: str | None = None) -> Calculator:
+def cached_calculator(
+    model: ModelSpec, dtype: str | None = None, device: str = "cpu"
+) -> Calculator:
     """The calculator of a model file, import path or config; a process loads it once.
 
     Parameters
@@ -23,12 +25,15 @@ def cached_calculator(model: ModelSpec, dtype: str | None = None) -> Calculator:
         What `distill.calculators.load_calculator` takes.
     dtype
         Precision of a MACE model, its own if None. Optimisers want float64.
+    device
+        Torch device of a MACE model.
     """
     if not isinstance(model, CalculatorConfig):
         model = CalculatorConfig(path=os.fspath(model))
-    return _cached(model.model_dump_json(), dtype)
+    return _cached(model.model_dump_json(), dtype, device)
 
 
 @lru_cache(maxsize=4)
-def _cached(config: str, dtype: str | None) -> Calculator:
-    return load_calculator(CalculatorConfig.model_validate_json(config), dtype=dtype)
+def _cached(config: str, dtype: str | None, device: str) -> Calculator:
+    spec = CalculatorConfig.model_validate_json(config)
+    return load_calculator(spec, dtype=dtype, device=device)

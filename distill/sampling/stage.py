@@ -132,7 +132,13 @@ def _by_teacher(
         surface_calls["surfaces"] = surfaces.calls
     visits = plan_visits(config, model=str(teacher), out=out, seed=seed)
     training = read_structures(train, require=()) if config.include_training else []
-    labels = label_units(training, model=str(teacher), folder=out / "labels", name="training")
+    labels = label_units(
+        training,
+        model=str(teacher),
+        folder=out / "labels",
+        name="training",
+        options=config.labels,
+    )
     if not visits.all() and not labels:
         raise UserError(
             "the sampling section asks for nothing: give scattering, neb, md or rattle, or set "
