@@ -142,9 +142,15 @@ def data_curves(structures: Sequence[Atoms]) -> Results:
 def _curves(run_folder: Path, out: Path, structures: Sequence[Atoms]) -> Results:
     """Curves by model, each computed once."""
     about = read_json(run_folder / "teacher" / "teacher.json")
-    config = parse_config(read_json(run_folder / "config.json"), str(run_folder / "config.json"))
-    data = sha256(run_folder / "data" / "train.xyz")
     kept = read_json(out / CURVES_NAME) if (out / CURVES_NAME).is_file() else {}
+    try:
+        file = run_folder / "config.json"
+        config = parse_config(read_json(file), str(file))
+        data = sha256(run_folder / "data" / "train.xyz")
+    except UserError as error:
+        # A run of another version, or without its data, still has a report.
+        say(f"teacher report: no new curves: {error}")
+        return dict(kept)
     curves: Results = {}
     for name, (identity, load) in _models(run_folder, about, config).items():
         key = hash_of({"model": identity, "data": data})

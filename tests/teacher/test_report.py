@@ -192,6 +192,15 @@ def test_a_failing_reference_does_not_cost_the_report(run):
     assert set(curves) == {"teacher", "foundation", "data"}
 
 
+def test_a_run_whose_config_is_of_another_version_keeps_its_curves(run, capsys):
+    config = read_json(run / "config.json")
+    write_json(run / "config.json", {**config, "gone": 1})
+    curves = read_json(write_report(run).with_name("report.json"))["teacher_report"]["curves"]
+    assert {"teacher", "foundation", "data"} <= set(curves)
+    assert "no new curves" in capsys.readouterr().out
+    write_json(run / "config.json", config)
+
+
 def test_a_system_that_a_model_cannot_do_says_why():
     class Broken(EMT):
         def calculate(self, *_, **__):
