@@ -149,11 +149,15 @@ def bulk_figure(bulk: Mapping[str, Any]) -> Figure:
     if any(result["thermal_expansion"] for result in models.values()):
         panels.append(_expansion_panel)
     if any(result["phonons"] for result in models.values()):
-        panels.append(_phonon_panel)
+        panels += [_phonon_panel, _density_panel]
     with figure_style() as plt:
-        width = FIGURE_WIDTH if len(panels) > 1 else 5.2
-        figure, axes = plt.subplots(1, len(panels), figsize=(width, 3.5), squeeze=False)
-        for axis, panel in zip(axes[0], panels, strict=True):
+        columns = min(len(panels), 2)
+        rows = math.ceil(len(panels) / columns)
+        size = (FIGURE_WIDTH if columns > 1 else 5.2, 3.5 * rows)
+        figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
+        for axis in axes.flat[len(panels) :]:
+            axis.set_visible(False)
+        for axis, panel in zip(axes.flat, panels, strict=False):
             panel(axis, models)
         axes[0, 0].legend(fontsize=8.5)
         return figure
@@ -196,6 +200,14 @@ def _phonon_panel(axis: Axes, models: Mapping[str, Any]) -> None:
             axis.set_xticks(bands["positions"], bands["labels"])
             axis.set_xlim(bands["distance"][0], bands["distance"][-1])
     axis.set(xlabel="wave vector", ylabel="frequency [THz]")
+
+
+def _density_panel(axis: Axes, models: Mapping[str, Any]) -> None:
+    for k, (name, result) in enumerate(models.items()):
+        if result["phonons"]:
+            states = result["phonons"]["density_of_states"]
+            axis.plot(states["density"], states["frequency"], color=colour_of(name, k), lw=1.0)
+    axis.set(xlabel="density of states [1/THz]", ylabel="frequency [THz]")
 
 
 def _smooth(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

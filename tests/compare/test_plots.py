@@ -140,3 +140,34 @@ def test_the_same_data_give_the_same_files(tmp_path):
     for suffix in (".png", ".pdf"):
         first, second = (file.with_suffix(suffix).read_bytes() for file in files)
         assert first == second
+
+
+def bulk_result():
+    def model(scale):
+        return {
+            "equation_of_state": {
+                "volume": 40.0,
+                "volume_per_atom": 10.0,
+                "energy_per_atom": -3.0,
+                "volumes": [38.0, 39.0, 40.0, 41.0],
+                "energies": [-11.9, -11.98, -12.0, -11.99],
+            },
+            "thermal_expansion": [],
+            "phonons": {
+                "dispersion": {
+                    "distance": [0.0, 0.1, 0.2],
+                    "frequencies": [[0.0, 1.0 * scale], [2.0, 3.0], [4.0, 5.0 * scale]],
+                    "positions": [0.0, 0.2],
+                    "labels": ["G", "X"],
+                },
+                "density_of_states": {"frequency": [0.0, 2.0, 5.0], "density": [0.0, 0.4, 0.1]},
+            },
+        }
+
+    return {"models": {"teacher": model(1.0), "student": model(1.02)}}
+
+
+def test_bulk_figure_has_a_panel_for_each_property():
+    axes = labelled_axes(observable_plots.bulk_figure(bulk_result()))
+    labels = [axis.get_xlabel() for axis in axes]
+    assert labels == ["volume [Å³/atom]", "wave vector", "density of states [1/THz]"]
