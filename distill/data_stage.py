@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +21,16 @@ from distill.structures import (
     reference_forces,
     write_structures,
 )
+from distill.teacher.reference_energies import composition_matrix, least_squares_shifts
 
 if TYPE_CHECKING:
     from ase import Atoms
+
+_LISTED = 10
+# Labels of one structure by one code on two machines agree far better than this.
+_SAME_ENERGY, _SAME_FORCE = 1e-3, 1e-2
+# Energies per atom vary with structure; only gross mistakes stand out by so much.
+_FEWEST, _FAR, _FAR_AT_LEAST = 10, 20.0, 5.0
 
 
 def run(config: DataConfig, *, out: Path, seed: int) -> None:
@@ -31,9 +39,11 @@ def run(config: DataConfig, *, out: Path, seed: int) -> None:
     Raises
     ------
     UserError
-        If a file is unusable, or a structure of the test set is also in the training set.
+        If a file is unusable, a structure appears twice with different labels, or one of the test
+        set is also in the training set.
     """
-    train = _read(config, config.train)
+    train, same = without_duplicates(_read(config, config.train), "training")
+    train, far = without_energy_outliers(train, config.max_energy_deviation)
     if config.test:
         test = _read(config, config.test)
     else:
@@ -45,7 +55,8 @@ def run(config: DataConfig, *, out: Path, seed: int) -> None:
     write_structures(out / "train.xyz", train)
     write_structures(out / "test.xyz", test)
     summary = {"train": summarise(train), "test": summarise(test)}
-    write_json(out / "data.json", summary)
+    left_out = {"duplicates": same, "energy_outliers": far}
+    write_json(out / "data.json", {**summary, "left_out": left_out})
     for name, part in summary.items():
         say(
             f"{name}: {part['structures']} structures of {part['atoms'][0]}-{part['atoms'][1]} "
@@ -72,9 +83,104 @@ def summarise(structures: list[Atoms]) -> dict[str, Any]:
     }
 
 
+def without_duplicates(structures: list[Atoms], name: str) -> tuple[list[Atoms], list[int]]:
+    """A set with each structure once, and the indices of the repetitions.
+
+    Raises
+    ------
+    UserError
+        If a structure appears again with other labels: two levels of theory, or a mistake.
+    """
+    first: dict[bytes, int] = {}
+    repeated = []
+    for index, atoms in enumerate(structures):
+        key = geometry_key(atoms)
+        earlier = first.setdefault(key, index)
+        if earlier == index:
+            continue
+        problem = _disagreement(structures[earlier], atoms)
+        if problem:
+            raise UserError(
+                f"structures {earlier} and {index} of the {name} set are the same but {problem}: "
+                "expected one level of theory; remove the wrong one"
+            )
+        repeated.append(index)
+    if repeated:
+        say(f"{name} set: left out {len(repeated)} repeated structures: {_listed(repeated)}")
+    dropped = set(repeated)
+    return [a for i, a in enumerate(structures) if i not in dropped], repeated
+
+
+def without_energy_outliers(
+    structures: list[Atoms], limit: float | None
+) -> tuple[list[Atoms], list[int]]:
+    """A set without structures whose energy is far from the rest, and the indices left out.
+
+    Far means further from the best fit of energies to compositions than `limit` (eV/atom). Without
+    a limit nothing is left out; structures twenty robust standard deviations away, and at least
+    5 eV/atom, are listed for the user to look at.
+
+    Raises
+    ------
+    UserError
+        If every structure is out.
+    """
+    labelled = [i for i, a in enumerate(structures) if reference_energy(a) is not None]
+    if len(labelled) < _FEWEST:
+        return structures, []
+    symbols = [structures[i].get_chemical_symbols() for i in labelled]
+    counts = composition_matrix(symbols, sorted({s for names in symbols for s in names}))
+    energies = np.array([reference_energy(structures[i]) for i in labelled], dtype=float)
+    shifts, _ = least_squares_shifts(counts, energies)
+    apart = (energies - counts @ shifts) / counts.sum(axis=1)
+    apart -= np.median(apart)
+    spread = 1.4826 * float(np.median(np.abs(apart)))
+    bound = limit if limit is not None else max(_FAR * spread, _FAR_AT_LEAST)
+    far = [labelled[i] for i in np.flatnonzero(np.abs(apart) > bound)]
+    if not far:
+        return structures, []
+    shown = _listed(
+        [f"{labelled[i]} ({apart[i]:+.2f})" for i in np.flatnonzero(abs(apart) > bound)]
+    )
+    if limit is None:
+        say(
+            f"{len(far)} structures have energies far from the rest, by index and eV/atom: "
+            f"{shown}; look at them, or leave them out with data.max_energy_deviation"
+        )
+        return structures, []
+    say(f"left out {len(far)} structures with energies {limit:g} eV/atom off: {shown}")
+    dropped = set(far)
+    if len(dropped) == len(structures):
+        raise UserError(
+            f"data.max_energy_deviation {limit:g} eV/atom leaves no structure; raise it"
+        )
+    return [a for i, a in enumerate(structures) if i not in dropped], far
+
+
+def _disagreement(one: Atoms, other: Atoms) -> str | None:
+    """How the labels of two equal structures differ, or None."""
+    energies = [reference_energy(one), reference_energy(other)]
+    if energies[0] is not None and energies[1] is not None:
+        apart = abs(energies[0] - energies[1]) / len(one)
+        if apart > _SAME_ENERGY:
+            return f"their energies differ by {apart:.3g} eV/atom"
+    forces = [reference_forces(one), reference_forces(other)]
+    if forces[0] is not None and forces[1] is not None:
+        apart = float(np.abs(forces[0] - forces[1]).max())
+        if apart > _SAME_FORCE:
+            return f"their forces differ by up to {apart:.3g} eV/Å"
+    return None
+
+
+def _listed(items: Sequence[object]) -> str:
+    more = f" and {len(items) - _LISTED} more" if len(items) > _LISTED else ""
+    return ", ".join(map(str, items[:_LISTED])) + more
+
+
 def _read(config: DataConfig, name: str) -> list[Atoms]:
     return read_structures(
         name,
+        require=() if config.unlabelled else ("energy", "forces"),
         energy_key=config.energy_key,
         forces_key=config.forces_key,
         stress_key=config.stress_key,

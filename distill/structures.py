@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,10 +102,13 @@ def read_structures(
     Parameters
     ----------
     path
-        A file that ASE reads, or `bundled:NAME`.
+        A file that ASE reads (extxyz, ASE database, VASP's OUTCAR and vasprun.xml, CASTEP's
+        .castep, ...), or `bundled:NAME`.
     energy_key, forces_key, stress_key, virial_key
         Where the labels are: energy in eV, forces in eV/Å, stress in eV/Å³ (ASE's sign), virial
-        in eV (−stress × volume; used where there is no stress).
+        in eV (−stress × volume; used where there is no stress). In other files than extxyz the
+        labels are ASE's own results unless a key is named; the energy is the one that the forces
+        are the gradient of (`free_energy`) where there are two.
     require
         Labels that each structure must carry: among energy, forces, stress.
     elements
@@ -176,10 +179,11 @@ def _parse(file: Path) -> list[Atoms]:
 
     if file.stat().st_size == 0:
         raise UserError(f"{file} is empty: expected structures with labels")
-    format_name = "extxyz" if file.suffix in {".xyz", ".extxyz"} else None
+    format_name = "extxyz" if _is_extxyz(file) else None
     structures: list[Atoms] = []
     try:
-        for atoms in iread(file, index=":", format=format_name):
+        frames = _rows(file) if file.suffix == ".db" else iread(file, ":", format=format_name)
+        for atoms in frames:
             structures.append(atoms)
     except UnknownFileTypeError:
         raise UserError(f"{file} is in no format that ASE knows: expected extxyz") from None
@@ -192,6 +196,21 @@ def _parse(file: Path) -> list[Atoms]:
     return structures
 
 
+def _rows(file: Path) -> Iterator[Atoms]:
+    """Structures of an ASE database with what each row says of itself, which ASE's reader drops."""
+    from ase.db import connect
+
+    with connect(file) as database:
+        for row in database.select():
+            atoms = row.toatoms()
+            atoms.info.update(row.key_value_pairs)
+            yield atoms
+
+
+def _is_extxyz(file: Path) -> bool:
+    return file.suffix in {".xyz", ".extxyz"}
+
+
 def _with_standard_labels(
     atoms: Atoms,
     energy_key: str,
@@ -201,7 +220,11 @@ def _with_standard_labels(
     file: Path,
     index: int,
 ) -> Atoms:
-    results = atoms.calc.results if atoms.calc is not None else {}
+    results = dict(atoms.calc.results) if atoms.calc is not None else {}
+    if not _is_extxyz(file):
+        energy = results.get("free_energy", results.get("energy"))
+        named = {ENERGY_KEY: energy, FORCES_KEY: results.get("forces")}
+        results = {**named, STRESS_KEY: results.get("stress"), **results}
     energy = atoms.info.pop(energy_key, results.get(energy_key))
     forces = atoms.arrays.pop(forces_key, results.get(forces_key))
     stress = atoms.info.pop(stress_key, results.get(stress_key))

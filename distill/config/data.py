@@ -25,6 +25,14 @@ class DataConfig(Section):
     max_force: Positive = Field(
         100.0, description="structures with a larger force are left out, eV/Å"
     )
+    max_energy_deviation: Positive | None = Field(
+        None,
+        description="structures further than this from the best fit of energies to compositions "
+        "are left out, eV/atom; null only lists those far outside",
+    )
+    unlabelled: bool = Field(
+        False, description="allow structures without labels, which teacher.labels then makes"
+    )
     min_distance: Positive = Field(0.3, description="smallest distance allowed between atoms, Å")
 
 

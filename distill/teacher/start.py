@@ -20,6 +20,7 @@ from distill.structures import (
     set_labels,
 )
 from distill.teacher.foundation import Foundation, find_foundation
+from distill.teacher.label_units import refuse_other_units
 from distill.teacher.reference_energies import (
     ReferenceEnergies,
     composition_matrix,
@@ -162,12 +163,13 @@ def starting_energies(
     device
         Torch device.
     check
-        Refuse a set that mixes energy references.
+        Refuse labels in other units, and a set that mixes energy references.
 
     Raises
     ------
     UserError
-        If the set mixes references, or a value that the method needs is missing.
+        If labels are in other units, the set mixes references, or a value that the method needs
+        is missing.
     """
     predicted = start.predict(structures, batch_size=config.batch_size, device=device)
     symbols = [atoms.get_chemical_symbols() for atoms in structures]
@@ -175,6 +177,7 @@ def starting_energies(
     counts = composition_matrix(symbols, present)
     differences = _differences(structures, predicted)
     if check:
+        refuse_other_units(structures, predicted, present)
         refuse_mixed_references(counts, differences)
     one_body = _one_body(start, present, counts, predicted)
     lone = start.predict(isolated, batch_size=config.batch_size, device=device) if isolated else []

@@ -1,0 +1,110 @@
+"""Labels in other units or with the other sign, recognised by comparison with a foundation model.
+
+A foundation model is seldom wrong by a factor of three over a whole set, and never in step with
+labels that have the opposite sign; labels in Hartree, kcal/mol or GPa are off by far more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from distill.errors import UserError
+from distill.structures import reference_energy, reference_forces, reference_stress
+from distill.teacher.reference_energies import composition_matrix, least_squares_shifts
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+# Factors by which labels in another unit exceed those in the expected one (CODATA 2018).
+_ENERGY_UNITS = {
+    "Hartree": 1 / 27.211386,
+    "Rydberg": 1 / 13.605693,
+    "kcal/mol": 23.060548,
+    "kJ/mol": 96.485332,
+    "meV": 1000.0,
+}
+_FORCE_UNITS = {
+    "Hartree/Bohr": 1 / 51.422067,
+    "Rydberg/Bohr": 1 / 25.711034,
+    "Hartree/Å": 1 / 27.211386,
+    "kcal/mol/Å": 23.060548,
+    "kJ/mol/Å": 96.485332,
+    "meV/Å": 1000.0,
+    "eV/nm": 10.0,
+}
+_STRESS_UNITS = {"GPa": 160.21766, "kbar": 1602.1766, "Hartree/Bohr³": 1 / 183.631}
+_IN_STEP = 0.8
+_PLAUSIBLE = 3.0
+_FEWEST = 10
+
+
+def refuse_other_units(
+    reference: Sequence[Atoms], predicted: Sequence[Atoms], elements: Sequence[str]
+) -> None:
+    """Refuse labels that follow a foundation model's, but are a factor away or of opposite sign.
+
+    Parameters
+    ----------
+    reference, predicted
+        The same structures with the data's labels and the model's.
+    elements
+        Chemical symbols of the structures.
+
+    Raises
+    ------
+    UserError
+        Naming the label, the factor found, and the unit it points to.
+    """
+    if len(reference) < _FEWEST:
+        return
+    _check("forces", "eV/Å", _FORCE_UNITS, *_pairs(reference, predicted, reference_forces))
+    _check("stress", "eV/Å³", _STRESS_UNITS, *_pairs(reference, predicted, reference_stress))
+    counts = composition_matrix([a.get_chemical_symbols() for a in reference], elements)
+    parts = []
+    for structures in (reference, predicted):
+        energies = np.array([reference_energy(a) for a in structures], dtype=float)
+        shifts, _ = least_squares_shifts(counts, energies)
+        parts.append((energies - counts @ shifts) / counts.sum(axis=1))
+    _check("energy", "eV", _ENERGY_UNITS, *parts)
+
+
+def _pairs(
+    reference: Sequence[Atoms], predicted: Sequence[Atoms], label: object
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both levels' values of a label, flat, where both have it."""
+    assert callable(label)
+    pairs = [(label(one), label(other)) for one, other in zip(reference, predicted, strict=True)]
+    both = [(a, b) for a, b in pairs if a is not None and b is not None]
+    if not both:
+        return np.zeros(0), np.zeros(0)
+    ones, others = zip(*both, strict=True)
+    return (
+        np.concatenate([np.ravel(a) for a in ones]),
+        np.concatenate([np.ravel(b) for b in others]),
+    )
+
+
+def _check(
+    label: str, unit: str, units: dict[str, float], ours: np.ndarray, theirs: np.ndarray
+) -> None:
+    norms = np.linalg.norm(ours), np.linalg.norm(theirs)
+    if len(ours) < _FEWEST or min(norms) == 0:
+        return
+    overlap = float(ours @ theirs)
+    in_step, factor = overlap / float(norms[0] * norms[1]), overlap / float(norms[1]) ** 2
+    if abs(in_step) < _IN_STEP or (factor > 0 and 1 / _PLAUSIBLE < factor < _PLAUSIBLE):
+        return
+    near = min(units, key=lambda name: abs(np.log(abs(factor) / units[name])))
+    if factor < 0 and 1 / _PLAUSIBLE < -factor < _PLAUSIBLE:
+        guess = "their sign is the opposite (a gradient, or a stress of the other convention?)"
+    elif abs(np.log(abs(factor) / units[near])) < np.log(1.5):
+        guess = f"they look like {near}"
+    else:
+        guess = "they are in another unit"
+    raise UserError(
+        f"the {label} labels follow the foundation model's (correlation {in_step:.2f}) but are "
+        f"{factor:.3g} times as large: {guess}; expected {unit}. Convert them"
+    )
