@@ -87,7 +87,7 @@ def _completed(
         try:
             with _executor(config, len(waiting)) as executor:
                 futures: dict[Future[Result], int] = {
-                    executor.submit(function, units[index]): index for index in waiting
+                    executor.submit(_alone, function, units[index]): index for index in waiting
                 }
                 for future in as_completed(futures):
                     index = futures[future]
@@ -102,6 +102,12 @@ def _completed(
                     "machine may be out of memory: lower parallel.workers, then run again"
                 ) from None
             say(f"a worker process was killed; starting its unit again ({left} units left)")
+
+
+def _alone(function: Callable[[Unit], Result], unit: Unit) -> Result:
+    """One unit in a worker; schedulers start workers in environments of their own."""
+    with _single_thread():
+        return function(unit)
 
 
 @contextmanager

@@ -16,10 +16,6 @@ def square(x: int) -> int:
     return x * x
 
 
-def threads(_: int) -> str | None:
-    return os.environ.get("OMP_NUM_THREADS")
-
-
 def die_once(unit: tuple[str, int]) -> int:
     marker = Path(unit[0]) / f"died-{unit[1]}"
     if unit[1] == 1 and not marker.exists():
@@ -47,11 +43,13 @@ def test_results_come_in_the_order_of_the_units(config):
     ]
 
 
-@pytest.mark.parametrize("backend", ["serial", "local"])
+@pytest.mark.parametrize("backend", ["serial", "local", "dask", "parsl"])
 def test_units_run_with_one_thread_and_the_caller_keeps_its_own(backend):
+    if backend in ("dask", "parsl"):
+        pytest.importorskip({"dask": "distributed"}.get(backend, backend))
     before = os.environ.get("OMP_NUM_THREADS")
     config = ParallelConfig(backend=backend, workers=2)
-    assert run_units(threads, [0, 1], config=config, label="x") == ["1", "1"]
+    assert run_units(os.getenv, ["OMP_NUM_THREADS"] * 2, config=config, label="x") == ["1"] * 2
     assert os.environ.get("OMP_NUM_THREADS") == before
 
 
