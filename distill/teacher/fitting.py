@@ -225,7 +225,7 @@ def delta(
         If the architecture is not possible, or training diverges.
     """
     from distill.teacher import mace_adapter as adapter
-    from distill.teacher.mace_rebuild import new_model
+    from distill.teacher.mace_rebuild import new_model, silence_readouts
 
     config = job.config
     apart = combined_labels(structures, base, sign=-1)
@@ -238,6 +238,7 @@ def delta(
         dtype=config.dtype,
         seed=_weights_seed(job.seed),
     )
+    silence_readouts(model)
     shifts = {symbol: e0.shifts.get(symbol, 0.0) for symbol in elements}
     plan = _plan(config, model, "f0", None)
     say(e0.summary())

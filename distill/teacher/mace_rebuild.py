@@ -229,6 +229,21 @@ def new_model(
     return _built(arguments, dtype, seed)
 
 
+def silence_readouts(model: torch.nn.Module) -> None:
+    """Set the last weights of every readout to zero, in place: no interaction energy at first.
+
+    A correction that starts from nothing cannot spoil what it corrects; the readouts learn from
+    the first step, and the layers before them from the second.
+    """
+    import torch
+
+    with torch.no_grad():
+        for readout in model.readouts:  # type: ignore[union-attr]
+            layers = dict(readout.named_children())
+            for parameter in (layers.get("linear_2") or layers["linear"]).parameters():
+                parameter.zero_()
+
+
 def _irreps(text: str, field: str) -> Any:
     from e3nn import o3
 

@@ -5,10 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from distill.config.teacher import ArchitectureConfig
 from distill.errors import UserError
 from distill.structures import reference_energy, reference_forces
 from distill.teacher import mace_adapter as adapter
-from distill.teacher.mace_rebuild import fresh_model, restrict_elements, select_head
+from distill.teacher.mace_rebuild import (
+    fresh_model,
+    new_model,
+    restrict_elements,
+    select_head,
+    silence_readouts,
+)
 
 from .tiny import rattled_structures, tiny_model
 
@@ -52,3 +59,25 @@ def test_a_fresh_model_has_the_same_shape_and_seeded_new_weights():
     weights = [m.readouts[0].linear.weight.detach().numpy() for m in (one, again, other)]
     np.testing.assert_array_equal(weights[0], weights[1])
     assert not np.allclose(weights[0], weights[2])
+
+
+def test_a_new_model_has_the_size_asked_for_and_can_start_from_nothing():
+    options = {"hidden_irreps": "4x0e+4x1o", "radial_mlp": [8], "r_max": 3.5, "layers": 2}
+    architecture = ArchitectureConfig(**options, max_ell=1, correlation=2, readout_irreps="4x0e")
+    model = new_model(architecture, STRUCTURES, ["H", "Cu"], dtype="float64", seed=1)
+    info = adapter.facts(model)
+    assert (info.r_max, info.interactions, info.elements) == (3.5, 2, ("H", "Cu"))
+    assert "1o" in str(model.products[0].linear.irreps_out)
+    moving = np.abs(forces(adapter.predict(model, STRUCTURES, batch_size=6))).max()
+    assert moving > 1e-3
+    silence_readouts(model)
+    silent = adapter.predict(model, STRUCTURES, batch_size=6)
+    assert np.abs(forces(silent)).max() == 0.0
+    assert np.abs(energies(silent)).max() == 0.0
+
+
+@pytest.mark.parametrize("irreps", ["16", "16x0e+8x1o", "x"])
+def test_impossible_architectures_are_refused(irreps):
+    architecture = ArchitectureConfig(hidden_irreps=irreps)
+    with pytest.raises(UserError, match=r"hidden_irreps: '.*' is not usable.*16x0e"):
+        new_model(architecture, STRUCTURES, ["H", "Cu"], dtype="float64", seed=1)
