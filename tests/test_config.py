@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from distill.config import load_config, parse_config
+from distill.config import load_config, parse_config, strategy_teacher
 from distill.errors import UserError
 from distill.starter import PRESETS, write_starter
 
@@ -119,3 +119,24 @@ def test_starter_does_not_replace_a_file(tmp_path):
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda p: p.stem)
 def test_ready_workflows_are_valid(path):
     assert load_config(path).name
+
+
+def test_learning_curves_do_not_inherit_a_way_of_training(tmp_path):
+    """Low-rank adaptation of the teacher says nothing about a curve from scratch."""
+    path = write(tmp_path, "teacher: {lora: {rank: 2}, replay: {structures: a.xyz}, epochs: 7}")
+    config = load_config(path)
+    assert config.teacher.replay.structures == str(tmp_path / "a.xyz")
+    for name, strategy in config.curve.strategies.items():
+        teacher = strategy_teacher(config.teacher, name, strategy)
+        assert (teacher.lora, teacher.replay, teacher.epochs) == (None, None, 7)
+
+
+def test_calculators_of_the_teacher_are_found_from_the_config(tmp_path):
+    path = write(
+        tmp_path,
+        "teacher: {strategy: delta, delta: {base: {path: base.npz}}, "
+        "labels: {calculator: {path: 'ase.calculators.emt:EMT'}}}",
+    )
+    calculators = load_config(path).teacher.calculators()
+    assert calculators["base"].path == str(tmp_path / "base.npz")
+    assert calculators["labels"].path == "ase.calculators.emt:EMT"

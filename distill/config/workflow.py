@@ -19,6 +19,8 @@ from distill.config.student import StudentConfig
 from distill.config.teacher import TeacherConfig
 from distill.errors import UserError
 
+_WAYS_OF_TRAINING = {"strategy", "lora", "replay", "architecture", "delta", "committee"}
+
 
 class RunConfig(Section):
     """One workflow: from a foundation model and labels to a checked student."""
@@ -196,12 +198,15 @@ def _resolve_paths(config: RunConfig, folder: Path) -> RunConfig:
 def strategy_teacher(teacher: TeacherConfig, name: str, strategy: CurveStrategy) -> TeacherConfig:
     """The teacher section as a strategy of the learning curves changes it.
 
+    What makes up a way of training (low-rank adaptation, replay, ...) is the strategy's own: it is
+    not taken over from the section.
+
     Raises
     ------
     UserError
         If the strategy's options are not those of a teacher.
     """
-    values = {**teacher.model_dump(), **strategy.teacher}
+    values = {**teacher.model_dump(exclude=_WAYS_OF_TRAINING), **strategy.teacher}
     return parse_config({"teacher": values}, f"curve.strategies.{name}").teacher
 
 
