@@ -6,15 +6,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from distill.student.block_kernels import embed_block, make_workspace, neighbour_vectors
 from distill.student.embedding_kernels import (
     GEOMETRY,
-    accumulate,
     compiled,
-    embed_neighbours,
-    gather_neighbours,
     spline_weights,
     transform_distance,
 )
+from distill.student.pair_kernels import pair_envelope
 from distill.student.simd import LANES, fma, load, splat, store, total
 
 
@@ -98,8 +97,7 @@ def add_gradients(
     entries,
     gradients,
     slot_vector,
-    slot_pair,
-    neighbours,
+    slot_atom,
     tile,
     forces,
     virial,
@@ -140,7 +138,7 @@ def add_gradients(
             store(tile, 2 * LANES, gz)
             slot = (begin + vector) * LANES
             for lane in range(min(LANES, count - vector * LANES)):
-                other = 3 * neighbours[slot_pair[slot + lane]]
+                other = 3 * np.int64(slot_atom[slot + lane])
                 row[other] -= tile[lane]
                 row[other + 1] -= tile[LANES + lane]
                 row[other + 2] -= tile[2 * LANES + lane]
@@ -165,8 +163,7 @@ def add_pair_functions(
     begin,
     count,
     slot_vector,
-    slot_pair,
-    neighbours,
+    slot_atom,
     tile,
     energies,
     forces,
@@ -174,9 +171,7 @@ def add_pair_functions(
     gradient,
 ):
     """Add one atom's pair functions, by its neighbours of one element, to the rows."""
-    cutoff, r0 = layout.pair_envelope[kind, 0], layout.pair_envelope[kind, 1]
-    p = int(layout.pair_envelope[kind, 2])
-    end_value, end_slope = (r0 / cutoff) ** p, p * (r0 / cutoff) ** (p + 1)
+    cutoff = layout.pair_envelope[kind, 0]
     n_pair = design.pair_splines.shape[2]
     for slot in range(begin * LANES, begin * LANES + count):
         at = (slot // LANES) * 3 * LANES + slot % LANES
@@ -186,9 +181,7 @@ def add_pair_functions(
             continue
         t, slope = transform_distance(splat(r), layout.pair_transform[kind])
         interval, weights, slopes = spline_weights(t, layout.pair_grid)
-        decay = (r0 / r) ** p
-        envelope = decay - end_value + (r - cutoff) / r0 * end_slope
-        envelope_slope = (end_slope - decay * r0 / r * p) / r0
+        envelope, envelope_slope = pair_envelope(splat(r), layout.pair_envelope[kind])
         for k in range(4):
             store(tile, 2 * k * LANES, weights[k] * envelope)
             store(
@@ -197,7 +190,7 @@ def add_pair_functions(
                 weights[k] * envelope_slope + slopes[k] * slope * envelope,
             )
         node = int(total(interval) / LANES)
-        other = 3 * neighbours[slot_pair[slot]]
+        other = 3 * np.int64(slot_atom[slot])
         for n in range(n_pair):
             value, climb = 0.0, 0.0
             for k in range(4):
@@ -263,52 +256,23 @@ def assemble(
     n_species, n_one = layout.n_species, layout.n_one_particle
     n_many, n_pair = design.function_first.shape[1] - 1, design.pair_splines.shape[2]
     n_atoms = len(first) - 1
-    most = 0
-    for atom in range(n_atoms):
-        most = max(most, first[atom + 1] - first[atom])
-    n_vectors = most // LANES + n_species
-    slot_pair = np.empty(n_vectors * LANES, np.int64)
-    slot_vector = np.empty(n_vectors * LANES * 3)
-    geometry = np.zeros(n_vectors * LANES * GEOMETRY)
-    radial = np.empty(n_vectors * LANES * 2 * layout.n_rows)
-    harmonics = np.empty(n_vectors * LANES * 4 * (layout.largest_l + 1) ** 2)
-    sums = np.empty(n_one * LANES)
-    tile = np.empty(9 * LANES)
-    scratch = np.empty(4 * (layout.largest_l + 1) * LANES)
-    segment = np.empty((1, n_species, 2), np.int64)
+    atoms = np.arange(n_atoms)
+    space = make_workspace(layout, first, atoms, 1)
     value = np.empty(n_one)
     functions = np.empty(n_many)
     entries = np.empty(design.n_entries)
-    gradients = np.empty(n_one * n_vectors * 3 * LANES if gradient else 1)
-    atoms = np.arange(n_atoms)
+    gradients = np.empty(n_one * len(space.slot_vector) if gradient else 1)
     for atom in range(n_atoms):
         centre = species[atom]
         row = energies[atom if site_energies else 0]
-        gather_neighbours(
-            layout,
-            species,
-            first,
-            neighbours,
-            vectors,
-            atoms[atom : atom + 1],
-            slot_pair,
-            slot_vector,
-            segment,
-        )
-        value[:] = 0.0
+        embed_block(layout, species, first, neighbours, vectors, atoms[atom : atom + 1], space)
+        for k in range(n_one):
+            value[k] = space.value[k * LANES]
         for element in range(n_species):
             kind = centre * n_species + element
-            begin, count = segment[0, element, 0], segment[0, element, 1]
+            begin, _, count = neighbour_vectors(space, 0, element)
             if count == 0:
                 continue
-            end = begin + (count + LANES - 1) // LANES
-            embed_neighbours(
-                layout, kind, begin, end, slot_vector, geometry, radial, harmonics, tile, scratch
-            )
-            accumulate(layout, kind, begin, end, radial, harmonics, sums)
-            start = layout.shell_start[layout.shell_first[kind]]
-            for k in range(layout.shell_start[layout.shell_first[kind + 1]] - start):
-                value[layout.one_particle[start + k]] += total(load(sums, k * LANES))
             add_pair_functions(
                 layout,
                 design,
@@ -317,33 +281,32 @@ def assemble(
                 n_species * n_many + centre * n_pair,
                 begin,
                 count,
-                slot_vector,
-                slot_pair,
-                neighbours,
-                tile,
+                space.slot_vector,
+                space.slot_atom,
+                space.tile,
                 row,
                 forces,
                 virial,
                 gradient,
             )
-        invariants(design, value, scratch, functions, entries)
+        invariants(design, value, space.powers, functions, entries)
         for function in range(n_many):
             row[centre * n_many + function] += functions[function]
         if not gradient:
             continue
         for element in range(n_species):
             kind = centre * n_species + element
-            begin, count = segment[0, element, 0], segment[0, element, 1]
+            begin, end, count = neighbour_vectors(space, 0, element)
             if count == 0:
                 continue
             one_particle_gradients(
                 layout,
                 kind,
                 begin,
-                begin + (count + LANES - 1) // LANES,
-                geometry,
-                radial,
-                harmonics,
+                end,
+                space.geometry,
+                space.radial,
+                space.harmonics,
                 gradients,
             )
             add_gradients(
@@ -355,10 +318,9 @@ def assemble(
                 count,
                 entries,
                 gradients,
-                slot_vector,
-                slot_pair,
-                neighbours,
-                tile,
+                space.slot_vector,
+                space.slot_atom,
+                space.tile,
                 forces,
                 virial,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,28 +14,58 @@ if TYPE_CHECKING:
 
     from distill.student.evaluate import Evaluation
     from distill.student.model import Student
-    from distill.student.tables import Weights
+    from distill.student.tables import Layout
 
 Array = NDArray[np.float64]
+Indices = NDArray[np.int32]
 
+# Of the kernels, which are imported late.
 LANES = 8
+MODELS = 3
 
 
 class MemberTables(NamedTuple):
-    """Coefficients of all members side by side.
+    """Energies of all members as one product of a matrix with features of an atom.
+
+    Features are the many-body functions and, for each element of a neighbour, the B-splines of the
+    pair term times its envelope, summed over neighbours.
 
     Attributes
     ----------
     n_members
         A multiple of the lanes; members beyond the committee's are zero.
-    product
-        Of the products in the order of the kernel, (species, products x members).
-    pair
-        B-spline coefficients of the pair potentials, (pairs, rows x members).
+    function_first, parent, factor, coefficient
+        Many-body function f is the sum over k, from function_first[f] to function_first[f + 1], of
+        `coefficient[k]` times product nodes `parent[k]` and `factor[k]`, number n_nodes being 1.
+    weights
+        Of each element, (species, features x members).
     """
 
     n_members: int
-    product: Array
+    function_first: Indices
+    parent: Indices
+    factor: Indices
+    coefficient: Array
+    weights: Array
+
+
+class ForceTables(NamedTuple):
+    """Models whose forces are wanted, three by three, in the tables of `Weights`.
+
+    Attributes
+    ----------
+    one_body, core
+        As in `Weights`, of the first model; deviations of members have neither.
+    node, leaf
+        (triples, species, nodes x 3) and (triples, species, leaves x 3).
+    pair
+        (triples, 3, pairs, spline rows).
+    """
+
+    one_body: Array
+    core: Array
+    node: Array
+    leaf: Array
     pair: Array
 
 
@@ -91,62 +122,98 @@ class Committee:
         """
         from distill.student.committee_kernels import evaluate_committee
         from distill.student.evaluate import Evaluation, species_indices
-        from distill.student.kernels import collect_forces
         from distill.student.neighbours import list_neighbours
 
         basis = self.student.basis
         species = species_indices(basis.elements, atoms)
         first, neighbours, vectors = list_neighbours(atoms, basis.cutoff)
-        models = self._mean_and_forced if forces else self._no_models
-        count = len(models.node)
+        triples = self._triples if forces else self._no_triples
         energies = np.zeros((len(atoms), self._tables.n_members))
-        model_energies = np.zeros((count, len(atoms)))
-        gradient = np.zeros((count, len(neighbours), 3))
+        mean_energies, virial = np.zeros(len(atoms)), np.zeros((3, 3))
+        all_forces = np.zeros((len(triples.node), MODELS, len(atoms), 3))
         order = np.argsort(species, kind="stable")
         evaluate_committee(
-            basis.layout, self._tables, models, order, species, first, neighbours, vectors,
-            energies, model_energies, gradient,
+            basis.layout, self._tables, triples, order, species, first, neighbours, vectors,
+            energies, mean_energies, all_forces, virial,
         )  # fmt: skip
         deviations = energies[:, : len(self.deviations)]
         if not forces:
             return CommitteeEvaluation(deviations, None, None)
-        all_forces, virials = np.zeros((count, len(atoms), 3)), np.zeros((count, 3, 3))
-        for model in range(count):
-            collect_forces(
-                first, neighbours, vectors, gradient[model], all_forces[model], virials[model]
-            )
-        mean = Evaluation(model_energies[0], all_forces[0], virials[0])
-        return CommitteeEvaluation(deviations, mean, all_forces[1:])
-
-    @cached_property
-    def _folded(self) -> list[Weights]:
-        """Each member's deviation in the kernels' tables; E0 and the ZBL core have none."""
-        from distill.student.tables import fold_weights
-
-        none = dict.fromkeys(self.student.elements, 0.0)
-        folded = [fold_weights(self.student.basis, d, none) for d in self.deviations]
-        return [weights._replace(core=np.zeros_like(weights.core)) for weights in folded]
+        models = all_forces.reshape(-1, len(atoms), 3)
+        mean = Evaluation(mean_energies, models[0], virial)
+        return CommitteeEvaluation(deviations, mean, models[1 : 1 + self.force_members])
 
     @cached_property
     def _tables(self) -> MemberTables:
-        folded = self._folded
-        first = folded[0]
-        n_members = -(-len(folded) // LANES) * LANES
-        n_species, n_pairs = len(first.node), len(first.pair)
-        n_products = first.node.shape[1] + first.leaf.shape[1]
-        products = np.zeros((n_species, n_products, n_members))
-        pairs = np.zeros((n_pairs, first.pair.shape[1], n_members))
-        for member, weights in enumerate(folded):
-            products[..., member] = np.concatenate([weights.node, weights.leaf], axis=1)
-            pairs[..., member] = weights.pair
-        return MemberTables(n_members, products.reshape(n_species, -1), pairs.reshape(n_pairs, -1))
+        basis = self.student.basis
+        layout, coupling, n_species = basis.layout, basis.coupling, basis.n_species
+        n_members = LANES * math.ceil(len(self.deviations) / LANES)
+        rows = basis.pair_splines.shape[2]
+        weights = np.zeros((n_species, basis.n_many_body + n_species * rows, n_members))
+        split = n_species * basis.n_many_body
+        for member, deviation in enumerate(self.deviations):
+            many = deviation[:split].reshape(n_species, -1)
+            pair = deviation[split:].reshape(n_species, -1)
+            weights[:, : basis.n_many_body, member] = many
+            splines = np.einsum("znkf,zf->znk", basis.pair_splines, pair)
+            weights[:, basis.n_many_body :, member] = splines.reshape(n_species, -1)
+        parent, factor = product_factors(layout)
+        order = np.argsort(coupling.rows, kind="stable")
+        first = np.searchsorted(coupling.rows[order], np.arange(basis.n_many_body + 1))
+        return MemberTables(
+            n_members=n_members,
+            function_first=first.astype(np.int32),
+            parent=parent[coupling.columns[order]],
+            factor=factor[coupling.columns[order]],
+            coefficient=coupling.values[order].astype(float),
+            weights=weights.reshape(n_species, -1),
+        )
 
     @cached_property
-    def _mean_and_forced(self) -> Weights:
-        """The student's own tables, then those of the force members, stacked."""
-        models = [self.student.weights, *self._folded[: self.force_members]]
-        return type(models[0])(*(np.array(arrays) for arrays in zip(*models, strict=True)))
+    def _triples(self) -> ForceTables:
+        """The student's own tables, then those of the force members; E0 and core have no spread."""
+        from distill.student.tables import fold_weights
+
+        mean = self.student.weights
+        none = dict.fromkeys(self.student.elements, 0.0)
+        folded = [mean] + [
+            fold_weights(self.student.basis, deviation, none)
+            for deviation in self.deviations[: self.force_members]
+        ]
+        empty = type(mean)(*(np.zeros_like(array) for array in mean))
+        folded += [empty] * (-len(folded) % MODELS)
+        n_species = len(mean.node)
+        node, leaf, pair = (
+            np.stack([getattr(weights, name) for weights in folded])
+            for name in ("node", "leaf", "pair")
+        )
+
+        def side_by_side(values: Array) -> Array:
+            triples = values.reshape(-1, MODELS, *values.shape[1:])
+            return np.moveaxis(triples, 1, -1).reshape(len(triples), n_species, -1)
+
+        return ForceTables(
+            one_body=mean.one_body,
+            core=mean.core,
+            node=side_by_side(node),
+            leaf=side_by_side(leaf),
+            pair=pair.reshape(-1, MODELS, *pair.shape[1:]),
+        )
 
     @cached_property
-    def _no_models(self) -> Weights:
-        return type(self._mean_and_forced)(*(stack[:0] for stack in self._mean_and_forced))
+    def _no_triples(self) -> ForceTables:
+        tables = self._triples
+        return tables._replace(node=tables.node[:0], leaf=tables.leaf[:0], pair=tables.pair[:0])
+
+
+def product_factors(layout: Layout) -> tuple[Indices, Indices]:
+    """The two product nodes whose product each product is, number n_nodes being 1."""
+    n_nodes = layout.n_nodes
+    is_product = layout.node_column >= 0
+    nodes = np.flatnonzero(is_product)
+    leaf_parent = np.repeat(layout.group_parent, np.diff(layout.group_first))
+    columns = np.concatenate([layout.node_column[nodes], layout.leaf_column])
+    parent, factor = np.empty((2, len(columns)), np.int32)
+    parent[columns] = np.concatenate([nodes, leaf_parent])
+    factor[columns] = np.concatenate([np.full(len(nodes), n_nodes), layout.leaf_factor])
+    return parent, factor

@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 
 from distill.student.embedding_kernels import compiled
-from distill.student.kernels import collect_forces, evaluate_atoms, pair_vectors
+from distill.student.kernels import evaluate_atoms, pair_vectors
 
 
 @compiled
@@ -80,20 +80,18 @@ def take_steps(
         list has to be made anew there.
     """
     first, neighbours, vectors = pairs.first, pairs.neighbours, pairs.vectors
-    gradient, virial = np.empty((len(neighbours), 3)), np.zeros((3, 3))
+    virial = np.zeros((3, 3))
     while row < len(table.positions):
         if not drifted and not drift(scheme, noise, table, row, reference) < limit:
             return row
         drifted = False
         pair_vectors(table.positions[row], first, neighbours, pairs.shifts, vectors)
-        gradient[:] = 0.0
-        evaluate_atoms(
-            layout, weights, order, species, first, neighbours, vectors, table.energies[row],
-            gradient,
-        )  # fmt: skip
         forces = table.forces[row]
         forces[:] = 0.0
-        collect_forces(first, neighbours, vectors, gradient, forces, virial)
+        evaluate_atoms(
+            layout, weights, order, species, first, neighbours, vectors, table.energies[row],
+            forces, virial,
+        )  # fmt: skip
         kick(scheme, table.velocities[row], forces)
         row += 1
     return row

@@ -1,4 +1,4 @@
-"""Compiled embedding of neighbours: radial functions, harmonics, pair terms, one-particle sums.
+"""Compiled embedding of neighbours: radial functions, harmonics, one-particle sums.
 
 Eight neighbours of an atom are handled at once. All scratch arrays are flat, with the eight lanes
 innermost.
@@ -8,7 +8,6 @@ innermost.
 
 from __future__ import annotations
 
-import numpy as np
 from numba import njit
 
 from distill.student.simd import (
@@ -21,13 +20,12 @@ from distill.student.simd import (
     splat,
     square_root,
     store,
-    total,
     transpose,
 )
-from distill.student.zbl import SCREENING
 
-# One neighbour vector's geometry: unit vector (3), 1 / r, slope of the pair potential.
-GEOMETRY = 5
+# One neighbour vector's geometry: unit vector (3), 1 / r, slopes of up to three pair potentials.
+GEOMETRY = 7
+PAIR_SLOPE = 4
 
 compiled = njit(cache=True, nogil=True, error_model="numpy")
 # Lane vectors are passed in memory to a function that is not inlined.
@@ -100,13 +98,13 @@ def envelope_of_x(x, parameters):
 
 @compiled
 def gather_neighbours(
-    layout, species, first, neighbours, vectors, atoms, slot_pair, slot_vector, segment
+    layout, species, first, neighbours, vectors, atoms, slot_atom, slot_vector, segment
 ):
     """Sort the neighbours within the cutoff of up to eight atoms into lanes.
 
     Each atom's neighbours of one element fill whole vectors; what is left over of the last one is
     padded with points on the cutoff, where everything vanishes. `segment[atom, element]` holds
-    the first vector and the number of neighbours.
+    the first vector and the number of neighbours, and `slot_atom` their indices.
     """
     vector = 0
     n_species = layout.n_species
@@ -126,7 +124,7 @@ def gather_neighbours(
                     slot_vector[place] = x
                     slot_vector[place + LANES] = y
                     slot_vector[place + 2 * LANES] = z
-                    slot_pair[slot] = pair
+                    slot_atom[slot] = neighbours[pair]
                     slot += 1
                     count += 1
             segment[lane, element, 0] = vector
@@ -284,71 +282,6 @@ def embed_neighbours(
             harmonics,
             vector * n_harmonics * 4 * LANES,
         )
-
-
-@compiled
-def pair_energy(layout, weights, pair_kind, begin, end, slot_vector, geometry, tile):
-    """Sum of the pair potential over neighbour vectors; its slopes go to `geometry`."""
-    energy = splat(0.0)
-    table = weights.pair[pair_kind]
-    cutoff, r0 = layout.pair_envelope[pair_kind, 0], layout.pair_envelope[pair_kind, 1]
-    p = int(layout.pair_envelope[pair_kind, 2])
-    end_value, end_slope = (r0 / cutoff) ** p, p * (r0 / cutoff) ** (p + 1)
-    for vector in range(begin, end):
-        x = load(slot_vector, vector * 3 * LANES)
-        y = load(slot_vector, vector * 3 * LANES + LANES)
-        z = load(slot_vector, vector * 3 * LANES + 2 * LANES)
-        r = smaller(square_root(x * x + y * y + z * z), splat(cutoff))
-        t, slope = transform_distance(r, layout.pair_transform[pair_kind])
-        interval, spline, spline_slope = spline_weights(t, layout.pair_grid)
-        store(tile, 0, interval)
-        for lane in range(LANES):
-            place = int(tile[lane])
-            for k in range(4):
-                tile[(1 + k) * LANES + lane] = table[place + k]
-        value, climb = splat(0.0), splat(0.0)
-        for k in range(4):
-            coefficient = load(tile, (1 + k) * LANES)
-            value = fma(coefficient, spline[k], value)
-            climb = fma(coefficient, spline_slope[k], climb)
-        ratio = r0 / r
-        decay = power(ratio, p)
-        envelope = decay - end_value + (r * (1.0 / r0) - cutoff / r0) * end_slope
-        envelope_slope = (end_slope - decay * ratio * p) * (1.0 / r0)
-        energy = fma(value, envelope, energy)
-        store(
-            geometry,
-            vector * GEOMETRY * LANES + 4 * LANES,
-            value * envelope_slope + climb * slope * envelope,
-        )
-    return total(energy)
-
-
-@compiled
-def core_energy(core, begin, count, slot_vector, geometry):
-    """Half the ZBL repulsion over an atom's neighbours; its slopes are added to `geometry`."""
-    energy = 0.0
-    for slot in range(begin * LANES, begin * LANES + count):
-        at = (slot // LANES) * 3 * LANES + slot % LANES
-        x, y, z = slot_vector[at], slot_vector[at + LANES], slot_vector[at + 2 * LANES]
-        squared = x * x + y * y + z * z
-        if squared >= core[2] * core[2]:
-            continue
-        r = np.sqrt(squared)
-        screening, slope = 0.0, 0.0
-        for amplitude, decay in SCREENING:
-            part = amplitude * np.exp(-decay * r / core[1])
-            screening += part
-            slope -= part * decay / core[1]
-        fraction = r / core[2]
-        sixth = fraction**6
-        end = 1.0 - sixth * (28.0 - fraction * (48.0 - 21.0 * fraction))
-        end_slope = -168.0 * fraction**5 * (1.0 - fraction) ** 2 / core[2]
-        value = 0.5 * core[0] / r * screening * end
-        energy += value
-        climb = 0.5 * core[0] / r * (slope * end + screening * end_slope) - value / r
-        geometry[(slot // LANES) * GEOMETRY * LANES + 4 * LANES + slot % LANES] += climb
-    return energy
 
 
 @compiled

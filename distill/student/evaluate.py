@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
+# Pieces that atoms are cut into, whatever the number of threads, and the fewest atoms in one.
+SHARES = 16
 SMALLEST_SHARE = 32
 
 
@@ -69,25 +72,25 @@ def evaluate_pairs(
     threads
         Threads to share the atoms among.
     """
-    from distill.student.kernels import collect_forces, evaluate_atoms
+    from distill.student.kernels import evaluate_atoms
 
-    n_atoms = len(first) - 1
+    n_atoms, n_all = len(first) - 1, len(species)
     energies = np.zeros(n_atoms)
-    gradient = np.zeros((len(neighbours), 3))
     order = np.argsort(species[:n_atoms], kind="stable")
 
-    def evaluate(atoms: Integers) -> None:
+    def evaluate(atoms: Integers) -> tuple[Array, Array]:
+        forces, virial = np.zeros((n_all, 3)), np.zeros((3, 3))
         evaluate_atoms(
-            layout, weights, atoms, species, first, neighbours, vectors, energies, gradient
+            layout, weights, atoms, species, first, neighbours, vectors, energies, forces, virial
         )
+        return forces, virial
 
-    shares = _share(order, threads)
-    if len(shares) == 1:
-        evaluate(order)
-    else:
-        list(thread_pool(threads).map(evaluate, shares))
-    forces, virial = np.zeros((len(species), 3)), np.zeros((3, 3))
-    collect_forces(first, neighbours, vectors, gradient, forces, virial)
+    parts = shares(order)
+    results = map(evaluate, parts) if threads == 1 else thread_pool(threads).map(evaluate, parts)
+    forces, virial = next(results)
+    for more_forces, more_virial in results:
+        forces += more_forces
+        virial += more_virial
     return Evaluation(energies, forces, virial)
 
 
@@ -125,10 +128,8 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=thread_pool.cache_clear)
 
 
-def _share(order: Integers, threads: int) -> list[Integers]:
-    """Cut the atoms into pieces of whole vectors, several for each thread."""
-    if threads == 1 or len(order) < 2 * SMALLEST_SHARE:
-        return [order]
-    pieces = min(4 * threads, len(order) // SMALLEST_SHARE)
-    size = 8 * int(np.ceil(len(order) / pieces / 8))
-    return [order[start : start + size] for start in range(0, len(order), size)]
+def shares(order: Integers) -> list[Integers]:
+    """Cut atoms into pieces of whole vectors, the same for any number of threads."""
+    pieces = max(1, min(SHARES, len(order) // SMALLEST_SHARE))
+    size = 8 * max(1, math.ceil(len(order) / pieces / 8))
+    return [order[start : start + size] for start in range(0, max(len(order), 1), size)]

@@ -89,11 +89,27 @@ def splat(typingctx: Any, value: Any) -> Any:
     """A vector whose lanes all hold `value`."""
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        undefined = ir.Constant(_VECTOR, ir.Undefined)
-        first = builder.insert_element(undefined, arguments[0], ir.Constant(ir.IntType(32), 0))
-        return builder.shuffle_vector(first, undefined, ir.Constant(_INDEX, [0] * LANES))
+        return _splat(builder, arguments[0])
 
     return lanes_type(types.float64), codegen
+
+
+def _splat(builder: Any, value: Any) -> Any:
+    undefined = ir.Constant(_VECTOR, ir.Undefined)
+    first = builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(first, undefined, ir.Constant(_INDEX, [0] * LANES))
+
+
+@intrinsic
+def load_splat(typingctx: Any, array: Any, index: Any) -> Any:
+    """A vector whose lanes all hold the double at `index`, without Numba's check of its sign."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        value = builder.load(builder.gep(data, [arguments[1]], inbounds=True))
+        return _splat(builder, value)
+
+    return lanes_type(array, types.intp), codegen
 
 
 @intrinsic
