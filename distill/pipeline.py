@@ -362,10 +362,13 @@ def _student_run(config: RunConfig, folder: Path, out: Path) -> None:
 
 
 def _compare_inputs(config: RunConfig, folder: Path) -> dict[str, Path]:
+    labels = config.teacher.labels
+    # Where a model labelled the test set, that model is the reference.
+    labelled = folder / "teacher" / "labels" if labels and labels.test else folder / "data"
     return {
         "teacher": folder / "teacher" / "teacher.model",
         "student": folder / "student" / "student.npz",
-        "reference_test": folder / "data" / "test.xyz",
+        "reference_test": labelled / "test.xyz",
         "held_out": folder / "sampling" / "held_out.xyz",
     }
 

@@ -165,7 +165,8 @@ def plan_units(config: RunConfig, folder: Path) -> list[Unit]:
     from distill.teacher.stage import without_isolated
 
     train, test = (folder / "data" / name for name in ("train.xyz", "test.xyz"))
-    types = [config_type(atoms) for atoms in without_isolated(read_structures(train), train)[0]]
+    structures, _ = without_isolated(read_structures(train, require=()), train)
+    types = [config_type(atoms) for atoms in structures]
     units = []
     for seed in config.curve.seeds:
         for name, strategy in config.curve.strategies.items():
@@ -173,7 +174,7 @@ def plan_units(config: RunConfig, folder: Path) -> list[Unit]:
             _refuse_equal_subsets(types, fractions, f"{name}, ")
             teacher = strategy_teacher(config.teacher, name, strategy)
             for fraction in fractions:
-                structures, trained = _subset_sizes(types, fraction, teacher, seed)
+                size, trained = _subset_sizes(types, fraction, teacher, seed)
                 per_epoch = math.ceil(trained / teacher.batch_size)
                 epochs = _epochs(config, strategy.steps, per_epoch)
                 units.append(
@@ -185,7 +186,7 @@ def plan_units(config: RunConfig, folder: Path) -> list[Unit]:
                         train=train,
                         test=test,
                         out=folder / FOLDER / name / f"{100 * fraction:g}pct_seed{seed}",
-                        structures=structures,
+                        structures=size,
                         steps_per_epoch=per_epoch,
                     )
                 )

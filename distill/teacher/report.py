@@ -217,8 +217,14 @@ def _attempt(function: Callable[..., Results], *arguments: Any) -> Results:
         return {"problem": f"{type(error).__name__}: {error}"}
 
 
+def _labelled(run_folder: Path, name: str) -> Path:
+    """The training or test set with the labels that count: those a model made, or the data's."""
+    made = run_folder / "teacher" / "labels" / f"{name}.xyz"
+    return made if made.is_file() else run_folder / "data" / f"{name}.xyz"
+
+
 def _structures(run_folder: Path) -> list[Atoms]:
-    files = [run_folder / "data" / f"{name}.xyz" for name in ("train", "test")]
+    files = [_labelled(run_folder, name) for name in ("train", "test")]
     return [atoms for file in files if file.is_file() for atoms in read_structures(file)]
 
 
@@ -226,7 +232,7 @@ def _draw_parity(run_folder: Path, out: Path, tables: Mapping[str, Any]) -> None
     from distill.compare.plots import parity_figure, save_figure
     from distill.teacher.stage import without_isolated
 
-    test = run_folder / "data" / "test.xyz"
+    test = _labelled(run_folder, "test")
     files = {name: run_folder / "teacher" / f"test_{name}.xyz" for name in tables}
     if not (test.is_file() and all(file.is_file() for file in files.values())):
         return
