@@ -186,7 +186,16 @@ def _compiled_steps(
         skin=calculator.neighbours.skin,
         threads=calculator.threads,
     )
-    return (state for block in blocks for state in block.states())
+    moving = atoms.copy()
+
+    def watched() -> Iterator[_State]:
+        for block in blocks:
+            if len(block.energies):
+                moving.positions[:] = block.positions[0]
+                calculator.student.watch.look(moving, len(block.energies))
+            yield from block.states()
+
+    return watched()
 
 
 def mobile_atoms(atoms: Atoms) -> np.ndarray:

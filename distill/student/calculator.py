@@ -79,6 +79,7 @@ class StudentCalculator(Calculator):
         result = evaluate_pairs(
             self.student.basis.layout, self.student.weights, species, *neighbours, self.threads
         )
+        self.student.watch.look(structure)
         energy = float(result.energies.sum())
         self.results = {
             "energy": energy,

@@ -157,8 +157,12 @@ def integrate(
                 row = take(model, listed, scheme, noise, table, row, True)
         except UserError as error:
             problem = error
-        kept = slice(1, row)
-        yield Block(*(values[kept] for values in table[:3]), table.energies[kept].sum(axis=1))
+        yield Block(
+            positions=table.positions[1:row],
+            velocities=table.velocities[1:row],
+            forces=table.forces[1:row],
+            energies=table.energies[1:row].sum(axis=1),
+        )
         if problem is not None:
             raise problem
         last = table.positions[-1], table.velocities[-1], table.forces[-1]

@@ -1,12 +1,13 @@
-"""Predicted structures with their uncertainties, and a warning where the student extrapolates."""
+"""Extrapolation grades of what is evaluated, and warnings where the student extrapolates."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from distill.progress import say
-from distill.student.uncertainty import UncertaintyModel
+from distill.student.uncertainty import SITE_REFERENCE, UncertaintyModel
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -17,6 +18,55 @@ ENERGY_DEVIATION_KEY = "energy_std"
 FORCE_DEVIATION_KEY = "forces_std"
 GRADE_KEY = "extrapolation_grade"
 _LISTED = 10
+# A watch grades the first evaluation and one in so many later ones: about 1 % of the time.
+WATCH_EVERY = 100
+# Grade from which it warns: twice what the training data reach.
+FAR_OUTSIDE = 2.0
+
+
+class ExtrapolationWarning(UserWarning):
+    """A student was evaluated far outside its training data."""
+
+
+class ExtrapolationWatch:
+    """Looks at a few of a student's evaluations, and warns once of one far outside its training.
+
+    A student that carries no committee, or none of whose training sites were graded, is not
+    watched. To grade every structure use `UncertaintyModel`, and to act on the grade a guard.
+
+    Parameters
+    ----------
+    student
+        The model.
+    """
+
+    def __init__(self, student: Student) -> None:
+        graded = student.training.get(SITE_REFERENCE)
+        self._student = student
+        self._active = bool(graded) and student.committee is not None and len(student.committee) > 0
+        self._model: UncertaintyModel | None = None
+        self.evaluations = 0
+
+    def look(self, atoms: Atoms, evaluations: int = 1) -> None:
+        """Count evaluations, the first of them of `atoms`, and grade it if it is its turn."""
+        before, self.evaluations = self.evaluations, self.evaluations + evaluations
+        if not self._active or -before % WATCH_EVERY >= evaluations:
+            return
+        if self._model is None:
+            self._model = UncertaintyModel(self._student, force_members=0)
+        grade = self._model.evaluate(atoms).grade
+        if not grade.max(initial=0.0) > FAR_OUTSIDE:
+            return
+        self._active = False
+        atom = int(grade.argmax())
+        warnings.warn(
+            f"far outside the student's training data: atom {atom} ({atoms.symbols[atom]}) has an "
+            f"extrapolation grade of {grade[atom]:.3g}, training sites have 1 at most. Do not "
+            "trust energy and forces; grade the structures with 'distill predict', and add such to "
+            "the training set. This is said once",
+            ExtrapolationWarning,
+            stacklevel=4,
+        )
 
 
 def add_uncertainties(structures: Sequence[Atoms], student: Student) -> None:

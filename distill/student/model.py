@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from distill.student.calculator import StudentCalculator
     from distill.student.evaluate import Evaluation
+    from distill.student.grading import ExtrapolationWatch
     from distill.student.tables import Weights
 
 Array = NDArray[np.float64]
@@ -46,8 +47,6 @@ class Student:
         One-body energy of each element, eV.
     committee
         Further coefficient vectors drawn from the posterior, (members, n_functions), or None.
-    posterior
-        Matrix S, (n_functions, k), with S Sᵀ the covariance of the coefficients, or None.
     provenance
         Where it comes from: files with SHA-256, settings, versions; JSON values and NumPy numbers.
     training
@@ -58,7 +57,6 @@ class Student:
     coefficients: Array
     e0: Mapping[str, float]
     committee: Array | None = None
-    posterior: Array | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
 
@@ -103,7 +101,6 @@ class Student:
             coefficients=coefficients,
             e0=e0,
             committee=arrays.get(PREFIX + "committee"),
-            posterior=arrays.get(PREFIX + "posterior"),
             provenance=extra.get("provenance", {"source": meta.get("source", "unknown")}),
             training=extra.get("training", {}),
         )
@@ -115,10 +112,8 @@ class Student:
         arrays["WB"] = self.coefficients[:split].reshape(n_species, -1).T
         arrays["Wpair"] = self.coefficients[split:].reshape(n_species, self.basis.n_pair).T
         arrays["E0"] = np.array([self.e0[symbol] for symbol in self.basis.elements], float)
-        for name in ("committee", "posterior"):
-            value = getattr(self, name)
-            if value is not None:
-                arrays[PREFIX + name] = value
+        if self.committee is not None:
+            arrays[PREFIX + "committee"] = self.committee
         extra = {"provenance": dict(self.provenance), "training": dict(self.training)}
         text = json.dumps(extra, default=lambda value: value.tolist())
         arrays[PREFIX + "json"] = np.frombuffer(text.encode(), np.uint8)
@@ -168,8 +163,9 @@ class Student:
         return evaluate_pairs(self.basis.layout, self.weights, species, *neighbours, threads)
 
     def predict(self, atoms: Atoms, threads: int = 1) -> tuple[float, Array, Array]:
-        """Energy (eV), forces (N, 3) (eV/Å) and virial (3, 3) (eV); see `evaluate`."""
+        """Energy (eV), forces (N, 3) (eV/Å) and virial (3, 3) (eV); see `evaluate` and `watch`."""
         result = self.evaluate(atoms, threads)
+        self.watch.look(atoms)
         return float(result.energies.sum()), result.forces, result.virial
 
     def energy(self, atoms: Atoms) -> float:
@@ -216,8 +212,17 @@ class Student:
 
         return site_descriptors(self.basis, atoms)
 
+    @cached_property
+    def watch(self) -> ExtrapolationWatch:
+        """Grades one structure in a hundred and warns of the first far outside the training."""
+        from distill.student.grading import ExtrapolationWatch
+
+        return ExtrapolationWatch(self)
+
     def calculator(self, skin: float = 0.5, threads: int = 1) -> StudentCalculator:
         """An ASE calculator with energy, energies, forces and stress.
+
+        It warns when a structure far outside the training data comes before `watch`.
 
         Parameters
         ----------

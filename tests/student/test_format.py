@@ -28,7 +28,6 @@ def test_the_first_version_stays_readable():
     assert student.basis.n_functions == expected["n_functions"]
     assert student.coefficients.sum() == pytest.approx(expected["coefficients_sum"], rel=1e-14)
     assert student.committee.shape == (2, expected["n_functions"])
-    assert student.posterior.shape == (expected["n_functions"], 3)
     assert student.training == {"force_rmse": 0.0123}
     assert student.provenance == {"settings": {"order": 3}}
     assert student.basis.spec.cutoff("H", "Cu") == 4.5

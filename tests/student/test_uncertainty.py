@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from distill.config import LabelWeights, SolverConfig, StudentConfig
 from distill.errors import UserError
 from distill.student.committee import Committee
 from distill.student.fit import Fit, fit
+from distill.student.grading import WATCH_EVERY, ExtrapolationWarning
 from distill.student.uncertainty import UncertaintyModel, calibration, with_site_reference
 
 WEIGHTS = {"default": LabelWeights()}
@@ -154,6 +156,54 @@ def test_student_without_committee_says_so(student) -> None:
         UncertaintyModel(bare)
     assert calibration(bare, rattled_copper(1), WEIGHTS) is None
     assert with_site_reference(bare, rattled_copper(1)) is bare
+
+
+class TestWatch:
+    def squeezed(self) -> Atoms:
+        atoms = rattled_copper(1, seed=3)[0]
+        atoms.positions[0] += 0.6 * (atoms.positions[1] - atoms.positions[0])
+        return atoms
+
+    def test_the_first_structure_far_outside_the_training_data_is_told_once(self, student) -> None:
+        fresh = replace(student)
+        with pytest.warns(
+            ExtrapolationWarning, match=r"atom \d+ \(Cu\) has an extrapolation grade"
+        ):
+            fresh.predict(self.squeezed())
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            fresh.predict(self.squeezed())
+
+    def test_the_calculator_warns_too(self, student) -> None:
+        atoms = self.squeezed()
+        atoms.calc = replace(student).calculator()
+        with pytest.warns(ExtrapolationWarning):
+            atoms.get_forces()
+
+    def test_a_run_that_leaves_the_training_data_is_noticed(self, student) -> None:
+        fresh, atoms = replace(student), rattled_copper(1, seed=3)[0]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            fresh.predict(atoms)
+            for _ in range(WATCH_EVERY - 1):
+                fresh.watch.look(self.squeezed())
+        with pytest.warns(ExtrapolationWarning):
+            fresh.watch.look(self.squeezed())
+
+    def test_blocks_of_steps_are_looked_at_as_often(self, student) -> None:
+        fresh, atoms = replace(student), rattled_copper(1, seed=3)[0]
+        fresh.predict(atoms)
+        for _ in range(6):
+            fresh.watch.look(self.squeezed(), 16)
+        assert fresh.watch.evaluations == 97
+        with pytest.warns(ExtrapolationWarning):
+            fresh.watch.look(self.squeezed(), 16)
+
+    def test_without_grades_nothing_is_said(self, student) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            replace(student, committee=None).predict(self.squeezed())
+            replace(student, training={}).predict(self.squeezed())
 
 
 class TestCalibration:
