@@ -285,6 +285,28 @@ def show(model: Annotated[Path, typer.Argument(help="Student .npz.")]) -> None:
     say(summary(Student.load(model)))
 
 
+@app.command(rich_help_panel=MODELS)
+def export(
+    student: Annotated[Path, typer.Argument(help="Student .npz.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="File to write.")],
+    to: Annotated[str, typer.Option(help="Format: yace, for LAMMPS' pair_style pace.")] = "yace",
+    structures: Annotated[
+        Path | None, typer.Option(help="Training structures, to compare the file on.")
+    ] = None,
+    tolerance: Annotated[
+        float, typer.Option(help="Largest difference of forces that is accepted, eV/Å.")
+    ] = 1e-5,
+) -> None:
+    """Write a student for another engine; the file is read back and compared before it is kept."""
+    from distill.deploy.yace import export_yace
+    from distill.structures import read_structures
+
+    if to != "yace":
+        raise UserError(f"--to: expected yace, found '{to}'")
+    read = read_structures(structures, require=()) if structures else []
+    export_yace(student, output, structures=read, tolerance=tolerance)
+
+
 @app.command(
     rich_help_panel=MODELS,
     context_settings={"allow_extra_args": True, "allow_interspersed_args": True},

@@ -181,15 +181,8 @@ def fold_weights(basis: Basis, coefficients: Array, e0: Mapping[str, float]) -> 
     """
     layout, n_species = basis.layout, basis.n_species
     split = n_species * basis.n_many_body
-    many = coefficients[:split].reshape(n_species, basis.n_many_body)
     pair = coefficients[split:].reshape(n_species, basis.n_pair)
-    coupling = basis.coupling
-    n_products = sum(len(block) for block in coupling.products)
-    products = np.zeros((n_species, n_products + 1))
-    for species in range(n_species):
-        products[species, :-1] = np.bincount(
-            coupling.columns, coupling.values * many[species, coupling.rows], n_products
-        )
+    products = np.pad(product_coefficients(basis, coefficients[:split]), ((0, 0), (0, 1)))
     has_core = basis.spec is not None and basis.spec.zbl
     pair_splines = np.einsum("znkf,zf->znk", basis.pair_splines, pair)
     return Weights(
@@ -198,6 +191,26 @@ def fold_weights(basis: Basis, coefficients: Array, e0: Mapping[str, float]) -> 
         leaf=np.ascontiguousarray(products[:, layout.leaf_column]),
         pair=np.ascontiguousarray(pair_splines.reshape(n_species**2, -1)),
         core=core_parameters(basis.elements) if has_core else np.zeros((n_species**2, 3)),
+    )
+
+
+def product_coefficients(basis: Basis, coefficients: Array) -> Array:
+    """Coefficients of the products of one-particle functions, (species, products), eV.
+
+    Parameters
+    ----------
+    basis
+        The basis.
+    coefficients
+        Many-body part of a coefficient vector, (n_species * n_many_body,), eV.
+    """
+    coupling = basis.coupling
+    n_products = sum(len(block) for block in coupling.products)
+    return np.stack(
+        [
+            np.bincount(coupling.columns, coupling.values * mine[coupling.rows], n_products)
+            for mine in coefficients.reshape(basis.n_species, basis.n_many_body)
+        ]
     )
 
 
