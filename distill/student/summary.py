@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,12 @@ if TYPE_CHECKING:
 
 _TIMED_ATOMS = 64
 _REPEATS = 7
+_WIDTH = 100
+_ERRORS = {
+    "energy_per_atom": ("energy", "meV/atom"),
+    "forces": ("forces", "meV/Å"),
+    "stress": ("stress", "meV/Å³"),
+}
 
 
 def summary(student: Student) -> str:
@@ -33,10 +40,29 @@ def summary(student: Student) -> str:
         f"speed: {_microseconds(student):.3g} µs an atom for energy and forces, one core "
         f"({_TIMED_ATOMS} atoms at about the density of a solid, best of {_REPEATS})",
     ]
-    for title, values in (("training", student.training), ("provenance", student.provenance)):
-        if values:
-            lines += [f"{title}:", *_indented(values, "  ")]
+    lines += _training(student.training)
+    for key, value in student.provenance.items():
+        lines += _wrapped(key, value)
     return "\n".join(lines)
+
+
+def _training(training: Mapping[str, Any]) -> list[str]:
+    """Errors first, then the numbers of the fit."""
+    lines = []
+    for name, title in (("train_rmse", "errors in training"), ("test_rmse", "errors held out")):
+        errors = training.get(name, {})
+        parts = [
+            f"{label} {1000 * errors[key]:.3g} {unit}"
+            for key, (label, unit) in _ERRORS.items()
+            if key in errors
+        ]
+        lines.append(f"{title}: RMSE {', '.join(parts)}" if parts else f"{title}: not recorded")
+    others = {key: v for key, v in training.items() if key not in ("train_rmse", "test_rmse")}
+    tables = {key: value for key, value in others.items() if isinstance(value, Mapping)}
+    lines += _wrapped("fit", {key: v for key, v in others.items() if key not in tables})
+    for key, value in tables.items():
+        lines += _wrapped(key, value)
+    return lines
 
 
 def _uncertainty(student: Student) -> str:
@@ -64,12 +90,24 @@ def _microseconds(student: Student) -> float:
     return 1e6 * min(times) / len(atoms)
 
 
-def _indented(values: Mapping[str, Any], indent: str) -> list[str]:
-    lines = []
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            lines += [f"{indent}{key}:", *_indented(value, indent + "  ")]
-        else:
-            shown = f"{value:.6g}" if isinstance(value, float) else value
-            lines.append(f"{indent}{key}: {shown}")
-    return lines
+def _wrapped(key: str, value: Any) -> list[str]:
+    """`key: value`, nested values in line, what is not set left out; long lines are wrapped."""
+    text = _inline(value)
+    if not text:
+        return []
+    return textwrap.wrap(f"{key}: {text}", _WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+
+
+def _inline(value: Any) -> str:
+    if isinstance(value, Mapping):
+        parts = [(key, _inline(inner)) for key, inner in value.items() if inner is not None]
+        return ", ".join(
+            f"{key} ({text})" if isinstance(value[key], Mapping) else f"{key} {text}"
+            for key, text in parts
+            if text
+        )
+    if isinstance(value, (list, tuple)):
+        return "/".join(_inline(inner) for inner in value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "" if value is None else str(value)

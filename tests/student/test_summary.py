@@ -1,0 +1,51 @@
+"""What `distill show` prints."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from distill.student.model import Student
+from distill.student.summary import summary
+
+STUDENT_FILE = Path(__file__).parent / "data" / "student_v1.npz"
+
+
+def test_it_says_what_matters_on_one_screen() -> None:
+    student = replace(
+        Student.load(STUDENT_FILE),
+        training={
+            "train_rmse": {"energy_per_atom": 0.0012, "forces": 0.034},
+            "test_rmse": {"forces": 0.05},
+            "structures": 12,
+            "labels": {"energy": 12, "stress": 0},
+        },
+        provenance={
+            "train_sha256": "ab" * 32,
+            "teacher_sha256": "cd" * 32,
+            "config": {"order": 3, "solver": {"kind": "blr", "strength": None}},
+            "seed": 0,
+        },
+    )
+    lines = summary(student).splitlines()
+    text = "\n".join(lines)
+    assert len(lines) < 40
+    assert max(map(len, lines)) <= 120
+    for expected in (
+        "linear ACE for Cu, H; cutoff",
+        "µs an atom",
+        "errors in training: RMSE energy 1.2 meV/atom, forces 34 meV/Å",
+        "errors held out: RMSE forces 50 meV/Å",
+        "fit: structures 12",
+        "labels: energy 12, stress 0",
+        f"train_sha256: {'ab' * 32}",
+        f"teacher_sha256: {'cd' * 32}",
+        "config: order 3, solver (kind blr)",
+        "seed: 0",
+    ):
+        assert expected in text
+
+
+def test_errors_that_were_not_recorded_are_said_to_be() -> None:
+    student = replace(Student.load(STUDENT_FILE), training={}, provenance={})
+    assert "errors held out: not recorded" in summary(student)
