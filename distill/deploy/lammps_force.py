@@ -67,7 +67,7 @@ class StudentForce:
         guard: Guard | None = None,
     ) -> None:
         _check(lammps, student, elements)
-        from distill.deploy.lammps_list import NeighbourReader
+        from distill.deploy.lammps_list import NeighbourReader, ResultWriter
 
         self.lammps = lammps
         self.student = student
@@ -81,6 +81,7 @@ class StudentForce:
         self._symbol_of_type = np.array(["", *elements])
         order = [student.elements.index(symbol) for symbol in elements]
         self._reader = NeighbourReader(lammps, np.array([-1, *order], np.int64), student.cutoff)
+        self._writer = ResultWriter(lammps, FIX_ID)
         lammps.commands_list(
             [
                 f"pair_style zero {student.cutoff:.10g} full",
@@ -116,14 +117,12 @@ class StudentForce:
             self.threads,
         )
         after = time.perf_counter()
-        energy = float(result.energies.sum())
+        energy = self._writer.write(result.energies, result.forces, result.virial, forces)
         if not math.isfinite(energy):
             raise UserError(
                 f"step {step}: the energy is not a finite number: atoms coincide, or the "
                 "simulation blew up; use a shorter time step or a better model"
             )
-        forces[:] = result.forces
-        self._hand_over(energy, result.virial)
         if self.calls:
             self.student_seconds += after - before
             self.overhead_seconds += before - start + time.perf_counter() - after
@@ -132,12 +131,6 @@ class StudentForce:
         self.finished = time.perf_counter()
         self.started = self.started or self.finished
         self.calls += 1
-
-    def _hand_over(self, energy: float, virial: np.ndarray) -> None:
-        self.lammps.fix_external_set_energy_global(FIX_ID, energy)
-        (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = virial.tolist()
-        voigt = [xx, yy, zz, (xy + yx) / 2, (xz + zx) / 2, (yz + zy) / 2]
-        self.lammps.fix_external_set_virial_global(FIX_ID, voigt)
 
     def _watch(self, guard: Guard, step: int, forces: np.ndarray) -> None:
         from ase.stress import voigt_6_to_full_3x3_stress
@@ -160,10 +153,13 @@ class StudentForce:
             self.lammps.force_timeout()
             return
         if answer is not None:
-            forces[order] = answer["forces"]
             stress = answer.get("stress", np.zeros(6))
             virial = -voigt_6_to_full_3x3_stress(stress) * atoms.get_volume()
-            self._hand_over(answer["energy"], virial)
+            # A teacher need not have energies of atoms: its energy is shared out evenly.
+            energies = np.full(n_local, answer["energy"] / n_local)
+            local = np.empty((n_local, 3))
+            local[order] = answer["forces"]
+            self._writer.write(energies, local, virial, forces)
 
     def _atoms(self, positions: np.ndarray, types: np.ndarray) -> Atoms:
         from ase import Atoms

@@ -1,4 +1,7 @@
-"""LAMMPS' own atoms and neighbour list, read by compiled code through its C library."""
+"""LAMMPS' atoms and neighbour list read, and results handed to it, by compiled code.
+
+Both go through LAMMPS' C library; its Python module would take several times as long.
+"""
 
 # numba's decorators change signatures in ways that type checkers cannot follow.
 # mypy: disable-error-code="call-arg"
@@ -6,6 +9,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -25,6 +29,12 @@ _PROTOTYPES: dict[str, tuple[Any, ...]] = {
         None, _POINTER, _INTEGER, _INTEGER, _VOID, _VOID, _VOID,
     ),
 }  # fmt: skip
+_DOUBLE = ctypes.c_double
+_WRITER_PROTOTYPES: dict[str, tuple[Any, ...]] = {
+    "lammps_fix_external_set_energy_global": (None, _POINTER, _POINTER, _DOUBLE),
+    "lammps_fix_external_set_energy_peratom": (None, _POINTER, _POINTER, _VOID),
+    "lammps_fix_external_set_virial_global": (None, _POINTER, _POINTER, _VOID),
+}
 # Their arguments, at addresses that compiled code may keep.
 _TEXTS = [ctypes.create_string_buffer(text) for text in (b"nall", b"zero", b"x", b"type", b"id")]
 
@@ -64,10 +74,7 @@ class NeighbourReader:
         self._handle = lammps.lmp.value
         self._species_of_type = species_of_type
         self._cutoff = cutoff
-        addresses = tuple(
-            ctypes.cast(getattr(lammps.lib, name), ctypes.c_void_p).value or 0
-            for name in _PROTOTYPES
-        )
+        addresses = _addresses(lammps, _PROTOTYPES)
         self._read = _compiled_reader(addresses, lammps.extract_setting("tagint"))
         self._resize(1024)
 
@@ -88,6 +95,82 @@ class NeighbourReader:
             self._resize(-pairs * 5 // 4)
             pairs = self._read(*arguments, self._neighbours, self._vectors)
         return species, first, self._neighbours[:pairs], self._vectors[:pairs]
+
+
+class ResultWriter:
+    """Hands energy, energies of atoms, forces and virial to a `fix external`.
+
+    Parameters
+    ----------
+    lammps
+        A `lammps.lammps` instance.
+    fix
+        ID of the fix.
+    """
+
+    def __init__(self, lammps: Any, fix: str) -> None:
+        self._handle = lammps.lmp.value
+        self._name = ctypes.create_string_buffer(fix.encode())
+        self._address = ctypes.addressof(self._name)
+        self._write = _compiled_writer(_addresses(lammps, _WRITER_PROTOTYPES))
+
+    def write(
+        self, energies: np.ndarray, forces: np.ndarray, virial: np.ndarray, target: np.ndarray
+    ) -> float:
+        """Hand over a result; return the energy, eV.
+
+        Parameters
+        ----------
+        energies
+            Of the local atoms, (n_local,), eV.
+        forces, virial
+            (n_local, 3), eV/Å, and (3, 3), eV.
+        target
+            The fix's array of forces, (n_local, 3).
+        """
+        return self._write(self._handle, self._address, energies, forces, virial, target)
+
+
+def _addresses(lammps: Any, names: Iterable[str]) -> tuple[int, ...]:
+    """Where the functions of LAMMPS' C library are."""
+    return tuple(
+        ctypes.cast(getattr(lammps.lib, name), ctypes.c_void_p).value or 0 for name in names
+    )
+
+
+@cache
+def _compiled_writer(addresses: tuple[int, ...]) -> Any:
+    """The compiled hand-over, for LAMMPS' functions at these addresses."""
+    set_energy, set_energies, set_virial = (
+        ctypes.CFUNCTYPE(*prototype)(address)
+        for prototype, address in zip(_WRITER_PROTOTYPES.values(), addresses, strict=True)
+    )
+
+    @njit(nogil=True)
+    def write(
+        handle: int,
+        fix: int,
+        energies: np.ndarray,
+        forces: np.ndarray,
+        virial: np.ndarray,
+        target: np.ndarray,
+    ) -> float:
+        energy, voigt = 0.0, np.empty(6)
+        for i in range(len(energies)):
+            energy += energies[i]
+            for axis in range(3):
+                target[i, axis] = forces[i, axis]
+        for axis in range(3):
+            voigt[axis] = virial[axis, axis]
+        voigt[3] = 0.5 * (virial[0, 1] + virial[1, 0])
+        voigt[4] = 0.5 * (virial[0, 2] + virial[2, 0])
+        voigt[5] = 0.5 * (virial[1, 2] + virial[2, 1])
+        set_energy(handle, fix, energy)
+        set_energies(handle, fix, energies.ctypes)
+        set_virial(handle, fix, voigt.ctypes)
+        return energy
+
+    return write
 
 
 @cache

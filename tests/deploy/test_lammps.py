@@ -118,6 +118,16 @@ def test_energy_forces_and_stress_are_those_of_ase(tmp_path, student, name) -> N
     np.testing.assert_allclose(-labels[1:] * BAR, turned.get_stress(), atol=1e-9)
 
 
+def test_atoms_have_their_energies(tmp_path, student) -> None:
+    atoms = _structures()["triclinic"]
+    turned = _write_data(tmp_path / "atoms.data", atoms)
+    text = "compute e all pe/atom\ndump d all custom 1 {out} id c_e\n"
+    text += "dump_modify d sort id format float %.17g\nrun 0\n"
+    _run(tmp_path, _head(tmp_path, atoms) + text.format(out=tmp_path / "energies.dump"))
+    found = _dump(tmp_path / "energies.dump")[0].ravel()
+    np.testing.assert_allclose(found, student.energies(turned), atol=1e-9)
+
+
 def _moving(seed: int = 3) -> Atoms:
     atoms = _with_hydrogen(bulk("Cu", cubic=True).repeat((2, 1, 1)))
     MaxwellBoltzmannDistribution(atoms, temperature_K=200, rng=np.random.default_rng(seed))
