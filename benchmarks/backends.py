@@ -10,6 +10,7 @@ and the reason is said.
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 from ase import Atoms
 from ase.io import read
 
-from distill.artifacts import write_json
+from distill.artifacts import write_json, write_text
 from distill.compare.timing import time_models, timing_table_text
 from distill.config import CalculatorConfig, LabelWeights, SolverConfig, StudentConfig
 from distill.progress import format_duration
@@ -32,7 +33,7 @@ MEV = 1000.0
 
 
 def main() -> None:
-    """Fit twice, measure, print the tables and write `backends.json`."""
+    """Fit twice, measure, print the tables and write `backends.json` and `.md`."""
     arguments = _parse()
     train, test = read_structures(arguments.train), read_structures(arguments.test)
     config = StudentConfig(
@@ -43,29 +44,53 @@ def main() -> None:
         solver=SolverConfig(committee=arguments.committee),
         threads=arguments.threads,
     )
-    out = Path(arguments.out)
+    with tempfile.TemporaryDirectory() as name:
+        fits, timing, reason = _measure(config, train, test, arguments.structure, Path(name))
+    text = f"""# The two fits of the same data
+
+{len(train)} training and {len(test)} test structures; order {config.order}, total degree
+{config.totaldegree}, cutoff {config.rcut} Å. ACEpotentials' time of fit includes starting and
+compiling Julia.
+
+```
+{_table(fits, reason)}
+```
+
+```
+{timing_table_text(timing)}
+```
+"""
+    print(text)
+    write_text(arguments.out / "backends.md", text)
+    result = {"fits": fits, "timing": timing, "julia": reason or "ready"}
+    write_json(arguments.out / "backends.json", result)
+
+
+def _measure(
+    config: StudentConfig,
+    train: Sequence[Atoms],
+    test: Sequence[Atoms],
+    structure: str | None,
+    folder: Path,
+) -> tuple[dict[str, Any], dict[str, Any], str | None]:
+    """Fits with their errors, timing, and why Julia was not run if it was not."""
     start = time.monotonic()
     native = native_fit(train, config, seed=1)
     fits: dict[str, Any] = {"native": {"fit_s": time.monotonic() - start}}
-    native.student.save(out / "native" / "student.npz")
+    native.student.save(folder / "native" / "student.npz")
     students = {"native": native.student}
     reason = acepotentials.available()
     if reason is None:
         start = time.monotonic()
         path = acepotentials.fit(
-            native.structures, config, e0=native.student.e0, out=out / "acepotentials", seed=1
+            native.structures, config, e0=native.student.e0, out=folder / "acepotentials", seed=1
         )
         fits["acepotentials"] = {"fit_s": time.monotonic() - start}
         students["acepotentials"] = Student.load(path)
     for name, student in students.items():
         fits[name] |= {"train": _rmse(student, train), "test": _rmse(student, test)}
-    structure = read(arguments.structure, index=0) if arguments.structure else test[0]
-    timing = time_models(_models(out, reason), structure)
-    print(_table(fits, reason))
-    print(f"\n{len(train)} training and {len(test)} test structures; ACEpotentials' time of fit")
-    print("includes starting and compiling Julia.\n")
-    print(timing_table_text(timing))
-    write_json(out / "backends.json", {"fits": fits, "timing": timing, "julia": reason or "ready"})
+    timed = read(structure, index=0) if structure else test[0]
+    return fits, time_models(_models(folder, reason), timed), reason
 
 
 def _parse() -> argparse.Namespace:
@@ -78,7 +103,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--rcut", type=float, default=6.0)
     parser.add_argument("--committee", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", default="benchmarks/results/backends")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     return parser.parse_args()
 
 

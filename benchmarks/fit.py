@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -28,6 +29,9 @@ SMALL_SIZES = (40, 80, 160)
 # take over ten minutes on two cores (60 structures of 18 atoms, 2984 functions).
 SMALL_SLABS = (60, 16)
 LIMIT_MINUTES, LIMIT_GB = 30.0, 6.0
+TITLES = (
+    "structures", "atoms", "functions", "rows", "assembly_s", "solve_s", "processor_s", "peak_gb",
+)  # fmt: skip
 
 
 def slabs(count: int, copper: int) -> list[Atoms]:
@@ -89,7 +93,7 @@ def run_case(count: int, copper: int, threads: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure, print the table and write `fit.json`."""
+    """Measure, print the table and write `fit.json` and `fit.md`."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--full", action="store_true", help="fit 2200 structures")
     parser.add_argument("--threads", type=int, default=2)
@@ -101,23 +105,21 @@ def main() -> None:
         print(json.dumps(measure(*options.case, options.threads)))
         return
 
-    from distill.artifacts import write_json
+    from distill.artifacts import write_json, write_text
 
     sizes = options.sizes + [PUBLISHED_SIZE] * options.full
     cases = [(count, 54) for count in sizes] + [SMALL_SLABS]
     print(f"native fit on {options.threads} threads; wall and processor times in s, memory in GB")
-    titles = ("structures", "atoms", "functions", "rows", "assembly_s", "solve_s", "processor_s")
-    titles += ("peak_gb",)
-    print("".join(f"{title:>12}" for title in titles))
+    print("".join(f"{title:>12}" for title in TITLES))
     found = []
     for case in cases:
         row = run_case(*case, options.threads)
         found.append(row)
-        print("".join(f"{row[title]:>12.4g}" for title in titles), flush=True)
+        print("".join(f"{row[title]:>12.4g}" for title in TITLES), flush=True)
     large = [row for row in found if row["atoms"] == 56]
     counts = np.array([row["structures"] for row in large], dtype=float)
     slope, start = np.polyfit(counts, [row["assembly_s"] for row in large], 1)
-    print(f"assembly: {1e3 * slope:.1f} ms a structure and {start:.2g} s once")
+    processor = np.polyfit(counts, [row["processor_s"] for row in large], 1)
     if options.full:
         minutes, how = (large[-1]["assembly_s"] + large[-1]["solve_s"]) / 60, "measured"
     elif slope > 0:
@@ -126,20 +128,44 @@ def main() -> None:
     else:
         raise SystemExit("the machine is too busy for times that mean something; nothing written")
     peak = max(row["peak_gb"] for row in large)
-    print(
+    lines = [
+        "# The native fit",
+        "",
+        f"Order 4, degrees 18 12 10 8, cutoff 6 Å, energies and forces; {options.threads} threads. "
+        "Wall and processor times in s, peak memory in GB; processor times include starting.",
+        "",
+        f"| {' | '.join(TITLES)} |",
+        "|---" * len(TITLES) + "|",
+        *("| " + " | ".join(f"{row[title]:.4g}" for title in TITLES) + " |" for row in found),
+        "",
+        f"A structure takes {1e3 * slope:.0f} ms by the clock and {1e3 * processor[0]:.0f} ms of "
+        f"processor time; a line through the processor times misses them by at most "
+        f"{_misfit(counts, large, processor):.0%}.",
+        "",
         f"{PUBLISHED_SIZE} structures: {minutes:.1f} min ({how}), peak memory {peak:.2g} GB; "
-        f"limits {LIMIT_MINUTES:g} min and {LIMIT_GB:g} GB"
-    )
+        f"limits {LIMIT_MINUTES:g} min and {LIMIT_GB:g} GB. Load of the machine in the end: "
+        f"{os.getloadavg()[0]:.1f}.",
+    ]
+    text = "\n".join(lines)
+    print("\n" + text)
+    write_text(options.out / "fit.md", text + "\n")
     write_json(
         options.out / "fit.json",
         {
             "cases": found,
             "assembly_ms_per_structure": 1e3 * slope,
+            "processor_ms_per_structure": 1e3 * float(processor[0]),
             "published_size_minutes": minutes,
             "published_size_is": how,
             "peak_gb": peak,
         },
     )
+
+
+def _misfit(counts: np.ndarray, rows: list[dict[str, Any]], line: np.ndarray) -> float:
+    """Largest relative distance of the processor times from a line."""
+    times = np.array([row["processor_s"] for row in rows])
+    return float(np.max(np.abs(np.polyval(line, counts) / times - 1)))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,10 @@ TOLERANCE = 1.10
 
 
 def rmse(student, structures) -> dict[str, float]:
-    """Root mean square errors, over structures, components and the six virial components."""
+    """Root mean square errors, over structures, components and the six virial components.
+
+    Quantities without labels are left out.
+    """
     from distill.structures import reference_energy, reference_forces, reference_stress
 
     errors: dict[str, list[np.ndarray]] = {name: [] for name in UNITS}
@@ -40,11 +43,13 @@ def rmse(student, structures) -> dict[str, float]:
         if stress is not None:
             voigt = virial[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
             errors["virial"].append(1e3 * (voigt + stress * atoms.get_volume()) / n)
-    return {name: float(np.sqrt(np.mean(np.concatenate(v) ** 2))) for name, v in errors.items()}
+    return {
+        name: float(np.sqrt(np.mean(np.concatenate(v) ** 2))) for name, v in errors.items() if v
+    }
 
 
 def main() -> None:
-    """Fit, print the table and write `tial.json`."""
+    """Fit, print the table and write `tial.json` and `tial.md`."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=os.environ.get("DISTILL_REFERENCE_DATA"))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
@@ -52,7 +57,7 @@ def main() -> None:
     if options.data is None:
         parser.error("expected --data FOLDER or DISTILL_REFERENCE_DATA")
 
-    from distill.artifacts import write_json
+    from distill.artifacts import write_json, write_text
     from distill.config import LabelWeights, StudentConfig
     from distill.structures import read_structures
     from distill.student.fit import fit
@@ -82,18 +87,28 @@ def main() -> None:
     result = fit(sets["train"], config, seed=0)
     seconds = time.perf_counter() - start
     found = {name: rmse(result.student, members) for name, members in sets.items()}
-    print(
-        f"\nTiAl, {len(sets['train'])} training and {len(sets['test'])} test structures, "
-        f"{result.student.basis.n_functions} functions, fitted in {seconds:.1f} s"
-    )
-    print(f"{'RMSE':<24}{'here':>10}{'published':>12}{'ratio':>8}")
-    for name, published in PUBLISHED.items():
-        for quantity, value in published.items():
-            here = found[name][quantity]
-            label = f"{name} {quantity} [{UNITS[quantity]}]"
-            print(f"{label:<24}{here:>10.4g}{value:>12.4g}{here / value:>8.3f}")
     worst = max(found[n][q] / v for n, table in PUBLISHED.items() for q, v in table.items())
-    print(f"largest ratio {worst:.3f}: {'within' if worst <= TOLERANCE else 'NOT within'} 10 %")
+    lines = [
+        "# TiAl, against the figures published for ACEpotentials",
+        "",
+        f"{len(sets['train'])} training and {len(sets['test'])} test structures, "
+        f"{result.student.basis.n_functions} functions, fitted in {seconds:.1f} s "
+        f"(load of the machine {os.getloadavg()[0]:.1f}).",
+        "",
+        "| RMSE | here | published | ratio |",
+        "|---|---|---|---|",
+        *(
+            f"| {name} {quantity} [{UNITS[quantity]}] | {found[name][quantity]:.4g} | "
+            f"{value:.4g} | {found[name][quantity] / value:.3f} |"
+            for name, published in PUBLISHED.items()
+            for quantity, value in published.items()
+        ),
+        "",
+        f"Largest ratio {worst:.3f}: {'within' if worst <= TOLERANCE else 'NOT within'} 10 %.",
+    ]
+    text = "\n".join(lines)
+    print(text)
+    write_text(options.out / "tial.md", text + "\n")
     write_json(
         options.out / "tial.json",
         {
