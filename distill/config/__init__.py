@@ -27,27 +27,42 @@ from distill.config.sampling import (
     SlabConfig,
 )
 from distill.config.student import LabelWeights, SolverConfig, StudentConfig
-from distill.config.teacher import StageTwo, TeacherConfig
+from distill.config.teacher import (
+    ArchitectureConfig,
+    CommitteeConfig,
+    DeltaConfig,
+    LabelsConfig,
+    LoraConfig,
+    ReplayConfig,
+    StageTwo,
+    TeacherConfig,
+)
 from distill.config.workflow import RunConfig, load_config, parse_config, strategy_teacher
 
 __all__ = [
+    "ArchitectureConfig",
     "BulkConfig",
     "CalculatorConfig",
+    "CommitteeConfig",
     "CompareConfig",
     "CurveConfig",
     "CurveStrategy",
     "DataConfig",
+    "DeltaConfig",
     "DiffusionConfig",
     "DrivenConfig",
     "Facet",
     "LabelConfig",
     "LabelWeights",
+    "LabelsConfig",
+    "LoraConfig",
     "MdConfig",
     "NebConfig",
     "NptConfig",
     "ParallelConfig",
     "PhononsConfig",
     "RattleConfig",
+    "ReplayConfig",
     "RunConfig",
     "SamplingConfig",
     "ScatteringConfig",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distill.config.teacher import ArchitectureConfig
+from distill.config import ArchitectureConfig
 from distill.errors import UserError
 from distill.structures import ENERGY_KEY, FORCES_KEY
 from distill.teacher.mace_adapter import (

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill.artifacts import sha256
-from distill.config.sampling import RattleConfig, SelectionConfig
-from distill.config.teacher import ReplayConfig
+from distill.config import RattleConfig, ReplayConfig, SelectionConfig
 from distill.errors import UserError
 from distill.progress import say
 from distill.structures import (

@@ -26,6 +26,7 @@ from distill.teacher.reference_energies import ReferenceEnergies
 from distill.teacher.splits import nested_subset
 from distill.teacher.start import (
     Start,
+    calculator_start,
     combined_labels,
     elements_of,
     open_start,
@@ -156,6 +157,9 @@ def settings_hash(config: TeacherConfig, start: Start, train: Path, seed: int) -
             "start": start.sha256,
             "train": sha256(train),
             "replay": sha256(resolve_file(replayed)) if replayed else None,
+            "calculators": {
+                role: calculator_start(spec).sha256 for role, spec in config.calculators().items()
+            },
             "seed": seed,
         }
     )

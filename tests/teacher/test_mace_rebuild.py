@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from distill.config.teacher import ArchitectureConfig
+from distill.config import ArchitectureConfig
 from distill.errors import UserError
 from distill.structures import reference_energy, reference_forces
 from distill.teacher import mace_adapter as adapter

@@ -7,7 +7,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from distill.config.teacher import ReplayConfig, TeacherConfig
+from distill.config import ReplayConfig, TeacherConfig
 from distill.errors import UserError
 from distill.structures import (
     reference_energy,
