@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 from ase import Atoms, units
@@ -20,9 +19,6 @@ from distill.student.dynamics import Scheme
 
 # Å/fs² for 1 eV/Å on 1 amu.
 ACCELERATION = units.fs**2
-
-# Positions, velocities, energy and forces after a step.
-_State = tuple[np.ndarray, np.ndarray, float, np.ndarray]
 
 
 class Forces:
@@ -121,53 +117,49 @@ def integrate(
     """
     forces_of = Forces(atoms, calculator)
     inertia = 0.5 * atoms.get_masses()[:, None] / ACCELERATION
-    positions = atoms.get_positions()
     mobile = mobile_atoms(atoms)[:, None]
     velocities = np.where(mobile, atoms.get_velocities() * units.fs, 0.0)
+    positions = atoms.get_positions()
     energy, forces = forces_of(positions)
-    following = _compiled_steps(atoms, calculator, velocities, forces, scheme, generator)
-    if following is None:
-        following = _steps(forces_of, positions, velocities, forces, scheme, generator)
-    rest = chain([(positions, velocities, energy, forces)], following)
-    for index, (positions, velocities, energy, forces) in enumerate(rest):
-        kinetic = float(np.sum(inertia * velocities**2))
-        yield Step(index, positions, velocities, energy, forces, kinetic)
+    kinetic = float(np.sum(inertia * velocities**2))
+    start = Step(0, positions, velocities, energy, forces, kinetic)
+    yield start
+    compiled = _compiled_steps(atoms, calculator, inertia, start, scheme, generator)
+    yield from compiled or _steps(forces_of, inertia, start, scheme, generator)
 
 
 def _steps(
     forces_of: Forces,
-    positions: np.ndarray,
-    velocities: np.ndarray,
-    forces: np.ndarray,
+    inertia: np.ndarray,
+    step: Step,
     scheme: Scheme,
     generator: np.random.Generator | None,
-) -> Iterator[_State]:
-    half_kick, noise, half_step = (
-        scheme.half_kick[:, None],
-        scheme.noise[:, None],
-        0.5 * scheme.time_step,
-    )
+) -> Iterator[Step]:
+    half_kick, noise = scheme.half_kick[:, None], scheme.noise[:, None]
+    half_step = 0.5 * scheme.time_step
     while True:
-        midway = velocities + half_kick * forces
+        midway = step.velocities + half_kick * step.forces
         if generator is None:
-            positions = positions + scheme.time_step * midway
+            positions = step.positions + scheme.time_step * midway
         else:
-            positions = positions + half_step * midway
+            positions = step.positions + half_step * midway
             midway = scheme.kept * midway + noise * generator.standard_normal(midway.shape)
             positions = positions + half_step * midway
         energy, forces = forces_of(positions)
         velocities = midway + half_kick * forces
-        yield positions, velocities, energy, forces
+        kinetic = float(np.sum(inertia * velocities**2))
+        step = Step(step.index + 1, positions, velocities, energy, forces, kinetic)
+        yield step
 
 
 def _compiled_steps(
     atoms: Atoms,
     calculator: Calculator,
-    velocities: np.ndarray,
-    forces: np.ndarray,
+    inertia: np.ndarray,
+    start: Step,
     scheme: Scheme,
     generator: np.random.Generator | None,
-) -> Iterator[_State] | None:
+) -> Iterator[Step] | None:
     """The same for a student, or None for any other calculator."""
     from distill.student.calculator import StudentCalculator
 
@@ -179,8 +171,8 @@ def _compiled_steps(
     blocks = dynamics.integrate(
         calculator.student,
         atoms,
-        velocities,
-        forces,
+        start.velocities,
+        start.forces,
         scheme,
         generator,
         skin=calculator.neighbours.skin,
@@ -188,14 +180,25 @@ def _compiled_steps(
     )
     moving = atoms.copy()
 
-    def watched() -> Iterator[_State]:
+    def steps() -> Iterator[Step]:
+        index = start.index
         for block in blocks:
             if len(block.energies):
                 moving.positions[:] = block.positions[0]
                 calculator.student.watch.look(moving, len(block.energies))
-            yield from block.states()
+            kinetic = np.sum(inertia * block.velocities**2, axis=(1, 2))
+            for place, energy in enumerate(block.energies.tolist()):
+                index += 1
+                yield Step(
+                    index,
+                    block.positions[place],
+                    block.velocities[place],
+                    energy,
+                    block.forces[place],
+                    float(kinetic[place]),
+                )
 
-    return watched()
+    return steps()
 
 
 def mobile_atoms(atoms: Atoms) -> np.ndarray:

@@ -66,12 +66,6 @@ class Block(NamedTuple):
     forces: Array
     energies: Array
 
-    def states(self) -> Iterator[tuple[Array, Array, float, Array]]:
-        """Positions, velocities, energy and forces of each step."""
-        return zip(
-            self.positions, self.velocities, self.energies.tolist(), self.forces, strict=True
-        )
-
 
 class Rows(NamedTuple):
     """A block that is being filled; row 0 is where it starts.

@@ -7,11 +7,15 @@ import pytest
 from ase import Atoms, units
 from ase.build import bulk, fcc111
 from ase.constraints import FixAtoms
+from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
 
+from distill.config import StudentConfig
 from distill.errors import UserError
 from distill.sampling.dynamics import velocity_verlet
+from distill.structures import read_structures
 from distill.student import dynamics
 from distill.student.calculator import StudentCalculator
+from distill.student.fit import fit
 from distill.workloads.langevin import langevin
 
 
@@ -115,3 +119,26 @@ def test_few_steps_are_taken_ahead_in_a_large_system(student):
     atoms = bulk("Cu", cubic=True)
     assert dynamics.block_length(len(atoms)) == dynamics.ROWS
     assert dynamics.block_length(10**7) == 1
+
+
+@pytest.mark.physics
+@pytest.mark.slow
+def test_energy_of_lithium_fluoride_at_600_kelvin_does_not_drift():
+    """Below 1e-5 eV/atom/ps at a time step of 0.5 fs, with a student of the bundled data."""
+    config = StudentConfig(
+        backend="native", order=3, totaldegree=[8.0, 6.0, 5.0], rcut=5.0, threads=1
+    )
+    structures = read_structures("bundled:lif_train")
+    lif = fit(structures, config, seed=0).student
+    atoms = bulk("LiF", "rocksalt", a=4.1, cubic=True).repeat(2)
+    MaxwellBoltzmannDistribution(atoms, temperature_K=1200, rng=np.random.default_rng(0))
+    Stationary(atoms)
+    # 2 ps to share the energy out, then 5 ps, of which the slope of the total energy is taken.
+    picked = islice(velocity_verlet(atoms, lif.calculator(), 0.5), 4000, 14001)
+    found = np.array([(step.energy + step.kinetic, step.kinetic) for step in picked])
+    temperature = found[:, 1].mean() / (1.5 * units.kB * len(atoms))
+    assert 450 < temperature < 750
+    picoseconds = 5e-4 * np.arange(len(found))
+    drift = np.polyfit(picoseconds, found[:, 0], 1)[0] / len(atoms)
+    assert abs(drift) < 1e-5
+    assert np.ptp(found[:, 0]) / len(atoms) < 1e-3
