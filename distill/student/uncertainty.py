@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 SITE_REFERENCE = "largest_site_deviation"
 SCALE = "deviation_scale"
 # Members whose forces are evaluated: with the three components, six numbers for each atom, so its
-# force deviation is known to 29 %. Each member adds about 0.3 plain calls.
+# force deviation is known to 29 %. The student and two members go through the kernels together;
+# three further ones cost about 0.7 plain calls.
 FORCE_MEMBERS = 2
 # In calibration the cost matters less.
 _CALIBRATION_MEMBERS = 8
@@ -74,8 +75,8 @@ class UncertaintyModel:
     student
         Fitted with a posterior (solver blr, ard, ridge or qr with a strength).
     force_members
-        Members of the committee whose forces are evaluated; each adds about 0.3 plain calls to
-        `predict`.
+        Members of the committee whose forces are evaluated; three more than two add about 0.7
+        plain calls to `predict`.
 
     Raises
     ------
