@@ -119,7 +119,7 @@ def summarise(rows: Sequence[Row]) -> list[Row]:
 
 
 def data_needed(summary: Sequence[Row]) -> list[Row]:
-    """The smallest share with which a strategy is as good as one from scratch on its most data.
+    """The smallest share tried with which a strategy is as good as one from scratch on all it has.
 
     Returns
     -------
@@ -179,11 +179,11 @@ def write_results(out: Path, rows: Sequence[Row], about: Mapping[str, Any]) -> N
     save_figure(cost_figure(summary), out, "curve_cost")
     say(summary_text(summary))
     for row in needed:
-        share = "no share" if row["fraction"] is None else f"{100 * row['fraction']:g} %"
+        share = "none" if row["fraction"] is None else f"{100 * row['fraction']:g} %"
         say(
-            f"{row['strategy']}, {quantity_title(row['quantity'])}: {share} of the data is as good "
-            f"as {row['baseline']} on {100 * row['target_fraction']:g} % "
-            f"({_MEV * row['target']:.1f} {quantity_unit(row['quantity'])})"
+            f"smallest share tried with which {row['strategy']} is as good as {row['baseline']} on "
+            f"{100 * row['target_fraction']:g} %, {quantity_title(row['quantity'])} "
+            f"({_MEV * row['target']:.1f} {quantity_unit(row['quantity'])}): {share}"
         )
     if about["missing"]:
         say(f"not finished: {len(about['missing'])} trainings: {'; '.join(about['missing'])}")
