@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 GRADE_KEY = "extrapolation_grade"
 KEPT_TYPE = "guard"
+ORIGIN_KEY = "student_train_sha256"
 
 
 class OutsideTraining(ChecksFailed):
@@ -51,7 +52,8 @@ class Guard:
     stop_above
         Second bound.
     file
-        extxyz that kept structures are added to, with the grade of each atom in the array
+        extxyz that kept structures are added to, with `config_type` guard, the step, the SHA-256
+        of the student's training set where it is known, the grade of each atom in the array
         `extrapolation_grade` and, where the teacher took the step, its labels.
     every
         Steps between two looks; while the teacher has the run every step is looked at.
@@ -97,6 +99,8 @@ class Guard:
         self.file = Path(file)
         self.looks = self.kept = self.handed_over = 0
         self.seconds = 0.0
+        trained_on = student.provenance.get("train_sha256")
+        self._origin = {} if trained_on is None else {ORIGIN_KEY: trained_on}
         self._with_teacher = False
         self._text, self._count = "", 0
         if self.file.exists():
@@ -177,7 +181,7 @@ class Guard:
         kept = atoms.copy()
         kept.calc = None
         kept.arrays[GRADE_KEY] = np.minimum(grades, np.finfo(float).max)
-        kept.info.update({CONFIG_TYPE_KEY: KEPT_TYPE, "step": step})
+        kept.info.update({CONFIG_TYPE_KEY: KEPT_TYPE, "step": step, **self._origin})
         if answer is not None:
             set_labels(kept, **answer)
         text = StringIO()

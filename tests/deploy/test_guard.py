@@ -14,7 +14,7 @@ from ase.io import write
 
 from distill.deploy.guard import GRADE_KEY, Guard, GuardedCalculator, OutsideTraining
 from distill.errors import UserError
-from distill.structures import read_structures, reference_energy
+from distill.structures import config_type, read_structures, reference_energy
 from distill.student.model import Student
 
 
@@ -48,7 +48,8 @@ def test_a_familiar_structure_passes_and_a_squeezed_one_stops(
 
 
 def test_the_teacher_takes_the_step_and_gives_it_back(graded_student, familiar, tmp_path) -> None:
-    guard = _guard(graded_student, tmp_path, teacher=EMT())
+    named = replace(graded_student, provenance={"train_sha256": "ab" * 32})
+    guard = _guard(named, tmp_path, teacher=EMT())
     atoms = familiar.copy()
     atoms.calc = GuardedCalculator(graded_student, guard)
     own = atoms.get_forces()
@@ -64,6 +65,8 @@ def test_the_teacher_takes_the_step_and_gives_it_back(graded_student, familiar, 
     assert (guard.looks, guard.handed_over) == (3, 1)
     kept = read_structures(guard.file)
     assert reference_energy(kept[0]) == pytest.approx(squeezed.get_potential_energy())
+    assert config_type(kept[0]) == "guard"
+    assert kept[0].info["student_train_sha256"] == "ab" * 32
 
 
 def test_it_looks_every_few_steps_and_keeps_a_limited_number(

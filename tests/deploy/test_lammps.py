@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -165,6 +168,31 @@ def test_a_restarted_run_continues_the_same_trajectory(tmp_path) -> None:
     head = _head(tmp_path, atoms)
     whole = TRAJECTORY.format(out=tmp_path / "whole.dump")
     _run(tmp_path, head + whole + f"restart 10 {tmp_path}/kept.*\nrun 20\n")
+    again = head.replace(f"read_data {tmp_path}/atoms.data", f"read_restart {tmp_path}/kept.10")
+    again = "\n".join(line for line in again.splitlines() if not line.startswith("boundary"))
+    _run(tmp_path, again + TRAJECTORY.format(out=tmp_path / "rest.dump") + "run 10\n")
+    expected = _dump(tmp_path / "whole.dump")[10:]
+    np.testing.assert_allclose(_dump(tmp_path / "rest.dump"), expected, atol=1e-9)
+
+
+def test_a_killed_run_continues_the_same_trajectory(tmp_path) -> None:
+    atoms = _moving()
+    _write_data(tmp_path / "atoms.data", atoms, velocities=True)
+    head = _head(tmp_path, atoms)
+    _run(tmp_path, head + TRAJECTORY.format(out=tmp_path / "whole.dump") + "run 20\n")
+    script = tmp_path / "long.lammps"
+    script.write_text(head + f"fix 1 all nve\nrestart 10 {tmp_path}/kept.*\nrun 100000000\n")
+    command = [sys.executable, "-m", "distill", "lammps", script, "--student", STUDENT]
+    with subprocess.Popen([*command, "--", "-log", "none", "-screen", "none"]) as process:
+        try:
+            deadline = time.monotonic() + 300
+            # The first restart file is whole once there is a second.
+            while not (tmp_path / "kept.20").exists():
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        finally:
+            process.kill()
     again = head.replace(f"read_data {tmp_path}/atoms.data", f"read_restart {tmp_path}/kept.10")
     again = "\n".join(line for line in again.splitlines() if not line.startswith("boundary"))
     _run(tmp_path, again + TRAJECTORY.format(out=tmp_path / "rest.dump") + "run 10\n")
