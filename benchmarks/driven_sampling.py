@@ -1,6 +1,6 @@
 """Student-driven sampling against the published protocol: accuracy against teacher calls.
 
-    python benchmarks/driven_sampling.py TEACHER.model --out FOLDER [--workers N]
+    python benchmarks/driven_sampling.py TEACHER.model --out FOLDER [--solver KIND]
 
 The protocol scaled down: the teacher runs scattering trajectories of H2 on two facets of Cu, and
 k-means keeps structures. Against it: the student runs them, and the teacher labels what it is
@@ -30,11 +30,13 @@ from distill.config import (
     ScatteringConfig,
     SelectionConfig,
     SlabConfig,
+    SolverConfig,
     StudentConfig,
 )
 from distill.sampling.stage import run
 from distill.structures import read_structures, resolve_file
 from distill.student.fit import fit
+from distill.student.model import Student
 from distill.student.stage import predicted_structures
 
 TRAIN = "bundled:h2cu_train"
@@ -64,14 +66,17 @@ def main() -> None:
     out, parallel = Path(arguments.out), ParallelConfig(workers=arguments.workers)
     teacher, train = Path(arguments.teacher), resolve_file(TRAIN)
     options = {"teacher": teacher, "train": train, "parallel": parallel}
+    student = STUDENT.model_copy(update={"solver": SolverConfig(kind=arguments.solver)})
     test = _test_set(out / "test", options)
     driven = SamplingConfig(
         scattering=SCATTERING.model_copy(update={"trajectories": 1}),
         selection=SelectionConfig(held_out=50),
-        driven=DrivenConfig(rounds=arguments.rounds, labels=arguments.labels, target=0.02),
+        driven=DrivenConfig(
+            rounds=arguments.rounds, labels=arguments.labels, target=0.02, student=student
+        ),
     )
     run(driven, out=out / "driven", seed=SEED, **options)
-    points = [*_driven_points(out / "driven", test), *_protocol_points(out, options, test)]
+    points = [*_driven_points(out / "driven", test), *_protocol_points(out, options, student, test)]
     write_json(out / "driven_sampling.json", points)
     text = _table(points)
     print(text)
@@ -99,22 +104,22 @@ def _test_set(out: Path, options: dict[str, Any]) -> list[Atoms]:
 
 
 def _driven_points(folder: Path, test: Sequence[Atoms]) -> list[dict[str, Any]]:
-    """The student's errors after each round."""
-    summary = read_json(folder / "sampling.json")
-    selected = read_structures(folder / "selected.xyz")
-    calls, points = 0, []
-    spent = list(summary["teacher_calls"].items())[:-1]
-    for kind, count in spent:
-        calls += count
-        if kind == "lattice constant":
-            continue
-        structures = selected[: calls - summary["teacher_calls"]["lattice constant"]]
-        points.append(_point("driven by the student", kind, calls, structures, test))
-    return points
+    """The errors of each round's student, which has the settings of the others."""
+    return [
+        _point(
+            "driven by the student",
+            f"round {entry['round']}",
+            entry["teacher_calls"],
+            entry["training_structures"],
+            Student.load(folder / "driven" / f"round_{entry['round']:02d}" / "student.npz"),
+            test,
+        )
+        for entry in read_json(folder / "sampling.json")["driven"]["rounds"]
+    ]
 
 
 def _protocol_points(
-    out: Path, options: dict[str, Any], test: Sequence[Atoms]
+    out: Path, options: dict[str, Any], config: StudentConfig, test: Sequence[Atoms]
 ) -> list[dict[str, Any]]:
     """The student's errors on k-means selections of growing numbers of teacher trajectories."""
     driven = read_json(out / "driven" / "sampling.json")
@@ -126,21 +131,22 @@ def _protocol_points(
         calls = read_json(out / "protocol" / "sampling.json")["teacher_calls"]["total"]
         structures = [*seeds, *read_structures(out / "protocol" / "selected.xyz")]
         name = f"{trajectories} trajectories a condition, {count} kept"
-        points.append(_point(f"protocol, {count} kept", name, calls + first, structures, test))
+        student = fit(structures, config, seed=SEED).student
+        method = f"protocol, {count} kept"
+        points.append(_point(method, name, calls + first, len(structures), student, test))
     return points
 
 
 def _point(
-    method: str, name: str, calls: int, structures: list[Atoms], test: Sequence[Atoms]
+    method: str, name: str, calls: int, structures: int, student: Student, test: Sequence[Atoms]
 ) -> dict[str, Any]:
-    student = fit(structures, STUDENT, seed=SEED).student
     table = error_table(test, predicted_structures(student, test, 1), seed=SEED)
     print(json.dumps({"method": method, "name": name, "calls": calls}), flush=True)
     return {
         "method": method,
         "name": name,
         "teacher_calls": calls,
-        "structures": len(structures),
+        "structures": structures,
         "forces": table["forces"],
         "forces_by_element": table.get("forces_by_element"),
         "energy_per_atom": table["energy_per_atom"],
@@ -185,7 +191,8 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("teacher", help="MACE .model")
     parser.add_argument("--out", required=True)
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--solver", choices=("blr", "ridge"), default="blr", help="of the student")
+    parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--labels", type=int, default=40)
     return parser.parse_args()
 

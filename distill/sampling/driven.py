@@ -20,30 +20,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill.artifacts import read_json, write_json
-from distill.config import DrivenConfig, ParallelConfig, SamplingConfig
+from distill.config import DrivenConfig, ParallelConfig, SamplingConfig, SelectionConfig
 from distill.errors import UserError
 from distill.progress import say
 from distill.sampling.descriptors import structure_descriptors
-from distill.sampling.design import Posterior, most_informative
 from distill.sampling.filters import without_unphysical
 from distill.sampling.labels import label_units
 from distill.sampling.seeds import seed_structures, with_lattice_constants
-from distill.sampling.selection import distinct
+from distill.sampling.selection import distinct, largest_leverage
 from distill.sampling.streams import stream
 from distill.sampling.trust import DEVIATION_KEY, GRADE_KEY, Trust, judge
 from distill.sampling.units import Unit, run_waiting
 from distill.sampling.visits import Visited, Visits, collect, in_words, plan_visits, write_outcomes
-from distill.structures import CONFIG_TYPE_KEY, read_structures, write_structures
+from distill.structures import read_structures, write_structures
 
 if TYPE_CHECKING:
     from ase import Atoms
 
 STUDENT_FILE = "student.npz"
-POSTERIOR_FILE = "posterior.npz"
 PICKED_FILE = "picked.xyz"
 ROUND_KEY = "round"
-# Candidates whose information gain is computed, for each one that is labelled.
-_SHORTLIST = 5
 _QUANTILE = 0.95
 
 
@@ -212,7 +208,7 @@ def _labelled(
 
 
 def _fit(task: _Task, structures: Sequence[Atoms], folder: Path) -> Path:
-    """The student of a round; its file and, written before it, its posterior's."""
+    """The file of a round's student."""
     from distill.student.fit import fit
     from distill.student.uncertainty import with_site_reference
 
@@ -220,7 +216,6 @@ def _fit(task: _Task, structures: Sequence[Atoms], folder: Path) -> Path:
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         result = fit(structures, task.driven.student, seed=task.seed, teacher_e0=task.e0)
-        Posterior.of(result).save(folder / POSTERIOR_FILE)
         with_site_reference(result.student, result.structures).save(path)
     return path
 
@@ -305,8 +300,6 @@ def _picked(task: _Task, result: Driven, number: int, folder: Path, count: int) 
     """The candidates of a round that the teacher will label; kept in a file."""
     from threadpoolctl import threadpool_limits
 
-    from distill.student.model import Student
-
     path = folder / PICKED_FILE
     if path.exists():
         return read_structures(path)
@@ -314,23 +307,12 @@ def _picked(task: _Task, result: Driven, number: int, folder: Path, count: int) 
     physical, dropped = without_unphysical(candidates, task.config.selection)
     if dropped:
         say(f"candidates: left out {in_words(dropped)}")
-    shortlist = shortlisted(physical, task.driven.target, _SHORTLIST * count)
-    if not shortlist:
+    candidates = uncertain(physical, task.driven.target)
+    if not candidates:
         return []
-    student = Student.load(folder / STUDENT_FILE)
     # Sums over threads would make the choice depend on their number.
     with threadpool_limits(1):
-        descriptors = structure_descriptors(shortlist, "ace", "")
-        unlike = distinct(descriptors, task.config.selection.duplicate_tolerance)
-        shortlist = [shortlist[index] for index in unlike]
-        chosen = most_informative(
-            shortlist,
-            student.basis,
-            task.driven.student,
-            Posterior.load(folder / POSTERIOR_FILE),
-            count,
-        )
-    picked = [shortlist[index] for index in chosen]
+        picked = _unlike(candidates, result.selected, count, task.config.selection)
     for atoms in picked:
         atoms.info[ROUND_KEY] = number
     write_structures(path, picked)
@@ -358,30 +340,30 @@ def _extra(task: _Task, folder: Path) -> list[Atoms]:
     return predicted
 
 
-def shortlisted(structures: Sequence[Atoms], target: float, count: int) -> list[Atoms]:
-    """Uncertain structures, evenly from all trajectories, the most uncertain of each first.
+def uncertain(structures: Sequence[Atoms], target: float) -> list[Atoms]:
+    """Those of judged structures whose force deviation is above a target (eV/Å), or grade above 1.
 
-    Parameters
-    ----------
-    structures
-        Judged; `info["trajectory"]` says where each is from.
-    target
-        Force deviation from which on a structure is uncertain, eV/Å; one that extrapolates is too.
-    count
-        Structures at most.
+    They are the ones from which the student learns something.
     """
-    by_origin: dict[str, list[Atoms]] = {}
-    for atoms in structures:
-        if atoms.info[DEVIATION_KEY] > target or atoms.info[GRADE_KEY] > 1.0:
-            origin = str(atoms.info.get("trajectory", atoms.info.get(CONFIG_TYPE_KEY, "")))
-            by_origin.setdefault(origin, []).append(atoms)
-    ranked = [
-        (place, -atoms.info[DEVIATION_KEY], origin, atoms)
-        for origin, members in by_origin.items()
-        for place, atoms in enumerate(sorted(members, key=lambda a: -a.info[DEVIATION_KEY]))
-    ]
-    ranked.sort(key=lambda item: item[:3])
-    return [item[3] for item in ranked[:count]]
+    return [a for a in structures if a.info[DEVIATION_KEY] > target or a.info[GRADE_KEY] > 1.0]
+
+
+def _unlike(
+    candidates: Sequence[Atoms], labelled: Sequence[Atoms], count: int, config: SelectionConfig
+) -> list[Atoms]:
+    """Candidates unlike each other and those picked before, by a D-optimal design on descriptors.
+
+    Descriptors weigh elements alike. The label rows of the student would not: the many atoms of a
+    slab would outweigh the few of a molecule, whose forces are the hard ones. The first training
+    set stays out, because its variety would take up the principal components.
+    """
+    before = [atoms for atoms in labelled if ROUND_KEY in atoms.info]
+    descriptors = structure_descriptors([*before, *candidates], "ace", "")
+    unique = distinct(descriptors, config.duplicate_tolerance)
+    new = unique[unique >= len(before)]
+    known = descriptors[: len(before)] if before else None
+    chosen = new[largest_leverage(descriptors[new], min(count, len(new)), known)]
+    return [candidates[index - len(before)] for index in chosen]
 
 
 def _held_out(task: _Task, visited: Visited, number: int) -> list[Atoms]:

@@ -64,7 +64,7 @@ def select(descriptors: np.ndarray, config: SelectionConfig, seed: int) -> np.nd
     elif config.method == "fps":
         chosen = _farthest_points(descriptors, config.count)
     elif config.method == "leverage":
-        chosen = _largest_leverage(descriptors, config.count)
+        chosen = largest_leverage(descriptors, config.count)
     else:
         chosen = generator.choice(available, size=config.count, replace=False)
     return np.sort(chosen)
@@ -131,9 +131,30 @@ def _farthest_points(descriptors: np.ndarray, count: int) -> np.ndarray:
     return np.array(chosen)
 
 
-def _largest_leverage(descriptors: np.ndarray, count: int) -> np.ndarray:
+def largest_leverage(
+    descriptors: np.ndarray, count: int, known: np.ndarray | None = None
+) -> np.ndarray:
+    """Indices of a greedy D-optimal design, in the order in which they were chosen.
+
+    Each choice is the row of largest leverage on those known and chosen so far, which makes the
+    determinant of their information matrix grow most. Source: Fedorov, Theory of Optimal
+    Experiments (1972); for potentials, Podryabinkin & Shapeev, Comput. Mater. Sci. 140, 171 (2017).
+
+    Parameters
+    ----------
+    descriptors
+        Candidates, shape (structures, components).
+    count
+        How many to choose, at most as many as there are.
+    known
+        Descriptors of structures that are there already, shape (others, components).
+    """
     rows = np.hstack([descriptors, np.ones((len(descriptors), 1))])
-    inverse = np.eye(rows.shape[1]) / (_LEVERAGE_FLOOR * np.mean(rows**2))
+    information = _LEVERAGE_FLOOR * np.mean(rows**2) * np.eye(rows.shape[1])
+    if known is not None:
+        there = np.hstack([known, np.ones((len(known), 1))])
+        information += there.T @ there
+    inverse = np.linalg.inv(information)
     leverage = np.einsum("ij,jk,ik->i", rows, inverse, rows)
     chosen: list[int] = []
     available = np.ones(len(rows), dtype=bool)

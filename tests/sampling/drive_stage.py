@@ -12,6 +12,7 @@ from distill.config import (
     ScatteringConfig,
     SelectionConfig,
     SlabConfig,
+    SolverConfig,
     StudentConfig,
 )
 from distill.sampling.stage import run
@@ -50,7 +51,13 @@ DRIVEN = CONFIG.model_copy(
             target=0.1,
             seed_structures=10,
             curve_points=12,
-            student=StudentConfig(backend="native", order=2, totaldegree=[8, 6], rcut=4.0),
+            student=StudentConfig(
+                backend="native",
+                order=2,
+                totaldegree=[8, 6],
+                rcut=4.0,
+                solver=SolverConfig(kind="ridge"),
+            ),
         ),
     }
 )

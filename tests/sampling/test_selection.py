@@ -9,7 +9,7 @@ from distill.config import SelectionConfig
 from distill.errors import UserError
 from distill.sampling.descriptors import structure_descriptors
 from distill.sampling.filters import without_unphysical
-from distill.sampling.selection import choices, coverage, distinct, select
+from distill.sampling.selection import choices, coverage, distinct, largest_leverage, select
 from distill.structures import set_labels
 
 METHODS = ["kmeans", "fps", "leverage", "random"]
@@ -61,6 +61,14 @@ def test_leverage_is_the_greedy_d_optimal_design():
         ]
         expected.append(int(np.argmax(gains)))
     assert sorted(expected) == chosen.tolist()
+
+
+def test_leverage_looks_away_from_what_is_known():
+    along, across = np.array([[1.0, 0.0]]), np.array([[0.0, 0.9]])
+    points = np.vstack([along, across])
+    assert largest_leverage(points, 1).tolist() == [0]
+    assert largest_leverage(points, 1, known=np.repeat(along, 3, axis=0)).tolist() == [1]
+    assert sorted(largest_leverage(points, 2)) == [0, 1]
 
 
 def test_random_choice_depends_on_the_seed(clumped):
