@@ -116,11 +116,19 @@ def main() -> None:
         row = run_case(*case, options.threads)
         found.append(row)
         print("".join(f"{row[title]:>12.4g}" for title in TITLES), flush=True)
+    text, result = report(found, options.full, os.getloadavg()[0])
+    print("\n" + text)
+    write_text(options.out / "fit.md", text + "\n")
+    write_json(options.out / "fit.json", result)
+
+
+def report(found: list[dict[str, Any]], full: bool, load: float) -> tuple[str, dict[str, Any]]:
+    """Table and figures of the cases measured, and of the published size with them."""
     large = [row for row in found if row["atoms"] == 56]
     counts = np.array([row["structures"] for row in large], dtype=float)
     slope, start = np.polyfit(counts, [row["assembly_s"] for row in large], 1)
     processor = np.polyfit(counts, [row["processor_s"] for row in large], 1)
-    if options.full:
+    if full:
         minutes, how = (large[-1]["assembly_s"] + large[-1]["solve_s"]) / 60, "measured"
     elif slope > 0:
         minutes = (start + slope * PUBLISHED_SIZE + large[-1]["solve_s"]) / 60
@@ -131,35 +139,30 @@ def main() -> None:
     lines = [
         "# The native fit",
         "",
-        f"Order 4, degrees 18 12 10 8, cutoff 6 Å, energies and forces; {options.threads} threads. "
-        "Wall and processor times in s, peak memory in GB; processor times include starting.",
+        "Order 4, degrees 18 12 10 8, cutoff 6 Å, energies and forces. Wall and processor times in "
+        "s, peak memory in GB; processor times include starting.",
         "",
         f"| {' | '.join(TITLES)} |",
         "|---" * len(TITLES) + "|",
         *("| " + " | ".join(f"{row[title]:.4g}" for title in TITLES) + " |" for row in found),
         "",
         f"A structure takes {1e3 * slope:.0f} ms by the clock and {1e3 * processor[0]:.0f} ms of "
-        f"processor time; a line through the processor times misses them by at most "
+        f"processor time, in which a line misses the measured times by at most "
         f"{_misfit(counts, large, processor):.0%}.",
         "",
-        f"{PUBLISHED_SIZE} structures: {minutes:.1f} min ({how}), peak memory {peak:.2g} GB; "
-        f"limits {LIMIT_MINUTES:g} min and {LIMIT_GB:g} GB. Load of the machine in the end: "
-        f"{os.getloadavg()[0]:.1f}.",
+        f"{PUBLISHED_SIZE} structures: {minutes:.1f} min ({how}) on {large[-1]['threads']} threads, "
+        f"peak memory {peak:.2g} GB; limits {LIMIT_MINUTES:g} min and {LIMIT_GB:g} GB. Load of the "
+        f"machine in the end: {load:.1f}.",
     ]
-    text = "\n".join(lines)
-    print("\n" + text)
-    write_text(options.out / "fit.md", text + "\n")
-    write_json(
-        options.out / "fit.json",
-        {
-            "cases": found,
-            "assembly_ms_per_structure": 1e3 * slope,
-            "processor_ms_per_structure": 1e3 * float(processor[0]),
-            "published_size_minutes": minutes,
-            "published_size_is": how,
-            "peak_gb": peak,
-        },
-    )
+    return "\n".join(lines), {
+        "cases": found,
+        "assembly_ms_per_structure": 1e3 * slope,
+        "processor_ms_per_structure": 1e3 * float(processor[0]),
+        "published_size_minutes": minutes,
+        "published_size_is": how,
+        "peak_gb": peak,
+        "load": load,
+    }
 
 
 def _misfit(counts: np.ndarray, rows: list[dict[str, Any]], line: np.ndarray) -> float:
