@@ -150,7 +150,7 @@ def report(found: list[dict[str, Any]], full: bool, load: float) -> tuple[str, d
         f"processor time, in which a line misses the measured times by at most "
         f"{_misfit(counts, large, processor):.0%}.",
         "",
-        f"{PUBLISHED_SIZE} structures: {minutes:.1f} min ({how}) on {large[-1]['threads']} threads, "
+        f"{PUBLISHED_SIZE} structures: {minutes:.1f} min ({how}), {large[-1]['threads']} threads, "
         f"peak memory {peak:.2g} GB; limits {LIMIT_MINUTES:g} min and {LIMIT_GB:g} GB. Load of the "
         f"machine in the end: {load:.1f}.",
     ]
