@@ -38,13 +38,17 @@ _FORCE_UNITS = {
 _STRESS_UNITS = {"GPa": 160.21766, "kbar": 1602.1766, "Hartree/Bohr³": 1 / 183.631}
 _IN_STEP = 0.8
 _PLAUSIBLE = 3.0
+# Factor by which a unit may be missed and still be taken for it.
+_SURE = 1.5
 _FEWEST = 10
 
 
 def refuse_other_units(
     reference: Sequence[Atoms], predicted: Sequence[Atoms], elements: Sequence[str]
 ) -> None:
-    """Refuse labels that follow a foundation model's, but are a factor away or of opposite sign.
+    """Refuse labels that follow a foundation model's, but a unit's factor away or of opposite sign.
+
+    Energies are judged only where the forces of both are in step: else the model is no guide.
 
     Parameters
     ----------
@@ -60,8 +64,11 @@ def refuse_other_units(
     """
     if len(reference) < _FEWEST:
         return
-    _check("forces", "eV/Å", _FORCE_UNITS, *_pairs(reference, predicted, reference_forces))
+    forces = _pairs(reference, predicted, reference_forces)
+    _check("forces", "eV/Å", _FORCE_UNITS, *forces)
     _check("stress", "eV/Å³", _STRESS_UNITS, *_pairs(reference, predicted, reference_stress))
+    if abs(_in_step(*forces)) < _IN_STEP:
+        return
     counts = composition_matrix([a.get_chemical_symbols() for a in reference], elements)
     parts = []
     for structures in (reference, predicted):
@@ -87,23 +94,30 @@ def _pairs(
     )
 
 
+def _in_step(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Correlation of two sets of values about zero; 0 where there is too little to tell."""
+    norms = float(np.linalg.norm(ours)), float(np.linalg.norm(theirs))
+    if len(ours) < _FEWEST or min(norms) == 0:
+        return 0.0
+    return float(ours @ theirs) / (norms[0] * norms[1])
+
+
 def _check(
     label: str, unit: str, units: dict[str, float], ours: np.ndarray, theirs: np.ndarray
 ) -> None:
-    norms = np.linalg.norm(ours), np.linalg.norm(theirs)
-    if len(ours) < _FEWEST or min(norms) == 0:
+    in_step = _in_step(ours, theirs)
+    if abs(in_step) < _IN_STEP:
         return
-    overlap = float(ours @ theirs)
-    in_step, factor = overlap / float(norms[0] * norms[1]), overlap / float(norms[1]) ** 2
-    if abs(in_step) < _IN_STEP or (factor > 0 and 1 / _PLAUSIBLE < factor < _PLAUSIBLE):
-        return
-    near = min(units, key=lambda name: abs(np.log(abs(factor) / units[name])))
-    if factor < 0 and 1 / _PLAUSIBLE < -factor < _PLAUSIBLE:
+    factor = float(ours @ theirs / (theirs @ theirs))
+    if 1 / _PLAUSIBLE < abs(factor) < _PLAUSIBLE:
+        if factor > 0:
+            return
         guess = "their sign is the opposite (a gradient, or a stress of the other convention?)"
-    elif abs(np.log(abs(factor) / units[near])) < np.log(1.5):
-        guess = f"they look like {near}"
     else:
-        guess = "they are in another unit"
+        near = min(units, key=lambda name: abs(np.log(abs(factor) / units[name])))
+        if abs(np.log(abs(factor) / units[near])) > np.log(_SURE):
+            return
+        guess = f"they look like {near}"
     raise UserError(
         f"the {label} labels follow the foundation model's (correlation {in_step:.2f}) but are "
         f"{factor:.3g} times as large: {guess}; expected {unit}. Convert them"

@@ -21,6 +21,16 @@ def foundation_file(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def fitting_foundation_file(tmp_path_factory) -> Path:
+    """A foundation model of the data's elements alone: cutting others away takes a second."""
+    from distill.teacher.mace_adapter import save_model
+
+    path = tmp_path_factory.mktemp("foundation") / "fitting.model"
+    save_model(tiny_model((1, 29)), path)
+    return path
+
+
+@pytest.fixture(scope="session")
 def labelled_files(tmp_path_factory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("labelled")
     train, test = folder / "train.xyz", folder / "test.xyz"

@@ -163,10 +163,10 @@ def test_the_spread_is_graded_against_the_errors():
 
 
 def test_a_committee_leaves_its_members_and_its_calibration(
-    foundation_file, labelled_files, tmp_path, capsys
+    fitting_foundation_file, labelled_files, tmp_path, capsys
 ):
     config = TeacherConfig(
-        foundation=str(foundation_file),
+        foundation=str(fitting_foundation_file),
         committee={"members": 2},
         fraction=0.5,
         **{**TINY, "epochs": 1},

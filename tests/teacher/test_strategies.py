@@ -41,10 +41,10 @@ def config_of(name: str, foundation_file) -> TeacherConfig:
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_a_killed_run_ends_with_the_numbers_of_an_undisturbed_one(
-    name, foundation_file, labelled_files, tmp_path, monkeypatch
+    name, fitting_foundation_file, labelled_files, tmp_path, monkeypatch
 ):
     """Stopped in the third epoch (of the second member), the same call gives the same teacher."""
-    config = config_of(name, foundation_file)
+    config = config_of(name, fitting_foundation_file)
     train, test = labelled_files
     monkeypatch.setattr(training, "CHECKPOINT_INTERVAL_S", 0.0)
     run(config, train=train, test=test, out=tmp_path / "undisturbed", seed=1)
