@@ -117,6 +117,8 @@ def export_yace(
     if tolerance <= 0:
         raise UserError(f"export: expected a tolerance above 0 eV/Å, found {tolerance:g}")
     model = Student.load(student)
+    if not structures:
+        say("export: no training structures given: compared on crystals, dimers and trimers alone")
     inner = inner_distances(model, structures)
     comparison = Comparison(model, sample_structures(model, structures, inner))
     products = complex_products(model)
