@@ -1,7 +1,8 @@
 """The door to mace-torch: models, data and predictions.
 
 The modules named `mace_*` are the only ones that know mace-torch: beside this one, loss and steps
-(`mace_steps`), models rebuilt or built (`mace_rebuild`) and low-rank layers (`mace_lora`).
+(`mace_steps`), models rebuilt or built (`mace_rebuild`), low-rank layers (`mace_lora`) and features
+(`mace_features`).
 
 Energies pass through here as interaction energies: the atomic reference energies are taken off in
 double precision before a label reaches the model and put back afterwards, so that float32 training
@@ -18,7 +19,6 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 _CLASS = "ScaleShiftMACE"
-_FEATURE_BATCH = 16
 _E0_BUFFER = "atomic_energies_fn.atomic_energies"
 
 
@@ -348,45 +347,6 @@ def predict(
                 set_labels(bare[index], **label | {"energy": label["energy"] + offset})
             chosen = chosen[len(labels) :]
     return bare
-
-
-def structure_features(
-    model: torch.nn.Module, structures: Sequence[Atoms], *, device: str = "cpu"
-) -> np.ndarray:
-    """Invariant features of structures, averaged over atoms, shape (n_structures, n_features).
-
-    Parameters
-    ----------
-    model
-        Single-head model.
-    structures
-        Labels are not needed.
-    device
-        Torch device.
-    """
-    import torch
-    from e3nn import o3
-    from mace.modules.utils import extract_invariant
-
-    info = facts(model)
-    hidden = o3.Irreps(str(model.get_submodule("products.0.linear").irreps_out))
-    l_max = hidden.lmax
-    channels = hidden.dim // (l_max + 1) ** 2
-    data = make_data(structures, model, dict.fromkeys(info.elements, 0.0))
-    model = model.to(device)
-    rows = []
-    for batch in make_batches(data, _FEATURE_BATCH):
-        with torch.no_grad():
-            output = model(batch.to(device).to_dict(), compute_force=False)
-        features = extract_invariant(
-            output["node_feats"],
-            num_layers=info.interactions,
-            num_features=channels,
-            l_max=l_max,
-        )
-        values, ends = features.double().cpu().numpy(), batch.ptr.cpu().numpy()
-        rows += [values[i:j].mean(axis=0) for i, j in pairwise(ends)]
-    return np.array(rows)
 
 
 def _labels(model: torch.nn.Module, batch: Any, stress: bool) -> list[dict[str, Any]]:

@@ -175,7 +175,7 @@ def _farthest(
     candidates: Sequence[Atoms], start: Start, count: int, device: str, seed: int
 ) -> np.ndarray:
     from distill.sampling.selection import select
-    from distill.teacher.mace_adapter import structure_features
+    from distill.teacher.mace_features import structure_features
 
     assert start.model is not None
     features = structure_features(start.model, candidates, device=device)
