@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +102,7 @@ def _test_set(out: Path, options: dict[str, Any]) -> list[Atoms]:
     return [pool[index] for index in np.sort(chosen)]
 
 
-def _driven_points(folder: Path, test: Sequence[Atoms]) -> list[dict[str, Any]]:
+def _driven_points(folder: Path, test: list[Atoms]) -> list[dict[str, Any]]:
     """The errors of each round's student, which has the settings of the others."""
     return [
         _point(
@@ -119,7 +118,7 @@ def _driven_points(folder: Path, test: Sequence[Atoms]) -> list[dict[str, Any]]:
 
 
 def _protocol_points(
-    out: Path, options: dict[str, Any], config: StudentConfig, test: Sequence[Atoms]
+    out: Path, options: dict[str, Any], config: StudentConfig, test: list[Atoms]
 ) -> list[dict[str, Any]]:
     """The student's errors on k-means selections of growing numbers of teacher trajectories."""
     driven = read_json(out / "driven" / "sampling.json")
@@ -138,7 +137,7 @@ def _protocol_points(
 
 
 def _point(
-    method: str, name: str, calls: int, structures: int, student: Student, test: Sequence[Atoms]
+    method: str, name: str, calls: int, structures: int, student: Student, test: list[Atoms]
 ) -> dict[str, Any]:
     table = error_table(test, predicted_structures(student, test, 1), seed=SEED)
     print(json.dumps({"method": method, "name": name, "calls": calls}), flush=True)
