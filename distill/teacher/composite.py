@@ -53,6 +53,8 @@ class DeltaCalculator(Calculator):
         super().calculate(atoms, properties, system_changes)
         for name in ("energy", "forces", *(["stress"] if "stress" in properties else [])):
             parts = [part.get_property(name, self.atoms) for part in (self.base, self.correction)]
+            if name == "stress":
+                parts = [_six_components(part) for part in parts]
             self.results[name] = parts[0] + parts[1]
         self.results["free_energy"] = self.results["energy"]
 
@@ -60,6 +62,14 @@ class DeltaCalculator(Calculator):
         """Descriptors of the base where it has any, else of the correction."""
         part: Any = self.base if hasattr(self.base, "get_descriptors") else self.correction
         return np.asarray(part.get_descriptors(atoms, **options))
+
+
+def _six_components(stress: Any) -> np.ndarray:
+    """A stress in Voigt's order; some calculators, such as CHGNet's, give a full matrix."""
+    from ase.stress import full_3x3_to_voigt_6_stress
+
+    array = np.asarray(stress, dtype=float)
+    return full_3x3_to_voigt_6_stress(array) if array.shape == (3, 3) else array
 
 
 class CommitteeCalculator(Calculator):
