@@ -25,7 +25,7 @@ def start_driver(
 
 def wait_for_files(folder: Path, pattern: str, count: int) -> None:
     """Wait until a folder holds so many files of a pattern."""
-    for _ in range(2400):
+    for _ in range(6000):
         if len(list(folder.glob(pattern))) >= count:
             return
         time.sleep(0.05)
@@ -40,7 +40,7 @@ def kill_driver(driver: subprocess.Popen) -> None:
 
 def kill_a_worker(driver: subprocess.Popen) -> None:
     """Kill the first worker that a driver starts."""
-    for _ in range(2400):
+    for _ in range(6000):
         workers = _workers(driver.pid)
         if workers:
             os.kill(workers[0], signal.SIGKILL)

@@ -132,7 +132,7 @@ def test_kills_in_any_round_change_nothing(sampled, train, tmp_path):
     picked = (tmp_path / "driven" / "round_01" / "picked.xyz").read_bytes()
     driver = start_driver(tmp_path, train, what="driven")
     kill_a_worker(driver)
-    assert driver.wait(timeout=300) == 0
+    assert driver.wait(timeout=600) == 0
     assert (tmp_path / "driven" / "round_01" / "picked.xyz").read_bytes() == picked
     for name in RESULTS:
         assert (tmp_path / name).read_bytes() == (sampled[0] / name).read_bytes(), name

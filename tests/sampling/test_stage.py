@@ -112,7 +112,7 @@ def test_killed_driver_and_killed_worker_end_in_the_same_files(sampled, train, t
     assert not (out / "sampling.json").exists()
     driver = start_driver(out, train)
     kill_a_worker(driver)
-    assert driver.wait(timeout=300) == 0
+    assert driver.wait(timeout=600) == 0
     assert finished <= set((out / "trajectories").glob("*.json"))
     for name in RESULTS:
         assert (out / name).read_bytes() == (sampled / name).read_bytes(), name
@@ -123,7 +123,7 @@ def test_killed_dask_worker_changes_nothing(sampled, train, tmp_path):
     driver = start_driver(tmp_path, train, backend="dask")
     wait_for_files(tmp_path, "surfaces/111_300K.xyz", 1)
     kill_a_worker(driver)
-    assert driver.wait(timeout=300) == 0
+    assert driver.wait(timeout=600) == 0
     for name in RESULTS:
         assert (tmp_path / name).read_bytes() == (sampled / name).read_bytes(), name
 
