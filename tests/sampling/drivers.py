@@ -52,8 +52,11 @@ def kill_a_worker(driver: subprocess.Popen) -> None:
 def _workers(pid: int) -> list[int]:
     import psutil
 
-    return [
-        p.pid
-        for p in psutil.Process(pid).children(recursive=True)
-        if "spawn_main" in str(p.cmdline())
-    ]
+    found = []
+    for process in psutil.Process(pid).children(recursive=True):
+        try:
+            if "spawn_main" in str(process.cmdline()):
+                found.append(process.pid)
+        except psutil.Error:  # ended since the list was made
+            continue
+    return found

@@ -204,7 +204,7 @@ def test_ctrl_c_ends_the_fit_and_julia(fake_julia, tmp_path):
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     julia = children.read_text().split() if children.exists() else []
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     assert process.returncode != 0
     assert written(tmp_path) == set()
     assert leftovers(tmp_path) == []
