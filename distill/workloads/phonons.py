@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _POINTS_PER_SEGMENT = 40
 # Acoustic branches at Γ scatter about zero by this much, THz.
 _ROUNDING = 0.05
+# A Birch-Murnaghan curve has four parameters.
+_FEWEST_VOLUMES = 5
 
 
 def phonons(atoms: Atoms, calculator: Calculator, *, config: PhononsConfig) -> dict[str, Any]:
@@ -103,16 +105,16 @@ def quasi_harmonic_energy(
     list of dict
         For each temperature (K): `free_energy` (eV/atom, static energy included),
         `volume_per_atom` (Å³) and `lattice_constant` (Å); or a `reason` where there is no minimum
-        within the volumes.
+        within the volumes, or too few of them are mechanically stable.
 
     Raises
     ------
     UserError
-        If fewer than five of the volumes are mechanically stable.
+        If fewer than five volumes are asked for.
     """
     from ase.eos import EquationOfState
 
-    if config.volume_points < 5:
+    if config.volume_points < _FEWEST_VOLUMES:
         raise UserError(
             f"compare.bulk.phonons.volume_points: the quasi-harmonic free energy needs five or "
             f"more, found {config.volume_points}"
@@ -130,11 +132,12 @@ def quasi_harmonic_energy(
         static = strained.get_potential_energy() / len(atoms)
         volumes.append(strained.get_volume() / len(atoms))
         energies.append(static + np.array(_free_energies(solid, config)))
-    if len(volumes) < 5:
-        raise UserError(
-            f"quasi-harmonic free energy: only {len(volumes)} of {config.volume_points} volumes "
-            "have real frequencies; lower compare.bulk.phonons.volume_strain"
+    if len(volumes) < _FEWEST_VOLUMES:
+        reason = (
+            f"only {len(volumes)} of {config.volume_points} volumes have real frequencies, "
+            f"{_FEWEST_VOLUMES} are needed: lower compare.bulk.phonons.volume_strain"
         )
+        return [{"temperature": t, "reason": reason} for t in config.temperatures]
     rows = []
     for index, temperature in enumerate(config.temperatures):
         curve = [float(energy[index]) for energy in energies]

@@ -242,3 +242,15 @@ def test_elastic_constants_of_a_tetragonal_crystal_agree_with_energies() -> None
         energies.append(strained.get_potential_energy())
     curvature = 2 * np.polyfit(strains, energies, 2)[0] / atoms.get_volume() / GPa
     assert curvature == pytest.approx(found["C33"], rel=0.02)
+
+
+def test_a_crystal_unstable_when_stretched_gives_a_reason_and_no_number() -> None:
+    pytest.importorskip("phonopy")
+    from distill.workloads.phonons import quasi_harmonic_energy
+
+    config = PhononsConfig(mesh=4, temperatures=[0.0, 300.0], volume_points=5, volume_strain=0.19)
+    rows = quasi_harmonic_energy(relaxed_copper(), EMT(), config=config)
+    assert [row["temperature"] for row in rows] == [0.0, 300.0]
+    for row in rows:
+        assert "have real frequencies, 5 are needed" in row["reason"]
+        assert "free_energy" not in row
