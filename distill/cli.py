@@ -9,11 +9,12 @@ import sys
 import traceback
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from distill._version import __version__
+from distill.cli_julia import julia_app
 from distill.errors import ChecksFailed, UserError
 
 DONE, CHECKS_FAILED, USER_ERROR, BUG, STOPPED = 0, 1, 2, 3, 130
@@ -25,7 +26,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-julia_app = typer.Typer(help="Julia and ACEpotentials.jl, for the reference student fit.")
 app.add_typer(julia_app, name="julia", rich_help_panel="Set-up")
 
 WORKFLOW, MODELS, SETUP = "Workflow", "Models", "Set-up"
@@ -435,22 +435,3 @@ def doctor() -> None:
     from distill.doctor import diagnose
 
     print(diagnose())
-
-
-@julia_app.command("setup")
-def julia_setup() -> None:
-    """Install Julia and ACEpotentials.jl ahead of the first fit."""
-    _julia_door().setup()
-
-
-@julia_app.command("status")
-def julia_status() -> None:
-    """Say what of Julia is there."""
-    for key, value in _julia_door().status().items():
-        print(f"{key}: {value}")
-
-
-def _julia_door() -> Any:
-    from distill.student import acepotentials
-
-    return acepotentials
