@@ -187,7 +187,9 @@ def test_ctrl_c_ends_the_fit_and_julia(fake_julia, tmp_path):
     fake_julia("sleep:solve")
     script = tmp_path / "script.py"
     script.write_text(
-        "import sys\n"
+        "import signal, sys\n"
+        # A shell's background jobs ignore the signal, and so would what they start.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "from pathlib import Path\n"
         "import test_acepotentials as t\n"
