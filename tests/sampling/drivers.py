@@ -55,7 +55,8 @@ def _workers(pid: int) -> list[int]:
     found = []
     for process in psutil.Process(pid).children(recursive=True):
         try:
-            if "spawn_main" in str(process.cmdline()):
+            # A dask worker gives itself a title once it runs.
+            if any(name in str(process.cmdline()) for name in ("spawn_main", "dask worker")):
                 found.append(process.pid)
         except psutil.Error:  # ended since the list was made
             continue
