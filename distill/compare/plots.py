@@ -129,6 +129,8 @@ def parity_figure(pairs: Mapping[str, Pair], tables: Mapping[str, Any]) -> Figur
                 rmse = math.sqrt(float(np.mean((y - x) ** 2))) * _MEV
                 notes.append(f"{element} RMSE {rmse:.1f} meV/Å")
             bottom.set(xlabel="force component [eV/Å]", ylabel="predicted [eV/Å]")
+            for axis in (top, bottom):
+                axis.locator_params(axis="x", nbins=4)
             _note(bottom, "\n".join(notes))
             if column == 0:
                 bottom.legend(loc="lower right", markerscale=3, handletextpad=0.2)
