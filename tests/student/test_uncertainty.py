@@ -172,7 +172,7 @@ class TestWatch:
             fresh.predict(self.squeezed())
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            fresh.predict(self.squeezed())
+            fresh.watch.look(self.squeezed(), WATCH_EVERY)  # so many that one is its turn
 
     def test_the_calculator_warns_too(self, student) -> None:
         atoms = self.squeezed()
