@@ -269,7 +269,11 @@ class DrivenConfig(Section):
     )
     student: StudentConfig = Field(
         default_factory=lambda: StudentConfig(
-            backend="native", order=3, totaldegree=[14, 12, 9], rcut=5.5
+            backend="native",
+            order=3,
+            totaldegree=[14, 12, 9],
+            rcut=5.5,
+            smoothness="evidence",
         ),
         description="the student that samples; a small one is fitted in seconds",
     )

@@ -86,7 +86,11 @@ class StudentConfig(Section):
         default_factory=lambda: {"default": LabelWeights()},
         description="by config_type; 'default' for the rest",
     )
-    smoothness: NonNegative = Field(4.0, description="power p of the algebraic smoothness prior")
+    smoothness: NonNegative | Literal["evidence"] = Field(
+        4.0,
+        description="power p of the algebraic smoothness prior; evidence: the power that the "
+        "labels make most likely (native, blr)",
+    )
     solver: SolverConfig = Field(default_factory=SolverConfig)
     repulsion_restraint: bool = Field(
         False, description="ACEpotentials' artificial repulsive dimers (acepotentials only)"
@@ -104,6 +108,8 @@ class StudentConfig(Section):
             )
         if "default" not in self.weights:
             raise ValueError("weights needs an entry 'default'")
+        if self.smoothness == "evidence" and self.solver.kind != "blr":
+            raise ValueError("smoothness: evidence needs solver.kind blr; else give a number")
         if self.backend == "native" and self.julia_options:
             raise ValueError(
                 f"{', '.join(self.julia_options)}: known to the backend acepotentials only"

@@ -24,13 +24,19 @@ from distill.student.accumulate import (
     threads_that_fit,
 )
 from distill.student.leave_out import deviation_scale
-from distill.student.solvers import Solution, draw_committee, solve
+from distill.student.solvers import (
+    Solution,
+    draw_committee,
+    most_evident_smoothness,
+    solve,
+)
 
 if TYPE_CHECKING:
     from ase import Atoms
 
     from distill.config import StudentConfig
     from distill.student.basis import Basis
+    from distill.student.factor import Factor
     from distill.student.model import Student
 
 RIDGE_FOLDS = 5
@@ -139,11 +145,10 @@ def fit(
         key=_key(config, data.elements, e0, fitted, folds),
     )
     assembled = time.monotonic()
-    prior = smoothness_prior(basis, config.smoothness)
     # On one BLAS thread the result is the same on any machine of a kind, however busy it is.
     rng = np.random.default_rng(np.random.SeedSequence([seed, 1]))
     with threadpool_limits(1):
-        solution = solve(factors, prior, config.solver)
+        solution = _solve(factors, basis, config)
         committee = draw_committee(solution, config.solver.committee, rng)
         scale = deviation_scale(design_of(basis), fitted, rows, solution, rng)
     seconds = {"assembly": assembled - start, "solve": time.monotonic() - assembled}
@@ -216,6 +221,12 @@ def prepare(
 def smoothness_prior(basis: Basis, power: float) -> np.ndarray:
     """Diagonal of ACEpotentials' algebraic smoothness prior, shape (n,); ones for power 0."""
     return np.ones(basis.n_functions) if power == 0 else basis.gamma(power)
+
+
+def _solve(factors: Sequence[Factor], basis: Basis, config: StudentConfig) -> Solution:
+    if config.smoothness == "evidence":
+        return most_evident_smoothness(factors, lambda power: smoothness_prior(basis, power))
+    return solve(factors, smoothness_prior(basis, config.smoothness), config.solver)
 
 
 def design_of(basis: Basis) -> DesignRows:

@@ -39,12 +39,18 @@ def check_options(config: StudentConfig) -> None:
     Raises
     ------
     UserError
-        For ZBL, a solver that ACEfit does not have, or an option that it has no use for.
+        For ZBL, a smoothness left to the evidence, a solver that ACEfit does not have, or an
+        option that it has no use for.
     """
     if config.zbl:
         raise UserError(
             "student.zbl: forces of ACEpotentials 0.10.1 fail with ZBL = true (an assertion in "
             "its evaluate_ed); choose backend native for ZBL"
+        )
+    if config.smoothness == "evidence":
+        raise UserError(
+            "student.smoothness: ACEfit takes a number, 4 unless given; choose backend native for "
+            "evidence"
         )
     solver = config.solver
     if solver.kind not in _SOLVERS:

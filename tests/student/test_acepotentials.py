@@ -250,6 +250,7 @@ def test_session_takes_threads_from_the_environment(fake_julia, tmp_path, monkey
     ("changes", "message"),
     [
         ({"zbl": True}, "fail with ZBL = true"),
+        ({"smoothness": "evidence"}, "ACEfit takes a number"),
         ({"solver": SolverConfig(kind="ridge")}, "ACEfit does not have"),
         ({"solver": SolverConfig(kind="tsvd", rtol=1e-6)}, "rtol has no meaning"),
         ({"solver": SolverConfig(factorization="cholesky")}, "needs factorization svd"),

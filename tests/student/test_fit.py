@@ -137,6 +137,20 @@ def test_known_model_is_found_again(copper, zbl: bool) -> None:
     assert errors[1] < 1e-5
 
 
+def test_smoothness_by_evidence_is_a_fit_with_the_power_found(copper) -> None:
+    found = fit(copper, _with(smoothness="evidence"), seed=0)
+    power = found.solution.report["smoothness"]
+    same = fit(copper, _with(smoothness=power), seed=0)
+    assert np.array_equal(found.student.coefficients, same.student.coefficients)
+    given = fit(copper, _with(smoothness=4.0), seed=0)
+    assert found.solution.report["log_evidence"] > given.solution.report["log_evidence"]
+
+
+def test_smoothness_by_evidence_needs_the_evidence() -> None:
+    with pytest.raises(ValueError, match="evidence needs solver"):
+        StudentConfig(smoothness="evidence", solver=SolverConfig(kind="ridge"))
+
+
 @pytest.mark.parametrize("kind", ["blr", "ridge", "ard", "rrqr", "tsvd", "lsqr"])
 def test_every_solver_learns_the_forces(copper, kind: str) -> None:
     spread = np.std(np.concatenate([a.arrays["REF_forces"].ravel() for a in copper]))

@@ -67,6 +67,22 @@ def test_bayesian_posterior_is_the_textbook_one() -> None:
     np.testing.assert_allclose(solution.coefficients, mean, rtol=1e-7, atol=1e-12)
 
 
+def test_the_evidence_finds_the_power_of_the_prior() -> None:
+    """Coefficients that fall as level⁻², few rows: the power found is near 2 and the best."""
+    rng = np.random.default_rng(3)
+    levels = np.repeat(np.arange(1.0, 21.0), 10)
+    design = rng.normal(size=(150, len(levels)))
+    target = design @ (rng.normal(size=len(levels)) / levels**2) + 0.02 * rng.normal(size=150)
+    factor = _factor(design, target)
+    found = solvers.most_evident_smoothness([factor], lambda power: levels**power)
+    assert found.report["smoothness"] == pytest.approx(2.0, abs=0.5)
+    for power in (0.5, 1.0, 3.0, 4.0):
+        other = solvers.bayesian(factor, levels**power)
+        assert other.report["log_evidence"] < found.report["log_evidence"]
+    same = solvers.bayesian(factor, levels ** found.report["smoothness"])
+    np.testing.assert_array_equal(found.coefficients, same.coefficients)
+
+
 def test_bayesian_finds_the_noise_of_many_rows() -> None:
     design, target, prior, _ = _problem(rows=4000, noise=0.05)
     assert solvers.bayesian(_factor(design, target), prior).noise == pytest.approx(0.05, rel=0.05)
