@@ -1,13 +1,13 @@
 """Student-driven sampling against the published protocol: accuracy against teacher calls.
 
-    python benchmarks/driven_sampling.py TEACHER.model --out FOLDER [--solver KIND]
+    python benchmarks/driven_sampling.py TEACHER.model --out FOLDER
 
-The protocol scaled down: the teacher runs scattering trajectories of H2 on two facets of Cu, and
-k-means keeps structures. Against it: the student runs them, and the teacher labels what it is
-unsure of. Both sets begin with the same structures of the bundled training set. The same student
-is fitted to each and tested on teacher trajectories of another seed. Prints a table and writes
-`driven_sampling.json`, `driven_sampling.md` and `driven_sampling.png` to the folder, which keeps
-all trajectories, so that a second run goes on where the first one stopped.
+The protocol scaled down: the teacher runs scattering trajectories of H2 on two facets of Cu, with
+the study's time step, and k-means keeps structures. Against it: the student runs them, and the
+teacher labels what it is unsure of. Both sets begin with the same structures of the bundled
+training set. The same student is fitted to each and tested on teacher trajectories of another seed.
+Prints a table and writes `driven_sampling.json`, `driven_sampling.md` and `driven_sampling.png` to
+the folder, which keeps all trajectories, so that a second run goes on where the first one stopped.
 """
 
 from __future__ import annotations
@@ -29,8 +29,6 @@ from distill.config import (
     ScatteringConfig,
     SelectionConfig,
     SlabConfig,
-    SolverConfig,
-    StudentConfig,
 )
 from distill.sampling.stage import run
 from distill.structures import read_structures, resolve_file
@@ -39,7 +37,7 @@ from distill.student.model import Student
 from distill.student.stage import predicted_structures
 
 TRAIN = "bundled:h2cu_train"
-SEED, TEST_SEED, TEST_STRUCTURES = 1, 1001, 300
+SEED, TEST_SEED, TEST_STRUCTURES = 1, 2001, 300
 # Trajectories of each condition, and structures kept of them.
 PROTOCOL = ((1, 100), (1, 250), (2, 250), (2, 500))
 SCATTERING = ScatteringConfig(
@@ -49,14 +47,14 @@ SCATTERING = ScatteringConfig(
     states=[(0, 1), (1, 1)],
     collision_energies=[0.3, 0.6, 0.9],
     start_height=4.0,
-    time_step=0.4,
+    time_step=0.1,
     max_time=300.0,
     thermalisation_time=200.0,
     surface_time_step=4.0,
     snapshots=5,
     snapshot_interval=40.0,
 )
-STUDENT = StudentConfig(backend="native", order=3, totaldegree=[14, 12, 9], rcut=5.5)
+STUDENT = DrivenConfig().student
 
 
 def main() -> None:
@@ -65,17 +63,16 @@ def main() -> None:
     out, parallel = Path(arguments.out), ParallelConfig(workers=arguments.workers)
     teacher, train = Path(arguments.teacher), resolve_file(TRAIN)
     options = {"teacher": teacher, "train": train, "parallel": parallel}
-    student = STUDENT.model_copy(update={"solver": SolverConfig(kind=arguments.solver)})
     test = _test_set(out / "test", options)
     driven = SamplingConfig(
         scattering=SCATTERING.model_copy(update={"trajectories": 1}),
         selection=SelectionConfig(held_out=50),
         driven=DrivenConfig(
-            rounds=arguments.rounds, labels=arguments.labels, target=0.02, student=student
+            rounds=arguments.rounds, labels=arguments.labels, target=0.02, student=STUDENT
         ),
     )
     run(driven, out=out / "driven", seed=SEED, **options)
-    points = [*_driven_points(out / "driven", test), *_protocol_points(out, options, student, test)]
+    points = [*_driven_points(out / "driven", test), *_protocol_points(out, options, test)]
     write_json(out / "driven_sampling.json", points)
     text = _table(points)
     print(text)
@@ -117,9 +114,7 @@ def _driven_points(folder: Path, test: list[Atoms]) -> list[dict[str, Any]]:
     ]
 
 
-def _protocol_points(
-    out: Path, options: dict[str, Any], config: StudentConfig, test: list[Atoms]
-) -> list[dict[str, Any]]:
+def _protocol_points(out: Path, options: dict[str, Any], test: list[Atoms]) -> list[dict[str, Any]]:
     """The student's errors on k-means selections of growing numbers of teacher trajectories."""
     driven = read_json(out / "driven" / "sampling.json")
     first = driven["teacher_calls"]["seed"]
@@ -130,7 +125,7 @@ def _protocol_points(
         calls = read_json(out / "protocol" / "sampling.json")["teacher_calls"]["total"]
         structures = [*seeds, *read_structures(out / "protocol" / "selected.xyz")]
         name = f"{trajectories} trajectories a condition, {count} kept"
-        student = fit(structures, config, seed=SEED).student
+        student = fit(structures, STUDENT, seed=SEED).student
         method = f"protocol, {count} kept"
         points.append(_point(method, name, calls + first, len(structures), student, test))
     return points
@@ -190,8 +185,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("teacher", help="MACE .model")
     parser.add_argument("--out", required=True)
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--solver", choices=("blr", "ridge"), default="blr", help="of the student")
-    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--labels", type=int, default=40)
     return parser.parse_args()
 
