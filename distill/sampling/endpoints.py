@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
+from ase.geometry import find_mic
 
 from distill.config import NebConfig
 from distill.errors import UserError
@@ -12,6 +13,7 @@ from distill.sampling.files import read_structure
 from distill.sampling.slabs import build_slab, height_above, static_lattice_constant
 
 _MOLECULE_DISTANCE = 3.2  # Å from the nearest metal atom, about the physisorption height
+_NEAR_DISTANCE = 2.1  # Å, where the bond begins to stretch
 _ATOM_DISTANCE = 1.75  # Å, H-Cu bond in a hollow
 _BOND = 0.75  # Å
 
@@ -33,8 +35,23 @@ def end_points(config: NebConfig, calculator: Calculator) -> tuple[Atoms, Atoms]
         config.slab, config.facet, static_lattice_constant(config.slab, calculator)[0]
     )
     centre, axis, spread = _site(slab, config.site)
-    molecule = _with_atoms(slab, centre, axis, _BOND / 2, None)
-    return molecule, _with_atoms(slab, centre, axis, spread, _ATOM_DISTANCE)
+    heights = [height_above(slab, centre + d * axis, _ATOM_DISTANCE) for d in (-spread, spread)]
+    apart = _with_atoms(slab, centre, axis, spread, heights)
+    return _molecule(slab, centre, axis, _MOLECULE_DISTANCE), apart
+
+
+def molecule_on_site(first: Atoms, last: Atoms) -> Atoms:
+    """The preset's molecule, still whole, near the site where its atoms part.
+
+    Parameters
+    ----------
+    first, last
+        End points, relaxed or not: the molecule above the surface, and its atoms apart.
+    """
+    one, other = (last.positions[index] for index in (-2, -1))
+    line, _ = find_mic(other - one, last.cell, last.pbc)
+    axis = line[:2] / np.linalg.norm(line[:2])
+    return _molecule(first[:-2], one[:2] + line[:2] / 2, axis, _NEAR_DISTANCE)
 
 
 def _user_end_points(initial: str, final: str) -> tuple[Atoms, Atoms]:
@@ -89,18 +106,20 @@ def _hollow_offset(slab: Atoms, bridge: np.ndarray, across: np.ndarray) -> float
     return float(offsets[int(np.argmin(heights))])
 
 
+def _molecule(slab: Atoms, centre: np.ndarray, axis: np.ndarray, distance: float) -> Atoms:
+    """The slab with H2 lying flat along `axis` over `centre`, `distance` from the metal."""
+    height = height_above(slab, centre, distance)
+    return _with_atoms(slab, centre, axis, _BOND / 2, [height, height])
+
+
 def _with_atoms(
-    slab: Atoms, centre: np.ndarray, axis: np.ndarray, spread: float, distance: float | None
+    slab: Atoms, centre: np.ndarray, axis: np.ndarray, spread: float, heights: list[float]
 ) -> Atoms:
-    """The slab with H at centre ± spread · axis, `distance` from the metal or high above it."""
-    positions = []
-    for sign in (-1, 1):
-        lateral = centre + sign * spread * axis
-        if distance is None:
-            z = height_above(slab, centre, _MOLECULE_DISTANCE)
-        else:
-            z = height_above(slab, lateral, distance)
-        positions.append([*lateral, z])
+    """The slab with H at centre ± spread · axis."""
+    positions = [
+        [*(centre + sign * spread * axis), height]
+        for sign, height in zip((-1, 1), heights, strict=True)
+    ]
     atoms = slab.copy()
     atoms.extend(Atoms("H2", positions=positions))
     return atoms

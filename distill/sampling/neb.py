@@ -1,7 +1,6 @@
 """Minimum energy paths: climbing-image nudged elastic bands from relaxed end points.
 
-Henkelman and Jónsson, J. Chem. Phys. 113, 9901 and 9978 (2000), as in `ase.mep`; the first guess
-is the image-dependent pair potential's (Smidstrup et al., J. Chem. Phys. 140, 214106 (2014)).
+Henkelman and Jónsson, J. Chem. Phys. 113, 9901 and 9978 (2000), as in `ase.mep`.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from distill.config import NebConfig
 from distill.errors import UserError
 from distill.progress import say
 from distill.sampling.endpoints import end_points
+from distill.sampling.first_band import fitted_to_cell, interpolated
 from distill.sampling.models import ModelSpec, cached_calculator
 from distill.sampling.slabs import LATTICE_CONSTANT_CALLS, USER_SLAB, facet_label
 from distill.sampling.units import Summarised
@@ -45,7 +45,6 @@ _MAX_STEP = 0.1  # Å
 _SPRING = 2.0  # eV/Å²
 # The highest image climbs once the plain band is this near its path, eV/Å.
 _CLIMB_BELOW = 0.3
-_SAME_END_POINT = 0.1  # Å
 
 
 class _Memory(Calculator):
@@ -142,7 +141,10 @@ def path_lengths(images: Sequence[Atoms]) -> np.ndarray:
 
 
 def minimum_energy_path(
-    config: NebConfig, model: Calculator, checkpoint: Path | None = None
+    config: NebConfig,
+    model: Calculator,
+    checkpoint: Path | None = None,
+    guess: Sequence[Atoms] | None = None,
 ) -> MinimumEnergyPath:
     """Relax the end points and the band between them.
 
@@ -154,6 +156,8 @@ def minimum_energy_path(
         Any ASE calculator; one object serves all images.
     checkpoint
         File that keeps the band between optimiser segments; taken up if it exists.
+    guess
+        Images of another model's path to begin with; interpolated if not given.
 
     Raises
     ------
@@ -162,12 +166,12 @@ def minimum_energy_path(
         `require_convergence` asks for it.
     """
     memories: list[_Memory] = []
-    first, last = end_points(config, model)
+    ends = end_points(config, model)
     state = _load(checkpoint)
     if state is None:
-        state = _first_band(config, model, first, last)
+        state = _first_state(config, model, ends, guess)
         _save(checkpoint, state)
-    images = [first.copy() for _ in range(config.images)]
+    images = [ends[0].copy() for _ in range(config.images)]
     for image, positions in zip(images, state["positions"], strict=True):
         image.positions[:] = positions
         memories.append(_Memory(model))
@@ -218,26 +222,27 @@ def _largest_force(image: Atoms) -> float:
     return float(np.linalg.norm(image.get_forces(), axis=1).max())
 
 
-def _first_band(config: NebConfig, model: Calculator, first: Atoms, last: Atoms) -> dict[str, Any]:
+def _first_state(
+    config: NebConfig,
+    model: Calculator,
+    ends: tuple[Atoms, Atoms],
+    guess: Sequence[Atoms] | None,
+) -> dict[str, Any]:
     slab = config.slab
     measured = config.initial is None and slab.file is None and slab.lattice_constant is None
     calls = LATTICE_CONSTANT_CALLS if measured else 0
+    first, last = ends
+    fitted = None if guess is None else fitted_to_cell(guess, first)
     if config.relax_ends:
+        if fitted:
+            first, last = fitted[0], fitted[-1]
         for end in (first, last):
             end.calc = _Memory(model)
             relaxation = BFGS(end, maxstep=_MAX_STEP, logfile=os.devnull)
             relaxation.run(fmax=config.fmax, steps=config.max_steps)
             calls += end.calc.calls
             end.calc = None
-    difference, _ = find_mic(last.positions - first.positions, first.cell, first.pbc)
-    if np.abs(difference).max() < _SAME_END_POINT:
-        raise UserError(
-            f"both end points of the path on {config.facet} relax to the same minimum: choose "
-            "another site, give end point files, or set neb.relax_ends to false"
-        )
-    images = [first.copy() for _ in range(config.images - 1)] + [last.copy()]
-    neb = NEB(images, method="improvedtangent")
-    neb.interpolate(method="idpp", mic=True, apply_constraint=True)
+    images = [first, *fitted[1:-1], last] if fitted else interpolated(config, first, last)
     return {
         "positions": np.array([image.positions for image in images]),
         "climb": False,
@@ -320,13 +325,14 @@ class PathUnit(Summarised):
     """Find one path with a model.
 
     In `folder` it leaves `NAME.xyz` (the images), `NAME_kept.xyz` (structures for labelling) and
-    `NAME.json` (the numbers).
+    `NAME.json` (the numbers). `guess` is the file of another model's images to begin with.
     """
 
     model: ModelSpec
     config: NebConfig
     name: str
     folder: Path
+    guess: Path | None = None
 
     def summary(self) -> dict[str, Any]:
         """The numbers of the finished path; says so if it did not converge."""
@@ -347,12 +353,13 @@ class PathUnit(Summarised):
         """Find the path and write its files."""
         model = cached_calculator(self.model, dtype="float64")
         checkpoint = self.folder / f"{self.name}.band.npz"
-        path = minimum_energy_path(self.config, model, checkpoint)
+        guess = None if self.guess is None else read_structures(self.guess)
+        path = minimum_energy_path(self.config, model, checkpoint, guess)
         kept, calls = path_structures(path, self.config, model)
         for atoms in kept:
             atoms.info["trajectory"] = self.name
             atoms.info["path_converged"] = path.converged
-        write_structures(self.folder / f"{self.name}.xyz", path.images)
+        write_structures(self.images_path, path.images)
         if kept:
             write_structures(self._kept_path, kept)
         summary = {"name": self.name, **path.summary()}
@@ -360,6 +367,11 @@ class PathUnit(Summarised):
         # Written last: a path is done when its numbers are there.
         write_json(self.summary_path, summary)
         checkpoint.unlink(missing_ok=True)
+
+    @property
+    def images_path(self) -> Path:
+        """File of the images."""
+        return self.folder / f"{self.name}.xyz"
 
     @property
     def _kept_path(self) -> Path:

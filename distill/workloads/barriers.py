@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ def run_barriers(
     """Climbing-band profiles of every path by every model, and their differences.
 
     Each model relaxes its own end points and band, on a slab of its own lattice constant where the
-    config gives none.
+    config gives none. The first model's band is interpolated; the others begin with its path where
+    it converged, so that all are about the same saddle point.
 
     Parameters
     ----------
@@ -64,18 +66,29 @@ def run_barriers(
     """
     parallel = parallel or ParallelConfig(backend="serial")
     units = {role: path_units(nebs, model=model, out=out / role) for role, model in models.items()}
+    leader, *others = units
+    run_waiting(units[leader], parallel=parallel, label=f"minimum energy paths by {leader}")
+    summaries = {leader: [unit.summary() for unit in units[leader]]}
+    for role in others:
+        units[role] = [
+            replace(unit, guess=led.images_path) if summary["converged"] else unit
+            for unit, led, summary in zip(
+                units[role], units[leader], summaries[leader], strict=True
+            )
+        ]
     run_waiting(
-        [unit for found in units.values() for unit in found],
+        [unit for role in others for unit in units[role]],
         parallel=parallel,
-        label="minimum energy paths",
+        label=f"minimum energy paths by {' and '.join(others)}",
     )
+    summaries |= {role: [unit.summary() for unit in units[role]] for role in others}
     paths: dict[str, dict[str, Any]] = {}
     for number, neb in enumerate(nebs):
         profiles: dict[str, dict[str, Any]] = {}
         if REFERENCE not in models and neb.initial is None and neb.facet in reference_paths:
             profiles[REFERENCE] = stored_profile(reference_paths[neb.facet])
-        for role, found in units.items():
-            profiles[role] = _profile(found[number].summary())
+        for role, found in summaries.items():
+            profiles[role] = _profile(found[number])
         paths[_title(neb, number, paths)] = profiles
     result = {
         "paths": paths,

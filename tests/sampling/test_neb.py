@@ -11,6 +11,7 @@ from distill.config import NebConfig, SlabConfig
 from distill.errors import UserError
 from distill.sampling import neb
 from distill.sampling.endpoints import end_points
+from distill.sampling.first_band import fitted_to_cell, interpolated
 from distill.sampling.neb import minimum_energy_path, path_structures, path_units
 from distill.sampling.slabs import FACETS
 from distill.structures import read_structures, reference_energy
@@ -118,6 +119,41 @@ def test_preset_end_points_are_molecule_and_apart_atoms(facet, site):
     for atom in (n, n + 1):
         assert last.get_distances(atom, range(n), mic=True).min() == pytest.approx(1.75, abs=0.01)
     np.testing.assert_array_equal(first.positions[:n], last.positions[:n])
+
+
+@pytest.mark.parametrize("facet", FACETS)
+@pytest.mark.parametrize("images", [3, 9])
+def test_first_band_brings_the_molecule_down_whole(facet, images):
+    size = (3, 2) if facet == "211" else (2, 2)
+    slab = SlabConfig(size=size, layers=3, lattice_constant=3.65, vacuum=16.0)
+    config = NebConfig(facet=facet, slab=slab, images=images)
+    first, last = end_points(config, EMT())
+    first.positions[-2:, 2] += 2.0  # as a repulsive surface relaxes it
+    band = interpolated(config, first, last)
+    assert len(band) == images
+    np.testing.assert_array_equal(band[0].positions, first.positions)
+    np.testing.assert_array_equal(band[-1].positions, last.positions)
+    n = len(first) - 2
+    bonds = [image.get_distance(-1, -2, mic=True) for image in band]
+    gaps = [
+        min(image.get_distances(k, range(n), mic=True).min() for k in (n, n + 1)) for image in band
+    ]
+    assert all(bond < 1.0 for bond, gap in zip(bonds, gaps, strict=True) if gap > 2.3)
+    assert min(gap for bond, gap in zip(bonds, gaps, strict=True) if bond < 1.0) < 2.2
+
+
+def test_a_band_fits_another_lattice_constant():
+    small, large = (
+        end_points(NebConfig(slab=SlabConfig(size=(2, 2), layers=3, lattice_constant=a)), EMT())[0]
+        for a in (3.6, 3.7)
+    )
+    [fitted] = fitted_to_cell([small], large)
+    np.testing.assert_allclose(fitted.positions[:-2], large.positions[:-2], atol=0.2)
+    np.testing.assert_allclose(
+        fitted.get_scaled_positions(), small.get_scaled_positions(), atol=1e-12
+    )
+    with pytest.raises(UserError, match="a first band of H2Cu12 was given for a path of Cu12"):
+        fitted_to_cell([small], large[:-2])
 
 
 @pytest.mark.physics

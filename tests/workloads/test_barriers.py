@@ -86,3 +86,29 @@ def test_models_and_reference_stand_side_by_side(images, tmp_path):
     assert read_json(tmp_path / "out" / "barriers.json") == result
     again = run_barriers([neb], models, {"111": str(images)}, tmp_path / "out")
     assert again == result
+
+
+@pytest.mark.physics
+def test_further_models_begin_with_the_first_ones_path(tmp_path):
+    """The same model again is on its path at once, from end point to end point."""
+    slab = SlabConfig(size=(3, 3), layers=2, fixed_layers=2, vacuum=12.0, lattice_constant=3.6)
+    neb = NebConfig(slab=slab, images=5, fmax=0.2, max_steps=200, keep=0)
+    surface = "surface_potentials:MorseSurface"
+    models = {"teacher": surface, "student": surface}
+    [profiles] = run_barriers([neb], models, {}, tmp_path / "out")["paths"].values()
+    assert profiles["teacher"]["converged"]
+    assert profiles["teacher"]["steps"] > 5
+    # One step to find the band converged, one for its climbing image.
+    assert profiles["student"]["steps"] <= 2
+    assert profiles["student"]["barrier"] == pytest.approx(profiles["teacher"]["barrier"], abs=1e-3)
+
+
+@pytest.mark.physics
+def test_a_path_that_did_not_converge_is_no_first_guess(tmp_path):
+    slab = SlabConfig(size=(3, 3), layers=2, fixed_layers=2, vacuum=12.0, lattice_constant=3.6)
+    neb = NebConfig(slab=slab, images=5, fmax=0.02, max_steps=3, keep=0)
+    surface = "surface_potentials:MorseSurface"
+    models = {"teacher": surface, "student": surface}
+    [profiles] = run_barriers([neb], models, {}, tmp_path / "out")["paths"].values()
+    assert not profiles["teacher"]["converged"]
+    assert profiles["student"]["energy"] == profiles["teacher"]["energy"]
