@@ -133,11 +133,31 @@ def _local(workers: int) -> Iterator[Executor]:
 
     # Fork would inherit torch's and numba's running thread pools, which deadlock.
     with _thread_variables():
-        executor = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+        executor = ProcessPoolExecutor(
+            workers, mp_context=get_context("spawn"), initializer=_end_with_parent
+        )
         try:
             yield executor
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """End this worker when the process that started it is gone, which the pool does not do.
+
+    A worker of a killed run would finish its unit, then wait for ever and keep its memory.
+    """
+    from multiprocessing import parent_process
+    from threading import Thread
+
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
 
 
 @contextmanager

@@ -3,6 +3,9 @@
 import math
 import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -26,6 +29,11 @@ def die_once(unit: tuple[str, int]) -> int:
 
 def always_die(_: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def wait_for_ever(folder: str) -> None:
+    (Path(folder) / str(os.getpid())).touch()
+    time.sleep(600)
 
 
 def refuse(x: int) -> int:
@@ -62,6 +70,37 @@ def test_unit_of_a_killed_worker_runs_again(tmp_path, capsys):
 def test_unit_that_always_kills_its_worker_is_an_error():
     with pytest.raises(UserError, match="was killed 3 times"):
         run_units(always_die, [0, 1], config=ParallelConfig(workers=2), label="x")
+
+
+def test_workers_end_with_a_killed_driver(tmp_path):
+    """Otherwise they would wait for ever for more work and keep their memory."""
+    command = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import test_parallel as t\n"
+        "config = t.ParallelConfig(workers=2)\n"
+        "t.run_units(t.wait_for_ever, [sys.argv[2]] * 2, config=config, label='x')"
+    )
+    folder = str(Path(__file__).parent)
+    driver = subprocess.Popen([sys.executable, "-c", command, folder, str(tmp_path)])
+    until(lambda: len(list(tmp_path.iterdir())) == 2)
+    driver.kill()
+    driver.wait()
+    until(lambda: not any(running(int(path.name)) for path in tmp_path.iterdir()))
+
+
+def until(condition, seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def running(pid: int) -> bool:
+    state = Path(f"/proc/{pid}/stat")
+    try:
+        # An orphan that nobody reaps stays as a zombie.
+        return state.read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_errors_of_a_unit_reach_the_caller():
