@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from distill.compare.verdict import judge, require_computed, verdict_text
 from distill.config import CompareConfig, StickingConfig, Tolerances
 from distill.errors import UserError
+from distill.workloads.statistics import paired_difference, pairs_needed
 
 
 def errors(rmse, interval):
@@ -47,9 +50,40 @@ def test_a_sticking_difference_passes_with_both_ends(low, high, passed):
 
 
 def test_a_wide_sticking_interval_says_how_many_trajectories_are_needed():
+    def check(teacher, student):
+        found = paired_difference(teacher, student, 0.9)
+        result = {
+            "difference": found.value,
+            "interval": list(found.interval),
+            "trajectories": found.samples,
+            "only_teacher": found.only_first,
+            "only_student": found.only_second,
+            "confidence": 0.9,
+        }
+        return only(judge(Tolerances(sticking=0.05), errors={}, sticking={"111": result}))
+
+    def needed(comment):
+        return int(re.search(r"about (\d+) teacher trajectories", comment)[1])
+
+    agreeing = check([True] * 20, [True] * 20)
+    assert not agreeing["passed"]
+    assert needed(agreeing["comment"]) == pairs_needed(0.05, 0.9) < 60
+
+    # One pair in 50 disagrees, always to the same side: the difference takes up part of the room.
+    def one_sided(times):
+        return check(([True] + [False] * 49) * times, [False] * 50 * times)
+
+    wide = one_sided(1)
+    assert "instead of 50" in wide["comment"]
+    times = needed(wide["comment"]) // 50
+    assert not one_sided(times)["passed"]
+    assert one_sided(times + 1)["passed"]
+
+
+def test_a_sticking_difference_without_its_counts_is_judged_too():
     result = {"difference": 0.0, "interval": [-0.1, 0.1], "trajectories": 50}
     check = only(judge(Tolerances(sticking=0.05), errors={}, sticking={"111": result}))
-    assert "about 200 teacher trajectories are needed instead of 50" in check["comment"]
+    assert not check["passed"] and "more than the 50 teacher trajectories" in check["comment"]
 
 
 def test_a_speedup_passes_with_its_lower_end():
