@@ -236,6 +236,16 @@ def pairs_needed_within(
     return _least(within)
 
 
+def percentile_interval(samples: np.ndarray, confidence: float) -> tuple[float, float]:
+    """Ends of the middle part of samples, as large as the confidence: of a bootstrap, or a chain.
+
+    Source: Efron & Tibshirani, An Introduction to the Bootstrap (1993), ch. 13.
+    """
+    tail = 50 * (1 - confidence)
+    low, high = np.percentile(samples, [tail, 100 - tail])
+    return float(low), float(high)
+
+
 def half_width(estimate: Estimate) -> float:
     """Half the width of an interval."""
     return (estimate.high - estimate.low) / 2
