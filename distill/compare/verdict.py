@@ -280,7 +280,7 @@ def _pairs_text(result: Mapping[str, Any], bound: float) -> str:
     if "only_teacher" not in result:  # a file from before the counts were kept
         return f"more than the {pairs} teacher trajectories would narrow it"
     shares = result["only_teacher"] / pairs, result["only_student"] / pairs
-    needed = pairs_needed_within(bound, result["confidence"], shares)
+    needed = pairs_needed_within(bound, shares, result["confidence"])
     return f"about {needed} teacher trajectories are needed instead of {pairs}"
 
 

@@ -209,17 +209,17 @@ def pairs_needed(
     return _least(narrow)
 
 
-def pairs_needed_within(
-    bound: float, confidence: float = 0.95, shares: tuple[float, float] = (0.0, 0.0)
-) -> int:
+def pairs_needed_within(bound: float, shares: tuple[float, float], confidence: float = 0.95) -> int:
     """Pairs after which the whole interval of a paired difference lies within ± `bound`.
 
     Parameters
     ----------
     bound
         More than the difference of the shares.
-    confidence, shares
-        As `pairs_needed`.
+    shares
+        Of the pairs of which only the first, and only the second, is true.
+    confidence
+        Of the interval.
 
     Raises
     ------

@@ -28,7 +28,17 @@ def test_a_narrow_interval_stops_and_a_wide_one_goes_on():
     assert target.after(wilson(400, 800), 800) == 800
     further = target.after(wilson(25, 50), 50)
     assert 50 < further <= 100
-    assert target.after(None, 50) == 100
+    # A batch more at least: 730 would do for this one.
+    estimate = wilson(144, 720)
+    assert half_width(estimate) < 0.03 and Target(0.029, 50, 1000).needed(estimate, 720) < 770
+    assert Target(0.029, 50, 1000).after(estimate, 720) == 770
+
+
+def test_without_a_sound_trajectory_another_batch_is_run():
+    target = Target(0.05, 50, 1000)
+    assert target.after(None, 200) == 250
+    report = target.report(None, 200)
+    assert report == {"asked": 0.05, "half_width": None, "reached": False, "needed": 250}
 
 
 def test_the_budget_is_the_end_and_the_report_says_how_many_are_needed():
