@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ import numpy as np
 from distill.artifacts import write_json
 from distill.config import DataConfig
 from distill.errors import UserError
-from distill.progress import say
+from distill.progress import listed, say
 from distill.structures import (
     config_type,
     geometry_key,
@@ -26,7 +25,6 @@ from distill.teacher.reference_energies import composition_matrix, least_squares
 if TYPE_CHECKING:
     from ase import Atoms
 
-_LISTED = 10
 # Labels of one structure by one code on two machines agree far better than this.
 _SAME_ENERGY, _SAME_FORCE = 1e-3, 1e-2
 # Energies per atom vary with structure; only gross mistakes stand out by so much.
@@ -106,7 +104,7 @@ def without_duplicates(structures: list[Atoms], name: str) -> tuple[list[Atoms],
             )
         repeated.append(index)
     if repeated:
-        say(f"{name} set: left out {len(repeated)} repeated structures: {_listed(repeated)}")
+        say(f"{name} set: left out {len(repeated)} repeated structures: {listed(repeated)}")
     dropped = set(repeated)
     return [a for i, a in enumerate(structures) if i not in dropped], repeated
 
@@ -139,9 +137,7 @@ def without_energy_outliers(
     far = [labelled[i] for i in np.flatnonzero(np.abs(apart) > bound)]
     if not far:
         return structures, []
-    shown = _listed(
-        [f"{labelled[i]} ({apart[i]:+.2f})" for i in np.flatnonzero(abs(apart) > bound)]
-    )
+    shown = listed([f"{labelled[i]} ({apart[i]:+.2f})" for i in np.flatnonzero(abs(apart) > bound)])
     if limit is None:
         say(
             f"{len(far)} structures have energies far from the rest, by index and eV/atom: "
@@ -170,11 +166,6 @@ def _disagreement(one: Atoms, other: Atoms) -> str | None:
         if apart > _SAME_FORCE:
             return f"their forces differ by up to {apart:.3g} eV/Å"
     return None
-
-
-def _listed(items: Sequence[object]) -> str:
-    more = f" and {len(items) - _LISTED} more" if len(items) > _LISTED else ""
-    return ", ".join(map(str, items[:_LISTED])) + more
 
 
 def _read(config: DataConfig, name: str) -> list[Atoms]:

@@ -1,14 +1,18 @@
-"""Progress for people (a bar on a terminal) and for logs (plain lines), with rate and time left."""
+"""What people read while a run goes on: lines, and progress with rate and time left.
+
+Progress is a bar on a terminal and plain lines in a log.
+"""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import TypeVar
 
 T = TypeVar("T")
 LOG_INTERVAL_S = 15.0
+_LISTED = 10
 
 
 def say(message: str) -> None:
@@ -82,6 +86,12 @@ def _lines(iterable: Iterable[T], label: str, total: int | None, unit: str) -> I
             left = f", {format_duration((total - done) / rate)} left" if total else ""
             say(f"{label}: {done}/{total or '?'}, {rate:.3g} {unit}/s{left}")
     say(f"{label}: {done} done in {format_duration(time.monotonic() - start)}")
+
+
+def listed(items: Sequence[object]) -> str:
+    """The first ten items in a sentence, and how many more there are."""
+    more = f" and {len(items) - _LISTED} more" if len(items) > _LISTED else ""
+    return ", ".join(map(str, items[:_LISTED])) + more
 
 
 def format_duration(seconds: float) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from distill.artifacts import atomic_path
 from distill.errors import UserError
-from distill.progress import say
+from distill.progress import listed, say
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -22,7 +22,6 @@ STRESS_KEY = "REF_stress"
 CONFIG_TYPE_KEY = "config_type"
 DEFAULT_CONFIG_TYPE = "default"
 BUNDLED_PREFIX = "bundled:"
-_LISTED = 10
 
 
 def resolve_file(name: str | os.PathLike[str]) -> Path:
@@ -312,13 +311,11 @@ def _without_large_forces(structures: list[Atoms], max_force: float, file: Path)
     for index, atoms in enumerate(structures):
         forces = reference_forces(atoms)
         largest = 0.0 if forces is None else float(np.linalg.norm(forces, axis=1).max())
-        (dropped.append((index, largest)) if largest > max_force else kept.append(atoms))
+        (dropped.append(f"{index} ({largest:.3g})") if largest > max_force else kept.append(atoms))
     if dropped:
-        shown = ", ".join(f"{index} ({force:.3g})" for index, force in dropped[:_LISTED])
-        more = f" and {len(dropped) - _LISTED} more" if len(dropped) > _LISTED else ""
         say(
             f"{file}: left out {len(dropped)} of {len(structures)} structures with a force above "
-            f"{max_force:g} eV/Å: {shown}{more}"
+            f"{max_force:g} eV/Å: {listed(dropped)}"
         )
     if not kept:
         raise UserError(

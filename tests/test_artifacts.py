@@ -69,6 +69,14 @@ def test_json_takes_numpy_and_reports_damage(tmp_path):
     path.write_text('{"x": ')
     with pytest.raises(UserError, match="damaged"):
         read_json(path)
+    with pytest.raises(TypeError, match="not JSON-serialisable: set"):
+        write_json(path, {"x": {1, 2}})
+
+
+@pytest.mark.parametrize("read", [read_json, sha256])
+def test_a_file_that_cannot_be_read_is_named(tmp_path, read):
+    with pytest.raises(UserError, match=r"cannot read .*gone\.json: No such file"):
+        read(tmp_path / "gone.json")
 
 
 def test_hash_does_not_depend_on_key_order():

@@ -11,13 +11,14 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from helpers import rattled_copper
 
 from distill.config import DataConfig
-from distill.data_stage import run, without_duplicates, without_energy_outliers
+from distill.data_stage import run, summarise, without_duplicates, without_energy_outliers
 from distill.errors import UserError
 from distill.structures import (
     read_structures,
     reference_energy,
     reference_forces,
     reference_stress,
+    set_labels,
     write_structures,
 )
 
@@ -65,6 +66,33 @@ def test_odd_energies_are_listed_or_left_out(capsys):
         without_energy_outliers(rattled_copper(20), 1e-9)
 
 
+def test_a_test_structure_of_the_training_set_is_refused(tmp_path):
+    structures = rattled_copper(8)
+    train = write_set(tmp_path, structures[:5])
+    test = write_set(tmp_path, [structures[6], structures[3]], "test.xyz")
+    words = "structure 1 of the test set is structure 3 of the training set"
+    with pytest.raises(UserError, match=words):
+        run(DataConfig(train=train, test=test), out=tmp_path / "out", seed=1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_summary_is_of_the_labels():
+    small, large = rattled_copper(1)[0], rattled_copper(1, seed=1)[0].repeat((2, 1, 1))
+    n = len(small)
+    for atoms, energy in ((small, -3.0 * n), (large, -8.0 * n)):
+        forces = np.zeros((len(atoms), 3))
+        set_labels(atoms, energy=energy, forces=forces)
+    small.arrays["REF_forces"][1] = [0.5, -2.0, 1.0]
+    large.info["config_type"] = "large"
+    del small.info["REF_stress"]
+    found = summarise([small, large])
+    assert found["structures"] == 2
+    assert found["atoms"] == [n, 2 * n]
+    assert found["energy_per_atom"] == pytest.approx([-4.0, -3.0])
+    assert found["largest_force"] == 2.0
+    assert found["config_types"]["large"] == 1
+
+
 @pytest.mark.parametrize("name", ["h2cu_train", "lif_train"])
 def test_the_bundled_sets_raise_no_alarm(name, capsys):
     structures = read_structures(f"bundled:{name}")
@@ -82,6 +110,8 @@ def test_structures_without_labels_pass_where_they_are_allowed(tmp_path):
         run(DataConfig(train=train), out=tmp_path / "out", seed=1)
     run(DataConfig(train=train, unlabelled=True), out=tmp_path / "out", seed=1)
     assert len(read_structures(tmp_path / "out" / "train.xyz", require=())) == 5
+    # One of two equal structures has labels, which nothing contradicts.
+    assert without_duplicates([*rattled_copper(6), bare[4]], "training")[1] == [6]
 
 
 def test_an_ase_database_is_read_with_its_types_and_results(tmp_path):

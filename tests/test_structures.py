@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.db import connect
 from ase.io import write
 from helpers import rattled_copper
 
@@ -12,7 +13,6 @@ from distill.structures import (
     reference_energy,
     reference_forces,
     reference_stress,
-    stress_from_virial,
     virial_from_stress,
     write_structures,
 )
@@ -34,7 +34,9 @@ def test_labels_survive_a_round_trip(tmp_path, structures):
 def test_labels_under_other_keys_and_in_ase_results_are_found(tmp_path, structures):
     atoms = structures[0]
     energy, forces = atoms.info.pop("REF_energy"), atoms.arrays.pop("REF_forces")
-    virial = virial_from_stress(atoms.info.pop("REF_stress"), atoms.get_volume())
+    stress = atoms.info.pop("REF_stress")
+    virial = -stress * atoms.get_volume()
+    np.testing.assert_allclose(virial_from_stress(stress, atoms.get_volume()), virial)
     atoms.info["energy"] = energy
     atoms.info["virial"] = virial[[0, 5, 4, 5, 1, 3, 4, 3, 2]].reshape(3, 3)
     atoms.arrays["forces"] = forces
@@ -43,9 +45,7 @@ def test_labels_under_other_keys_and_in_ase_results_are_found(tmp_path, structur
         tmp_path / "a.xyz", energy_key="energy", forces_key="forces", virial_key="virial"
     )[0]
     assert reference_energy(read) == pytest.approx(energy)
-    np.testing.assert_allclose(
-        reference_stress(read), stress_from_virial(virial, atoms.get_volume()), atol=1e-7
-    )
+    np.testing.assert_allclose(reference_stress(read), stress, atol=1e-7)
     assert read.calc is None
 
 
@@ -68,9 +68,27 @@ def test_missing_empty_folder_and_foreign_files(tmp_path):
     (tmp_path / "empty.xyz").touch()
     with pytest.raises(UserError, match="is empty"):
         read_structures(tmp_path / "empty.xyz")
-    (tmp_path / "foreign.dat").write_text("hello world")
-    with pytest.raises(UserError, match=r"foreign\.dat"):
-        read_structures(tmp_path / "foreign.dat")
+    (tmp_path / "foreign.unknown").write_text("hello world")
+    with pytest.raises(UserError, match=r"foreign\.unknown is in no format that ASE knows"):
+        read_structures(tmp_path / "foreign.unknown")
+    with connect(tmp_path / "rows.db") as database:
+        del database[database.write(Atoms("H"))]
+    with pytest.raises(UserError, match=r"rows\.db holds no structure"):
+        read_structures(tmp_path / "rows.db")
+
+
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [
+        ({"REF_energy": "low"}, "structure 1: a label is not numeric: .*'low'"),
+        ({"REF_stress": [1.0, 2.0, 3.0]}, "structure 1: .*expected 6 or 9 numbers .* found 3"),
+    ],
+)
+def test_labels_that_are_no_numbers_are_named(tmp_path, structures, label, words):
+    structures[1].info.update(label)
+    write_structures(tmp_path / "a.xyz", structures)
+    with pytest.raises(UserError, match=words):
+        read_structures(tmp_path / "a.xyz")
 
 
 def test_unknown_bundled_name_lists_the_known_ones():
@@ -152,6 +170,15 @@ def test_large_forces_are_left_out_by_index_with_a_count(tmp_path, structures, c
     )
     with pytest.raises(UserError, match="every structure has a force above"):
         read_structures(tmp_path / "a.xyz", max_force=1e-9)
+
+
+def test_a_long_list_of_large_forces_is_cut(tmp_path, capsys):
+    structures = rattled_copper(14)
+    for atoms in structures[:12]:
+        atoms.arrays["REF_forces"][0] = [200.0, 0, 0]
+    write_structures(tmp_path / "a.xyz", structures)
+    assert len(read_structures(tmp_path / "a.xyz", max_force=100.0)) == 2
+    assert "9 (200) and 2 more" in capsys.readouterr().out
 
 
 def test_molecules_without_a_cell_are_fine(tmp_path):

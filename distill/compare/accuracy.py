@@ -61,7 +61,8 @@ def accuracy(
     for title, path in data.items():
         reference = read_structures(path)
         predicted = {
-            name: _predicted(name, model, reference, title) for name, model in models.items()
+            name: predictions(reference, model, f"{name} on {title}")
+            for name, model in models.items()
         }
         for name, structures in predicted.items():
             column = name if len(data) == 1 else f"{name}, {title}"
@@ -105,7 +106,22 @@ def accuracy_text(result: Accuracy) -> str:
     return "\n".join(lines)
 
 
-def _predicted(name: str, model: ModelSpec, reference: list[Atoms], title: str) -> list[Atoms]:
-    stress = any(reference_stress(atoms) is not None for atoms in reference)
-    calculator = load_calculator(model)
-    return label_structures(reference, calculator, stress=stress, label=f"{name} on {title}")
+def predictions(structures: list[Atoms], model: ModelSpec, label: str) -> list[Atoms]:
+    """Copies with a model's labels, stresses among them where any structure carries one.
+
+    Parameters
+    ----------
+    structures
+        What to label; not changed.
+    model
+        What `load_calculator` takes.
+    label
+        Shown with the progress.
+
+    Raises
+    ------
+    UserError
+        As `load_calculator` and `label_structures`.
+    """
+    stress = any(reference_stress(atoms) is not None for atoms in structures)
+    return label_structures(structures, load_calculator(model), stress=stress, label=label)

@@ -18,6 +18,7 @@ from distill.structures import (
     reference_forces,
     reference_stress,
 )
+from distill.workloads.statistics import percentile_interval
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -53,7 +54,7 @@ class _Residuals:
         return {
             "mae": float(self.absolute[members].sum() / total),
             "rmse": float(math.sqrt(squared.sum() / total)),
-            "rmse_interval": _percentile_interval(draws @ squared, draws @ count),
+            "rmse_interval": _rmse_interval(draws @ squared, draws @ count),
             "max": float(self.largest[members].max()),
             "mean": float(self.signed[members].sum() / total),
             "count": int(total),
@@ -346,14 +347,11 @@ def _bootstrap_counts(members: int, seed: int) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def _percentile_interval(squared: np.ndarray, count: np.ndarray) -> list[float] | None:
+def _rmse_interval(squared: np.ndarray, count: np.ndarray) -> list[float] | None:
     valid = count > 0
     if not valid.any():
         return None
-    values = np.sqrt(squared[valid] / count[valid])
-    tail = 50 * (1 - CONFIDENCE)
-    low, high = np.percentile(values, [tail, 100 - tail])
-    return [float(low), float(high)]
+    return list(percentile_interval(np.sqrt(squared[valid] / count[valid]), CONFIDENCE))
 
 
 def _quantities(part: Table) -> Iterable[tuple[str, str, Table]]:

@@ -81,10 +81,15 @@ def _belongs(point: Mapping[str, Any], condition: Mapping[str, Any]) -> bool:
 
 
 def sticking_differences(sticking: Results) -> dict[str, dict[str, Any]]:
-    """By condition: `difference` (teacher minus student), `interval`, `trajectories` (pairs)."""
+    """By condition: the `paired` difference of `run_sticking`, with its `confidence`."""
+    if not sticking:
+        return {}
     return {
-        f"{_surface_and_state(c)}, {c['energy']:g} eV": dict(c["paired"])
-        for c in (sticking or {}).get("conditions", [])
+        f"{_surface_and_state(c)}, {c['energy']:g} eV": {
+            **c["paired"],
+            "confidence": sticking["confidence"],
+        }
+        for c in sticking["conditions"]
         if c.get("paired")
     }
 

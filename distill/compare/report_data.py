@@ -152,14 +152,10 @@ def _headline(parts: Mapping[str, Any]) -> list[dict[str, Any]]:
         cards.append(
             _card("student’s force RMSE against the teacher", forces, "rmse", "meV/Å", note)
         )
-        forces = errors["test"]["reference_teacher"]["forces"]
-        note = _improvement(parts["teacher_errors"])
-        cards.append(
-            _card("teacher’s force RMSE against the reference", forces, "rmse", "meV/Å", note)
-        )
-    elif parts["teacher_errors"]:
-        forces = parts["teacher_errors"]["teacher"]["forces"]
-        note = _improvement(parts["teacher_errors"])
+    teacher_errors = parts["teacher_errors"]
+    if errors or teacher_errors:
+        table = errors["test"]["reference_teacher"] if errors else teacher_errors["teacher"]
+        forces, note = table["forces"], _improvement(teacher_errors)
         cards.append(
             _card("teacher’s force RMSE against the reference", forces, "rmse", "meV/Å", note)
         )

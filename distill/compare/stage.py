@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distill.artifacts import read_json, write_json
+from distill.compare.accuracy import predictions
 from distill.compare.errors import (
     error_budget,
     error_table,
@@ -32,7 +33,7 @@ from distill.compare.observables import (
 from distill.compare.verdict import require_computed
 from distill.config import CalculatorConfig, CompareConfig, ParallelConfig
 from distill.progress import say
-from distill.structures import read_structures, reference_stress, write_structures
+from distill.structures import read_structures, write_structures
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -177,11 +178,7 @@ def _predicted(structures: list[Atoms], model: Path, path: Path, label: str) -> 
     They are read back from the file in either case, so that a resumed run has the same digits.
     """
     if not path.exists():
-        from distill.calculators import label_structures, load_calculator
-
-        stress = any(reference_stress(atoms) is not None for atoms in structures)
-        calculator = load_calculator(model)
-        write_structures(path, label_structures(structures, calculator, stress=stress, label=label))
+        write_structures(path, predictions(structures, model, label))
     return read_structures(path)
 
 

@@ -162,9 +162,10 @@ def timing_rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def timing_table_text(result: Mapping[str, Any]) -> str:
     """The result as aligned plain text, what was measured on which machine below it."""
+    from distill.compare.errors import aligned
+
     first = next(iter(result["models"]))
-    header = (
-        "model",
+    header = [
         "atoms",
         "cores",
         "E [ms]",
@@ -173,34 +174,24 @@ def timing_table_text(result: Mapping[str, Any]) -> str:
         "µs/atom",
         "ns/day",
         f"times faster than {first}",
-    )
-    rows = [header]
+    ]
+    rows = [("model", header)]
     for block in _blocks(result):
         for name, times in block["models"].items():
             forces, ratio = times["forces_ms"], times["speedup_forces"]
             low, high = map(number_text, ratio["interval"])
-            rows.append(
-                (
-                    name,
-                    str(block["atoms"]),
-                    str(block["cores"]),
-                    number_text(times["energy_ms"]["median"]),
-                    number_text(forces["median"]),
-                    f"{number_text(forces['q1'])}–{number_text(forces['q3'])}",
-                    number_text(times["us_per_atom"]),
-                    number_text(times["ns_per_day"]),
-                    f"{number_text(ratio['median'])} ({low}–{high})",
-                )
-            )
-    widths = [max(len(row[k]) for row in rows) for k in range(len(header))]
-    lines = [
-        "  ".join(
-            cell.ljust(w) if k == 0 else cell.rjust(w)
-            for k, (cell, w) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
-    return "\n".join([*lines, "", machine_text(result)])
+            cells = [
+                str(block["atoms"]),
+                str(block["cores"]),
+                number_text(times["energy_ms"]["median"]),
+                number_text(forces["median"]),
+                f"{number_text(forces['q1'])}–{number_text(forces['q3'])}",
+                number_text(times["us_per_atom"]),
+                number_text(times["ns_per_day"]),
+                f"{number_text(ratio['median'])} ({low}–{high})",
+            ]
+            rows.append((name, cells))
+    return "\n".join([aligned(rows), "", machine_text(result)])
 
 
 def machine_text(result: Mapping[str, Any]) -> str:

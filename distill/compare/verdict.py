@@ -17,6 +17,7 @@ from distill.compare.observables import (
 from distill.config import CompareConfig, Tolerances
 from distill.errors import ChecksFailed, UserError
 from distill.progress import say
+from distill.workloads.statistics import pairs_needed_within
 
 Check = dict[str, Any]
 
@@ -105,8 +106,9 @@ def judge(
     barriers
         By path: `difference`, the student's barrier minus the teacher's in eV, and `converged`.
     sticking
-        By condition: `difference` (teacher minus student), its `interval`, and `trajectories`,
-        the number of pairs that it rests on.
+        By condition: `difference` (teacher minus student), its `interval` and `confidence`, and
+        `trajectories`, the number of pairs that it rests on, of which `only_teacher` and
+        `only_student` are those that only one of them dissociates in.
     activation_energy
         Of diffusion: `difference` (student minus teacher, eV) and its `interval`.
 
@@ -268,14 +270,18 @@ def _sticking_check(name: str, result: Mapping[str, Any], bound: float) -> Check
     title = f"sticking probability {name}, teacher − student"
     check = _within("sticking", title, difference, [low, high], bound, "")
     if not check["passed"] and abs(difference) < bound:
-        # The width of the interval falls as the square root of the number of pairs.
-        half, room = (high - low) / 2, bound - abs(difference)
-        needed = math.ceil(result["trajectories"] * (half / room) ** 2)
-        check["comment"] = (
-            f"the interval reaches beyond the bound: about {needed} teacher trajectories are "
-            f"needed instead of {result['trajectories']}"
-        )
+        check["comment"] = f"the interval reaches beyond the bound: {_pairs_text(result, bound)}"
     return check
+
+
+def _pairs_text(result: Mapping[str, Any], bound: float) -> str:
+    """How many pairs would bring the interval within the bound, if they end as the last did."""
+    pairs = result["trajectories"]
+    if "only_teacher" not in result:  # a file from before the counts were kept
+        return f"more than the {pairs} teacher trajectories would narrow it"
+    shares = result["only_teacher"] / pairs, result["only_student"] / pairs
+    needed = pairs_needed_within(bound, shares, result["confidence"])
+    return f"about {needed} teacher trajectories are needed instead of {pairs}"
 
 
 def _activation_check(result: Mapping[str, Any], bound: float) -> Check:

@@ -10,13 +10,13 @@ from pydantic import Field, field_validator, model_validator
 from distill.config.base import Count, Positive, Section
 from distill.config.data import CalculatorConfig
 from distill.config.properties import BulkConfig, DiffusionConfig
-from distill.config.sampling import NebConfig, ScatteringConfig
+from distill.config.sampling import Facet, NebConfig, ScatteringConfig
 
 
 class TimingConfig(Section):
     """Time per call on one core, every model in turn within one run."""
 
-    facet: Literal["111", "100", "110", "211"] = Field("111", description="of the 56-atom slab")
+    facet: Facet = Field("111", description="of the 56-atom slab")
     structure: str | None = Field(None, description="file instead of the H2/Cu slab")
     repeats: Annotated[int, Field(ge=3)] = Field(15, description="rounds, each timing every model")
     time_step: Positive = Field(0.1, description="fs, for the nanoseconds a day")

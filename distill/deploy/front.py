@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 import shutil
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distill.artifacts import atomic_path, hash_of, read_json, sha256, write_json
+from distill.artifacts import hash_of, read_json, sha256, write_json
 from distill.errors import UserError
 from distill.progress import say
 
@@ -143,6 +142,7 @@ def speed_accuracy_front(
     UserError
         If a choice is impossible, or the held-out structures have no forces.
     """
+    from distill.compare.errors import write_table_csv
     from distill.compare.plots import save_figure
     from distill.student.stage import STUDENT_FILE
 
@@ -163,7 +163,10 @@ def speed_accuracy_front(
     candidates = [_measured(name, choices[name], out / name, times[name]) for name in choices]
     candidates = mark(candidates, largest_error, largest_time)
     write_json(out / "front.json", [asdict(candidate) for candidate in candidates])
-    _write_csv(out / "front.csv", candidates)
+    rows = [
+        {**asdict(c), "totaldegree": " ".join(f"{d:g}" for d in c.totaldegree)} for c in candidates
+    ]
+    write_table_csv(out / "front.csv", rows)
     save_figure(front_figure(candidates), out, "front")
     _say(candidates, bounded=largest_error is not None or largest_time is not None)
     return candidates
@@ -315,16 +318,6 @@ def _measured(name: str, student: StudentConfig, folder: Path, us_per_atom: floa
         energy_rmse=energy["rmse"] if energy else float("nan"),
         us_per_atom=us_per_atom,
     )
-
-
-def _write_csv(path: Path, candidates: Sequence[Candidate]) -> None:
-    rows = [
-        {**asdict(c), "totaldegree": " ".join(f"{d:g}" for d in c.totaldegree)} for c in candidates
-    ]
-    with atomic_path(path) as temporary, open(temporary, "w", newline="") as handle:
-        writer = csv.DictWriter(handle, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def _say(candidates: Sequence[Candidate], *, bounded: bool) -> None:

@@ -107,14 +107,14 @@ def _factors(
             n = numbers[species, ell, column]
             terms += [
                 ((species, n, ell, m), value)
-                for m, value in _real_harmonic(ell, harmonic - ell * ell - ell)
+                for m, value in _real_harmonic(harmonic - ell * ell - ell)
             ]
         options.append(terms)
     columns = {(mu, n, ell): column for (mu, ell, column), n in numbers.items()}
     return columns, options
 
 
-def _real_harmonic(ell: int, m: int) -> list[tuple[int, complex]]:
+def _real_harmonic(m: int) -> list[tuple[int, complex]]:
     """A real harmonic as (m, coefficient) of ML-PACE's complex ones of the same l."""
     if m == 0:
         return [(0, 1 / math.sqrt(4 * math.pi))]

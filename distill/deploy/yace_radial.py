@@ -234,7 +234,7 @@ def _enveloped(
 
 
 def _agnesi(r: Array, parameters: Array) -> tuple[Array, Array]:
-    """`radial.agnesi` and its slope."""
+    """x(r) of `radial.agnesi_parameters` and its slope."""
     p, q, a, inner, r0, y_in, y_cut = parameters
     s = (r - inner) / (r0 - inner)
     bottom = 1.0 + s ** (q - p)
@@ -247,7 +247,7 @@ def _agnesi(r: Array, parameters: Array) -> tuple[Array, Array]:
 def _polynomial_envelope(
     r: Array, x: Array, x_slope: Array, parameters: Array
 ) -> tuple[Array, Array]:
-    """`radial.many_body_envelope` and its slope by r."""
+    """s (x - x1)^p1 (x2 - x)^p2 between x1 and x2, zero outside, and its slope by r."""
     low, high, p1, p2, scale = parameters
     up, down = np.clip(x - low, 0.0, None), np.clip(high - x, 0.0, None)
     slope = p1 * up ** (p1 - 1) * down**p2 - p2 * up**p1 * down ** (p2 - 1)
@@ -257,7 +257,7 @@ def _polynomial_envelope(
 def _inverse_square_envelope(
     r: Array, x: Array, x_slope: Array, parameters: Array
 ) -> tuple[Array, Array]:
-    """`radial.pair_envelope` and its slope by r."""
+    """s^-p - sc^-p + p sc^(-p-1) (s - sc), s = r / r0, zero beyond the cutoff, and its slope."""
     cutoff, r0, p = parameters
     s, end = r / r0, cutoff / r0
     value = s**-p - end**-p + p * end ** (-p - 1) * (s - end)

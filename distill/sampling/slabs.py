@@ -14,7 +14,6 @@ from distill.errors import UserError
 from distill.sampling.dynamics import mobile_atoms
 from distill.sampling.files import read_structure
 
-FACETS = ("111", "100", "110", "211")
 _BUILDERS = {"111": fcc111, "100": fcc100, "110": fcc110, "211": fcc211}
 # The bottom atoms sit this far above the cell's floor; the vacuum is all above the slab.
 _FLOOR = 0.5

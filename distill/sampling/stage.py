@@ -189,14 +189,14 @@ def _by_student(
         calls=driven.calls,
         summary={
             **last.summary,
-            "selection": _driven_selection(config, driven, str(teacher), out, seed),
+            "selection": _driven_selection(config, driven, str(teacher), out),
             "driven": driven.summary(),
         },
     )
 
 
 def _driven_selection(
-    config: SamplingConfig, driven: Driven, teacher: str, out: Path, seed: int
+    config: SamplingConfig, driven: Driven, teacher: str, out: Path
 ) -> dict[str, Any]:
     """How the labelled structures cover the last trajectories."""
     from threadpoolctl import threadpool_limits

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Indices = NDArray[np.int32]
 
-VIRIAL_ORDER = ("xx", "yy", "zz", "yz", "xz", "xy")
-
 
 class DesignTables(NamedTuple):
     """Index tables of the many-body functions' derivatives by the one-particle functions.

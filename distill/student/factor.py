@@ -48,11 +48,6 @@ class Factor:
         """Squared norm ρ² of the part of y that no coefficients reach."""
         return float(self.triangle[-1, -1] ** 2)
 
-    def squared_error(self, coefficients: np.ndarray) -> float:
-        """‖A θ − y‖² of coefficients θ, shape (n,)."""
-        misfit = self.triangle[:-1, :-1] @ coefficients - self.target
-        return float(misfit @ misfit) + self.rest
-
 
 def empty_factor(n_functions: int) -> Factor:
     """The factor of no rows at all."""

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from distill.progress import say
+from distill.progress import listed, say
 from distill.student.uncertainty import SITE_REFERENCE, UncertaintyModel
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 ENERGY_DEVIATION_KEY = "energy_std"
 FORCE_DEVIATION_KEY = "forces_std"
 GRADE_KEY = "extrapolation_grade"
-_LISTED = 10
 # A watch grades the first evaluation and one in so many later ones: about 1 % of the time.
 WATCH_EVERY = 100
 # Grade from which it warns: twice what the training data reach.
@@ -98,8 +97,7 @@ def add_uncertainties(structures: Sequence[Atoms], student: Student) -> None:
         if grade > 1.0:
             outside.append(f"{index} ({grade:.3g})")
     if outside:
-        more = f" and {len(outside) - _LISTED} more" if len(outside) > _LISTED else ""
         say(
             f"warning: {len(outside)} of {len(structures)} structures are outside the training "
-            f"data; index (largest extrapolation grade): {', '.join(outside[:_LISTED])}{more}"
+            f"data; index (largest extrapolation grade): {listed(outside)}"
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill.errors import UserError
+from distill.progress import listed
 from distill.structures import (
     config_type,
     reference_energy,
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 VALIDATION_FRACTION = 0.1
 _VOIGT = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
-_LISTED = 10
 # Elements that ACEpotentials 0.10.1 has no bond length for (its file
 # `data/length_scales_VASP_auto_length_scales.yaml`): asked for one, it fails. Ours go over instead.
 _NO_BOND_LENGTH = frozenset(
@@ -86,7 +86,7 @@ def chosen_elements(structures: Sequence[Atoms], config: StudentConfig) -> list[
     if foreign:
         where = [i for i, a in enumerate(structures) if set(foreign) & {*a.get_chemical_symbols()}]
         raise UserError(
-            f"student.elements is {config.elements}, but training structures {_some(where)} "
+            f"student.elements is {config.elements}, but training structures {listed(where)} "
             f"contain {', '.join(foreign)}; add it, or leave student.elements out"
         )
     absent = [symbol for symbol in config.elements if symbol not in found]
@@ -221,14 +221,14 @@ def label_arrays(
         missing = [k for k, v in enumerate(values) if v is None and table[k, column] > 0]
         if missing:
             raise UserError(
-                f"training structures {_some(missing)} have no label REF_{name}, though its "
+                f"training structures {listed(missing)} have no label REF_{name}, though its "
                 "weight is not 0: label them, or set that weight of their config_type to 0 in "
                 "student.weights"
             )
     flat = [k for k, s in enumerate(stresses) if s is not None and structures[k].cell.rank < 3]
     if flat:
         raise UserError(
-            f"training structures {_some(flat)} have a stress but no volume: their cell has a "
+            f"training structures {listed(flat)} have a stress but no volume: their cell has a "
             "vector of length zero. Remove the label REF_stress, or give the cell"
         )
     table[[stress is None for stress in stresses], 2] = 0.0
@@ -284,8 +284,3 @@ def _boxed(atoms: Atoms, cutoff: float) -> tuple[np.ndarray, np.ndarray]:
 
 def _by_pair(spec: BasisSpec, value: Any) -> np.ndarray:
     return np.array([[value(a, b) for b in spec.elements] for a in spec.elements], dtype=float)
-
-
-def _some(indices: Sequence[int]) -> str:
-    more = f" and {len(indices) - _LISTED} more" if len(indices) > _LISTED else ""
-    return ", ".join(str(i) for i in indices[:_LISTED]) + more

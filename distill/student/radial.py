@@ -2,8 +2,7 @@
 
 R(r) = spline(x(r)) envelope(x(r)), with the polynomials tabulated as ACEpotentials.jl 0.10 does
 (`ace1_model`, `splinify`): a cubic B-spline through 100 uniform nodes of x in [-1, 1] with zero
-second derivative at both ends. The reference evaluation here is NumPy; the fast one is in
-`kernels`.
+second derivative at both ends. `embedding_kernels` and `pair_kernels` evaluate them.
 """
 
 from __future__ import annotations
@@ -40,33 +39,6 @@ def agnesi_parameters(p: int, q: int, inner: float, r0: float, cutoff: float) ->
     a = (-2 * q + p * (-2 + 4 * q)) / (p + p * p + q + q * q)
     s = (cutoff - inner) / (r0 - inner)
     return np.array([p, q, a, inner, r0, 1.0, 1.0 / (1.0 + a * s**q / (1.0 + s ** (q - p)))])
-
-
-def agnesi(r: Array, parameters: Array) -> Array:
-    """x(r) of `agnesi_parameters`, clipped to [-1, 1]."""
-    p, q, a, inner, r0, y_in, y_cut = parameters
-    s = np.maximum((r - inner) / (r0 - inner), 0.0)
-    y = 1.0 / (1.0 + a * s**q / (1.0 + s ** (q - p)))
-    return np.clip(-1.0 + 2.0 * (y - y_in) / (y_cut - y_in), -1.0, 1.0)
-
-
-def many_body_envelope(x: Array, parameters: Array) -> Array:
-    """s (x - x1)^p1 (x2 - x)^p2 between x1 and x2, zero outside; parameters (x1, x2, p1, p2, s)."""
-    x1, x2, p1, p2, scale = parameters
-    inside = (x > x1) & (x < x2)
-    return np.where(inside, scale * np.abs(x - x1) ** p1 * np.abs(x2 - x) ** p2, 0.0)
-
-
-def pair_envelope(r: Array, parameters: Array) -> Array:
-    """s^-p - sc^-p + p sc^(-p-1) (s - sc), s = r / r0, zero beyond rcut; parameters (rcut, r0, p).
-
-    Value and slope vanish at the cutoff; it diverges at r = 0 (ACEpotentials.jl,
-    `ACE1_PolyEnvelope1sR`).
-    """
-    cutoff, r0, p = parameters
-    s, sc = r / r0, cutoff / r0
-    value = s**-p - sc**-p + p * sc ** (-p - 1) * (s - sc)
-    return np.where(r < cutoff, value, 0.0)
 
 
 def jacobi_polynomials(x: Array, count: int, exponent: float) -> Array:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill.errors import UserError
+from distill.progress import listed as listed
 from distill.structures import (
     config_type,
     reference_energy,
@@ -26,7 +27,6 @@ DUPLICATE_TOLERANCE = 1e-3
 LABEL_TOLERANCE = 1e-3
 OUTLIER_DEVIATIONS = 20.0
 ISOLATED_CONFIG_TYPES = {"isolatedatom", "isolated_atom"}
-_LISTED = 10
 # A normal distribution's standard deviation in units of its median absolute deviation.
 _MAD_TO_STD = 1.4826
 
@@ -259,12 +259,6 @@ def outliers(structures: Sequence[Atoms], e0: Mapping[str, float]) -> list[dict[
                 for k in np.flatnonzero(far)
             ]
     return sorted(found, key=lambda item: -item["deviations"])
-
-
-def listed(items: Sequence[Any]) -> str:
-    """The first items, and how many more there are."""
-    more = f" and {len(items) - _LISTED} more" if len(items) > _LISTED else ""
-    return ", ".join(str(item) for item in items[:_LISTED]) + more
 
 
 def _complete(table: Mapping[str, float], elements: Sequence[str], where: str) -> dict[str, float]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from distill.errors import UserError
 from distill.workloads.diffusivity import CM2_PER_S
+from distill.workloads.statistics import percentile_interval
 
 # Below this probability of a worse fit the scatter about the line is more than the errors allow.
 _POOR_FIT = 0.05
@@ -58,7 +59,7 @@ class Arrhenius:
 
         beta = 1 / (kB * temperature)
         line = np.exp(self.samples[:, 1] - self.samples[:, 0] * beta)
-        low, high = _interval(line, self.confidence)
+        low, high = percentile_interval(line, self.confidence)
         return float(self.prefactor * np.exp(-self.activation_energy * beta)), low, high
 
     def summary(self, kept: int = 500) -> dict[str, Any]:
@@ -141,11 +142,11 @@ def fit_arrhenius(
         if p_value < _POOR_FIT:
             scale = float(np.sqrt(chi_squared / freedom))
     fits = (energy, log_prefactor) + scale * (fits - (energy, log_prefactor))
-    low, high = _interval(fits[:, 1], confidence)
+    low, high = percentile_interval(fits[:, 1], confidence)
     return Arrhenius(
         activation_energy=float(energy),
         prefactor=float(np.exp(log_prefactor)),
-        activation_energy_interval=_interval(fits[:, 0], confidence),
+        activation_energy_interval=percentile_interval(fits[:, 0], confidence),
         prefactor_interval=(float(np.exp(low)), float(np.exp(high))),
         samples=fits,
         temperatures=tuple(float(t) for t in temperatures),
@@ -166,14 +167,8 @@ def activation_energy_difference(second: Arrhenius, first: Arrhenius) -> dict[st
     difference = second.samples[:count] - first.samples[:count]
     return {
         "activation_energy": second.activation_energy - first.activation_energy,
-        "activation_energy_interval": list(_interval(difference[:, 0], first.confidence)),
+        "activation_energy_interval": list(percentile_interval(difference[:, 0], first.confidence)),
         "log_prefactor": float(np.log(second.prefactor / first.prefactor)),
-        "log_prefactor_interval": list(_interval(difference[:, 1], first.confidence)),
+        "log_prefactor_interval": list(percentile_interval(difference[:, 1], first.confidence)),
         "confidence": first.confidence,
     }
-
-
-def _interval(samples: np.ndarray, confidence: float) -> tuple[float, float]:
-    tail = 50 * (1 - confidence)
-    low, high = np.percentile(samples, [tail, 100 - tail])
-    return float(low), float(high)

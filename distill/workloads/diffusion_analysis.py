@@ -20,6 +20,7 @@ from distill.workloads.diffusivity import (
 )
 from distill.workloads.kinisi_check import kinisi_diffusivity
 from distill.workloads.models import baseline
+from distill.workloads.statistics import percentile_interval
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -249,5 +250,5 @@ def _log_ratio(
     if second is None or first is None or not second.value or not first.value:
         return {}
     samples = np.log(second.samples) - np.log(first.samples)
-    ends = np.percentile(samples, [50 * (1 - confidence), 50 * (1 + confidence)])
-    return {"value": float(np.log(second.value / first.value)), "interval": ends.tolist()}
+    ends = percentile_interval(samples, confidence)
+    return {"value": float(np.log(second.value / first.value)), "interval": list(ends)}

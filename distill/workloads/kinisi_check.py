@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from distill.workloads.statistics import percentile_interval
+
 _STEPS = 1000
 
 
@@ -82,10 +84,8 @@ def kinisi_diffusivity(
         random_state=np.random.RandomState(seed),
     )
     samples = np.asarray(diffusion.gradient.values) * mobile / (6 * defects)
-    tail = 50 * (1 - confidence)
-    middle, low, high = np.percentile(samples, [50, tail, 100 - tail])
     return {
-        "value": float(middle),
-        "interval": [float(low), float(high)],
+        "value": float(np.median(samples)),
+        "interval": list(percentile_interval(samples, confidence)),
         "version": str(kinisi.__version__),
     }

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from distill.errors import UserError
 from distill.workloads.statistics import (
-    Estimate,
+    PairedDifference,
+    Proportion,
     half_width,
     pairs_needed,
     trajectories_needed,
@@ -16,6 +17,8 @@ from distill.workloads.statistics import (
 
 if TYPE_CHECKING:
     from distill.config import StickingConfig
+
+Counted = Proportion | PairedDifference
 
 
 @dataclass(frozen=True)
@@ -41,23 +44,24 @@ class Target:
         """Trajectories to begin with."""
         return self.most if self.half_width is None else min(self.batch, self.most)
 
-    def reached(self, estimate: Estimate | None) -> bool:
+    def reached(self, estimate: Counted | None) -> bool:
         """Whether an estimate is precise enough."""
         if self.half_width is None or estimate is None:
             return self.half_width is None
         return half_width(estimate) <= self.half_width
 
-    def needed(self, estimate: Estimate | None, done: int) -> int:
-        """Trajectories in all that the precision would take, as the last ones were worth.
+    def needed(self, estimate: Counted | None, done: int) -> int:
+        """Trajectories in all that the precision would take if further ones end as these did.
 
-        The width of an interval falls as the square root of their number. Without an estimate,
-        a batch more than there are.
+        The least number at which the same proportions give an interval narrow enough, and the
+        same share of trajectories is set aside. Without an estimate, a batch more than there are.
         """
         if self.half_width is None or estimate is None:
             return done + self.batch
-        return max(math.ceil(done * (half_width(estimate) / self.half_width) ** 2), done + 1)
+        sound = estimate.needed(self.half_width)
+        return max(math.ceil(sound * done / estimate.samples), done + 1)
 
-    def after(self, estimate: Estimate | None, done: int) -> int:
+    def after(self, estimate: Counted | None, done: int) -> int:
         """How many trajectories there are to be in all: `done` where nothing more is to be run.
 
         A function of the outcomes so far alone, so that a resumed run decides as the first did.
@@ -68,7 +72,7 @@ class Target:
         wanted = max(self.needed(estimate, done), done + self.batch)
         return min(wanted, 2 * max(done, self.batch), self.most)
 
-    def report(self, estimate: Estimate | None, done: int) -> dict[str, Any]:
+    def report(self, estimate: Counted | None, done: int) -> dict[str, Any]:
         """Whether the precision was reached, `half_width` found, and trajectories `needed`."""
         reached = self.reached(estimate)
         return {
@@ -93,16 +97,21 @@ def targets(config: StickingConfig) -> dict[str, Target]:
     }
     if config.precision is None:
         return found
-    worst = trajectories_needed(0.5, config.precision, config.confidence)
+    width, confidence = config.precision, config.confidence
     least = {
-        "teacher": pairs_needed(config.precision, config.confidence),
-        "student": trajectories_needed(0.0, config.precision, config.confidence),
+        "teacher": pairs_needed(width, confidence),
+        "student": trajectories_needed(0.0, width, confidence),
+    }
+    uncertain = {
+        "teacher": f"{pairs_needed(width, confidence, (0.25, 0.25))} where half of the pairs end "
+        "differently",
+        "student": f"{trajectories_needed(0.5, width, confidence)} where half of them stick",
     }
     for role, target in found.items():
         if 0 < target.most < least[role]:
             raise UserError(
                 f"compare.sticking.{role}_trajectories is {target.most}, which cannot give a "
-                f"precision of {config.precision:g}: {least[role]} are needed at least, and about "
-                f"{worst} where half of the trajectories end differently; raise it, or precision"
+                f"precision of {width:g}: {least[role]} are needed at least, and about "
+                f"{uncertain[role]}; raise it, or precision"
             )
     return found

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
 
 from distill.errors import UserError
+
+# Where a search for a number of trajectories ends: more than anyone can run.
+_MOST = 10**15
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,46 @@ class Estimate:
         return self.low, self.high
 
 
-def wilson(successes: int, trials: int, confidence: float = 0.95) -> Estimate:
+@dataclass(frozen=True)
+class Proportion(Estimate):
+    """A proportion with Wilson's interval.
+
+    Attributes
+    ----------
+    confidence
+        Of the interval.
+    """
+
+    confidence: float
+
+    def needed(self, half_width: float) -> int:
+        """Trajectories after which the same proportion is known to ± `half_width`."""
+        return trajectories_needed(self.value, half_width, self.confidence)
+
+
+@dataclass(frozen=True)
+class PairedDifference(Estimate):
+    """A difference of two proportions on the same cases, with Bonett and Price's interval.
+
+    Attributes
+    ----------
+    only_first, only_second
+        Pairs of which only the first, or only the second, is true.
+    confidence
+        Of the interval.
+    """
+
+    only_first: int
+    only_second: int
+    confidence: float
+
+    def needed(self, half_width: float) -> int:
+        """Pairs after which the same shares of disagreement are known to ± `half_width`."""
+        shares = self.only_first / self.samples, self.only_second / self.samples
+        return pairs_needed(half_width, self.confidence, shares)
+
+
+def wilson(successes: int, trials: int, confidence: float = 0.95) -> Proportion:
     """A proportion with Wilson's score interval (1927), as scipy computes it.
 
     Raises
@@ -49,12 +92,13 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> Estimate:
     if trials < 1:
         raise UserError("a proportion needs at least one trajectory that was not set aside")
     interval = binomtest(successes, trials).proportion_ci(confidence, method="wilson")
-    return Estimate(successes / trials, float(interval.low), float(interval.high), trials)
+    low, high = float(interval.low), float(interval.high)
+    return Proportion(successes / trials, low, high, trials, confidence)
 
 
 def paired_difference(
     first: Sequence[bool], second: Sequence[bool], confidence: float = 0.95
-) -> Estimate:
+) -> PairedDifference:
     """Difference of two proportions observed on the same cases, `first` minus `second`.
 
     The value is the observed difference; the interval is the adjusted Wald interval of Bonett and
@@ -71,11 +115,9 @@ def paired_difference(
         raise UserError(f"expected pairs of outcomes, found {len(a)} and {len(b)}")
     n = len(a)
     only_first, only_second = int(np.sum(a & ~b)), int(np.sum(~a & b))
-    p, q = (only_first + 1) / (n + 2), (only_second + 1) / (n + 2)
-    half = _quantile(confidence) * float(np.sqrt((p + q - (p - q) ** 2) / (n + 2)))
-    return Estimate(
-        (only_first - only_second) / n, max(p - q - half, -1.0), min(p - q + half, 1.0), n
-    )
+    low, high = _paired_interval(only_first, only_second, n, confidence)
+    value = (only_first - only_second) / n
+    return PairedDifference(value, low, high, n, only_first, only_second, confidence)
 
 
 def two_level(
@@ -138,10 +180,20 @@ def trajectories_needed(probability: float, half_width: float, confidence: float
     return int(np.ceil((b + np.sqrt(b**2 + z2**2 * w2 * (1 - 4 * w2))) / (2 * w2)))
 
 
-def pairs_needed(half_width: float, confidence: float = 0.95) -> int:
-    """Pairs after which a paired difference is ± `half_width` where no pair disagrees.
+def pairs_needed(
+    half_width: float, confidence: float = 0.95, shares: tuple[float, float] = (0.0, 0.0)
+) -> int:
+    """Pairs after which the interval of a paired difference is ± `half_width` wide.
 
-    Bonett and Price's half width is then z sqrt(2 / (n + 2)) / sqrt(n + 2).
+    Parameters
+    ----------
+    half_width
+        Half the width asked for.
+    confidence
+        Of the interval.
+    shares
+        Of the pairs of which only the first, and only the second, is true; none disagrees unless
+        given.
 
     Raises
     ------
@@ -149,12 +201,68 @@ def pairs_needed(half_width: float, confidence: float = 0.95) -> int:
         If the width is not between 0 and 0.5.
     """
     _check_half_width(half_width)
-    return max(int(np.ceil(np.sqrt(2) * _quantile(confidence) / half_width)) - 2, 1)
+
+    def narrow(pairs: int) -> bool:
+        low, high = _paired_interval(shares[0] * pairs, shares[1] * pairs, pairs, confidence)
+        return high - low <= 2 * half_width
+
+    return _least(narrow)
+
+
+def pairs_needed_within(bound: float, shares: tuple[float, float], confidence: float = 0.95) -> int:
+    """Pairs after which the whole interval of a paired difference lies within ± `bound`.
+
+    Parameters
+    ----------
+    bound
+        More than the difference of the shares.
+    shares
+        Of the pairs of which only the first, and only the second, is true.
+    confidence
+        Of the interval.
+
+    Raises
+    ------
+    UserError
+        If the difference itself is not within the bound.
+    """
+    if not abs(shares[0] - shares[1]) < bound:
+        raise UserError(f"no number of pairs brings the shares {shares} within ±{bound:g}")
+
+    def within(pairs: int) -> bool:
+        low, high = _paired_interval(shares[0] * pairs, shares[1] * pairs, pairs, confidence)
+        return -bound <= low and high <= bound
+
+    return _least(within)
+
+
+def percentile_interval(samples: np.ndarray, confidence: float) -> tuple[float, float]:
+    """Ends of the middle part of samples, as large as the confidence: of a bootstrap, or a chain.
+
+    Source: Efron & Tibshirani, An Introduction to the Bootstrap (1993), ch. 13.
+    """
+    tail = 50 * (1 - confidence)
+    low, high = np.percentile(samples, [tail, 100 - tail])
+    return float(low), float(high)
 
 
 def half_width(estimate: Estimate) -> float:
     """Half the width of an interval."""
     return (estimate.high - estimate.low) / 2
+
+
+def _paired_interval(
+    only_first: float, only_second: float, pairs: int, confidence: float
+) -> tuple[float, float]:
+    """Bonett and Price's interval; the counts need not be whole."""
+    p, q = (only_first + 1) / (pairs + 2), (only_second + 1) / (pairs + 2)
+    half = _quantile(confidence) * float(np.sqrt((p + q - (p - q) ** 2) / (pairs + 2)))
+    return max(p - q - half, -1.0), min(p - q + half, 1.0)
+
+
+def _least(enough: Callable[[int], bool]) -> int:
+    """The least number from 1 to `_MOST` that is enough, as all larger ones are."""
+    return 1 + bisect_left(range(1, _MOST), True, key=enough)
 
 
 def _check_half_width(half_width: float) -> None:

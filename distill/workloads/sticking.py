@@ -33,7 +33,14 @@ from distill.sampling.surfaces import make_surfaces
 from distill.sampling.units import run_waiting
 from distill.workloads.precision import Target, targets
 from distill.workloads.published import read_points
-from distill.workloads.statistics import Estimate, paired_difference, two_level, wilson
+from distill.workloads.statistics import (
+    Estimate,
+    PairedDifference,
+    Proportion,
+    paired_difference,
+    two_level,
+    wilson,
+)
 
 RESULT_FILE = "sticking.json"
 # Trajectories in one file and unit: a teacher's takes minutes, a student's seconds.
@@ -126,10 +133,10 @@ def run_sticking(
         `conditions`: for each facet, temperature (K), state and energy (eV) `teacher` and `student`
         (`probability`, its `interval`, sound `trajectories`, `outcomes` counted,
         `mean_force_calls`), `paired` (`difference` teacher − student on `trajectories` pairs, its
-        `interval`) and `two_level` (the teacher's `probability`, its `interval`, student
-        `trajectories` and `pairs` behind it); None where no trajectory is left; `precision`: by
-        model what `Target.report` gives. `published`: what `read_points` gives. `force_calls`: by
-        model and for the surfaces.
+        `interval`, and the pairs in which `only_teacher` or `only_student` dissociates) and
+        `two_level` (the teacher's `probability`, its `interval`, student `trajectories` and `pairs`
+        behind it); None where no trajectory is left; `precision`: by model what `Target.report`
+        gives. `published`: what `read_points` gives. `force_calls`: by model and for the surfaces.
 
     Raises
     ------
@@ -257,8 +264,8 @@ def _run_until_precise(
 class _Estimates:
     """What the outcomes of one condition give; None without sound trajectories."""
 
-    student: Estimate | None
-    difference: Estimate | None
+    student: Proportion | None
+    difference: PairedDifference | None
     two_level: Estimate | None
     pairs: int
 
@@ -313,6 +320,8 @@ def _entry(
             "difference": found.difference.value,
             "interval": list(found.difference.interval),
             "trajectories": found.pairs,
+            "only_teacher": found.difference.only_first,
+            "only_student": found.difference.only_second,
         }
         entry["two_level"] = {
             "probability": found.two_level.value,

@@ -304,6 +304,7 @@ def sticking_result():
         }
 
     return {
+        "confidence": 0.95,
         "conditions": [
             {
                 "facet": "111",
@@ -313,10 +314,16 @@ def sticking_result():
                 "energy": 0.8,
                 "teacher": model(9, 20),
                 "student": model(92, 200),
-                "paired": {"difference": -0.05, "interval": [-0.19, 0.09], "trajectories": 20},
+                "paired": {
+                    "difference": -0.05,
+                    "interval": [-0.19, 0.09],
+                    "trajectories": 20,
+                    "only_teacher": 0,
+                    "only_student": 1,
+                },
                 "two_level": {"probability": 0.41, "interval": [0.26, 0.56]},
             }
-        ]
+        ],
     }
 
 

@@ -128,6 +128,7 @@ def test_training_and_times_are_drawn():
 
 
 def test_models_keep_their_colours():
+    assert plots.colour_of("teacher", 0) == plots.colour_of("teacher", 3)
     assert plots.colour_of("teacher") != plots.colour_of("student")
     assert plots.colour_of("other", 0) != plots.colour_of("another", 1)
 

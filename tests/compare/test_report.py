@@ -128,7 +128,13 @@ def test_the_page_tells_what_was_sampled(finished):
     _, _, text, report = finished
     assert "9,344 structures; 3 left out with a force above 50 eV/Å" in text
     assert "96,852" in text
-    assert sum(r["dissociated"] + r["scattered"] for r in report["outcomes"]["rows"]) <= 48
+    outcomes = report["outcomes"]
+    assert outcomes["trajectories"] == 48
+    assert [(row["facet"], row["energy"]) for row in outcomes["rows"][:3]] == [
+        ("100", 0.4), ("100", 0.7), ("100", 1.0),
+    ]  # fmt: skip
+    for row in outcomes["rows"]:
+        assert sum(row[kind] for kind in outcomes["kinds"]) == 8
 
 
 def test_the_page_tells_what_the_student_is(finished):
@@ -168,6 +174,10 @@ def test_an_unfinished_run_shows_what_is_there(tmp_path, no_figures, last):
     assert "teacher – reference" in page.text
     assert ("student – teacher, held out" in page.text) is (last == "student")
     assert page.row("compare")[1:] == ["—", "not finished"]
+    (card,) = read_json(tmp_path / "report.json")["headline"]
+    forces = read_json(tmp_path / "teacher" / "errors.json")["teacher"]["forces"]
+    assert card["label"] == "teacher’s force RMSE against the reference"
+    assert card["value"] == pytest.approx(1000 * forces["rmse"])
 
 
 def test_a_run_that_has_just_begun_has_a_report(tmp_path):

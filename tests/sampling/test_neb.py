@@ -1,5 +1,7 @@
 """Minimum energy paths: a known barrier, presets on four facets, resuming, honest convergence."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -7,13 +9,12 @@ from ase.calculators.emt import EMT
 from ase.io import write
 from surface_potentials import DOUBLE_WELL, STICKY, DoubleWell, MorseSurface
 
-from distill.config import NebConfig, SlabConfig
+from distill.config import Facet, NebConfig, SlabConfig
 from distill.errors import UserError
 from distill.sampling import neb
 from distill.sampling.endpoints import end_points
 from distill.sampling.first_band import fitted_to_cell, interpolated
 from distill.sampling.neb import minimum_energy_path, path_structures, path_units
-from distill.sampling.slabs import FACETS
 from distill.structures import read_structures, reference_energy
 
 
@@ -106,7 +107,7 @@ def test_kept_structures_lie_along_the_path_with_their_labels(double_well, keep)
         assert reference_energy(atoms) == pytest.approx(expected.get_potential_energy())
 
 
-@pytest.mark.parametrize("facet", FACETS)
+@pytest.mark.parametrize("facet", get_args(Facet))
 @pytest.mark.parametrize("site", ["bridge", "hollow", "top"])
 def test_preset_end_points_are_molecule_and_apart_atoms(facet, site):
     size = (3, 2) if facet == "211" else (2, 2)

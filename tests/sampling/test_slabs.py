@@ -1,5 +1,7 @@
 """Slabs: counts, layers, fixed atoms, heights, lattice constants."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from ase.build import bulk, fcc111
@@ -8,10 +10,9 @@ from ase.constraints import FixAtoms
 from ase.io import write
 from pydantic import ValidationError
 
-from distill.config import SlabConfig
+from distill.config import Facet, SlabConfig
 from distill.errors import UserError
 from distill.sampling.slabs import (
-    FACETS,
     build_slab,
     expanded,
     height_above,
@@ -23,7 +24,7 @@ from distill.sampling.slabs import (
 A = 3.65
 
 
-@pytest.mark.parametrize("facet", FACETS)
+@pytest.mark.parametrize("facet", get_args(Facet))
 def test_slab_has_its_atoms_fixed_half_and_vacuum(facet):
     slab = build_slab(SlabConfig(size=(3, 2), layers=4, fixed_layers=2, vacuum=12.0), facet, A)
     assert len(slab) == 24
@@ -39,7 +40,7 @@ def test_slab_has_its_atoms_fixed_half_and_vacuum(facet):
     assert nearest == pytest.approx(A / np.sqrt(2))
 
 
-@pytest.mark.parametrize("facet", FACETS)
+@pytest.mark.parametrize("facet", get_args(Facet))
 def test_timing_slab_is_the_published_size_and_free_of_overlaps(facet):
     slab = timing_slab(facet)
     assert len(slab) == 56

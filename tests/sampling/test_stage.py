@@ -108,12 +108,12 @@ def test_killed_driver_and_killed_worker_end_in_the_same_files(sampled, train, t
     driver = start_driver(out, train)
     wait_for_files(out, "trajectories/*.json", 1)
     kill_driver(driver)
-    finished = set((out / "trajectories").glob("*.json"))
+    finished = {p: p.stat().st_mtime_ns for p in (out / "trajectories").glob("*.json")}
     assert not (out / "sampling.json").exists()
     driver = start_driver(out, train)
     kill_a_worker(driver)
     assert driver.wait(timeout=600) == 0
-    assert finished <= set((out / "trajectories").glob("*.json"))
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
     for name in RESULTS:
         assert (out / name).read_bytes() == (sampled / name).read_bytes(), name
 

@@ -41,16 +41,43 @@ def neighbours_of(atoms, i, cutoff):
     return found
 
 
+def agnesi(r, parameters):
+    """x(r) of `radial.agnesi_parameters`, clipped to [-1, 1]."""
+    p, q, a, inner, r0, y_in, y_cut = parameters
+    s = np.maximum((r - inner) / (r0 - inner), 0.0)
+    y = 1.0 / (1.0 + a * s**q / (1.0 + s ** (q - p)))
+    return np.clip(-1.0 + 2.0 * (y - y_in) / (y_cut - y_in), -1.0, 1.0)
+
+
+def many_body_envelope(x, parameters):
+    """s (x - x1)^p1 (x2 - x)^p2 between x1 and x2, zero outside; parameters (x1, x2, p1, p2, s)."""
+    x1, x2, p1, p2, scale = parameters
+    inside = (x > x1) & (x < x2)
+    return np.where(inside, scale * np.abs(x - x1) ** p1 * np.abs(x2 - x) ** p2, 0.0)
+
+
+def pair_envelope(r, parameters):
+    """s^-p - sc^-p + p sc^(-p-1) (s - sc), s = r / r0, zero beyond rcut; parameters (rcut, r0, p).
+
+    Value and slope vanish at the cutoff; it diverges at r = 0 (ACEpotentials.jl,
+    `ACE1_PolyEnvelope1sR`).
+    """
+    cutoff, r0, p = parameters
+    s, sc = r / r0, cutoff / r0
+    value = s**-p - sc**-p + p * sc ** (-p - 1) * (s - sc)
+    return np.where(r < cutoff, value, 0.0)
+
+
 def radial_values(basis, centre, neighbour, r, *, pair):
     """All radial functions of a pair of elements at one distance."""
     i, j = basis.elements.index(centre), basis.elements.index(neighbour)
     distance = np.array([r])
     if pair:
-        x = radial.agnesi(distance, basis.pair_transform[i, j])
-        envelope = radial.pair_envelope(distance, basis.pair_envelope[i, j])
+        x = agnesi(distance, basis.pair_transform[i, j])
+        envelope = pair_envelope(distance, basis.pair_envelope[i, j])
         return (radial.spline_values(x, basis.pair_splines[i, j], basis.pair_grid) * envelope)[0]
-    x = radial.agnesi(distance, basis.transform[i, j])
-    envelope = radial.many_body_envelope(x, basis.envelope[i, j])
+    x = agnesi(distance, basis.transform[i, j])
+    envelope = many_body_envelope(x, basis.envelope[i, j])
     return (radial.spline_values(x, basis.splines[i, j], basis.grid) * envelope[:, None])[0]
 
 

@@ -25,11 +25,3 @@ def test_merged_factors_reproduce_the_normal_equations(sizes: tuple[int, ...]) -
     assert total.rows == 90
     np.testing.assert_allclose(total.triangle.T @ total.triangle, full.T @ full, atol=1e-12)
     assert np.all(np.tril(total.triangle, -1) == 0)
-
-
-def test_squared_error_is_that_of_all_rows() -> None:
-    design, target = _problem()
-    truth = np.random.default_rng(1).normal(size=20)
-    factor = factor_rows(np.asfortranarray(np.column_stack([design, target])))
-    expected = np.sum((design @ truth - target) ** 2)
-    assert factor.squared_error(truth) == pytest.approx(expected, rel=1e-12)

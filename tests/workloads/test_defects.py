@@ -61,6 +61,16 @@ def test_vacancy_removes_one_atom_of_the_element() -> None:
         vacancy(crystal, "Cu")
     with pytest.raises(UserError, match="not an atom of element Li"):
         vacancy(crystal, "Li", index=crystal.get_chemical_symbols().index("F"))
+    with pytest.raises(UserError, match="the only atom of a cell"):
+        vacancy(bulk("Po", "sc", a=6.5), "Po")
+
+
+def test_vacancy_is_in_the_middle_of_the_cell() -> None:
+    crystal = bulk("Po", "sc", a=3.0).repeat((3, 3, 3))
+    depleted = vacancy(crystal, "Po")
+    corner_to_site = np.abs(depleted.positions - 4.5).max(axis=1)
+    # 27 sites at 0, 3 and 6 Å: those at 3 and 6 lie 1.5 Å from the middle, along each axis.
+    assert np.sum(corner_to_site < 1.6) == 7
 
 
 def test_dumbbell_shares_a_site_and_keeps_its_centre() -> None:
@@ -71,6 +81,8 @@ def test_dumbbell_shares_a_site_and_keeps_its_centre() -> None:
     pair = atoms.positions[[site, -1]]
     assert np.linalg.norm(pair[1] - pair[0]) == pytest.approx(2.0)
     assert np.allclose(pair.mean(axis=0), crystal.positions[site])
+    with pytest.raises(UserError, match="has no length"):
+        dumbbell(crystal, "Ni", direction=(0.0, 0.0, 0.0))
 
 
 def test_with_defect_chooses_by_name() -> None:

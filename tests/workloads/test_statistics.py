@@ -6,6 +6,8 @@ import pytest
 from distill.errors import UserError
 from distill.workloads.statistics import (
     paired_difference,
+    pairs_needed,
+    pairs_needed_within,
     trajectories_needed,
     two_level,
     wilson,
@@ -110,7 +112,7 @@ def test_two_level_without_further_outcomes_is_the_exact_model_alone():
 
 
 def test_needed_trajectories_give_the_width():
-    for p, half in [(0.5, 0.05), (0.1, 0.02), (0.0, 0.05)]:
+    for p, half in [(0.5, 0.05), (0.1, 0.02), (0.0, 0.05), (0.5, 0.4), (0.0, 0.3)]:
         n = trajectories_needed(p, half)
 
         def width(n: int, p: float = p) -> float:
@@ -118,6 +120,18 @@ def test_needed_trajectories_give_the_width():
 
         assert width(n) <= half + 1e-6
         assert width(n - 1) > half - 1e-6
+
+
+@pytest.mark.parametrize("shares", [(0.0, 0.0), (0.02, 0.0), (0.1, 0.07)])
+def test_needed_pairs_bring_the_whole_interval_within_the_bound(shares):
+    def end(n):
+        p, q = ((share * n + 1) / (n + 2) for share in shares)
+        return p - q + Z * np.sqrt((p + q - (p - q) ** 2) / (n + 2))
+
+    needed = pairs_needed_within(0.05, shares)
+    assert end(needed) <= 0.05 < end(needed - 1)
+    assert pairs_needed_within(0.05, shares[::-1]) == needed
+    assert (needed == pairs_needed(0.05)) is (shares == (0.0, 0.0))
 
 
 def test_nothing_to_count_is_explained():
@@ -129,3 +143,7 @@ def test_nothing_to_count_is_explained():
         two_level([True], [True, False])
     with pytest.raises(UserError, match=r"between 0 and 0\.5"):
         trajectories_needed(0.5, 0.6)
+    with pytest.raises(UserError, match=r"between 0 and 0\.5"):
+        pairs_needed(0.0)
+    with pytest.raises(UserError, match="no number of pairs"):
+        pairs_needed_within(0.05, (0.05, 0.0))

@@ -70,6 +70,8 @@ def test_probabilities_follow_from_the_outcomes(config, tmp_path):
     stuck = [True] * dissociated + [False] * (3 - dissociated)
     paired = paired_difference(stuck, [False] * 3)
     assert entry["paired"]["trajectories"] == 3
+    assert entry["paired"]["only_teacher"] == sum(stuck)
+    assert entry["paired"]["only_student"] == 0
     assert entry["paired"]["difference"] == pytest.approx(paired.value)
     assert entry["paired"]["interval"] == pytest.approx(list(paired.interval))
     joint = two_level([False] * 12, stuck)
