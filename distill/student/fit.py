@@ -15,7 +15,7 @@ from distill._version import __version__
 from distill.artifacts import hash_of
 from distill.errors import UserError
 from distill.parallel import available_cores
-from distill.progress import format_duration, say
+from distill.progress import format_duration, listed, say
 from distill.student import training_set
 from distill.student.accumulate import (
     DesignRows,
@@ -269,12 +269,12 @@ def _without_duplicates(structures: Sequence[Atoms]) -> list[int]:
         say(
             f"student fit: {len(dropped)} structures repeat an earlier one within "
             f"{training_set.DUPLICATE_TOLERANCE:g} Å and are left out: "
-            f"{training_set.listed(dropped)}"
+            f"{listed(dropped)}"
         )
     if conflicts:
         say(
             f"student fit: {len(conflicts)} pairs of structures are the same but their labels "
-            f"differ; both are used: {training_set.listed(conflicts)}"
+            f"differ; both are used: {listed(conflicts)}"
         )
     return kept
 
@@ -289,7 +289,7 @@ def _report_outliers(structures: Sequence[Atoms], e0: Mapping[str, float]) -> No
         ]
         say(
             "student fit: labels far from the rest are used as they are; look at them: "
-            f"{training_set.listed(shown)}"
+            f"{listed(shown)}"
         )
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill.errors import UserError
-from distill.progress import listed as listed
 from distill.structures import (
     config_type,
     reference_energy,

@@ -122,7 +122,7 @@ def test_preset_end_points_are_molecule_and_apart_atoms(facet, site):
     np.testing.assert_array_equal(first.positions[:n], last.positions[:n])
 
 
-@pytest.mark.parametrize("facet", FACETS)
+@pytest.mark.parametrize("facet", get_args(Facet))
 @pytest.mark.parametrize("images", [3, 9])
 def test_first_band_brings_the_molecule_down_whole(facet, images):
     size = (3, 2) if facet == "211" else (2, 2)
