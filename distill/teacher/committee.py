@@ -74,7 +74,7 @@ def run_committee(config: TeacherConfig, *, train: Path, test: Path, out: Path, 
     reference, _ = without_isolated(read_structures(test, require=()), test)
     predicted = {
         name: [read_structures(folder / f"test_{name}.xyz") for folder in folders]
-        for name in ("foundation", "teacher")
+        for name in read_json(folders[0] / "errors.json")
     }
     means = {name: mean_and_spread(sets) for name, sets in predicted.items()}
     lone = {name: without_isolated(mean, test)[0] for name, mean in means.items()}
@@ -92,8 +92,8 @@ def run_committee(config: TeacherConfig, *, train: Path, test: Path, out: Path, 
     _say_calibration(result)
     _draw(quality, out)
     _save_members(folders, out / "teacher.model")
-    write_structures(out / "test_foundation.xyz", means["foundation"])
-    write_structures(out / "test_teacher.xyz", means["teacher"])
+    for name, mean in means.items():
+        write_structures(out / f"test_{name}.xyz", mean)
     write_json(out / "errors.json", errors)
     write_json(out / RESULT_NAME, result)
     write_history(out / "history.csv", mean_history(folders))

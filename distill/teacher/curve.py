@@ -19,7 +19,7 @@ from distill.config import RunConfig, TeacherConfig, strategy_teacher
 from distill.errors import UserError
 from distill.parallel import run_units
 from distill.progress import say
-from distill.teacher.curve_results import FOLDER, unit_row, write_results
+from distill.teacher.curve_results import FOLDER, FOUNDATION, unit_row, write_results
 
 SETTINGS_NAME, RESULT_NAME, FAILURE_NAME, LOG_NAME = (
     "settings.json",
@@ -226,6 +226,7 @@ def train_unit(unit: Unit) -> None:
         failure.write_text(str(error), encoding="utf-8")
         say(f"{unit.title}: failed: {error}")
         return
+    measured = read_json(unit.out / "errors.json")
     rows = [
         unit_row(
             unit.out,
@@ -234,7 +235,8 @@ def train_unit(unit: Unit) -> None:
             structures=unit.structures,
             steps_per_epoch=unit.steps_per_epoch,
         )
-        for name, table in ((unit.strategy, "teacher"), ("foundation", "foundation"))
+        for name, table in ((unit.strategy, "teacher"), (FOUNDATION, FOUNDATION))
+        if table in measured
     ]
     write_json(unit.out / RESULT_NAME, rows)
     say(f"{unit.title}: force RMSE {1000 * rows[0]['errors']['forces']['rmse']:.1f} meV/Å")

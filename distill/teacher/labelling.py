@@ -11,6 +11,7 @@ import numpy as np
 
 from distill.artifacts import hash_of, package_versions, read_json, sha256, write_json
 from distill.config import CalculatorConfig, TeacherConfig
+from distill.errors import UserError
 from distill.progress import progress, say
 from distill.structures import STRESS_KEY, geometry_key, read_structures, write_structures
 from distill.teacher.start import Start, calculator_start, foundation_start
@@ -53,6 +54,12 @@ def self_labelled(
         about: dict[str, Any] = {"calculator": spec.model_dump(mode="json")}
     else:
         source = foundation_start(config)
+        if missing := source.lacking(structures):
+            raise UserError(
+                f"teacher.labels: the foundation model '{source.name}' cannot make the labels: it "
+                f"does not know {', '.join(missing)}; name a calculator that does under "
+                "teacher.labels.calculator, or another teacher.foundation"
+            )
         about = {"calculator": {"path": source.name, "head": config.head}}
     two = config.stage_two
     stress = bool(config.stress_weight or (two and two.stress_weight))

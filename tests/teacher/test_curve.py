@@ -175,6 +175,22 @@ def test_one_failed_training_does_not_end_the_others(workflow, tmp_path, capsys)
     assert found["missing"] == ["bad, 100 % of the data, seed 1"]
 
 
+def test_a_curve_from_scratch_needs_no_foundation_that_knows_the_elements(
+    workflow, foreign_files, tmp_path
+):
+    settings = [
+        f"output={tmp_path / 'run'}",
+        f"data.train={foreign_files[0]}",
+        f"data.test={foreign_files[1]}",
+        "curve.strategies=[scratch]",
+        "curve.fractions=[1.0]",
+        "curve.seeds=[1]",
+        "curve.steps=2",
+    ]
+    found = read_json(learning_curves(load(workflow, *settings)) / "curve.json")
+    assert [row["strategy"] for row in found["summary"]] == ["scratch"]
+
+
 def test_a_killed_curve_goes_on_to_the_same_numbers(workflow, finished, tmp_path):
     """SIGKILL in mid training, then the same call in another process."""
     script = Path(__file__).with_name("curve_tiny.py")
