@@ -188,6 +188,7 @@ def from_scratch(
         model = fresh_model(start.model, train_set, elements, seed)
     else:
         model = new_model(job.config.architecture, train_set, elements, dtype=info.dtype, seed=seed)
+        adapter.set_e0(model, {symbol: info.e0.get(symbol, 0.0) for symbol in elements})
     scratch = Start("scratch", "", model=model)
     e0 = starting_energies(job.config, scratch, structures, isolated, job.device)
     plan = _plan(job.config, model, "f0", None)

@@ -118,6 +118,14 @@ def test_what_else_the_foundation_must_say_needs_its_elements(
     assert not (tmp_path / "teacher.model").exists()
 
 
+def test_a_new_architecture_can_keep_the_energies_of_the_foundation(
+    foundation_file, labelled_files, tmp_path
+):
+    options = {"strategy": "scratch", "architecture": SMALL, "e0": "foundation", "epochs": 1}
+    about = fine_tune(foundation_file, labelled_files, tmp_path, **options)
+    assert about["e0"] == pytest.approx({"H": -0.3, "Cu": -0.8})
+
+
 def test_a_fraction_is_used_and_isolated_atoms_only_fix_energies(
     foundation_file, labelled_files, tmp_path
 ):
