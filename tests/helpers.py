@@ -47,6 +47,18 @@ def run_distill(*arguments: str | Path, cwd: Path | None = None) -> subprocess.C
     )
 
 
+class CountedEMT(EMT):
+    """EMT that counts its evaluations in this process, and is interrupted after `limit` of them."""
+
+    count, limit = 0, None
+
+    def calculate(self, *arguments, **options):
+        if CountedEMT.count == CountedEMT.limit:
+            raise KeyboardInterrupt
+        CountedEMT.count += 1
+        super().calculate(*arguments, **options)
+
+
 class SinglePrecision(Calculator):
     """Springs from the atoms to their centre: stiffness in float32, all else in torch's default.
 
