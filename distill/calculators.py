@@ -5,7 +5,10 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -137,6 +140,27 @@ def labelled_copy(
 
 
 def _import_calculator(spec: CalculatorConfig) -> Calculator:
+    """The calculator of an import path, made and called in the default precision that it expects.
+
+    That is torch's float32, or what it sets while it is made. Training and other models in the same
+    process may have set another, on which models such as CHGNet, in single precision throughout,
+    fail.
+    """
+    from distill.teacher.mace_adapter import precision
+
+    with precision("float32") if "torch" in sys.modules else nullcontext():
+        calculator = _made(spec)
+        torch = sys.modules.get("torch")
+        own = str(torch.get_default_dtype()).removeprefix("torch.") if torch else None
+    if own and hasattr(calculator, "calculate"):
+        plain = type(calculator).calculate
+        calculator.calculate = partial(  # type: ignore[method-assign]
+            _calculate, own, plain, calculator
+        )
+    return calculator
+
+
+def _made(spec: CalculatorConfig) -> Calculator:
     module_name, _, class_name = spec.path.partition(":")
     try:
         factory = getattr(importlib.import_module(module_name), class_name)
@@ -150,6 +174,13 @@ def _import_calculator(spec: CalculatorConfig) -> Calculator:
         raise UserError(
             f"calculator {spec.path} refused its arguments: {error}; it takes {_signature(factory)}"
         ) from None
+
+
+def _calculate(dtype: str, calculate: Callable[..., None], *arguments: Any, **options: Any) -> None:
+    from distill.teacher.mace_adapter import precision
+
+    with precision(dtype):
+        calculate(*arguments, **options)
 
 
 def _signature(factory: Any) -> str:

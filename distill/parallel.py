@@ -6,8 +6,13 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import (
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    as_completed,
+)
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +32,10 @@ THREAD_VARIABLES = (
 )
 
 
+class _KilledTooOften(BrokenExecutor):
+    """An executor that restarts workers itself has given up."""
+
+
 def available_cores() -> int:
     """Cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
@@ -44,7 +53,8 @@ def run_units(
     """Apply `function` to every unit and return the results in the order of the units.
 
     Units are independent: the order in which they run and the number of workers do not matter.
-    A unit whose worker was killed runs again, three times at most. Resuming is the caller's: a
+    A unit whose worker was killed runs again, three times at most; so does a local cluster of dask
+    whose worker was killed while it started. Resuming is the caller's: a
     unit writes its own file, and units whose file is there are not passed in.
 
     Parameters
@@ -61,7 +71,8 @@ def run_units(
     Raises
     ------
     UserError
-        If a worker is killed three times on the same unit, or the executor is not installed.
+        If a worker is killed three times on the same unit, or the executor is not installed or
+        does not start.
     """
     if not units:
         return []
@@ -94,9 +105,9 @@ def _completed(
                     results[index] = future.result()
                     yield index
             return
-        except BrokenProcessPool:
+        except BrokenExecutor as error:
             left = len(units) - len(results)
-            if attempt == ATTEMPTS:
+            if attempt == ATTEMPTS or isinstance(error, _KilledTooOften):
                 raise UserError(
                     f"a worker process was killed {ATTEMPTS} times with {left} units left; the "
                     "machine may be out of memory: lower parallel.workers, then run again"
@@ -195,29 +206,64 @@ def _thread_variables() -> Iterator[None]:
 @contextmanager
 def _dask(config: ParallelConfig) -> Iterator[Executor]:
     try:
-        from distributed import Client, LocalCluster
+        from dask.config import set as dask_options
+        from distributed import Client, KilledWorker
     except ImportError:
         raise UserError("parallel.backend is dask: install it with the extra [dask]") from None
     options = dict(config.options)
     name = options.pop("cluster", "local")
-    if name == "local":
-        cluster = LocalCluster(
-            n_workers=config.workers or available_cores(),
-            threads_per_worker=1,
-            **options,
-        )
-    else:
-        import dask_jobqueue
+    try:
+        with (
+            dask_options({"distributed.scheduler.allowed-failures": ATTEMPTS - 1}),
+            _dask_cluster(name, config.workers, options) as cluster,
+            Client(cluster) as client,
+        ):
+            yield client.get_executor()
+    except KilledWorker as error:
+        raise _KilledTooOften(str(error)) from None
 
-        if not hasattr(dask_jobqueue, name):
-            raise UserError(
-                f"parallel.options.cluster: '{name}' is not a cluster class of dask_jobqueue; "
-                "expected local, SLURMCluster, PBSCluster, ..."
-            )
-        cluster = getattr(dask_jobqueue, name)(**options)
-        cluster.scale(config.workers or 1)
-    with cluster, Client(cluster) as client:
-        yield client.get_executor()
+
+def _dask_cluster(name: str, workers: int | None, options: dict[str, Any]) -> Any:
+    """A local cluster, or one of a class of dask-jobqueue."""
+    if name == "local":
+        return _dask_local(workers or available_cores(), options)
+    import dask_jobqueue
+
+    if not hasattr(dask_jobqueue, name):
+        raise UserError(
+            f"parallel.options.cluster: '{name}' is not a cluster class of dask_jobqueue; "
+            "expected local, SLURMCluster, PBSCluster, ..."
+        )
+    cluster = getattr(dask_jobqueue, name)(**options)
+    cluster.scale(workers or 1)
+    return cluster
+
+
+def _dask_local(workers: int, options: dict[str, Any]) -> Any:
+    """A local cluster of dask, all of its workers started.
+
+    Raises
+    ------
+    BrokenExecutor
+        If a worker was killed meanwhile.
+    UserError
+        If it cannot start for another reason.
+    """
+    from distributed import LocalCluster
+
+    try:
+        return LocalCluster(n_workers=workers, threads_per_worker=1, **options)
+    except RuntimeError as error:
+        # dask wraps what went wrong; behind the end of a process it has nothing but its own words.
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        if isinstance(cause, RuntimeError):
+            raise BrokenExecutor(str(cause)) from None
+        raise UserError(
+            f"parallel: dask's local cluster does not start: {type(cause).__name__}: {cause}; "
+            "look at parallel.options"
+        ) from None
 
 
 @contextmanager

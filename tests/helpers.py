@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 from ase.build import bulk
+from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
 
 from distill.structures import set_labels
@@ -44,3 +45,43 @@ def run_distill(*arguments: str | Path, cwd: Path | None = None) -> subprocess.C
         timeout=600,
         check=False,
     )
+
+
+class CountedEMT(EMT):
+    """EMT that counts its evaluations in this process, and is interrupted after `limit` of them."""
+
+    count, limit = 0, None
+
+    def calculate(self, *arguments, **options):
+        if CountedEMT.count == CountedEMT.limit:
+            raise KeyboardInterrupt
+        CountedEMT.count += 1
+        super().calculate(*arguments, **options)
+
+
+class SinglePrecision(Calculator):
+    """Springs from the atoms to their centre: stiffness in float32, all else in torch's default.
+
+    Models such as CHGNet are built like that; under another default they end in an error of torch.
+    """
+
+    implemented_properties = ("energy", "forces")
+
+    def __init__(self) -> None:
+        super().__init__()
+        import torch
+
+        self.stiffness = 0.01 * torch.eye(3).float() @ torch.eye(3)
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        import torch
+
+        super().calculate(atoms, properties, system_changes)
+        positions = torch.tensor(
+            (self.atoms.positions - self.atoms.positions.mean(axis=0)).tolist()
+        )
+        forces = -(positions @ self.stiffness)
+        self.results = {
+            "energy": np.float32(-0.5 * (positions * forces).sum()),
+            "forces": forces.numpy(),
+        }

@@ -1,15 +1,18 @@
 """Calculators by name, and the labelling loop."""
 
+import copy
+
 import numpy as np
 import pytest
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
-from helpers import rattled_copper
+from helpers import SinglePrecision, rattled_copper
 
 from distill.calculators import label_structures, load_calculator
 from distill.config import CalculatorConfig
 from distill.errors import UserError
 from distill.structures import reference_energy, reference_forces, reference_stress
+from distill.teacher.mace_adapter import precision
 
 
 class Nonsense(Calculator):
@@ -22,11 +25,53 @@ class Nonsense(Calculator):
         self.results = {"energy": np.nan, "forces": np.zeros((len(self.atoms), 3))}
 
 
+class DoublePrecision(EMT):
+    """Makes float64 torch's default, and says in which one it is called."""
+
+    def __init__(self):
+        import torch
+
+        super().__init__()
+        torch.set_default_dtype(torch.float64)
+
+    def calculate(self, *arguments, **options):
+        import torch
+
+        super().calculate(*arguments, **options)
+        self.dtype_of_calls = torch.get_default_dtype()
+
+
 def test_any_ase_class_by_import_path():
     calculator = load_calculator(
         CalculatorConfig(path="ase.calculators.lj:LennardJones", args={"sigma": 2.0})
     )
     assert calculator.parameters.sigma == 2.0
+
+
+def test_a_model_in_single_precision_works_whatever_torch_defaults_to():
+    """Made and called under float64, as in training; the default of the others stays."""
+    import torch
+
+    expected = label_structures(rattled_copper(1), SinglePrecision())[0]
+    with precision("float64"):
+        calculator = load_calculator("helpers:SinglePrecision")
+        for one in (calculator, copy.deepcopy(calculator)):
+            labelled = label_structures(rattled_copper(1), one)[0]
+            assert reference_energy(labelled) == reference_energy(expected)
+            np.testing.assert_array_equal(reference_forces(labelled), reference_forces(expected))
+            assert one.results["forces"].dtype == np.float32
+        assert torch.get_default_dtype() == torch.float64
+
+
+def test_a_precision_that_a_model_sets_is_its_own():
+    """Some make float64 torch's default while they are made: theirs, and nobody else's."""
+    import torch
+
+    calculator = load_calculator("test_calculators:DoublePrecision")
+    assert torch.get_default_dtype() == torch.float32
+    label_structures(rattled_copper(1), calculator)
+    assert calculator.dtype_of_calls == torch.float64
+    assert torch.get_default_dtype() == torch.float32
 
 
 @pytest.mark.parametrize(

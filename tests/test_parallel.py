@@ -120,6 +120,49 @@ def test_unit_of_a_killed_dask_worker_runs_again(tmp_path):
     assert (tmp_path / "died-1").exists()
 
 
+def kill_while_starting(folder: Path, times: int) -> ParallelConfig:
+    """A dask cluster whose only worker is killed in each of its first starts."""
+    preload = folder / "preload.py"
+    preload.write_text(
+        "import os, signal, pathlib\n"
+        f"log = pathlib.Path({str(folder / 'starts')!r})\n"
+        "with log.open('a') as handle:\n    handle.write('x')\n"
+        f"if len(log.read_text()) <= {times}:\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    return ParallelConfig(backend="dask", workers=1, options={"preload": [str(preload)]})
+
+
+def test_a_dask_worker_killed_while_it_starts_is_started_again(tmp_path, capsys):
+    pytest.importorskip("distributed", reason="the extra [dask] is not installed")
+    config = kill_while_starting(tmp_path, times=1)
+    assert run_units(square, range(3), config=config, label="x") == [0, 1, 4]
+    assert "a worker process was killed" in capsys.readouterr().out
+
+
+def test_a_dask_worker_killed_in_every_start_is_an_error(tmp_path):
+    pytest.importorskip("distributed", reason="the extra [dask] is not installed")
+    config = kill_while_starting(tmp_path, times=99)
+    with pytest.raises(UserError, match="was killed 3 times with 2 units left"):
+        run_units(square, range(2), config=config, label="x")
+    assert (tmp_path / "starts").read_text() == "xxx"
+
+
+def test_a_unit_that_always_kills_its_dask_worker_is_an_error():
+    pytest.importorskip("distributed", reason="the extra [dask] is not installed")
+    config = ParallelConfig(backend="dask", workers=1)
+    with pytest.raises(UserError, match="was killed 3 times with 1 units left"):
+        run_units(always_die, [0], config=config, label="x")
+
+
+def test_a_dask_worker_that_cannot_start_says_why(tmp_path):
+    pytest.importorskip("distributed", reason="the extra [dask] is not installed")
+    preload = tmp_path / "preload.py"
+    preload.write_text("import nowhere\n")
+    config = ParallelConfig(backend="dask", workers=1, options={"preload": [str(preload)]})
+    with pytest.raises(UserError, match=r"No module named 'nowhere'.*parallel\.options"):
+        run_units(square, range(2), config=config, label="x")
+
+
 def test_parsl_gives_the_same_results():
     pytest.importorskip("parsl", reason="the extra [parsl] is not installed")
     config = ParallelConfig(backend="parsl", workers=2)

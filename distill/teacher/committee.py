@@ -64,17 +64,20 @@ def run_committee(config: TeacherConfig, *, train: Path, test: Path, out: Path, 
     """
     from distill.compare.errors import error_table
     from distill.teacher.description import say_errors, write_history
-    from distill.teacher.stage import without_isolated
+    from distill.teacher.labelling import labelled_once
+    from distill.teacher.stage import LABELS_FOLDER, without_isolated
 
     assert config.committee is not None
     began = time.monotonic()
-    train, test, config = _labelled_once(config, train, test, out)
+    if config.labels is not None:
+        train, test = labelled_once(config, train, test, out / LABELS_FOLDER)
+        config = config.model_copy(update={"labels": None})
     folders = _train_members(config, train=train, test=test, out=out, seed=seed)
 
     reference, _ = without_isolated(read_structures(test, require=()), test)
     predicted = {
         name: [read_structures(folder / f"test_{name}.xyz") for folder in folders]
-        for name in ("foundation", "teacher")
+        for name in read_json(folders[0] / "errors.json")
     }
     means = {name: mean_and_spread(sets) for name, sets in predicted.items()}
     lone = {name: without_isolated(mean, test)[0] for name, mean in means.items()}
@@ -92,8 +95,8 @@ def run_committee(config: TeacherConfig, *, train: Path, test: Path, out: Path, 
     _say_calibration(result)
     _draw(quality, out)
     _save_members(folders, out / "teacher.model")
-    write_structures(out / "test_foundation.xyz", means["foundation"])
-    write_structures(out / "test_teacher.xyz", means["teacher"])
+    for name, mean in means.items():
+        write_structures(out / f"test_{name}.xyz", mean)
     write_json(out / "errors.json", errors)
     write_json(out / RESULT_NAME, result)
     write_history(out / "history.csv", mean_history(folders))
@@ -189,25 +192,6 @@ def mean_history(folders: Sequence[Path]) -> list[dict[str, Any]]:
         stage = Counter(int(m["stage"]) for m in members).most_common(1)[0][0]
         history.append(mean | {"epoch": epoch, "stage": stage})
     return history
-
-
-def _labelled_once(
-    config: TeacherConfig, train: Path, test: Path, out: Path
-) -> tuple[Path, Path, TeacherConfig]:
-    """Labels that a model makes are made once, for all members."""
-    if config.labels is None:
-        return train, test, config
-    from distill.teacher.labelling import self_labelled
-    from distill.teacher.mace_adapter import pick_device
-    from distill.teacher.stage import LABELS_FOLDER
-
-    device = pick_device(config.device)
-    files = {"train": train} | ({"test": test} if config.labels.test else {})
-    for name, file in files.items():
-        files[name] = out / LABELS_FOLDER / f"{name}.xyz"
-        structures = read_structures(file, require=())
-        self_labelled(config, structures, path=files[name], device=device)
-    return files["train"], files.get("test", test), config.model_copy(update={"labels": None})
 
 
 def _train_members(

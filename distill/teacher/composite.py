@@ -52,10 +52,15 @@ class DeltaCalculator(Calculator):
         """Results of both parts, added."""
         super().calculate(atoms, properties, system_changes)
         for name in ("energy", "forces", *(["stress"] if "stress" in properties else [])):
-            parts = [part.get_property(name, self.atoms) for part in (self.base, self.correction)]
+            # A base in single precision must not round the energies of whole atoms away.
+            parts = [
+                np.asarray(part.get_property(name, self.atoms), dtype=float)
+                for part in (self.base, self.correction)
+            ]
             if name == "stress":
                 parts = [_six_components(part) for part in parts]
             self.results[name] = parts[0] + parts[1]
+        self.results["energy"] = float(self.results["energy"])
         self.results["free_energy"] = self.results["energy"]
 
     def get_descriptors(self, atoms: Atoms, **options: Any) -> np.ndarray:
@@ -64,12 +69,11 @@ class DeltaCalculator(Calculator):
         return np.asarray(part.get_descriptors(atoms, **options))
 
 
-def _six_components(stress: Any) -> np.ndarray:
+def _six_components(stress: np.ndarray) -> np.ndarray:
     """A stress in Voigt's order; some calculators, such as CHGNet's, give a full matrix."""
     from ase.stress import full_3x3_to_voigt_6_stress
 
-    array = np.asarray(stress, dtype=float)
-    return full_3x3_to_voigt_6_stress(array) if array.shape == (3, 3) else array
+    return full_3x3_to_voigt_6_stress(stress) if stress.shape == (3, 3) else stress
 
 
 class CommitteeCalculator(Calculator):

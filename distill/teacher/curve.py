@@ -3,14 +3,15 @@
 Every (strategy, fraction, seed) is a unit in a folder of its own, where the teacher stage runs: a
 finished unit is not trained again, and a killed one goes on from its last epoch. The seed of a unit
 draws its subset, its starting weights and its order of structures; the test set is one for all.
+Labels that a model makes are made before the trainings, once for all units that ask for the same.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from distill.config import RunConfig, TeacherConfig, strategy_teacher
 from distill.errors import UserError
 from distill.parallel import run_units
 from distill.progress import say
-from distill.teacher.curve_results import FOLDER, unit_row, write_results
+from distill.teacher.curve_results import FOLDER, FOUNDATION, unit_row, write_results
 
+LABELS_FOLDER = "curve_labels"
 SETTINGS_NAME, RESULT_NAME, FAILURE_NAME, LOG_NAME = (
     "settings.json",
     "result.json",
@@ -76,7 +78,8 @@ def learning_curves(config: RunConfig, *, train: bool = True) -> Path:
 
     The data stage runs first if it has not. RUN/curve gets a folder for each unit,
     `curve.json` and `curve.csv` (every unit, and mean and spread over seeds), and the figures
-    `learning_curves` and `curve_cost` as PNG and PDF.
+    `learning_curves` and `curve_cost` as PNG and PDF; RUN/curve_labels the labels that a model
+    makes.
 
     Parameters
     ----------
@@ -117,7 +120,8 @@ def _learning_curves(config: RunConfig, folder: Path, train: bool) -> Path:
         say(f"curve: {len(units)} trainings, {len(units) - len(waiting)} of them done before")
         for unit in waiting:
             write_json(unit.out / SETTINGS_NAME, settings[unit.out])
-        run_units(train_unit, waiting, config=config.parallel, label="trainings")
+        ready = _labelled(waiting, folder)
+        run_units(train_unit, ready, config=config.parallel, label="trainings")
     rows, missing, failed = [], [], []
     names = list(config.curve.strategies)
     for unit in sorted(units, key=lambda u: (names.index(u.strategy), u.fraction, u.seed)):
@@ -130,8 +134,12 @@ def _learning_curves(config: RunConfig, folder: Path, train: bool) -> Path:
                 failed.append(f"{unit.title}: {failure.read_text(encoding='utf-8')}")
     out = folder / FOLDER
     if rows:
-        about = {"strategies": config.curve.model_dump(mode="json"), "missing": missing}
-        about["versions"] = package_versions()
+        about = {
+            "strategies": config.curve.model_dump(mode="json"),
+            "missing": missing,
+            "labels": _label_records(units, folder),
+            "versions": package_versions(),
+        }
         write_results(out, rows, about)
     if failed:
         raise UserError(
@@ -209,6 +217,50 @@ def unit_settings(unit: Unit) -> dict[str, Any]:
     }
 
 
+def _labelled(units: Sequence[Unit], folder: Path) -> list[Unit]:
+    """The units on files with their labels; those whose labels cannot be made are left out."""
+    from distill.teacher.labelling import labelled_once
+
+    made: dict[Path, tuple[Path, Path] | UserError] = {}
+    ready = []
+    for unit in units:
+        out = _labels_of(unit, folder)
+        if out is None:
+            ready.append(unit)
+            continue
+        if out not in made:
+            try:
+                made[out] = labelled_once(unit.teacher, unit.train, unit.test, out)
+            except UserError as error:
+                made[out] = error
+        found = made[out]
+        if isinstance(found, UserError):
+            _note_failure(unit, found)
+            continue
+        teacher = unit.teacher.model_copy(update={"labels": None})
+        ready.append(replace(unit, teacher=teacher, train=found[0], test=found[1]))
+    return ready
+
+
+def _labels_of(unit: Unit, folder: Path) -> Path | None:
+    """Where the labels of a unit are that a model makes; units that ask for the same share them."""
+    from distill.teacher.labelling import labels_hash
+
+    if unit.teacher.labels is None:
+        return None
+    return folder / LABELS_FOLDER / labels_hash(unit.teacher)[:12]
+
+
+def _label_records(units: Sequence[Unit], folder: Path) -> list[dict[str, Any]]:
+    """What made the labels of each file that units share."""
+    folders = dict.fromkeys(_labels_of(unit, folder) for unit in units)
+    records = [file for out in folders if out for file in sorted(out.glob("*.json"))]
+    return [
+        {"file": f"{file.parent.relative_to(folder)}/{file.stem}.xyz", **read_json(file)}
+        for file in records
+    ]
+
+
 def train_unit(unit: Unit) -> None:
     """Run the teacher stage in a unit's folder, its words in `log.txt`; note what it gave.
 
@@ -217,15 +269,14 @@ def train_unit(unit: Unit) -> None:
     """
     from distill.teacher.stage import run
 
-    failure = unit.out / FAILURE_NAME
-    failure.unlink(missing_ok=True)
+    (unit.out / FAILURE_NAME).unlink(missing_ok=True)
     try:
         with _logged(unit.out / LOG_NAME):
             run(unit.teacher, train=unit.train, test=unit.test, out=unit.out, seed=unit.seed)
     except UserError as error:
-        failure.write_text(str(error), encoding="utf-8")
-        say(f"{unit.title}: failed: {error}")
+        _note_failure(unit, error)
         return
+    measured = read_json(unit.out / "errors.json")
     rows = [
         unit_row(
             unit.out,
@@ -234,10 +285,16 @@ def train_unit(unit: Unit) -> None:
             structures=unit.structures,
             steps_per_epoch=unit.steps_per_epoch,
         )
-        for name, table in ((unit.strategy, "teacher"), ("foundation", "foundation"))
+        for name, table in ((unit.strategy, "teacher"), (FOUNDATION, FOUNDATION))
+        if table in measured
     ]
     write_json(unit.out / RESULT_NAME, rows)
     say(f"{unit.title}: force RMSE {1000 * rows[0]['errors']['forces']['rmse']:.1f} meV/Å")
+
+
+def _note_failure(unit: Unit, error: UserError) -> None:
+    (unit.out / FAILURE_NAME).write_text(str(error), encoding="utf-8")
+    say(f"{unit.title}: failed: {error}")
 
 
 def _epochs(config: RunConfig, steps: int | None, per_epoch: int) -> int | None:

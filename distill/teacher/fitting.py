@@ -152,7 +152,11 @@ def finetune(
 
 
 def from_scratch(
-    job: Job, start: Start, structures: Sequence[Atoms], isolated: Sequence[Atoms]
+    job: Job,
+    start: Start,
+    structures: Sequence[Atoms],
+    isolated: Sequence[Atoms],
+    elements: Sequence[str],
 ) -> Fitted:
     """Train new weights in the foundation model's architecture, or in the one configured.
 
@@ -161,9 +165,11 @@ def from_scratch(
     job
         Settings.
     start
-        The foundation model, cut to the data's elements.
+        The foundation model in the precision of choice; it may lack elements.
     structures, isolated
         Labelled structures and single atoms.
+    elements
+        Chemical symbols of the new model.
 
     Raises
     ------
@@ -179,11 +185,10 @@ def from_scratch(
     train_set = [structures[i] for i in kept]
     seed = _weights_seed(job.seed)
     if job.config.architecture is None:
-        model = fresh_model(start.model, train_set, info.elements, seed)
+        model = fresh_model(start.model, train_set, elements, seed)
     else:
-        model = new_model(
-            job.config.architecture, train_set, info.elements, dtype=info.dtype, seed=seed
-        )
+        model = new_model(job.config.architecture, train_set, elements, dtype=info.dtype, seed=seed)
+        adapter.set_e0(model, {symbol: info.e0.get(symbol, 0.0) for symbol in elements})
     scratch = Start("scratch", "", model=model)
     e0 = starting_energies(job.config, scratch, structures, isolated, job.device)
     plan = _plan(job.config, model, "f0", None)

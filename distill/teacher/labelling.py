@@ -11,6 +11,7 @@ import numpy as np
 
 from distill.artifacts import hash_of, package_versions, read_json, sha256, write_json
 from distill.config import CalculatorConfig, TeacherConfig
+from distill.errors import UserError
 from distill.progress import progress, say
 from distill.structures import STRESS_KEY, geometry_key, read_structures, write_structures
 from distill.teacher.start import Start, calculator_start, foundation_start
@@ -53,9 +54,14 @@ def self_labelled(
         about: dict[str, Any] = {"calculator": spec.model_dump(mode="json")}
     else:
         source = foundation_start(config)
+        if missing := source.lacking(structures):
+            raise UserError(
+                f"teacher.labels: the foundation model '{source.name}' cannot make the labels: it "
+                f"does not know {', '.join(missing)}; name a calculator that does under "
+                "teacher.labels.calculator, or another teacher.foundation"
+            )
         about = {"calculator": {"path": source.name, "head": config.head}}
-    two = config.stage_two
-    stress = bool(config.stress_weight or (two and two.stress_weight))
+    stress = _wants_stress(config)
     bare = [_asking(atoms, stress) for atoms in structures]
     return labelled_in_shards(
         bare,
@@ -64,6 +70,55 @@ def self_labelled(
         ),
         path=path,
         about={**about, "sha256": source.sha256},
+    )
+
+
+def labelled_once(config: TeacherConfig, train: Path, test: Path, out: Path) -> tuple[Path, Path]:
+    """Files with the labels that `teacher.labels` asks for, for several trainings on them.
+
+    Parameters
+    ----------
+    config
+        The `teacher` section, with `labels`.
+    train, test
+        Structures.
+    out
+        Folder that gets `train.xyz` and, unless its own labels count, `test.xyz`, kept as by
+        `self_labelled`.
+
+    Returns
+    -------
+    (Path, Path)
+        Training set and test set.
+
+    Raises
+    ------
+    UserError
+        As `self_labelled`.
+    """
+    from distill.teacher.mace_adapter import pick_device
+
+    assert config.labels is not None
+
+    device = pick_device(config.device)
+    files = {"train": train} | ({"test": test} if config.labels.test else {})
+    for name, file in files.items():
+        files[name] = out / f"{name}.xyz"
+        structures = read_structures(file, require=())
+        self_labelled(config, structures, path=files[name], device=device)
+    return files["train"], files.get("test", test)
+
+
+def labels_hash(config: TeacherConfig) -> str:
+    """What tells the labels that two teacher sections ask for apart."""
+    assert config.labels is not None
+    own = config.labels.calculator == "foundation"
+    return hash_of(
+        {
+            "labels": config.labels.model_dump(mode="json"),
+            "foundation": [config.foundation, config.head] if own else None,
+            "stress": _wants_stress(config),
+        }
     )
 
 
@@ -143,6 +198,11 @@ def labelled_in_shards(
         if leftover.is_dir():
             shutil.rmtree(leftover)
     return labelled
+
+
+def _wants_stress(config: TeacherConfig) -> bool:
+    two = config.stage_two
+    return bool(config.stress_weight or (two and two.stress_weight))
 
 
 def _asking(atoms: Atoms, stress: bool) -> Atoms:

@@ -162,7 +162,7 @@ def fresh_model(
     structures
         Training structures with forces, eV/Å.
     elements
-        Chemical symbols of the new model.
+        Chemical symbols of the new model, whether the other knows them or not.
     seed
         Of the weights.
     """
@@ -291,13 +291,13 @@ def _built(arguments: dict[str, Any], dtype: str, seed: int) -> torch.nn.Module:
 
 
 def _arguments(model: torch.nn.Module, elements: Sequence[str]) -> dict[str, Any]:
-    """Constructor arguments of a model like `model` for other elements."""
+    """Constructor arguments of a model like `model` for other elements; E0s it lacks are zero."""
     from mace.tools.scripts_utils import extract_config_mace_model
 
     info = facts(model)
     arguments = extract_config_mace_model(model)
     numbers = element_table(elements).zs
-    e0 = np.array([[info.e0[symbol] for symbol in elements]])
+    e0 = np.array([[info.e0.get(symbol, 0.0) for symbol in elements]])
     return copy.deepcopy(arguments) | {
         "atomic_numbers": numbers,
         "num_elements": len(numbers),

@@ -181,7 +181,8 @@ def _models(
     models: dict[str, tuple[Any, Callable[[], Calculator]]] = {}
     if path.is_file():
         models["teacher"] = (sha256(path), lambda: load_calculator(path, dtype="float64"))
-    models["foundation"] = (about["foundation"], lambda: _start(config))
+    if "foundation" in read_json(run_folder / "teacher" / "errors.json"):
+        models["foundation"] = (about["foundation"], lambda: _start(config))
     reference = config.reference
     if isinstance(reference, CalculatorConfig):
         models["reference"] = (

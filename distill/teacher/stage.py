@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from distill.artifacts import hash_of, package_versions, read_json, sha256, write_json
 from distill.config import TeacherConfig
 from distill.errors import UserError
+from distill.progress import say
 from distill.structures import (
     ENERGY_KEY,
     config_type,
@@ -53,7 +54,8 @@ def run(config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int)
     `test_teacher.xyz` and `test_foundation.xyz` (test structures with predicted labels), and the
     labels that were made, in `labels/`. The foundation model, or the base of a delta model, is
     measured with the atomic reference energies that training starts from, so that its energies can
-    be compared.
+    be compared. Training from scratch for elements that the foundation model does not know leaves
+    it unmeasured.
 
     Parameters
     ----------
@@ -80,7 +82,7 @@ def run(config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int)
     from distill.compare.errors import error_table
     from distill.teacher import mace_adapter as adapter
     from distill.teacher.description import describe, say_errors, write_history
-    from distill.teacher.fitting import Job
+    from distill.teacher.fitting import Job, from_scratch
 
     began = time.monotonic()
     device = adapter.pick_device(config.device)
@@ -103,24 +105,32 @@ def run(config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int)
         test_set, _ = without_isolated(test_structures, test)
         used = nested_subset([config_type(a) for a in train_set], config.fraction, seed)
         chosen = [train_set[i] for i in used]
-        start = _fitting(config, start, elements_of(chosen, test_set), chosen[0])
-        e0 = starting_energies(
-            config, start, chosen, isolated, device, check=start.model is not None
+        elements = elements_of(chosen, test_set)
+        foreign = start.lacking(train_structures, test_structures)
+        start = _fitting(config, start, elements, chosen[0], cut=not foreign)
+        results: dict[str, list[Atoms]] = {}
+        if foreign:  # only where training starts from scratch, see `_structures`
+            fitted = from_scratch(job, start, chosen, isolated, elements)
+        else:
+            e0 = starting_energies(
+                config, start, chosen, isolated, device, check=start.model is not None
+            )
+            results["foundation"] = _shifted(
+                start.predict(test_structures, batch_size=config.batch_size, device=device), e0
+            )
+            fitted = _fitted(job, start, e0, chosen, isolated, out, elements)
+        results["teacher"] = _predicted(
+            job, fitted, results.get("foundation", test_structures), test_structures
         )
-        before = _shifted(
-            start.predict(test_structures, batch_size=config.batch_size, device=device), e0
-        )
-        fitted = _fitted(job, start, e0, chosen, isolated, out, elements_of(chosen, test_set))
-        predicted = _predicted(job, start, fitted, before, test_structures)
 
     errors = {
         name: error_table(test_set, without_isolated(structures, test)[0], seed=seed)
-        for name, structures in (("foundation", before), ("teacher", predicted))
+        for name, structures in results.items()
     }
     say_errors(errors)
     _save(config, start, fitted, out / MODEL_NAME)
-    write_structures(out / "test_foundation.xyz", before)
-    write_structures(out / "test_teacher.xyz", predicted)
+    for name, structures in results.items():
+        write_structures(out / f"test_{name}.xyz", structures)
     write_json(out / "errors.json", errors)
     write_history(out / "history.csv", fitted.training.history if fitted.training else [])
     write_json(
@@ -169,39 +179,61 @@ def _structures(
     config: TeacherConfig, start: Start, train: Path, test: Path, out: Path, device: str
 ) -> tuple[list[Atoms], list[Atoms]]:
     """Training and test structures, with the labels of the files or those that a model makes."""
-    if config.labels is None:
-        return (
-            read_structures(train, elements=start.elements),
-            read_structures(test, elements=start.elements),
-        )
     from distill.teacher.labelling import self_labelled
 
-    labels = {"train": train} | ({"test": test} if config.labels.test else {})
+    files = {"train": train, "test": test}
+    made = [] if config.labels is None else ["train", "test"] if config.labels.test else ["train"]
+    scratch = config.strategy == "scratch"
     found = {
-        name: self_labelled(
-            config,
-            read_structures(path, elements=start.elements, require=()),
-            path=out / LABELS_FOLDER / f"{name}.xyz",
-            device=device,
+        name: read_structures(
+            path,
+            elements=None if scratch else start.elements,
+            require=() if name in made else ("energy", "forces"),
         )
-        for name, path in labels.items()
+        for name, path in files.items()
     }
-    if not config.labels.test:
-        found["test"] = read_structures(test, elements=start.elements)
+    if scratch:
+        _check_foreign(config, start, start.lacking(*found.values()))
+    for name in made:
+        path = out / LABELS_FOLDER / f"{name}.xyz"
+        found[name] = self_labelled(config, found[name], path=path, device=device)
     return found["train"], found["test"]
 
 
+def _check_foreign(config: TeacherConfig, start: Start, foreign: Sequence[str]) -> None:
+    """Elements that the foundation lacks are no obstacle to new weights, unless it must say more.
+
+    Raises
+    ------
+    UserError
+        If the config asks for something of the foundation model beside its architecture.
+    """
+    if not foreign:
+        return
+    lacks = f"the foundation model '{start.name}' does not know {', '.join(foreign)}"
+    if config.e0 == "foundation":
+        raise UserError(
+            f"teacher.e0 is 'foundation', but {lacks}; use 'e0: lstsq', or give the values"
+        )
+    if config.keep_elements:
+        raise UserError(
+            f"teacher.keep_elements is true, but {lacks}; leave it out: a model trained from "
+            "scratch learns the elements of the data alone"
+        )
+    say(f"{lacks}: training from scratch goes on without it, and it is not measured")
+
+
 def _fitting(
-    config: TeacherConfig, start: Start, elements: tuple[str, ...], example: Atoms
+    config: TeacherConfig, start: Start, elements: tuple[str, ...], example: Atoms, *, cut: bool
 ) -> Start:
-    """The start in the precision of choice, with the data's elements alone unless all are kept."""
+    """The start in the precision of choice; if cut, with the data's elements or all, as asked."""
     if start.model is None:
         return start
     from distill.teacher.mace_adapter import facts
     from distill.teacher.mace_rebuild import restrict_elements
 
     model = start.model.to(_dtype(config.dtype))
-    if not config.keep_elements and elements != facts(model).elements:
+    if cut and not config.keep_elements and elements != facts(model).elements:
         model = restrict_elements(model, elements, example)
     return replace(start, model=model)
 
@@ -234,7 +266,7 @@ def _fitted(
     if config.strategy == "none":
         return fitting.Fitted(start.model, e0)
     if config.strategy == "scratch":
-        return fitting.from_scratch(job, start, chosen, isolated)
+        return fitting.from_scratch(job, start, chosen, isolated, start.elements or elements)
     replay = None
     if config.replay is not None:
         replay = choose_replay(
@@ -249,11 +281,7 @@ def _fitted(
 
 
 def _predicted(
-    job: Job,
-    start: Start,
-    fitted: Fitted,
-    before: Sequence[Atoms],
-    structures: Sequence[Atoms],
+    job: Job, fitted: Fitted, before: Sequence[Atoms], structures: Sequence[Atoms]
 ) -> list[Atoms]:
     """The test structures with the teacher's labels; its atomic reference energies are set."""
     from distill.teacher import mace_adapter as adapter

@@ -68,6 +68,11 @@ class Start:
         known = known_elements(cached_calculator(self.calculator))
         return tuple(sorted(known)) if known else None
 
+    def lacking(self, *sets: Sequence[Atoms]) -> tuple[str, ...]:
+        """Chemical symbols of the structures that it is known not to know, by atomic number."""
+        known = self.elements
+        return () if known is None else tuple(e for e in elements_of(*sets) if e not in known)
+
     def predict(
         self, structures: Sequence[Atoms], *, batch_size: int, device: str, first: int = 0
     ) -> list[Atoms]:

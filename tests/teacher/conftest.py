@@ -8,7 +8,7 @@ import pytest
 
 from distill.structures import write_structures
 
-from .tiny import rattled_structures, tiny_model
+from .tiny import aluminium_and_copper, rattled_structures, tiny_model
 
 
 @pytest.fixture(scope="session")
@@ -36,4 +36,14 @@ def labelled_files(tmp_path_factory) -> tuple[Path, Path]:
     train, test = folder / "train.xyz", folder / "test.xyz"
     write_structures(train, rattled_structures(18))
     write_structures(test, rattled_structures(6, seed=1))
+    return train, test
+
+
+@pytest.fixture(scope="session")
+def foreign_files(tmp_path_factory) -> tuple[Path, Path]:
+    """Training and test set with an element that the foundation models here do not know."""
+    folder = tmp_path_factory.mktemp("foreign")
+    train, test = folder / "train.xyz", folder / "test.xyz"
+    write_structures(train, aluminium_and_copper(12))
+    write_structures(test, aluminium_and_copper(6, seed=1))
     return train, test

@@ -11,12 +11,13 @@ import time
 from pathlib import Path
 
 import pytest
+from helpers import CountedEMT
 
 from distill.artifacts import read_json
 from distill.config import load_config
 from distill.errors import UserError
-from distill.structures import read_structures, write_structures
-from distill.teacher import curve
+from distill.structures import read_structures, reference_energy, write_structures
+from distill.teacher import curve, labelling, stage
 from distill.teacher.curve import RESULT_NAME, learning_curves, plan_units
 from distill.teacher.curve_results import data_needed, summarise
 
@@ -173,6 +174,95 @@ def test_one_failed_training_does_not_end_the_others(workflow, tmp_path, capsys)
     found = read_json(tmp_path / "run" / "curve" / "curve.json")
     assert {row["strategy"] for row in found["trainings"]} == {"f6", "foundation"}
     assert found["missing"] == ["bad, 100 % of the data, seed 1"]
+
+
+def test_labels_are_made_once_for_all_trainings(workflow, tmp_path, monkeypatch):
+    """Two strategies, two seeds and an interruption: each structure is labelled once."""
+    settings = [
+        f"output={tmp_path / 'run'}",
+        "teacher.labels={calculator: {path: 'helpers:CountedEMT'}}",
+        "curve.strategies=[f6, scratch]",
+        "curve.fractions=[1.0]",
+        "curve.steps=2",
+    ]
+    monkeypatch.setattr(CountedEMT, "count", 0)
+    monkeypatch.setattr(CountedEMT, "limit", 14)
+    monkeypatch.setattr(labelling, "_SHARD", 6)
+    with pytest.raises(KeyboardInterrupt):
+        learning_curves(load(workflow, *settings))
+    monkeypatch.setattr(CountedEMT, "limit", None)
+    out = learning_curves(load(workflow, *settings))
+    lost = 14 % 6
+    assert CountedEMT.count == 18 + 6 + lost
+    found = read_json(out / "curve.json")
+    made = {record["file"]: record["structures"] for record in found["labels"]}
+    assert sorted(made.values()) == [6, 18]
+    for file in made:
+        assert all(
+            reference_energy(atoms) is not None for atoms in read_structures(out.parent / file)
+        )
+    assert len(found["trainings"]) == 8
+    (out / "f6" / "100pct_seed1" / RESULT_NAME).unlink()
+    learning_curves(load(workflow, *settings))
+    assert CountedEMT.count == 18 + 6 + lost
+
+
+def test_trainings_on_made_labels_are_those_of_the_teacher_stage(workflow, tmp_path):
+    """As with the same teacher section alone: its labels, its test set, its numbers."""
+    settings = [
+        f"output={tmp_path / 'run'}",
+        "curve.strategies={f6: , own: {teacher: {freeze: f6, labels: {test: false}}}}",
+        "curve.fractions=[1.0]",
+        "curve.seeds=[1]",
+        "curve.steps=2",
+    ]
+    config = load(workflow, *settings)
+    out = learning_curves(config)
+    units = {unit.strategy: unit for unit in plan_units(config, out.parent)}
+    for name, unit in units.items():
+        stage.run(
+            unit.teacher, train=unit.train, test=unit.test, out=tmp_path / name, seed=unit.seed
+        )
+        alone = read_json(tmp_path / name / "errors.json")
+        curve_errors = read_json(unit.out / "errors.json")
+        for table in ("foundation", "teacher"):
+            assert curve_errors[table]["forces"]["rmse"] == pytest.approx(
+                alone[table]["forces"]["rmse"], rel=1e-9
+            )
+    assert read_json(units["f6"].out / "errors.json") != read_json(units["own"].out / "errors.json")
+
+
+def test_labels_that_cannot_be_made_end_only_the_trainings_that_ask_for_them(workflow, tmp_path):
+    options = "labels: {calculator: {path: 'nowhere:EMT'}}"
+    settings = [
+        f"output={tmp_path / 'run'}",
+        f"curve.strategies={{f6: , bad: {{teacher: {{{options}}}}}}}",
+        "curve.fractions=[1.0]",
+        "curve.seeds=[1]",
+        "curve.steps=2",
+    ]
+    with pytest.raises(
+        UserError, match=r"1 of 2 trainings failed.*\n.*bad, .*cannot import nowhere"
+    ):
+        learning_curves(load(workflow, *settings))
+    found = read_json(tmp_path / "run" / "curve" / "curve.json")
+    assert {row["strategy"] for row in found["trainings"]} == {"f6", "foundation"}
+
+
+def test_a_curve_from_scratch_needs_no_foundation_that_knows_the_elements(
+    workflow, foreign_files, tmp_path
+):
+    settings = [
+        f"output={tmp_path / 'run'}",
+        f"data.train={foreign_files[0]}",
+        f"data.test={foreign_files[1]}",
+        "curve.strategies=[scratch]",
+        "curve.fractions=[1.0]",
+        "curve.seeds=[1]",
+        "curve.steps=2",
+    ]
+    found = read_json(learning_curves(load(workflow, *settings)) / "curve.json")
+    assert [row["strategy"] for row in found["summary"]] == ["scratch"]
 
 
 def test_a_killed_curve_goes_on_to_the_same_numbers(workflow, finished, tmp_path):

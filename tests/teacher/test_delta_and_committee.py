@@ -82,6 +82,27 @@ def test_a_correction_leaves_the_base_what_it_knows(emt_corrected):
     np.testing.assert_allclose(stress, base[2] + correction[2], atol=1e-9)
 
 
+def test_a_base_in_single_precision_is_corrected_in_double(labelled_files, tmp_path):
+    """As CHGNet is: training, its labels and the teacher's file leave it the precision it has."""
+    train, test = labelled_files
+    base = {"path": "helpers:SinglePrecision"}
+    config = TeacherConfig(
+        strategy="delta",
+        dtype="float64",
+        delta={"base": base, "architecture": SMALL},
+        **{**TINY, "epochs": 1},
+    )
+    run(config, train=train, test=test, out=tmp_path, seed=1)
+    calculator = Teacher.load(tmp_path).calculator()
+    with adapter.precision("float64"):
+        for atoms in read_structures(tmp_path / "test_teacher.xyz"):
+            atoms.calc = calculator
+            energy = atoms.get_potential_energy()
+            assert energy == pytest.approx(reference_energy(atoms), abs=1e-5)
+            assert type(energy) is float
+            assert atoms.get_forces().dtype == np.float64
+
+
 def test_one_body_energies_are_those_of_the_whole(emt_corrected):
     """The student takes them: a free atom's energy by the base plus the shift."""
     from ase import Atoms

@@ -170,6 +170,21 @@ def test_the_report_holds_tables_curves_and_figures(run):
         assert {row["comparison"] for row in csv.DictReader(handle)} == {"foundation", "teacher"}
 
 
+def test_a_foundation_that_lacks_elements_is_not_in_the_report(
+    foundation_file, foreign_files, tmp_path
+):
+    """A teacher from scratch has no model before training to stand beside."""
+    config = tmp_path / "w.yaml"
+    config.write_text(
+        CONFIG.format(train=foreign_files[0], test=foreign_files[1], foundation=foundation_file)
+    )
+    settings = [f"output={tmp_path / 'run'}", "teacher.strategy=scratch", "reference=null"]
+    run_pipeline(load_config(config, settings), last="teacher")
+    part = read_json(tmp_path / "run" / "report.json")["teacher_report"]
+    assert set(part["curves"]) == {"teacher", "data"}
+    assert set(part["error_rows"][0]["cells"]["forces [meV/Å]"]) == {"teacher"}
+
+
 def test_curves_are_computed_once_for_each_model(run, monkeypatch):
     def refuse(*_):
         raise AssertionError("computed again")

@@ -10,6 +10,7 @@ import pytest
 from ase import Atoms
 from ase.build import add_adsorbate, bulk, fcc111
 
+from distill import Teacher
 from distill.calculators import load_calculator
 from distill.config import TeacherConfig
 from distill.errors import UserError
@@ -17,6 +18,9 @@ from distill.structures import read_structures, set_labels, write_structures
 from distill.teacher.stage import run
 
 from .tiny import TINY, lying_h2, rattled_structures
+
+SMALL = {"hidden_irreps": "4x0e", "radial_mlp": [8], "readout_irreps": "4x0e", "max_ell": 1}
+BY_EMT = {"calculator": {"path": "ase.calculators.emt:EMT"}}
 
 
 def fine_tune(foundation_file, files, out, **changes):
@@ -76,6 +80,50 @@ def test_from_scratch_trains_everything(foundation_file, labelled_files, tmp_pat
     about = fine_tune(foundation_file, labelled_files, tmp_path, strategy="scratch")
     assert about["trainable_parameters"] == about["parameters"]
     assert about["freeze"] is None
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"architecture": SMALL}, {"committee": {"members": 2}}, {"labels": BY_EMT}]
+)
+def test_from_scratch_needs_no_foundation_that_knows_the_elements(
+    foundation_file, foreign_files, tmp_path, changes
+):
+    about = fine_tune(foundation_file, foreign_files, tmp_path, strategy="scratch", **changes)
+    assert about["elements"] == ["Al", "Cu"]
+    assert set(about["e0"]) == {"Al", "Cu"}
+    assert set(json.loads((tmp_path / "errors.json").read_text())) == {"teacher"}
+    assert not (tmp_path / "test_foundation.xyz").exists()
+    calculator = Teacher.load(tmp_path).calculator()
+    for atoms in read_structures(tmp_path / "test_teacher.xyz"):
+        copy = atoms.copy()
+        copy.calc = calculator
+        assert copy.get_potential_energy() == pytest.approx(atoms.info["REF_energy"], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"e0": "foundation"}, r"teacher\.e0 is 'foundation', but .*does not know Al; use"),
+        ({"keep_elements": True}, r"teacher\.keep_elements is true, but .*does not know Al"),
+        ({"labels": {}}, r"teacher\.labels: .*does not know Al; name a calculator"),
+        ({"committee": {"members": 2}, "labels": {}}, r"teacher\.labels: .*does not know Al"),
+        ({"strategy": "finetune"}, r"train\.xyz: structure 0: element Al is not in the model"),
+    ],
+)
+def test_what_else_the_foundation_must_say_needs_its_elements(
+    foundation_file, foreign_files, tmp_path, changes, words
+):
+    with pytest.raises(UserError, match=words):
+        fine_tune(foundation_file, foreign_files, tmp_path, **{"strategy": "scratch", **changes})
+    assert not (tmp_path / "teacher.model").exists()
+
+
+def test_a_new_architecture_can_keep_the_energies_of_the_foundation(
+    foundation_file, labelled_files, tmp_path
+):
+    options = {"strategy": "scratch", "architecture": SMALL, "e0": "foundation", "epochs": 1}
+    about = fine_tune(foundation_file, labelled_files, tmp_path, **options)
+    assert about["e0"] == pytest.approx({"H": -0.3, "Cu": -0.8})
 
 
 def test_a_fraction_is_used_and_isolated_atoms_only_fix_energies(

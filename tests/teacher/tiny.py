@@ -85,3 +85,15 @@ def rattled_structures(count: int, seed: int = 0) -> list[Atoms]:
         atoms.info["config_type"] = kind
         structures.append(atoms)
     return label_structures(structures, EMT())
+
+
+def aluminium_and_copper(count: int, seed: int = 0) -> list[Atoms]:
+    """Crystals of Al, of Cu and of both, distorted, labelled by EMT; the tiny model lacks Al."""
+    rng = np.random.default_rng(seed)
+    structures = []
+    for index in range(count):
+        atoms = bulk("Al", "fcc", a=3.85 * rng.uniform(0.97, 1.04), cubic=True)
+        atoms.symbols = ("Al4", "Al2Cu2", "Cu4")[index % 3]
+        atoms.rattle(0.05, rng=rng)
+        structures.append(atoms)
+    return label_structures(structures, EMT())
