@@ -178,52 +178,6 @@ def load_foundation(path: Path | None = None) -> torch.nn.Module:
     return model
 
 
-def write_model_file(path: Path, source: Path | None = None) -> Path:
-    """Write the rebuilt foundation model as a `.model` file, where mace-torch wants a path.
-
-    The file is the whole module by `torch.save`, which belongs to the installed versions of torch
-    and mace-torch. A small JSON file beside it records them; where it still matches, the model
-    file is kept as it is.
-
-    Parameters
-    ----------
-    path
-        The file to write, usually ending in `.model`.
-    source
-        Folder made by `save_foundation`; the bundled model by default.
-
-    Returns
-    -------
-    Path
-        `path`.
-
-    Raises
-    ------
-    UserError
-        As `load_foundation`, or if the file cannot be written.
-    """
-    import torch
-
-    path = Path(path)
-    folder = bundled_foundation_path() if source is None else Path(source)
-    _check_hashes(folder)
-    record_path = path.with_name(path.name + ".json")
-    expected = {
-        "tensors": sha256(folder / TENSORS_NAME),
-        "config": sha256(folder / CONFIG_NAME),
-        "versions": {name: metadata.version(name) for name in ("torch", "mace-torch", "e3nn")},
-    }
-    if path.is_file() and record_path.is_file():
-        record = read_json(record_path)
-        if record == expected | {"sha256": sha256(path)}:
-            return path
-    model = load_foundation(folder)
-    with atomic_path(path) as temporary:
-        torch.save(model, temporary)
-    write_json(record_path, expected | {"sha256": sha256(path)})
-    return path
-
-
 def _check_hashes(folder: Path) -> None:
     provenance = read_json(folder / PROVENANCE_NAME)
     try:

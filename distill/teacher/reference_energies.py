@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from distill.errors import UserError
+from distill.progress import listed
 
 # Isolated-atom values are taken only if they describe the set about as well as the best shifts do.
 _ISOLATED_TOLERANCE = 1.2
@@ -222,13 +223,12 @@ def refuse_mixed_references(counts: np.ndarray, differences: np.ndarray) -> None
         return
     split = position + _MIXED_LEAST
     minority = min(order[:split], order[split:], key=len)
-    shown = ", ".join(f"{i} ({per_atom[i]:+.2f})" for i in sorted(minority)[:5])
-    more = f" and {len(minority) - 5} more" if len(minority) > 5 else ""
+    shown = listed([f"{i} ({per_atom[i]:+.2f})" for i in sorted(minority)])
     raise UserError(
         "the training set mixes energies on different references: after the best atomic reference "
         f"energies it falls in two groups {gaps[position]:.1f} eV/atom apart against the "
         f"foundation model; the smaller one has {len(minority)} of {len(per_atom)} structures, by "
-        f"index in the set used and with their difference in eV/atom: {shown}{more}. Expected one "
+        f"index in the set used and with their difference in eV/atom: {shown}. Expected one "
         "level of theory and one reference (all total energies, or all atomisation energies, in eV)"
     )
 

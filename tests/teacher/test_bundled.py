@@ -18,7 +18,6 @@ from distill.teacher.bundled import (
     bundled_foundation_path,
     load_foundation,
     save_foundation,
-    write_model_file,
 )
 
 
@@ -127,19 +126,6 @@ def test_saving_and_loading_again_changes_nothing(model, tmp_path: Path) -> None
     rebuilt = load_foundation(tmp_path / "again")
     for name, tensor in model.state_dict().items():
         assert (rebuilt.state_dict()[name] == tensor).all(), name
-
-
-def test_model_file_is_written_once_and_again_when_it_does_not_match(tmp_path: Path, model) -> None:
-    import torch
-
-    path = write_model_file(tmp_path / "foundation.model")
-    written = path.stat().st_mtime_ns
-    loaded = torch.load(path, map_location="cpu", weights_only=False)
-    assert loaded.state_dict().keys() == model.state_dict().keys()
-    assert write_model_file(path).stat().st_mtime_ns == written
-    path.write_bytes(b"cut short")
-    write_model_file(path)
-    assert torch.load(path, map_location="cpu", weights_only=False) is not None
 
 
 def test_damaged_tensors_are_refused(copied: Path) -> None:
