@@ -29,7 +29,7 @@ def barrier_differences(barriers: Results) -> dict[str, dict[str, Any]]:
 
 
 def barrier_rows(barriers: Results) -> list[dict[str, Any]]:
-    """Flat rows (path, model, barrier, difference to the teacher, all eV; converged, images)."""
+    """Flat rows: path, model, barrier and difference to the teacher (eV), how it was found."""
     rows = []
     for name, models in barrier_profiles(barriers).items():
         teacher = models.get("teacher", {}).get("barrier")
@@ -41,6 +41,7 @@ def barrier_rows(barriers: Results) -> list[dict[str, Any]]:
                     "barrier": path["barrier"],
                     "difference": None if teacher is None else path["barrier"] - teacher,
                     "converged": path.get("converged"),
+                    "began_with": path.get("began_with"),
                     "images": len(path["energy"]),
                 }
             )

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from distill.artifacts import write_json
+from distill.artifacts import read_json, write_json
 from distill.config import NebConfig, ParallelConfig
 from distill.errors import UserError
 from distill.sampling.models import ModelSpec
-from distill.sampling.neb import path_lengths, path_units
+from distill.sampling.neb import PathUnit, path_lengths, path_units
 from distill.sampling.units import run_waiting
 from distill.structures import ENERGY_KEY, read_structures
-from distill.workloads.models import REFERENCE
+from distill.workloads.models import REFERENCE, baseline
 
 RESULT_FILE = "barriers.json"
+INTERPOLATION = "interpolation"
 
 
 def run_barriers(
@@ -32,8 +33,9 @@ def run_barriers(
     """Climbing-band profiles of every path by every model, and their differences.
 
     Each model relaxes its own end points and band, on a slab of its own lattice constant where the
-    config gives none. The first model's band is interpolated; the others begin with its path where
-    it converged, so that all are about the same saddle point.
+    config gives none. A band can end on a path that is not the lowest. So each model seeks its own
+    from an interpolation and from the paths that the others found, and the lowest barrier of those
+    that converged is taken. The reference, which may be costly, begins with the teacher's path.
 
     Parameters
     ----------
@@ -56,8 +58,8 @@ def run_barriers(
     dict
         `paths`: by path, such as `Cu(111) bridge`, then by role `energy` (eV, 0 at the start),
         `distance` along the path (Å), `barrier` and `reaction_energy` (eV), and, of models,
-        `converged`, `fmax` (eV/Å), `steps` and `calls`. `differences`: by path, of barriers in eV,
-        as `ROLE - ROLE`.
+        `converged`, `fmax` (eV/Å), `steps`, `calls` and `began_with` (`interpolation`, or the model
+        whose path it began with). `differences`: by path, of barriers in eV, as `ROLE - ROLE`.
 
     Raises
     ------
@@ -65,30 +67,14 @@ def run_barriers(
         If a reference path cannot be read or has fewer than three images.
     """
     parallel = parallel or ParallelConfig(backend="serial")
-    units = {role: path_units(nebs, model=model, out=out / role) for role, model in models.items()}
-    leader, *others = units
-    run_waiting(units[leader], parallel=parallel, label=f"minimum energy paths by {leader}")
-    summaries = {leader: [unit.summary() for unit in units[leader]]}
-    for role in others:
-        units[role] = [
-            replace(unit, guess=led.images_path) if summary["converged"] else unit
-            for unit, led, summary in zip(
-                units[role], units[leader], summaries[leader], strict=True
-            )
-        ]
-    run_waiting(
-        [unit for role in others for unit in units[role]],
-        parallel=parallel,
-        label=f"minimum energy paths by {' and '.join(others)}",
-    )
-    summaries |= {role: [unit.summary() for unit in units[role]] for role in others}
+    found = _lowest_paths(nebs, models, out, parallel)
     paths: dict[str, dict[str, Any]] = {}
     for number, neb in enumerate(nebs):
         profiles: dict[str, dict[str, Any]] = {}
         if REFERENCE not in models and neb.initial is None and neb.facet in reference_paths:
             profiles[REFERENCE] = stored_profile(reference_paths[neb.facet])
-        for role, found in summaries.items():
-            profiles[role] = _profile(found[number])
+        for role in models:
+            profiles[role] = _profile(found[role][number])
         paths[_title(neb, number, paths)] = profiles
     result = {
         "paths": paths,
@@ -96,6 +82,77 @@ def run_barriers(
     }
     write_json(out / RESULT_FILE, result)
     return result
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """A band and what it began with: an interpolation, or the path of the model named."""
+
+    unit: PathUnit
+    began_with: str = INTERPOLATION
+
+    @property
+    def converged(self) -> bool:
+        return bool(read_json(self.unit.summary_path)["converged"])
+
+    @property
+    def rank(self) -> tuple[bool, float]:
+        numbers = read_json(self.unit.summary_path)
+        return not numbers["converged"], numbers["barrier_eV"]
+
+    def after(self, unit: PathUnit, model: str) -> _Attempt:
+        """The band of another model's unit that begins with this path, which is `model`'s."""
+        folder = unit.folder / f"from_{model}"
+        return _Attempt(replace(unit, folder=folder, guess=self.unit.images_path), model)
+
+
+def _lowest_paths(
+    nebs: Sequence[NebConfig],
+    models: Mapping[str, ModelSpec],
+    out: Path,
+    parallel: ParallelConfig,
+) -> dict[str, list[_Attempt]]:
+    """By role, the attempt at each path of `nebs` that has the lowest barrier."""
+    units = {role: path_units(nebs, model=model, out=out / role) for role, model in models.items()}
+    seekers = [role for role in models if role != REFERENCE] or list(models)
+    own = {role: [_Attempt(unit) for unit in units[role]] for role in seekers}
+    _run(own.values(), parallel, "minimum energy paths")
+    others = {
+        role: [
+            [
+                own[other][number].after(unit, other)
+                for other in seekers
+                if other != role and own[other][number].converged
+            ]
+            for number, unit in enumerate(units[role])
+        ]
+        for role in seekers
+    }
+    _run(
+        (attempts for found in others.values() for attempts in found),
+        parallel,
+        "the same from the others' paths",
+    )
+    best = {
+        role: [
+            min([first, *further], key=lambda attempt: attempt.rank)
+            for first, further in zip(own[role], others[role], strict=True)
+        ]
+        for role in seekers
+    }
+    if REFERENCE not in best and REFERENCE in models:
+        leader = baseline(seekers)
+        best[REFERENCE] = [
+            lead.after(unit, leader) if lead.converged else _Attempt(unit)
+            for unit, lead in zip(units[REFERENCE], best[leader], strict=True)
+        ]
+        _run([best[REFERENCE]], parallel, "minimum energy paths by the reference")
+    return best
+
+
+def _run(attempts: Iterable[Iterable[_Attempt]], parallel: ParallelConfig, label: str) -> None:
+    units = [attempt.unit for some in attempts for attempt in some]
+    run_waiting(units, parallel=parallel, label=label)
 
 
 def stored_profile(path: str) -> dict[str, Any]:
@@ -120,7 +177,8 @@ def stored_profile(path: str) -> dict[str, Any]:
     }
 
 
-def _profile(summary: Mapping[str, Any]) -> dict[str, Any]:
+def _profile(attempt: _Attempt) -> dict[str, Any]:
+    summary = attempt.unit.summary()
     return {
         "distance": summary["coordinates_A"],
         "energy": summary["energies_eV"],
@@ -130,6 +188,7 @@ def _profile(summary: Mapping[str, Any]) -> dict[str, Any]:
         "fmax": summary["fmax_eV_per_A"],
         "steps": summary["steps"],
         "calls": summary["calls"],
+        "began_with": attempt.began_with,
     }
 
 

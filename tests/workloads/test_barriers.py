@@ -1,6 +1,7 @@
 """Barriers of several models on the same path, beside a stored reference."""
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,11 @@ import pytest
 from ase import Atoms
 from ase.io import write
 
-from distill.artifacts import read_json, sha256
+from distill.artifacts import read_json, sha256, write_json
 from distill.config import NebConfig, SlabConfig
 from distill.errors import UserError
+from distill.sampling.units import Summarised
+from distill.workloads import barriers
 from distill.workloads.barriers import run_barriers, stored_profile
 
 MODELS = Path(__file__).resolve().parents[1] / "sampling"
@@ -89,26 +92,73 @@ def test_models_and_reference_stand_side_by_side(images, tmp_path):
 
 
 @pytest.mark.physics
-def test_further_models_begin_with_the_first_ones_path(tmp_path):
-    """The same model again is on its path at once, from end point to end point."""
+def test_a_band_that_begins_with_a_found_path_is_there_at_once(tmp_path):
     slab = SlabConfig(size=(3, 3), layers=2, fixed_layers=2, vacuum=12.0, lattice_constant=3.6)
     neb = NebConfig(slab=slab, images=5, fmax=0.2, max_steps=200, keep=0)
     surface = "surface_potentials:MorseSurface"
-    models = {"teacher": surface, "student": surface}
+    models = {"reference": surface, "teacher": surface}
     [profiles] = run_barriers([neb], models, {}, tmp_path / "out")["paths"].values()
-    assert profiles["teacher"]["converged"]
-    assert profiles["teacher"]["steps"] > 5
+    teacher, reference = profiles["teacher"], profiles["reference"]
+    assert teacher["converged"]
+    assert teacher["steps"] > 5
+    assert teacher["began_with"] == "interpolation"
     # One step to find the band converged, one for its climbing image.
-    assert profiles["student"]["steps"] <= 2
-    assert profiles["student"]["barrier"] == pytest.approx(profiles["teacher"]["barrier"], abs=1e-3)
+    assert reference["steps"] <= 2
+    assert reference["began_with"] == "teacher"
+    assert reference["barrier"] == pytest.approx(teacher["barrier"], abs=1e-3)
 
 
-@pytest.mark.physics
-def test_a_path_that_did_not_converge_is_no_first_guess(tmp_path):
-    slab = SlabConfig(size=(3, 3), layers=2, fixed_layers=2, vacuum=12.0, lattice_constant=3.6)
-    neb = NebConfig(slab=slab, images=5, fmax=0.02, max_steps=3, keep=0)
-    surface = "surface_potentials:MorseSurface"
-    models = {"teacher": surface, "student": surface}
-    [profiles] = run_barriers([neb], models, {}, tmp_path / "out")["paths"].values()
-    assert not profiles["teacher"]["converged"]
-    assert profiles["student"]["energy"] == profiles["teacher"]["energy"]
+@dataclass(frozen=True)
+class KnownPath(Summarised):
+    """A band that ends where `ends` says, by model and what it began with."""
+
+    model: str
+    name: str
+    folder: Path
+    ends: dict[tuple[str, str], tuple[float, bool]]
+    guess: Path | None = None
+
+    @property
+    def images_path(self) -> Path:
+        return self.folder / "images.xyz"
+
+    def run(self) -> None:
+        barrier, converged = self.ends[self.model, self.guess.parent.name if self.guess else ""]
+        numbers = {key: [0.0, barrier] for key in ("energies_eV", "coordinates_A")}
+        numbers |= {"barrier_eV": barrier, "reaction_energy_eV": 0.0, "converged": converged}
+        write_json(self.summary_path, {**numbers, "fmax_eV_per_A": 0.0, "steps": 1, "calls": 1})
+
+
+def test_the_lowest_path_that_any_model_finds_is_everyones(tmp_path, monkeypatch):
+    ends = {
+        ("T", ""): (0.60, True),
+        ("S", ""): (0.50, True),
+        ("T", "student"): (0.52, True),
+        ("S", "teacher"): (0.61, True),
+        # The reference begins with the path that the teacher took from the student.
+        ("R", "from_student"): (0.53, True),
+    }
+
+    def known(nebs, *, model, out):
+        return [KnownPath(model, "path", out, ends) for _ in nebs]
+
+    monkeypatch.setattr(barriers, "path_units", known)
+    models = {"reference": "R", "teacher": "T", "student": "S"}
+    [profiles] = run_barriers([NebConfig()], models, {}, tmp_path / "one")["paths"].values()
+    assert list(profiles) == ["reference", "teacher", "student"]
+    found = {role: (p["barrier"], p["began_with"]) for role, p in profiles.items()}
+    assert found["teacher"] == (0.52, "student")
+    assert found["student"] == (0.50, "interpolation")
+    assert found["reference"] == (0.53, "teacher")
+
+    # A lower barrier of a band that did not converge is none; such a band is no beginning either.
+    ends |= {
+        ("S", ""): (0.10, False),
+        ("S", "teacher"): (0.61, True),
+        ("R", "teacher"): (0.6, True),
+    }
+    [profiles] = run_barriers([NebConfig()], models, {}, tmp_path / "two")["paths"].values()
+    found = {role: (p["barrier"], p["began_with"]) for role, p in profiles.items()}
+    assert found["teacher"] == (0.60, "interpolation")
+    assert found["student"] == (0.61, "teacher")
+    assert found["reference"] == (0.60, "teacher")
