@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
-from ase.geometry import find_mic
 
 from distill.config import NebConfig
 from distill.errors import UserError
 from distill.sampling.files import read_structure
 from distill.sampling.slabs import build_slab, height_above, static_lattice_constant
 
-_MOLECULE_DISTANCE = 3.2  # Å from the nearest metal atom, about the physisorption height
+# Å from the nearest metal atom, where little of the repulsion is left; relaxed further outwards.
+_MOLECULE_DISTANCE = 4.5
 _NEAR_DISTANCE = 2.1  # Å, where the bond begins to stretch
 _ATOM_DISTANCE = 1.75  # Å, H-Cu bond in a hollow
 _BOND = 0.75  # Å
@@ -40,18 +40,20 @@ def end_points(config: NebConfig, calculator: Calculator) -> tuple[Atoms, Atoms]
     return _molecule(slab, centre, axis, _MOLECULE_DISTANCE), apart
 
 
-def molecule_on_site(first: Atoms, last: Atoms) -> Atoms:
+def molecule_near(above: Atoms, slab: Atoms) -> Atoms:
     """The preset's molecule, still whole, near the site where its atoms part.
 
     Parameters
     ----------
-    first, last
-        End points, relaxed or not: the molecule above the surface, and its atoms apart.
+    above
+        The preset's first end point, unrelaxed: the molecule over its site.
+    slab
+        The atoms to put it on, relaxed or not, with two H last, which it replaces.
     """
-    one, other = (last.positions[index] for index in (-2, -1))
-    line, _ = find_mic(other - one, last.cell, last.pbc)
+    line = above.positions[-1] - above.positions[-2]
+    centre = above.positions[-2:, :2].mean(axis=0)
     axis = line[:2] / np.linalg.norm(line[:2])
-    return _molecule(first[:-2], one[:2] + line[:2] / 2, axis, _NEAR_DISTANCE)
+    return _molecule(slab[:-2], centre, axis, _NEAR_DISTANCE)
 
 
 def _user_end_points(initial: str, final: str) -> tuple[Atoms, Atoms]:

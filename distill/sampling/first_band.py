@@ -17,12 +17,12 @@ from ase.mep import NEB
 
 from distill.config import NebConfig
 from distill.errors import UserError
-from distill.sampling.endpoints import molecule_on_site
+from distill.sampling.endpoints import molecule_near
 
 _SAME_END_POINT = 0.1  # Å
 
 
-def interpolated(config: NebConfig, first: Atoms, last: Atoms) -> list[Atoms]:
+def interpolated(config: NebConfig, first: Atoms, last: Atoms, above: Atoms) -> list[Atoms]:
     """A first band of `config.images` images between relaxed end points.
 
     Parameters
@@ -32,6 +32,8 @@ def interpolated(config: NebConfig, first: Atoms, last: Atoms) -> list[Atoms]:
         whole molecule on the site.
     first, last
         End points.
+    above
+        The first end point before it was relaxed; in the preset its molecule is over the site.
 
     Raises
     ------
@@ -45,7 +47,7 @@ def interpolated(config: NebConfig, first: Atoms, last: Atoms) -> list[Atoms]:
         )
     if config.initial is not None:
         return _idpp(first, last, config.images)
-    near = molecule_on_site(first, last)
+    near = molecule_near(above, first)
     lengths = [np.linalg.norm(_step(*pair)) for pair in ((first, near), (near, last))]
     between = config.images - 3
     before = round(between * float(lengths[0] / sum(lengths)))

@@ -41,9 +41,11 @@ CONFIG_TYPE = "neb"
 # after a kill goes the same way as one that was never stopped.
 _SEGMENT = 30
 _MAX_STEP = 0.1  # Å
-# Of H2 on four facets of Cu every band converged; with half of it images slide off the barrier
-# when it climbs and the band wanders, with twice the optimiser steps back and forth.
-_SPRING = 1.0  # eV/Å²
+# Softer springs let images slide off the barrier when it climbs, and the band wander.
+_SPRING = 2.0  # eV/Å²
+# End points are relaxed at least this far, eV/Å: on the flat repulsion of a molecule over a surface
+# a force of 0.05 eV/Å is worth 0.07 eV, and every barrier rests on it.
+_ENDS_FMAX = 0.005
 # The highest image climbs once the plain band is this near its path, eV/Å.
 _CLIMB_BELOW = 0.3
 
@@ -233,6 +235,7 @@ def _first_state(
     measured = config.initial is None and slab.file is None and slab.lattice_constant is None
     calls = LATTICE_CONSTANT_CALLS if measured else 0
     first, last = ends
+    above = first.copy()
     fitted = None if guess is None else fitted_to_cell(guess, first)
     if config.relax_ends:
         if fitted:
@@ -240,10 +243,10 @@ def _first_state(
         for end in (first, last):
             end.calc = _Memory(model)
             relaxation = BFGS(end, maxstep=_MAX_STEP, logfile=os.devnull)
-            relaxation.run(fmax=config.fmax, steps=config.max_steps)
+            relaxation.run(fmax=min(config.fmax, _ENDS_FMAX), steps=config.max_steps)
             calls += end.calc.calls
             end.calc = None
-    images = [first, *fitted[1:-1], last] if fitted else interpolated(config, first, last)
+    images = [first, *fitted[1:-1], last] if fitted else interpolated(config, first, last, above)
     return {
         "positions": np.array([image.positions for image in images]),
         "climb": False,
