@@ -198,11 +198,29 @@ def table_rows(tables: Mapping[str, Table]) -> list[dict[str, Any]]:
 
 
 def write_table_csv(path: str | os.PathLike[str], rows: list[dict[str, Any]]) -> None:
-    """Write rows that share their keys as CSV, keys as the header; floats keep all digits."""
+    """Write rows as CSV, their keys as the header; floats keep all digits.
+
+    What is called an interval becomes the two columns `KEY_low` and `KEY_high`, a mapping a column
+    for each of its keys.
+    """
+    flat = [_flat_row(row) for row in rows]
+    header = list(dict.fromkeys(key for row in flat for key in row))
     with atomic_path(path) as temporary, temporary.open("w", newline="") as handle:
-        writer = csv.DictWriter(handle, fieldnames=list(rows[0]) if rows else [])
+        writer = csv.DictWriter(handle, fieldnames=header)
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(flat)
+
+
+def _flat_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in row.items():
+        if "interval" in key:
+            flat[f"{key}_low"], flat[f"{key}_high"] = value or (None, None)
+        elif isinstance(value, Mapping):
+            flat |= value
+        else:
+            flat[key] = value
+    return flat
 
 
 def study_rows(

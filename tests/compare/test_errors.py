@@ -128,6 +128,19 @@ def test_the_steps_of_the_budget_add_up():
     assert budget["force_error_correlation"] == pytest.approx(expected)
 
 
+def test_csv_has_a_column_for_every_number(tmp_path):
+    rows = [
+        {"model": "teacher", "interval": [0.1, 0.3], "outcomes": {"dissociated": 2}},
+        {"model": "two-level", "interval": None, "outcomes": {}},
+    ]
+    write_table_csv(tmp_path / "rows.csv", rows)
+    assert (tmp_path / "rows.csv").read_text().splitlines() == [
+        "model,interval_low,interval_high,dissociated",
+        "teacher,0.1,0.3,2",
+        "two-level,,,",
+    ]
+
+
 def test_csv_holds_every_number(pair, tmp_path):
     tables = {"reference_teacher": error_table(*pair)}
     write_table_csv(tmp_path / "errors.csv", table_rows(tables))
