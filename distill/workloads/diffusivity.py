@@ -20,6 +20,7 @@ Counting = Literal["tracer", "collective"]
 CM2_PER_S = 0.1
 BLOCKS_PER_WINDOW = 5
 LAGS = 30
+_LEAST_LAGS = 3
 RESAMPLES = 2000
 # An atom that moved on by more than this share of a jump has left its site.
 _LEFT_SITE = 0.4
@@ -167,7 +168,7 @@ def diffusivity(
     shortest = min(len(run) for run in runs)
     check_window(shortest, interval, fit_start, fit_end)
     first, last = _window(interval, fit_start, fit_end)
-    lags = np.unique(np.linspace(first, last, min(LAGS, last - first + 1)).round().astype(int))
+    lags = _lags(first, last)
     block = min(BLOCKS_PER_WINDOW * last, shortest // 2)
     parts = [_block_sums(run, lags, block, counting) for run in runs]
     sums = np.concatenate([part[0] for part in parts]) / defects
@@ -232,6 +233,16 @@ def check_window(frames: int, interval: float, fit_start: float, fit_end: float)
 def _window(interval: float, fit_start: float, fit_end: float) -> tuple[int, int]:
     """First and last lag of the fit, in frames."""
     return max(round(fit_start / interval), 1), round(fit_end / interval)
+
+
+def _lags(first: int, last: int) -> np.ndarray:
+    """Lags of the fit in frames, as far apart as the first is from 0 where the window allows it.
+
+    The least squares trust differences of neighbouring lags, as a walk deserves. The vibrations,
+    which still ring at lags that are close together, must not be in such differences.
+    """
+    count = min(max((last - first) // first + 1, _LEAST_LAGS), LAGS)
+    return np.unique(np.linspace(first, last, count).round().astype(int))
 
 
 def _block_sums(

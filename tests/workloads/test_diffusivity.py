@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.signal import lfilter
 
 from distill.errors import UserError
 from distill.workloads.diffusivity import (
@@ -52,6 +53,22 @@ def test_interval_covers_the_true_diffusivity_as_often_as_it_says() -> None:
     # 80 trials of 95 %: 70 or fewer would come once in some thousand times.
     assert covered > 70
     assert np.mean(values) == pytest.approx(true, abs=4 * np.std(values) / np.sqrt(trials))
+
+
+def test_vibrations_that_still_ring_do_not_pass_for_diffusion() -> None:
+    """Their mean squared displacement swings between neighbouring lags long after it has risen."""
+    true, frames, atoms = 1e-4, 4000, 8
+    damping, angle = 0.95, 2 * np.pi / 9
+    values = []
+    for trial in range(6):
+        generator = np.random.default_rng([11, trial])
+        track = walk(generator, frames, true, atoms=atoms, vibration=0)
+        kicks = generator.normal(scale=0.02, size=(frames, atoms, 3))
+        coefficients = [1, -2 * damping * np.cos(angle), damping**2]
+        vibrations = lfilter([1], coefficients, kicks, axis=0)
+        found = estimate([track + vibrations], fit_start=300.0, fit_end=1200.0)
+        values.append(found.value)
+    assert np.mean(values) == pytest.approx(true, rel=0.2)
 
 
 def test_sum_over_atoms_counts_a_defect_whose_carrier_changes() -> None:
