@@ -68,7 +68,7 @@ def main() -> None:
         scattering=SCATTERING.model_copy(update={"trajectories": 1}),
         selection=SelectionConfig(held_out=50),
         driven=DrivenConfig(
-            rounds=arguments.rounds, labels=arguments.labels, target=0.02, student=STUDENT
+            rounds=arguments.rounds, labels=arguments.labels, target=0.01, student=STUDENT
         ),
     )
     run(driven, out=out / "driven", seed=SEED, **options)
@@ -185,8 +185,8 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("teacher", help="MACE .model")
     parser.add_argument("--out", required=True)
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--labels", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--labels", type=int, default=100)
     return parser.parse_args()
 
 
