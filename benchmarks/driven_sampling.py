@@ -165,6 +165,7 @@ def _table(points: list[dict[str, Any]]) -> str:
 
 def _draw(points: list[dict[str, Any]], path: Path) -> None:
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
 
     figure = Figure(figsize=(5.5, 3.6), layout="constrained")
     axes = figure.add_subplot()
@@ -173,6 +174,8 @@ def _draw(points: list[dict[str, Any]], path: Path) -> None:
         calls = [p["teacher_calls"] for p in members]
         errors = [1e3 * p["forces"]["rmse"] for p in members]
         axes.loglog(calls, errors, "o-", label=method)
+    axes.set_yticks([20, 30, 50, 100, 150], labels=["20", "30", "50", "100", "150"])
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("teacher calls")
     axes.set_ylabel("student's force RMSE on\nteacher trajectories (meV/Å)")
     axes.grid(which="both", alpha=0.3)
