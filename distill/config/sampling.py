@@ -132,7 +132,9 @@ class NebConfig(Section):
     final: str | None = Field(
         None, description="structure file of the second end point, same atoms in the same order"
     )
-    relax_ends: bool = Field(True, description="relax the end points first")
+    relax_ends: bool = Field(
+        True, description="relax the end points first, to 0.005 eV/Å or fmax if that is less"
+    )
     images: Annotated[int, Field(ge=3)] = Field(9, description="images, end points included")
     fmax: Positive = Field(0.05, description="force tolerance, eV/Å")
     max_steps: Count = Field(300, description="optimiser steps at most, and for each end point")
