@@ -140,3 +140,28 @@ def test_calculators_of_the_teacher_are_found_from_the_config(tmp_path):
     calculators = load_config(path).teacher.calculators()
     assert calculators["base"].path == str(tmp_path / "base.npz")
     assert calculators["labels"].path == "ase.calculators.emt:EMT"
+
+
+def test_a_strategy_keeps_what_its_name_says_with_options_of_its_own():
+    """A curve called scratch that fine-tunes would be a wrong result."""
+    config = parse_config(
+        {
+            "curve": {
+                "strategies": {
+                    "scratch": {"fractions": [1.0]},
+                    "f4": {"teacher": {"lora": {"rank": 2}}},
+                    "f6": None,
+                    "own": {"teacher": {"freeze": "f5"}},
+                }
+            }
+        },
+        "x",
+    )
+    teachers = {
+        name: strategy_teacher(config.teacher, name, strategy)
+        for name, strategy in config.curve.strategies.items()
+    }
+    assert teachers["scratch"].strategy == "scratch"
+    assert config.curve.strategies["scratch"].fractions == [1.0]
+    assert (teachers["f4"].freeze, teachers["f4"].lora.rank) == ("f4", 2)
+    assert (teachers["f6"].freeze, teachers["own"].freeze) == ("f6", "f5")

@@ -69,10 +69,7 @@ class CurveConfig(Section):
             names = [str(name) for name in strategies]
             return _named(_distinct(names, "strategy"))
         if isinstance(strategies, dict):
-            return {
-                str(name): _named([str(name)])[str(name)] if change is None else change
-                for name, change in strategies.items()
-            }
+            return {str(name): _completed(str(name), c) for name, c in strategies.items()}
         return strategies
 
     @field_validator("strategies")
@@ -102,16 +99,31 @@ def _named(names: list[str]) -> dict[str, CurveStrategy]:
     """Strategies that need no options: levels of freezing, and training from scratch."""
     strategies = {}
     for name in names:
-        if name == "scratch":
-            strategies[name] = CurveStrategy(teacher={"strategy": "scratch"})
-        elif _FREEZING.fullmatch(name):
-            strategies[name] = CurveStrategy(teacher={"strategy": "finetune", "freeze": name})
-        else:
+        meaning = _meaning(name)
+        if meaning is None:
             raise ValueError(
                 f"unknown strategy '{name}': expected {_NAMED}; for any other, give its options, "
                 f"as {name}: {{teacher: {{...}}}}"
             )
+        strategies[name] = CurveStrategy(teacher=meaning)
     return strategies
+
+
+def _completed(name: str, change: Any) -> Any:
+    """What a strategy of a mapping changes, what its name says included."""
+    if change is None:
+        return _named([name])[name]
+    meaning = _meaning(name)
+    if meaning is None or not isinstance(change, dict):
+        return change
+    return {**change, "teacher": {**meaning, **(change.get("teacher") or {})}}
+
+
+def _meaning(name: str) -> dict[str, Any] | None:
+    """Options of the teacher section that a strategy's name stands for; None if it is free."""
+    if name == "scratch":
+        return {"strategy": "scratch"}
+    return {"strategy": "finetune", "freeze": name} if _FREEZING.fullmatch(name) else None
 
 
 def _distinct(values: list[Any], what: str) -> list[Any]:
