@@ -5,14 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import (
-    BrokenExecutor,
-    Executor,
-    Future,
-    ProcessPoolExecutor,
-    as_completed,
-)
+from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -140,32 +135,36 @@ def _workers(config: ParallelConfig, units: Sequence[Any]) -> int:
 
 @contextmanager
 def _local(workers: int) -> Iterator[Executor]:
-    from multiprocessing import get_context
+    """Local processes of loky; an error, as Ctrl-C, ends the units that are running.
 
-    # Fork would inherit torch's and numba's running thread pools, which deadlock.
-    with _thread_variables():
-        executor = ProcessPoolExecutor(
-            workers, mp_context=get_context("spawn"), initializer=_end_with_parent
-        )
-        try:
-            yield executor
-        finally:
-            executor.shutdown(wait=True, cancel_futures=True)
+    The pool of the standard library can wait for ever when a worker is killed while others start.
+    """
+    from loky import ProcessPoolExecutor
+
+    executor = ProcessPoolExecutor(
+        workers,
+        env=dict.fromkeys(THREAD_VARIABLES, "1"),
+        initializer=_end_with,
+        initargs=(os.getpid(),),
+    )
+    finished = False
+    try:
+        yield executor
+        finished = True
+    finally:
+        executor.shutdown(wait=True, kill_workers=not finished)
 
 
-def _end_with_parent() -> None:
+def _end_with(driver: int) -> None:
     """End this worker when the process that started it is gone, which the pool does not do.
 
     A worker of a killed run would finish its unit, then wait for ever and keep its memory.
     """
-    from multiprocessing import parent_process
     from threading import Thread
 
-    parent = parent_process()
-    assert parent is not None
-
     def watch() -> None:
-        parent.join()
+        while os.getppid() == driver:
+            time.sleep(1.0)
         os._exit(1)
 
     Thread(target=watch, daemon=True).start()

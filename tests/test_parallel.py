@@ -5,9 +5,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from distill.config import ParallelConfig
@@ -31,6 +33,29 @@ def always_die(_: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def run_while_starting_workers_are_killed(delays: list[float]) -> None:
+    """For each delay, run units while the first worker is killed so long after it appeared."""
+    for delay in delays:
+        killer = threading.Thread(target=kill_the_first_worker, args=(delay,))
+        killer.start()
+        results = run_units(square, range(4), config=ParallelConfig(workers=2), label="x")
+        assert results == [0, 1, 4, 9]
+        killer.join()
+
+
+def kill_the_first_worker(delay: float) -> None:
+    while True:
+        for process in psutil.Process().children():
+            try:
+                worker = "popen_loky_posix" in str(process.cmdline())
+            except psutil.NoSuchProcess:
+                continue
+            if worker:
+                time.sleep(delay)
+                process.kill()
+                return
+
+
 def wait_for_ever(folder: str) -> None:
     (Path(folder) / str(os.getpid())).touch()
     time.sleep(600)
@@ -38,6 +63,12 @@ def wait_for_ever(folder: str) -> None:
 
 def refuse(x: int) -> int:
     raise UserError(f"unit {x} is wrong")
+
+
+def refuse_or_wait(x: int) -> int:
+    if x == 0:
+        time.sleep(600)
+    return refuse(x)
 
 
 @pytest.mark.parametrize("config", [{"backend": "serial"}, {"workers": 1}, {"workers": 2}])
@@ -70,6 +101,27 @@ def test_unit_of_a_killed_worker_runs_again(tmp_path, capsys):
 def test_unit_that_always_kills_its_worker_is_an_error():
     with pytest.raises(UserError, match="was killed 3 times"):
         run_units(always_die, [0, 1], config=ParallelConfig(workers=2), label="x")
+
+
+def test_a_worker_killed_while_others_start_stops_nothing():
+    """The pool of the standard library waits for ever after some of these."""
+    command = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import test_parallel as t\n"
+        "t.run_while_starting_workers_are_killed([1e-3 * n for n in range(12)])"
+    )
+    folder = str(Path(__file__).parent)
+    done = subprocess.run(
+        [sys.executable, "-c", command, folder], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("a worker process was killed") == 12
+
+
+def test_a_unit_that_fails_ends_the_others_at_once():
+    start = time.monotonic()
+    with pytest.raises(UserError, match="unit 1 is wrong"):
+        run_units(refuse_or_wait, [1, 0], config=ParallelConfig(workers=2), label="x")
+    assert time.monotonic() - start < 60
 
 
 def test_workers_end_with_a_killed_driver(tmp_path):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from distill.artifacts import atomic_path, read_json, sha256, write_json
 from distill.errors import UserError
+from distill.teacher.mace_adapter import precision
 
 if TYPE_CHECKING:
     import torch
@@ -159,13 +160,12 @@ def load_foundation(path: Path | None = None) -> torch.nn.Module:
     _check_hashes(folder)
     _allow_e3nn_constants()
     from mace import modules
-    from mace.tools import torch_tools
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         tensors = load_file(folder / TENSORS_NAME)
-        with torch_tools.default_dtype("float64"):
+        with precision("float64"):
             arguments = _mace_arguments(read_json(folder / CONFIG_NAME))
             model: torch.nn.Module = modules.ScaleShiftMACE(**arguments)
             model.load_state_dict(tensors)

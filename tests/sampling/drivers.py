@@ -55,8 +55,11 @@ def _workers(pid: int) -> list[int]:
     found = []
     for process in psutil.Process(pid).children(recursive=True):
         try:
-            # A dask worker gives itself a title once it runs.
-            if any(name in str(process.cmdline()) for name in ("spawn_main", "dask worker")):
+            # loky's workers; dask's, which give themselves a title once they run.
+            if any(
+                name in str(process.cmdline())
+                for name in ("popen_loky_posix", "spawn_main", "dask worker")
+            ):
                 found.append(process.pid)
         except psutil.Error:  # ended since the list was made
             continue
