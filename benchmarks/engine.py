@@ -152,7 +152,6 @@ def uncertainty(student: Student, atoms: Atoms, repeats: int) -> dict[str, float
         {
             "prediction": lambda: student.predict(atoms),
             "with deviations of energy, energies, forces": lambda: model.predict(atoms),
-            "deviations of energies, and grades, alone": lambda: model.evaluate(atoms),
         },
         10 * repeats,
     )

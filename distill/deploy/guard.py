@@ -139,7 +139,7 @@ class Guard:
             self.seconds += time.perf_counter() - start
 
     def _look(self, atoms: Atoms, step: int) -> dict[str, Any] | None:
-        grades = self.model.evaluate(atoms).grade
+        grades = self.model.predict(atoms)[1].grade
         self.looks += 1
         worst = int(grades.argmax())
         largest = float(grades[worst])

@@ -77,14 +77,14 @@ class CommitteeEvaluation(NamedTuple):
     energies
         Deviation of each atom's energy, (N, members), eV.
     mean
-        Energies, forces and virial of the student itself; None without forces.
+        Energies, forces and virial of the student itself.
     forces
-        Deviation of the forces, (force members, N, 3), eV/Å; None without forces.
+        Deviation of the forces, (force members, N, 3), eV/Å.
     """
 
     energies: Array
-    mean: Evaluation | None
-    forces: Array | None
+    mean: Evaluation
+    forces: Array
 
 
 class Committee:
@@ -105,15 +105,8 @@ class Committee:
         self.deviations: Array = student.committee - student.coefficients
         self.force_members = min(force_members, len(self.deviations))
 
-    def evaluate(self, atoms: Atoms, *, forces: bool) -> CommitteeEvaluation:
-        """Evaluate a structure.
-
-        Parameters
-        ----------
-        atoms
-            The structure.
-        forces
-            Whether the student's own prediction and the deviations of forces are wanted too.
+    def evaluate(self, atoms: Atoms) -> CommitteeEvaluation:
+        """Evaluate a structure: the student itself and the deviations of its members, in one pass.
 
         Raises
         ------
@@ -127,7 +120,7 @@ class Committee:
         basis = self.student.basis
         species = species_indices(basis.elements, atoms)
         first, neighbours, vectors = list_neighbours(atoms, basis.cutoff)
-        triples = self._triples if forces else self._no_triples
+        triples = self._triples
         energies = np.zeros((len(atoms), self._tables.n_members))
         mean_energies, virial = np.zeros(len(atoms)), np.zeros((3, 3))
         all_forces = np.zeros((len(triples.node), MODELS, len(atoms), 3))
@@ -137,8 +130,6 @@ class Committee:
             energies, mean_energies, all_forces, virial,
         )  # fmt: skip
         deviations = energies[:, : len(self.deviations)]
-        if not forces:
-            return CommitteeEvaluation(deviations, None, None)
         models = all_forces.reshape(-1, len(atoms), 3)
         mean = Evaluation(mean_energies, models[0], virial)
         return CommitteeEvaluation(deviations, mean, models[1 : 1 + self.force_members])
@@ -199,11 +190,6 @@ class Committee:
             leaf=side_by_side(leaf),
             pair=pair.reshape(-1, MODELS, *pair.shape[1:]),
         )
-
-    @cached_property
-    def _no_triples(self) -> ForceTables:
-        tables = self._triples
-        return tables._replace(node=tables.node[:0], leaf=tables.leaf[:0], pair=tables.pair[:0])
 
 
 def product_factors(layout: Layout) -> tuple[Indices, Indices]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from distill.progress import listed, say
-from distill.student.uncertainty import SITE_REFERENCE, UncertaintyModel
+from distill.student.uncertainty import TRAINING_DEVIATIONS, UncertaintyModel
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -18,7 +18,7 @@ ENERGY_DEVIATION_KEY = "energy_std"
 FORCE_DEVIATION_KEY = "forces_std"
 GRADE_KEY = "extrapolation_grade"
 # A watch grades the first evaluation and one in so many later ones: about 1 % of the time.
-WATCH_EVERY = 100
+WATCH_EVERY = 200
 # Grade from which it warns: twice what the training data reach.
 FAR_OUTSIDE = 2.0
 
@@ -40,9 +40,9 @@ class ExtrapolationWatch:
     """
 
     def __init__(self, student: Student) -> None:
-        graded = student.training.get(SITE_REFERENCE)
+        graded = all(key in student.training for key in TRAINING_DEVIATIONS)
         self._student = student
-        self._active = bool(graded) and student.committee is not None and len(student.committee) > 0
+        self._active = graded and student.committee is not None and len(student.committee) > 0
         self._model: UncertaintyModel | None = None
         self.evaluations = 0
 
@@ -52,8 +52,8 @@ class ExtrapolationWatch:
         if not self._active or -before % WATCH_EVERY >= evaluations:
             return
         if self._model is None:
-            self._model = UncertaintyModel(self._student, force_members=0)
-        grade = self._model.evaluate(atoms).grade
+            self._model = UncertaintyModel(self._student)
+        grade = self._model.predict(atoms)[1].grade
         if not grade.max(initial=0.0) > FAR_OUTSIDE:
             return
         self._active = False
@@ -90,8 +90,7 @@ def add_uncertainties(structures: Sequence[Atoms], student: Student) -> None:
     for index, atoms in enumerate(structures):
         found = model.predict(atoms)[1]
         atoms.info[ENERGY_DEVIATION_KEY] = found.energy
-        if found.forces is not None:
-            atoms.arrays[FORCE_DEVIATION_KEY] = found.forces
+        atoms.arrays[FORCE_DEVIATION_KEY] = found.forces
         atoms.arrays[GRADE_KEY] = found.grade
         grade = float(found.grade.max(initial=0.0))
         if grade > 1.0:

@@ -63,7 +63,7 @@ def run(
     from distill.parallel import available_cores
     from distill.structures import read_structures, write_structures
     from distill.student.fit import elements_of
-    from distill.student.uncertainty import calibration, with_site_reference
+    from distill.student.uncertainty import calibration, with_training_deviations
 
     structures = read_structures(train, require=())
     elements = elements_of(structures, config)
@@ -72,7 +72,7 @@ def run(
         student, fitted = _native(structures, config, out, seed, teacher_e0)
     else:
         student, fitted = _acepotentials(structures, config, out, seed, teacher_e0)
-    student = with_site_reference(student, fitted)
+    student = with_training_deviations(student, fitted)
     threads = config.threads or available_cores()
     tables: dict[str, Any] = {}
     for name, reference in (("train", structures), ("test", held_out)):

@@ -5,7 +5,10 @@ root mean square deviation of the committee from the mean model estimates the po
 deviation of whatever is linear in the coefficients, without bias; with K members its relative
 error is 1/√(2 K), 12 % for 32. For a site energy this deviation is √(bᵀ Σ b) with b the site basis
 and Σ the posterior covariance: the leverage of the site against the training set, in eV. Divided
-by the largest of the training sites of the same element it is the extrapolation grade.
+by the largest of the training sites of the same element it is the grade of the atom's energy; the
+same with the deviation of the force on the atom is the grade of its force. The larger of the two is
+the extrapolation grade: where sites look alike the derivatives may not, and a force can be unknown
+on an atom whose energy seems known.
 
 Deviations are scaled by how much the fit's leave-one-structure-out errors exceed what the posterior
 predicts for them (`leave_out`), because a basis of finite size errs by more than the noise.
@@ -26,7 +29,7 @@ import numpy as np
 from distill.compare.calibration import LEVELS, deviation_quality, rms
 from distill.errors import UserError
 from distill.structures import config_type, reference_energy, reference_forces
-from distill.student.committee import Committee
+from distill.student.committee import Committee, CommitteeEvaluation
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
     from distill.student.model import Student
 
 SITE_REFERENCE = "largest_site_deviation"
+FORCE_REFERENCE = "largest_force_deviation"
+TRAINING_DEVIATIONS = (SITE_REFERENCE, FORCE_REFERENCE)
 SCALE = "deviation_scale"
 # Members whose forces are evaluated: with the three components, six numbers for each atom, so its
 # force deviation is known to 29 %. The student and two members go through the kernels together;
@@ -55,16 +60,27 @@ class Uncertainty(NamedTuple):
     energies
         Of each atom's energy, (N,), eV.
     forces
-        Of a force component on each atom, averaged over directions, (N,), eV/Å; None if not asked.
-    grade
-        Extrapolation grade of each atom, (N,): its energy's deviation over the largest of the
-        training sites of its element. Above 1 the training set does not support the site.
+        Of a force component on each atom, averaged over directions, (N,), eV/Å.
+    energy_grade
+        Of each atom, (N,): its energy's deviation over the largest of the training sites of its
+        element.
+    force_grade
+        The same of the force on it, (N,).
     """
 
     energy: float
     energies: np.ndarray
-    forces: np.ndarray | None
-    grade: np.ndarray
+    forces: np.ndarray
+    energy_grade: np.ndarray
+    force_grade: np.ndarray
+
+    @property
+    def grade(self) -> np.ndarray:
+        """Extrapolation grade of each atom, (N,): the larger of the two.
+
+        Above 1 the training set does not support the atom's energy or the force on it.
+        """
+        return np.maximum(self.energy_grade, self.force_grade)
 
 
 class UncertaintyModel:
@@ -95,8 +111,10 @@ class UncertaintyModel:
         scale = student.training.get(SCALE) or {}
         self.energy_scale = float(scale.get("energy", 1.0))
         self.force_scale = float(scale.get("forces", 1.0))
-        largest = student.training.get(SITE_REFERENCE, {})
-        self._largest = np.array([largest.get(symbol, 0.0) for symbol in student.elements])
+        self._largest = {
+            key: np.array([student.training.get(key, {}).get(s, 0.0) for s in student.elements])
+            for key in TRAINING_DEVIATIONS
+        }
 
     def predict(self, atoms: Atoms) -> tuple[Evaluation, Uncertainty]:
         """The student's energies, forces and virial with their uncertainties, in one pass.
@@ -106,53 +124,42 @@ class UncertaintyModel:
         UserError
             As `Student.evaluate`.
         """
-        found = self._committee.evaluate(atoms, forces=True)
-        assert found.mean is not None and found.forces is not None
-        return found.mean, self._uncertainty(atoms, found.energies, found.forces)
-
-    def evaluate(self, atoms: Atoms) -> Uncertainty:
-        """Uncertainties of the energies alone, and extrapolation grades: cheaper than `predict`.
-
-        Raises
-        ------
-        UserError
-            As `Student.evaluate`.
-        """
-        return self._uncertainty(atoms, self._committee.evaluate(atoms, forces=False).energies)
-
-    def _uncertainty(
-        self, atoms: Atoms, deviations: np.ndarray, forces: np.ndarray | None = None
-    ) -> Uncertainty:
-        from distill.student.evaluate import species_indices
-
-        energies = _rms(deviations, axis=1)
-        reference = self._largest[species_indices(self.student.elements, atoms)]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            grade = np.where(energies > 0, energies / reference, 0.0)
-        return Uncertainty(
-            energy=self.energy_scale * float(_rms(deviations.sum(axis=0), axis=0)),
+        found = self._committee.evaluate(atoms)
+        energies, forces = _deviations(found)
+        return found.mean, Uncertainty(
+            energy=self.energy_scale * float(_rms(found.energies.sum(axis=0), axis=0)),
             energies=self.energy_scale * energies,
-            forces=None if forces is None else self.force_scale * _rms(forces, axis=(0, 2)),
-            grade=grade,
+            forces=self.force_scale * forces,
+            energy_grade=self._grade(atoms, energies, SITE_REFERENCE),
+            force_grade=self._grade(atoms, forces, FORCE_REFERENCE),
         )
 
+    def _grade(self, atoms: Atoms, deviations: np.ndarray, key: str) -> np.ndarray:
+        from distill.student.evaluate import species_indices
 
-def with_site_reference(student: Student, structures: Sequence[Atoms]) -> Student:
-    """The student with the largest site deviation of each element over its training structures.
+        reference = self._largest[key][species_indices(self.student.elements, atoms)]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(deviations > 0, deviations / reference, 0.0)
 
-    A student without a committee is returned as it is.
+
+def with_training_deviations(student: Student, structures: Sequence[Atoms]) -> Student:
+    """The student with the largest deviations of each element over its training structures.
+
+    They are those of atoms' energies and, with as many members as `UncertaintyModel` takes, of the
+    forces on them. A student without a committee is returned as it is.
     """
     if student.committee is None or len(student.committee) == 0:
         return student
-    committee = Committee(student, 0)
-    largest: dict[str, float] = {}
+    committee = Committee(student, FORCE_MEMBERS)
+    largest: dict[str, dict[str, float]] = {key: {} for key in TRAINING_DEVIATIONS}
     for atoms in structures:
-        energies = _rms(committee.evaluate(atoms, forces=False).energies, axis=1)
+        found = _deviations(committee.evaluate(atoms))
         symbols = np.array(atoms.get_chemical_symbols())
-        for symbol in set(symbols.tolist()):
-            found = float(energies[symbols == symbol].max())
-            largest[symbol] = max(largest.get(symbol, 0.0), found)
-    return replace(student, training={**student.training, SITE_REFERENCE: largest})
+        for key, deviations in zip(largest, found, strict=True):
+            for symbol in set(symbols.tolist()):
+                most = float(deviations[symbols == symbol].max())
+                largest[key][symbol] = max(largest[key].get(symbol, 0.0), most)
+    return replace(student, training={**student.training, **largest})
 
 
 def calibration(
@@ -201,7 +208,7 @@ def calibration(
             row_noise = noise / (weight.energy * np.sqrt(n)) if weight.energy > 0 else 0.0
             row_noise *= model.energy_scale
             energies.append(np.array([[(energy - energy_label) / n, found.energy / n, row_noise]]))
-        if force_label is not None and found.forces is not None:
+        if force_label is not None:
             row_noise = noise / weight.forces if weight.forces > 0 else 0.0
             table = np.empty((3 * n, 3))
             table[:, 0] = (force - force_label).ravel()
@@ -237,6 +244,11 @@ def _quality(tables: list[np.ndarray], factor: float) -> dict[str, Any] | None:
         },
         "leave_one_out_factor": factor,
     }
+
+
+def _deviations(found: CommitteeEvaluation) -> tuple[np.ndarray, np.ndarray]:
+    """Of each atom's energy (eV) and of a component of the force on it (eV/Å), (N,) each."""
+    return _rms(found.energies, axis=1), _rms(found.forces, axis=(0, 2))
 
 
 def _rms(values: np.ndarray, axis: int | tuple[int, ...]) -> Any:

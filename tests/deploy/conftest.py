@@ -22,14 +22,14 @@ def student() -> Student:
 @pytest.fixture(scope="session")
 def graded_student() -> Student:
     from distill.student.fit import fit
-    from distill.student.uncertainty import with_site_reference
+    from distill.student.uncertainty import with_training_deviations
 
     config = StudentConfig(
         order=2, totaldegree=5.0, rcut=4.5, backend="native", threads=1,
         solver=SolverConfig(committee=16),
     )  # fmt: skip
     result = fit(rattled_copper(8), config, seed=0)
-    return with_site_reference(result.student, result.structures)
+    return with_training_deviations(result.student, result.structures)
 
 
 @pytest.fixture(scope="session")

@@ -16,9 +16,15 @@ from distill.errors import UserError
 from distill.student.committee import Committee
 from distill.student.fit import Fit, fit
 from distill.student.grading import WATCH_EVERY, ExtrapolationWarning
-from distill.student.uncertainty import UncertaintyModel, calibration, with_site_reference
+from distill.student.uncertainty import (
+    FORCE_REFERENCE,
+    UncertaintyModel,
+    calibration,
+    with_training_deviations,
+)
 
 WEIGHTS = {"default": LabelWeights()}
+SMALL = StudentConfig(order=3, totaldegree=5.0, rcut=4.5, backend="native", threads=1)
 
 
 def _alloy(seed: int, atoms_of: Atoms | None = None) -> Atoms:
@@ -31,10 +37,7 @@ def _alloy(seed: int, atoms_of: Atoms | None = None) -> Atoms:
 
 @pytest.fixture(scope="module")
 def fitted() -> Fit:
-    config = StudentConfig(
-        order=3, totaldegree=5.0, rcut=4.5, backend="native", threads=1,
-        solver=SolverConfig(committee=2000),
-    )  # fmt: skip
+    config = SMALL.model_copy(update={"solver": SolverConfig(committee=2000)})
     result = fit(rattled_copper(12), config, seed=0)
     # The bare posterior: the leave-one-out factor has tests of its own.
     training = {**result.student.training, "deviation_scale": None}
@@ -44,13 +47,13 @@ def fitted() -> Fit:
 @pytest.fixture(scope="module")
 def student(fitted: Fit):
     small = replace(fitted.student, committee=fitted.student.committee[:13])
-    return with_site_reference(small, fitted.structures)
+    return with_training_deviations(small, fitted.structures)
 
 
 def test_committee_kernel_agrees_with_one_evaluation_a_member(student) -> None:
     committee = Committee(student, force_members=3)
     for atoms in (*rattled_copper(2, seed=5), Atoms("Cu"), Atoms("Cu2", [[0, 0, 0], [0, 0, 2.3]])):
-        energies, mean, forces = committee.evaluate(atoms, forces=True)
+        energies, mean, forces = committee.evaluate(atoms)
         assert energies.shape == (len(atoms), 13)
         assert forces.shape == (3, len(atoms), 3)
         for found, expected in zip(mean, student.evaluate(atoms), strict=True):
@@ -79,16 +82,13 @@ def test_committee_kernel_handles_several_elements_and_the_core() -> None:
         committee=rng.normal(size=(5, n)),
     )
     atoms = _alloy(1, bulk("Cu", cubic=True) * (3, 2, 1))
-    energies, mean, forces = Committee(student, force_members=5).evaluate(atoms, forces=True)
+    energies, mean, forces = Committee(student, force_members=5).evaluate(atoms)
     for found, expected in zip(mean, student.evaluate(atoms), strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-9)
     for member in range(5):
         one = replace(student, coefficients=student.committee[member]).evaluate(atoms)
         np.testing.assert_allclose(energies[:, member], one.energies - mean.energies, atol=1e-9)
         np.testing.assert_allclose(forces[member], one.forces - mean.forces, atol=1e-9)
-    alone = Committee(student, 5).evaluate(atoms, forces=False)
-    assert alone.mean is None
-    np.testing.assert_array_equal(alone.energies, energies)
 
 
 def test_deviations_are_those_of_the_posterior(fitted: Fit) -> None:
@@ -98,7 +98,7 @@ def test_deviations_are_those_of_the_posterior(fitted: Fit) -> None:
     tolerance = 4 / np.sqrt(2 * len(fitted.student.committee))
     for atoms in rattled_copper(3, seed=7, amplitude=0.2):
         sites = fitted.student.descriptors(atoms)
-        found = model.evaluate(atoms)
+        found = model.predict(atoms)[1]
         expected = np.linalg.norm(sites @ root, axis=1)
         np.testing.assert_allclose(found.energies, expected, rtol=tolerance)
         total = np.linalg.norm(sites.sum(axis=0) @ root)
@@ -130,12 +130,27 @@ def test_scale_multiplies_deviations_but_not_grades(student) -> None:
 
 def test_grade_is_one_at_most_on_training_sites_and_large_far_away(student, fitted: Fit) -> None:
     model = UncertaintyModel(student)
-    grades = np.concatenate([model.evaluate(a).grade for a in fitted.structures])
-    assert grades.max() == pytest.approx(1.0)
+    found = [model.predict(atoms)[1] for atoms in fitted.structures]
+    for name in ("energy_grade", "force_grade", "grade"):
+        assert max(getattr(one, name).max() for one in found) == pytest.approx(1.0), name
     crushed = bulk("Cu", cubic=True)
     crushed.set_cell(crushed.cell * 0.75, scale_atoms=True)
-    assert model.evaluate(crushed).grade.min() > 3.0
-    assert np.all(model.evaluate(Atoms("Cu")).grade == 0.0)
+    assert model.predict(crushed)[1].grade.min() > 3.0
+    assert np.all(model.predict(Atoms("Cu"))[1].grade == 0.0)
+
+
+def test_a_force_can_be_beyond_where_its_energy_is_not(student) -> None:
+    """Where training forces are known better, grades of forces rise and those of energies not."""
+    atoms = rattled_copper(1, seed=9)[0]
+    largest = {key: 1e-3 * value for key, value in student.training[FORCE_REFERENCE].items()}
+    sharper = replace(student, training={**student.training, FORCE_REFERENCE: largest})
+    _, plain = UncertaintyModel(student).predict(atoms)
+    _, found = UncertaintyModel(sharper).predict(atoms)
+    np.testing.assert_array_equal(found.energy_grade, plain.energy_grade)
+    np.testing.assert_allclose(found.force_grade, 1e3 * plain.force_grade)
+    np.testing.assert_array_equal(found.grade, found.force_grade)
+    with pytest.warns(ExtrapolationWarning):
+        sharper.predict(atoms)
 
 
 def test_element_without_training_sites_is_always_beyond(fitted: Fit) -> None:
@@ -144,9 +159,9 @@ def test_element_without_training_sites_is_always_beyond(fitted: Fit) -> None:
         e0={"Cu": 0.0, "Ag": 0.0},
     )  # fmt: skip
     result = fit(fitted.structures, config, seed=0)
-    model = UncertaintyModel(with_site_reference(result.student, result.structures))
+    model = UncertaintyModel(with_training_deviations(result.student, result.structures))
     atoms = _alloy(3)
-    grade = model.evaluate(atoms).grade
+    grade = model.predict(atoms)[1].grade
     assert np.all(np.isinf(grade[atoms.symbols == "Ag"]))
 
 
@@ -155,7 +170,7 @@ def test_student_without_committee_says_so(student) -> None:
     with pytest.raises(UserError, match="no committee"):
         UncertaintyModel(bare)
     assert calibration(bare, rattled_copper(1), WEIGHTS) is None
-    assert with_site_reference(bare, rattled_copper(1)) is bare
+    assert with_training_deviations(bare, rattled_copper(1)) is bare
 
 
 class TestWatch:
@@ -193,9 +208,9 @@ class TestWatch:
     def test_blocks_of_steps_are_looked_at_as_often(self, student) -> None:
         fresh, atoms = replace(student), rattled_copper(1, seed=3)[0]
         fresh.predict(atoms)
-        for _ in range(6):
+        for _ in range(WATCH_EVERY // 16):
             fresh.watch.look(self.squeezed(), 16)
-        assert fresh.watch.evaluations == 97
+        assert fresh.watch.evaluations == 193
         with pytest.warns(ExtrapolationWarning):
             fresh.watch.look(self.squeezed(), 16)
 
