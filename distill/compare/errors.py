@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill.artifacts import atomic_path
+from distill.compare.numbers import number_text
 from distill.errors import UserError
 from distill.structures import (
     config_type,
@@ -309,6 +310,32 @@ def study_table_text(
 ) -> str:
     """`study_rows` as aligned plain text, a header line first."""
     return aligned([("", list(tables)), *study_rows(tables, times_ms)])
+
+
+def extrapolation_text(errors: Mapping[str, Any]) -> str:
+    """How many test structures the student was not trained for, and its force error on the others.
+
+    Parameters
+    ----------
+    errors
+        What the compare stage writes to `errors.json`. Without grades the text is empty.
+    """
+    found = errors.get("extrapolation")
+    if not found:
+        return ""
+    beyond = found["beyond_training"]
+    text = f"{beyond} of {found['structures']} test structures outside the training data"
+    if not beyond:
+        return text
+    text += f" (largest extrapolation grade {number_text(found['largest_grade'])})"
+    tables = found["teacher_student_within"], errors["test"]["teacher_student"]
+    within, everywhere = ((table or {}).get("forces") for table in tables)
+    if not (within and everywhere):
+        return text
+    return (
+        f"{text}; force RMSE against the teacher {number_text(_MEV * within['rmse'])} meV/Å on the "
+        f"others, {number_text(_MEV * everywhere['rmse'])} on all"
+    )
 
 
 def aligned(rows: Sequence[tuple[str, list[str]]]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from distill._version import __version__
 from distill.artifacts import read_json, read_manifest, sha256
-from distill.compare.errors import interval_rows, study_rows
+from distill.compare.errors import extrapolation_text, interval_rows, study_rows
 from distill.compare.observables import (
     activation_energy_difference,
     arrhenius_rows,
@@ -100,6 +100,7 @@ def collect(run_folder: Path) -> Report:
         "outcomes": _outcomes(run_folder / "sampling" / "outcomes.csv"),
         "student": _student(run_folder / "student" / "student.npz", parts["student_errors"]),
         "uncertainty": parts["uncertainty"],
+        "extrapolation": extrapolation_text(parts["errors"] or {}),
         "provenance": _provenance(run_folder, config, manifests),
     }
 

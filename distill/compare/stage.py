@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distill.artifacts import read_json, write_json
+from distill.calculators import load_calculator
 from distill.compare.accuracy import predictions
 from distill.compare.errors import (
     error_budget,
     error_table,
+    extrapolation_text,
     study_table_text,
     table_rows,
     write_table_csv,
@@ -119,7 +121,7 @@ def run(
     # The reference comes first in tables and figures.
     leveled |= {**models, **config.models}
     computations: dict[str, tuple[object, Callable[[], Results]]] = {
-        "errors": (True, lambda: _errors(labels)),
+        "errors": (True, lambda: _errors(labels, student)),
         "timing": (config.timing, lambda: _timing(config, student, leveled, labels, seed)),
         "barriers": (
             config.barriers,
@@ -182,13 +184,32 @@ def _predicted(structures: list[Atoms], model: Path, path: Path, label: str) -> 
     return read_structures(path)
 
 
-def _errors(labels: _Labels) -> dict[str, Any]:
+def _errors(labels: _Labels, student: Path) -> dict[str, Any]:
     return {
         "test": error_budget(labels.reference, labels.teacher, labels.student),
         "held_out": {
             "teacher_student": error_table(labels.held_out_teacher, labels.held_out_student)
         },
+        "extrapolation": _extrapolation(labels, student),
     }
+
+
+def _extrapolation(labels: _Labels, student: Path) -> dict[str, Any] | None:
+    """Test structures that the student was not trained for, and its errors on the others.
+
+    They are held against the teacher; None for a student without a committee.
+    """
+    from distill.student.uncertainty import extrapolation
+
+    graded = getattr(load_calculator(student), "student", None)
+    found = extrapolation(graded, labels.reference) if graded else None
+    if found is None:
+        return None
+    beyond = set(found["beyond_training_indices"])
+    inside = [index for index in range(len(labels.reference)) if index not in beyond]
+    pairs = [(labels.teacher[index], labels.student[index]) for index in inside]
+    within = error_table([t for t, _ in pairs], [s for _, s in pairs]) if pairs else None
+    return {**found, "teacher_student_within": within}
 
 
 def _timing(
@@ -340,6 +361,8 @@ def _draw(out: Path, name: str, results: Results, labels: _Labels) -> None:
 
 def _say_table(results: Results) -> None:
     errors, timing = results["errors"], results.get("timing")
+    if text := extrapolation_text(errors):
+        say(f"student: {text}")
     columns = {
         "teacher – reference": errors["test"]["reference_teacher"],
         "student – teacher, held out": errors["held_out"]["teacher_student"],

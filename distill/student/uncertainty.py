@@ -188,7 +188,7 @@ def calibration(
         `coverage_unscaled` without the factor), root mean square error and predicted deviation,
         `scale` (the factor on the deviations that would make the squared errors right on average),
         Spearman's rank correlation of |error| and deviation, and `bins` of equal count with
-        predicted deviation and error; and `extrapolation`: the largest grade of each structure.
+        predicted deviation and error; and `extrapolation`, as the function of that name gives.
     """
     if student.committee is None or len(student.committee) == 0:
         return None
@@ -215,17 +215,41 @@ def calibration(
             table[:, 1] = np.repeat(found.forces, 3)
             table[:, 2] = model.force_scale * row_noise
             forces.append(table)
-    beyond = [index for index, grade in enumerate(grades) if grade > 1]
     return {
         "members": len(student.committee),
         "energy_per_atom": _quality(energies, model.energy_scale),
         "forces": _quality(forces, model.force_scale),
-        "extrapolation": {
-            "structures": len(grades),
-            "beyond_training": len(beyond),
-            "beyond_training_indices": beyond,
-            "largest_grade": max(grades, default=None),
-        },
+        "extrapolation": _extrapolation(grades),
+    }
+
+
+def extrapolation(student: Student, structures: Sequence[Atoms]) -> dict[str, Any] | None:
+    """Which structures the student's training data do not support.
+
+    Returns
+    -------
+    dict or None
+        Numbers of `structures` and of those `beyond_training` (an atom's grade is above 1), the
+        latter's `beyond_training_indices`, and the `largest_grade`; None without a committee.
+
+    Raises
+    ------
+    UserError
+        As `Student.evaluate`.
+    """
+    if student.committee is None or len(student.committee) == 0:
+        return None
+    model = UncertaintyModel(student)
+    return _extrapolation([float(model.predict(atoms)[1].grade.max()) for atoms in structures])
+
+
+def _extrapolation(grades: Sequence[float]) -> dict[str, Any]:
+    beyond = [index for index, grade in enumerate(grades) if grade > 1]
+    return {
+        "structures": len(grades),
+        "beyond_training": len(beyond),
+        "beyond_training_indices": beyond,
+        "largest_grade": max(grades, default=None),
     }
 
 

@@ -11,6 +11,8 @@ from ase.build import bulk
 from distill.artifacts import read_json
 from distill.calculators import label_structures, load_calculator
 from distill.compare import stage
+from distill.compare.errors import extrapolation_text
+from distill.compare.numbers import number_text
 from distill.compare.observables import bulk_rows
 from distill.compare.verdict import judge_student
 from distill.config import (
@@ -21,11 +23,14 @@ from distill.config import (
     NebConfig,
     ParallelConfig,
     StickingConfig,
+    StudentConfig,
     TimingConfig,
     Tolerances,
 )
 from distill.errors import ChecksFailed, UserError
 from distill.structures import read_structures, reference_forces, write_structures
+from distill.student.fit import fit
+from distill.student.uncertainty import with_training_deviations
 
 from .fake_run import barriers_result, diffusion_result, sticking_result
 
@@ -87,12 +92,42 @@ def test_errors_of_the_three_levels_are_the_known_ones(inputs):
     assert read_json(inputs["out"] / "verdict.json") == {"passed": None, "checks": []}
 
 
+def test_test_structures_outside_the_students_training_are_told(inputs, tmp_path, capsys):
+    """The fourth of the test structures is squeezed to distances that the student never saw."""
+    config = StudentConfig(order=2, totaldegree=6.0, rcut=4.5, backend="native", threads=1)
+    fitted = fit(read_structures(inputs["held_out"]), config, seed=0)
+    student = with_training_deviations(fitted.student, fitted.structures)
+    student.save(tmp_path / "student.npz")
+    test = read_structures(inputs["held_out"])
+    test[3].set_cell(0.8 * test[3].cell, scale_atoms=True)
+    write_structures(inputs["reference_test"], test)
+    inputs["student"] = tmp_path / "student.npz"
+    stage.run(CompareConfig(timing=None), **inputs)
+    errors = read_json(inputs["out"] / "errors.json")
+    found = errors["extrapolation"]
+    assert found["beyond_training_indices"] == [3]
+    assert found["teacher_student_within"]["structures"] == 5
+    within, everywhere = (
+        1000 * table["forces"]["rmse"]
+        for table in (found["teacher_student_within"], errors["test"]["teacher_student"])
+    )
+    assert within < 0.1 * everywhere
+    assert (
+        f"student: 1 of 6 test structures outside the training data (largest extrapolation "
+        f"grade {number_text(found['largest_grade'])}); force RMSE against the teacher "
+        f"{number_text(within)} meV/Å on the others, {number_text(everywhere)} on all"
+    ) in capsys.readouterr().out
+    del errors["extrapolation"]["teacher_student_within"]["forces"]
+    assert extrapolation_text(errors).endswith(")")
+    assert extrapolation_text({**errors, "extrapolation": None}) == ""
+
+
 def test_finished_parts_are_kept(inputs, monkeypatch, no_figures):
     stage.run(CompareConfig(timing=None), **inputs)
     out = inputs["out"]
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     (out / "test_student.xyz").unlink()
-    monkeypatch.setattr(stage, "_errors", lambda labels: pytest.fail("computed again"))
+    monkeypatch.setattr(stage, "_errors", lambda *arguments: pytest.fail("computed again"))
     stage.run(CompareConfig(timing=None), **inputs)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
