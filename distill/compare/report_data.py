@@ -100,7 +100,6 @@ def collect(run_folder: Path) -> Report:
         "outcomes": _outcomes(run_folder / "sampling" / "outcomes.csv"),
         "student": _student(run_folder / "student" / "student.npz", parts["student_errors"]),
         "uncertainty": parts["uncertainty"],
-        "extrapolation": extrapolation_text(parts["errors"] or {}),
         "provenance": _provenance(run_folder, config, manifests),
     }
 
@@ -236,6 +235,7 @@ def _accuracy(parts: Mapping[str, Any]) -> Any:
         "intervals": interval_rows(tables),
         "structures": {name: table["structures"] for name, table in tables.items()},
         "force_error_correlation": errors["test"]["force_error_correlation"] if errors else None,
+        "extrapolation": extrapolation_text(errors) if errors else "",
         "tables": tables,
     }
 

@@ -203,6 +203,13 @@ def make_run(
     errors = {
         "test": error_budget(test, teacher, student),
         "held_out": {"teacher_student": held_out_table},
+        "extrapolation": {
+            "structures": len(test),
+            "beyond_training": 2,
+            "beyond_training_indices": [0, 1],
+            "largest_grade": 3.21,
+            "teacher_student_within": error_table(teacher[2:], student[2:]),
+        },
     }
     timing, barriers, sticking = timing_result(), barriers_result(), sticking_result()
     compare = run / "compare"

@@ -145,6 +145,11 @@ def test_the_page_tells_what_the_student_is(finished):
     assert (run / "figures" / "calibration.png").exists()
 
 
+def test_the_page_tells_what_the_student_was_not_trained_for(finished):
+    _, _, text, _ = finished
+    assert "structures outside the training data (largest extrapolation grade 3.21); force" in text
+
+
 def test_a_failed_check_is_told_with_its_reason(tmp_path, no_figures):
     make_run(tmp_path, tolerances=FAILING, figures=False)
     text = write_report(tmp_path).read_text()
