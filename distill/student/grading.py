@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from distill.progress import listed, say
@@ -11,6 +12,7 @@ from distill.student.uncertainty import TRAINING_DEVIATIONS, UncertaintyModel
 
 if TYPE_CHECKING:
     from ase import Atoms
+    from ase.calculators.calculator import Calculator
 
     from distill.student.model import Student
 
@@ -45,9 +47,12 @@ class ExtrapolationWatch:
         self._active = graded and student.committee is not None and len(student.committee) > 0
         self._model: UncertaintyModel | None = None
         self.evaluations = 0
+        self.paused = False
 
     def look(self, atoms: Atoms, evaluations: int = 1) -> None:
         """Count evaluations, the first of them of `atoms`, and grade it if it is its turn."""
+        if self.paused:
+            return
         before, self.evaluations = self.evaluations, self.evaluations + evaluations
         if not self._active or -before % WATCH_EVERY >= evaluations:
             return
@@ -66,6 +71,23 @@ class ExtrapolationWatch:
             ExtrapolationWarning,
             stacklevel=4,
         )
+
+
+@contextmanager
+def unwatched(calculator: Calculator) -> Iterator[None]:
+    """Let a student's calculator be evaluated far outside its training data without a warning.
+
+    For curves that go there on purpose; other calculators are left alone.
+    """
+    student = getattr(calculator, "student", None)
+    if student is None:
+        yield
+        return
+    before, student.watch.paused = student.watch.paused, True
+    try:
+        yield
+    finally:
+        student.watch.paused = before
 
 
 def add_uncertainties(structures: Sequence[Atoms], student: Student) -> None:

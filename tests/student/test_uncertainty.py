@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from ase.calculators.emt import EMT
 from helpers import rattled_copper
 
 from distill.config import LabelWeights, SolverConfig, StudentConfig
 from distill.errors import UserError
+from distill.sampling.rovibrational import diatomic_curve
 from distill.student.committee import Committee
 from distill.student.fit import Fit, fit
-from distill.student.grading import WATCH_EVERY, ExtrapolationWarning
+from distill.student.grading import WATCH_EVERY, ExtrapolationWarning, unwatched
 from distill.student.uncertainty import (
     FORCE_REFERENCE,
     UncertaintyModel,
@@ -194,6 +196,19 @@ class TestWatch:
         atoms.calc = replace(student).calculator()
         with pytest.warns(ExtrapolationWarning):
             atoms.get_forces()
+
+    def test_a_curve_that_leaves_the_training_data_on_purpose_is_not_told(self, student) -> None:
+        fresh, atoms = replace(student), self.squeezed()
+        atoms.calc = fresh.calculator()
+        with warnings.catch_warnings(), unwatched(atoms.calc):
+            warnings.simplefilter("error")
+            diatomic_curve("Cu2", atoms.calc)
+            atoms.get_forces()
+        atoms.calc = fresh.calculator()
+        with pytest.warns(ExtrapolationWarning):
+            atoms.get_forces()
+        with unwatched(EMT()):
+            pass
 
     def test_a_run_that_leaves_the_training_data_is_noticed(self, student) -> None:
         fresh, atoms = replace(student), rattled_copper(1, seed=3)[0]
