@@ -23,7 +23,8 @@ from distill.errors import ChecksFailed, UserError
 from distill.progress import say
 from distill.structures import CONFIG_TYPE_KEY, read_structures, set_labels
 from distill.student.calculator import StudentCalculator
-from distill.student.uncertainty import UncertaintyModel
+from distill.student.grading import GRADE_KEY, UNGRADED
+from distill.student.uncertainty import UncertaintyModel, is_graded
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
     from distill.student.model import Student
 
-GRADE_KEY = "extrapolation_grade"
 KEPT_TYPE = "guard"
 ORIGIN_KEY = "student_train_sha256"
 
@@ -72,7 +72,8 @@ class Guard:
     Raises
     ------
     UserError
-        If the student has no committee, the bounds are out of order, or `file` is damaged.
+        If the student has no committee or no grades, the bounds are out of order, or `file` is
+        damaged.
     """
 
     def __init__(
@@ -93,6 +94,8 @@ class Guard:
         if every < 1:
             raise UserError(f"guard: expected every >= 1, found {every}")
         self.model = UncertaintyModel(student)
+        if not is_graded(student):
+            raise UserError(f"guard: no extrapolation grades: {UNGRADED}")
         self.keep_above, self.stop_above = keep_above, stop_above
         self.every, self.limit = every, limit
         self.teacher = teacher

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from distill.progress import listed, say
-from distill.student.uncertainty import TRAINING_DEVIATIONS, UncertaintyModel
+from distill.student.uncertainty import UncertaintyModel, is_graded
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -23,6 +23,9 @@ GRADE_KEY = "extrapolation_grade"
 WATCH_EVERY = 200
 # Grade from which it warns: twice what the training data reach.
 FAR_OUTSIDE = 2.0
+
+
+UNGRADED = "the student's file lacks the deviations of its training data; fit it again"
 
 
 class ExtrapolationWarning(UserWarning):
@@ -42,9 +45,8 @@ class ExtrapolationWatch:
     """
 
     def __init__(self, student: Student) -> None:
-        graded = all(key in student.training for key in TRAINING_DEVIATIONS)
         self._student = student
-        self._active = graded and student.committee is not None and len(student.committee) > 0
+        self._active = is_graded(student)
         self._model: UncertaintyModel | None = None
         self.evaluations = 0
         self.paused = False
@@ -94,8 +96,8 @@ def add_uncertainties(structures: Sequence[Atoms], student: Student) -> None:
     """Put the student's uncertainties on structures, and say which are outside its training data.
 
     Adds `energy_std` (eV) to `info`, and `forces_std` (eV/Å, (N,)) and `extrapolation_grade` ((N,),
-    above 1 outside the training data) to `arrays`. A student without a committee has none, which
-    is said.
+    above 1 outside the training data) to `arrays`. A student without a committee has none of them,
+    one that does not say what its training data had no grades; either is said.
 
     Parameters
     ----------
@@ -107,12 +109,17 @@ def add_uncertainties(structures: Sequence[Atoms], student: Student) -> None:
     if student.committee is None or len(student.committee) == 0:
         say("the student carries no committee: no uncertainties, no warning of extrapolation")
         return
+    graded = is_graded(student)
+    if not graded:
+        say(f"no extrapolation grades and no warnings of extrapolation: {UNGRADED}")
     model = UncertaintyModel(student)
     outside = []
     for index, atoms in enumerate(structures):
         found = model.predict(atoms)[1]
         atoms.info[ENERGY_DEVIATION_KEY] = found.energy
         atoms.arrays[FORCE_DEVIATION_KEY] = found.forces
+        if not graded:
+            continue
         atoms.arrays[GRADE_KEY] = found.grade
         grade = float(found.grade.max(initial=0.0))
         if grade > 1.0:

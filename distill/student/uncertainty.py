@@ -142,6 +142,15 @@ class UncertaintyModel:
             return np.where(deviations > 0, deviations / reference, 0.0)
 
 
+def is_graded(student: Student) -> bool:
+    """Whether a student has a committee and says what deviations its training data had.
+
+    Without the latter every grade is infinite.
+    """
+    has_committee = student.committee is not None and len(student.committee) > 0
+    return has_committee and all(key in student.training for key in TRAINING_DEVIATIONS)
+
+
 def with_training_deviations(student: Student, structures: Sequence[Atoms]) -> Student:
     """The student with the largest deviations of each element over its training structures.
 
@@ -230,14 +239,15 @@ def extrapolation(student: Student, structures: Sequence[Atoms]) -> dict[str, An
     -------
     dict or None
         Numbers of `structures` and of those `beyond_training` (an atom's grade is above 1), the
-        latter's `beyond_training_indices`, and the `largest_grade`; None without a committee.
+        latter's `beyond_training_indices`, and the `largest_grade`; None for a student without a
+        committee or grades.
 
     Raises
     ------
     UserError
         As `Student.evaluate`.
     """
-    if student.committee is None or len(student.committee) == 0:
+    if not is_graded(student):
         return None
     model = UncertaintyModel(student)
     return _extrapolation([float(model.predict(atoms)[1].grade.max()) for atoms in structures])

@@ -12,9 +12,10 @@ from ase import Atoms
 from ase.calculators.emt import EMT
 from ase.io import write
 
-from distill.deploy.guard import GRADE_KEY, Guard, GuardedCalculator, OutsideTraining
+from distill.deploy.guard import Guard, GuardedCalculator, OutsideTraining
 from distill.errors import UserError
 from distill.structures import config_type, read_structures, reference_energy
+from distill.student.grading import GRADE_KEY
 from distill.student.model import Student
 
 
@@ -92,6 +93,8 @@ def test_bounds_and_students_that_cannot_be_guarded(graded_student, student, tmp
         _guard(graded_student, tmp_path, every=0)
     with pytest.raises(UserError, match="no committee"):
         _guard(replace(student, committee=None), tmp_path)
+    with pytest.raises(UserError, match="fit it again"):
+        _guard(replace(graded_student, training={}), tmp_path)
 
 
 def test_a_guarded_calculator_can_be_pickled(graded_student, familiar, tmp_path) -> None:

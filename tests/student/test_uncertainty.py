@@ -17,11 +17,17 @@ from distill.errors import UserError
 from distill.sampling.rovibrational import diatomic_curve
 from distill.student.committee import Committee
 from distill.student.fit import Fit, fit
-from distill.student.grading import WATCH_EVERY, ExtrapolationWarning, unwatched
+from distill.student.grading import (
+    WATCH_EVERY,
+    ExtrapolationWarning,
+    add_uncertainties,
+    unwatched,
+)
 from distill.student.uncertainty import (
     FORCE_REFERENCE,
     UncertaintyModel,
     calibration,
+    extrapolation,
     with_training_deviations,
 )
 
@@ -173,6 +179,25 @@ def test_student_without_committee_says_so(student) -> None:
         UncertaintyModel(bare)
     assert calibration(bare, rattled_copper(1), WEIGHTS) is None
     assert with_training_deviations(bare, rattled_copper(1)) is bare
+
+
+def test_student_without_training_deviations_is_not_graded(student, capsys) -> None:
+    """As one fitted from Python, or saved by a version that did not know forces' deviations."""
+    partly = {key: value for key, value in student.training.items() if key != FORCE_REFERENCE}
+    for training in ({}, partly):
+        bare = replace(student, training=training)
+        structures = rattled_copper(2)
+        add_uncertainties(structures, bare)
+        assert "fit it again" in capsys.readouterr().out
+        assert all("extrapolation_grade" not in atoms.arrays for atoms in structures)
+        assert all(atoms.info["energy_std"] > 0 for atoms in structures)
+        assert extrapolation(bare, structures) is None
+    assert extrapolation(student, rattled_copper(12)) == {
+        "structures": 12,
+        "beyond_training": 0,
+        "beyond_training_indices": [],
+        "largest_grade": pytest.approx(1.0),
+    }
 
 
 class TestWatch:
