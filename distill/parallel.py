@@ -140,9 +140,12 @@ def _local(workers: int) -> Iterator[Executor]:
     The pool of the standard library can wait for ever when a worker is killed while others start.
     """
     from loky import ProcessPoolExecutor
+    from loky.backend.context import LokyContext
 
     executor = ProcessPoolExecutor(
         workers,
+        # joblib carries a loky of its own, which takes the same name among Python's contexts.
+        context=LokyContext(),
         env=dict.fromkeys(THREAD_VARIABLES, "1"),
         initializer=_end_with,
         initargs=(os.getpid(),),
