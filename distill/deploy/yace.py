@@ -145,7 +145,8 @@ def export_yace(
         raise UserError(
             f"export: no series of up to {LENGTHS[-1]} of ML-PACE's radial functions meets "
             f"{tolerance:g} eV/Å: forces differ by {smallest:.2g} eV/Å at the least. No file was "
-            "written; ask for a tolerance above that"
+            "written. Give a larger --tolerance: far below the student's own errors it loses "
+            "nothing, and a shorter series is faster in ML-PACE"
         )
     report = YaceReport(
         student_sha256=sha256(student),
