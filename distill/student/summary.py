@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from distill.student.uncertainty import TRAINING_DEVIATIONS, is_graded
+
 if TYPE_CHECKING:
     from distill.student.model import Student
 
@@ -57,7 +59,8 @@ def _training(training: Mapping[str, Any]) -> list[str]:
             if key in errors
         ]
         lines.append(f"{title}: RMSE {', '.join(parts)}" if parts else f"{title}: not recorded")
-    others = {key: v for key, v in training.items() if key not in ("train_rmse", "test_rmse")}
+    shown = ("train_rmse", "test_rmse", *TRAINING_DEVIATIONS)
+    others = {key: value for key, value in training.items() if key not in shown}
     tables = {key: value for key, value in others.items() if isinstance(value, Mapping)}
     lines += _wrapped("fit", {key: v for key, v in others.items() if key not in tables})
     for key, value in tables.items():
@@ -68,7 +71,8 @@ def _training(training: Mapping[str, Any]) -> list[str]:
 def _uncertainty(student: Student) -> str:
     if student.committee is None:
         return "none stored"
-    return f"committee of {len(student.committee)} draws from the posterior"
+    grades = "with" if is_graded(student) else "without"
+    return f"committee of {len(student.committee)} draws, {grades} extrapolation grades"
 
 
 def _microseconds(student: Student) -> float:

@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+from helpers import rattled_copper
+
 from distill.student.model import Student
 from distill.student.summary import summary
+from distill.student.uncertainty import with_training_deviations
 
 STUDENT_FILE = Path(__file__).parent / "data" / "student_v1.npz"
 
@@ -49,3 +53,13 @@ def test_it_says_what_matters_on_one_screen() -> None:
 def test_errors_that_were_not_recorded_are_said_to_be() -> None:
     student = replace(Student.load(STUDENT_FILE), training={}, provenance={})
     assert "errors held out: not recorded" in summary(student)
+
+
+def test_it_says_whether_structures_can_be_graded() -> None:
+    student = replace(Student.load(STUDENT_FILE), training={}, provenance={})
+    committee = np.stack([student.coefficients, 1.1 * student.coefficients])
+    student = replace(student, committee=committee)
+    assert "committee of 2 draws, without extrapolation grades" in summary(student)
+    graded = summary(with_training_deviations(student, rattled_copper(1)))
+    assert "committee of 2 draws, with extrapolation grades" in graded
+    assert "deviation" not in graded
