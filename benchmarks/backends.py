@@ -20,14 +20,14 @@ import numpy as np
 from ase import Atoms
 from ase.io import read
 
-from distill.artifacts import write_json, write_text
 from distill.compare.timing import time_models, timing_table_text
 from distill.config import CalculatorConfig, LabelWeights, SolverConfig, StudentConfig
-from distill.progress import format_duration
-from distill.structures import read_structures, reference_energy, reference_forces
-from distill.student import acepotentials
-from distill.student.fit import fit as native_fit
-from distill.student.model import Student
+from distill.core.artifacts import write_json, write_text
+from distill.core.progress import format_duration
+from distill.data.structures import read_structures, reference_energy, reference_forces
+from distill.student.fit.native_fit import fit as native_fit
+from distill.student.julia import acepotentials
+from distill.student.student_model import Student
 
 MEV = 1000.0
 
@@ -115,7 +115,7 @@ def _models(out: Path, reason: str | None) -> dict[str, str | CalculatorConfig]:
         path = str((out / "acepotentials" / acepotentials.MODEL_FILE).resolve())
         for name, mended in (("as released", False), ("gradient mended", True)):
             models[f"ACEpotentials, {name}"] = CalculatorConfig(
-                path="distill.student.acepotentials:JuliaCalculator",
+                path="distill.student.julia.acepotentials:JuliaCalculator",
                 args={"path": path, "mended": mended},
             )
     return models

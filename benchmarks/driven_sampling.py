@@ -20,8 +20,6 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from distill.artifacts import read_json, write_json, write_text
-from distill.compare.errors import error_table
 from distill.config import (
     DrivenConfig,
     ParallelConfig,
@@ -30,11 +28,13 @@ from distill.config import (
     SelectionConfig,
     SlabConfig,
 )
-from distill.sampling.stage import run
-from distill.structures import read_structures, resolve_file
-from distill.student.fit import fit
-from distill.student.model import Student
-from distill.student.stage import predicted_structures
+from distill.core.artifacts import read_json, write_json, write_text
+from distill.data.structures import read_structures, resolve_file
+from distill.metrics.errors import error_table
+from distill.sampling.sampling_stage import run
+from distill.student.fit.native_fit import fit
+from distill.student.student_model import Student
+from distill.student.student_stage import predicted_structures
 
 TRAIN = "bundled:h2cu_train"
 SEED, TEST_SEED, TEST_STRUCTURES = 1, 2001, 300

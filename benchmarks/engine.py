@@ -31,16 +31,16 @@ from ase import Atoms, units
 from ase.build import bulk, fcc111
 from ase.md.verlet import VelocityVerlet
 
-from distill.artifacts import write_json, write_text
 from distill.compare.timing import time_models, timing_table_text
 from distill.config import CalculatorConfig
-from distill.sampling.dynamics import velocity_verlet
-from distill.student.assembly import design_rows
-from distill.student.basis import BasisSpec, build_basis
-from distill.student.evaluate import evaluate_pairs, species_indices
-from distill.student.model import Student
-from distill.student.neighbours import list_neighbours
-from distill.student.uncertainty import UncertaintyModel
+from distill.core.artifacts import write_json, write_text
+from distill.simulation.dynamics import velocity_verlet
+from distill.student.basis.basis import BasisSpec, build_basis
+from distill.student.engine.assembly import design_rows
+from distill.student.engine.evaluate import evaluate_pairs, species_indices
+from distill.student.engine.neighbours import list_neighbours
+from distill.student.student_model import Student
+from distill.student.uncertainty.uncertainty_model import UncertaintyModel
 
 FIRST_CALL = """
 import time

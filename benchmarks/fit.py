@@ -39,7 +39,7 @@ def slabs(count: int, copper: int) -> list[Atoms]:
     from ase.build import add_adsorbate, fcc111
     from ase.calculators.emt import EMT
 
-    from distill.structures import set_labels
+    from distill.data.structures import set_labels
 
     size = (3, 3, copper // 9) if copper % 9 == 0 else (2, 2, copper // 4)
     structures = []
@@ -62,7 +62,7 @@ def slabs(count: int, copper: int) -> list[Atoms]:
 def measure(count: int, copper: int, threads: int) -> dict[str, Any]:
     """Fit `count` slabs and return times (s), peak memory (GB) and sizes."""
     from distill.config import StudentConfig
-    from distill.student.fit import fit
+    from distill.student.fit.native_fit import fit
 
     config = StudentConfig(backend="native", threads=threads)
     fit(slabs(2, 16), config.model_copy(update={"order": 1, "totaldegree": 2.0}), seed=0)
@@ -105,7 +105,7 @@ def main() -> None:
         print(json.dumps(measure(*options.case, options.threads)))
         return
 
-    from distill.artifacts import write_json, write_text
+    from distill.core.artifacts import write_json, write_text
 
     sizes = options.sizes + [PUBLISHED_SIZE] * options.full
     cases = [(count, 54) for count in sizes] + [SMALL_SLABS]

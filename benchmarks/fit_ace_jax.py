@@ -28,12 +28,12 @@ from typing import Any
 from fit import slabs
 from tial import rmse
 
-from distill.artifacts import write_json, write_text
 from distill.config import StudentConfig
-from distill.progress import format_duration
-from distill.structures import read_structures, write_structures
-from distill.student.fit import fit
-from distill.student.model import Student
+from distill.core.artifacts import write_json, write_text
+from distill.core.progress import format_duration
+from distill.data.structures import read_structures, write_structures
+from distill.student.fit.native_fit import fit
+from distill.student.student_model import Student
 
 COPPER_ATOMS = 16
 WEIGHTS = {"default": {"E": 30.0, "F": 1.0, "V": 1.0}}

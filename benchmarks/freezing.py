@@ -28,12 +28,12 @@ def main() -> None:
 
     import torch
 
-    from distill.structures import read_structures
-    from distill.teacher import mace_adapter as adapter
-    from distill.teacher.foundation import find_foundation
-    from distill.teacher.freezing import freezing
-    from distill.teacher.mace_rebuild import restrict_elements
-    from distill.teacher.mace_steps import loss_function, training_step
+    from distill.data.structures import read_structures
+    from distill.models.mace import adapter as adapter
+    from distill.models.mace.foundation_store import find_foundation
+    from distill.models.mace.freezing import freezing
+    from distill.models.mace.rebuild import restrict_elements
+    from distill.models.mace.steps import loss_function, training_step
 
     torch.set_num_threads(1)
     structures = [a for a in read_structures("bundled:h2cu_train") if len(a) > 1]

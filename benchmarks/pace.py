@@ -25,11 +25,11 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from distill.artifacts import write_json, write_text
-from distill.sampling.slabs import timing_slab
-from distill.student.evaluate import Evaluation, evaluate_pairs, species_indices
-from distill.student.model import Student
-from distill.student.neighbours import list_neighbours
+from distill.core.artifacts import write_json, write_text
+from distill.student.engine.evaluate import Evaluation, evaluate_pairs, species_indices
+from distill.student.engine.neighbours import list_neighbours
+from distill.student.student_model import Student
+from distill.systems.slabs import timing_slab
 
 SHORT_SERIES = 20
 ROUNDS = 2

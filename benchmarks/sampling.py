@@ -21,12 +21,12 @@ from typing import Any
 
 from ase.calculators.calculator import Calculator
 
-from distill.artifacts import write_json
 from distill.config import ParallelConfig, ScatteringConfig, SlabConfig
-from distill.sampling.models import cached_calculator
-from distill.sampling.scattering import TrajectoryUnit, trajectory_units
-from distill.sampling.surfaces import make_surfaces
-from distill.sampling.units import run_waiting
+from distill.core.artifacts import write_json
+from distill.core.work import run_waiting
+from distill.models.cached_calculators import cached_calculator
+from distill.simulation.scattering import TrajectoryUnit, trajectory_units
+from distill.simulation.surfaces import make_surfaces
 
 SEED = 1
 SERIAL = ParallelConfig(backend="serial")

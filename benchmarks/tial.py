@@ -31,7 +31,7 @@ def rmse(student, structures) -> dict[str, float]:
 
     Quantities without labels are left out.
     """
-    from distill.structures import reference_energy, reference_forces, reference_stress
+    from distill.data.structures import reference_energy, reference_forces, reference_stress
 
     errors: dict[str, list[np.ndarray]] = {name: [] for name in UNITS}
     for atoms in structures:
@@ -57,10 +57,10 @@ def main() -> None:
     if options.data is None:
         parser.error("expected --data FOLDER or DISTILL_REFERENCE_DATA")
 
-    from distill.artifacts import write_json, write_text
     from distill.config import LabelWeights, StudentConfig
-    from distill.structures import read_structures
-    from distill.student.fit import fit
+    from distill.core.artifacts import write_json, write_text
+    from distill.data.structures import read_structures
+    from distill.student.fit.native_fit import fit
 
     structures = read_structures(
         Path(options.data) / "acedata" / "TiAl_tutorial.xyz",

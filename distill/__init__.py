@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any
 from distill._version import __version__
 
 if TYPE_CHECKING:
-    from distill.calculators import load_calculator
-    from distill.config import load_config
+    from distill.config.workflow import load_config
+    from distill.models.calculators import load_calculator
+    from distill.models.teacher_model import Teacher
     from distill.pipeline import run_pipeline
-    from distill.student.model import Student
-    from distill.teacher.model import Teacher
+    from distill.student.student_model import Student
 
 __all__ = ["Student", "Teacher", "__version__", "load_calculator", "load_config", "run_pipeline"]
 
 _HOMES = {
-    "Student": "distill.student.model",
-    "Teacher": "distill.teacher.model",
-    "load_calculator": "distill.calculators",
+    "Student": "distill.student.student_model",
+    "Teacher": "distill.models.teacher_model",
+    "load_calculator": "distill.models.calculators",
     "load_config": "distill.config",
     "run_pipeline": "distill.pipeline",
 }

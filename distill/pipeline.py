@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distill.artifacts import (
+from distill.config.workflow import RunConfig
+from distill.core.artifacts import (
     MANIFEST_NAME,
     hash_of,
     read_json,
@@ -27,9 +28,8 @@ from distill.artifacts import (
     write_json,
     write_manifest,
 )
-from distill.config import RunConfig
-from distill.errors import ChecksFailed, UserError
-from distill.progress import format_duration, say
+from distill.core.errors import ChecksFailed, UserError
+from distill.core.progress import format_duration, say
 
 STARTED_NAME = "started.json"
 # The verdict follows from the other files and the tolerances, and may be made again at any time.
@@ -118,7 +118,7 @@ def run_pipeline(
                 _bring_up_to_date(stage, config, folder, discard=first is not None)
             except ChecksFailed as error:
                 failure = error
-        from distill.compare.report import write_report
+        from distill.report.report import write_report
 
         report = write_report(folder)
     say(f"report: {report}")
@@ -266,7 +266,7 @@ def differences(old: Any, new: Any, place: str = "") -> list[str]:
 
 
 def _data_inputs(config: RunConfig, folder: Path) -> dict[str, Path]:
-    from distill.structures import resolve_file
+    from distill.data.structures import resolve_file
 
     inputs = {"train": resolve_file(config.data.train)}
     if config.data.test:
@@ -275,15 +275,15 @@ def _data_inputs(config: RunConfig, folder: Path) -> dict[str, Path]:
 
 
 def _data_run(config: RunConfig, folder: Path, out: Path) -> None:
-    from distill.data_stage import run
+    from distill.data.data_stage import run
 
     run(config.data, out=out, seed=config.seed)
 
 
 def _teacher_inputs(config: RunConfig, folder: Path) -> dict[str, Path]:
-    from distill.structures import resolve_file
-    from distill.teacher.bundled import TENSORS_NAME, bundled_foundation_path
-    from distill.teacher.foundation import find_foundation
+    from distill.data.structures import resolve_file
+    from distill.models.mace.bundled_foundation import TENSORS_NAME, bundled_foundation_path
+    from distill.models.mace.foundation_store import find_foundation
 
     teacher = config.teacher
     foundation = find_foundation(teacher.foundation).path
@@ -301,7 +301,7 @@ def _teacher_inputs(config: RunConfig, folder: Path) -> dict[str, Path]:
 
 
 def _teacher_run(config: RunConfig, folder: Path, out: Path) -> None:
-    from distill.teacher.stage import run
+    from distill.teacher.teacher_stage import run
 
     data = folder / "data"
     run(
@@ -321,7 +321,7 @@ def _sampling_inputs(config: RunConfig, folder: Path) -> dict[str, Path]:
 
 
 def _sampling_run(config: RunConfig, folder: Path, out: Path) -> None:
-    from distill.sampling.stage import run
+    from distill.sampling.sampling_stage import run
 
     run(
         config.sampling,
@@ -342,7 +342,7 @@ def _student_inputs(config: RunConfig, folder: Path) -> dict[str, Path]:
 
 
 def _student_run(config: RunConfig, folder: Path, out: Path) -> None:
-    from distill.student.stage import run
+    from distill.student.student_stage import run
 
     inputs = _student_inputs(config, folder)
     teacher = read_json(inputs["teacher"])
@@ -374,7 +374,7 @@ def _compare_inputs(config: RunConfig, folder: Path) -> dict[str, Path]:
 
 
 def _compare_run(config: RunConfig, folder: Path, out: Path) -> None:
-    from distill.compare.stage import run
+    from distill.compare.compare_stage import run
 
     run(
         config.compare,

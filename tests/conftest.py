@@ -9,6 +9,14 @@ from pathlib import Path
 
 import pytest
 
+SUPPORT = Path(__file__).parent / "support"
+pytest_plugins = ["graded_fixtures", "mace_fixtures", "student_fixtures", "surface_fixtures"]
+
+# Processes that tests start find the same helpers and calculators.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, [str(SUPPORT), os.environ.get("PYTHONPATH")])
+)
+
 # Tests run side by side: one thread each, and none that spins while it waits.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import pytest
+from helpers import ROOT
 
+from distill.cli.starter import PRESETS, write_starter
 from distill.config import load_config, parse_config, strategy_teacher
-from distill.errors import UserError
-from distill.starter import PRESETS, write_starter
+from distill.core.errors import UserError
 
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+CONFIGS = ROOT / "configs"
 
 
 def write(folder: Path, text: str) -> Path:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from distill import pipeline
-from distill.artifacts import read_manifest, write_json, write_text
 from distill.config import RunConfig
-from distill.errors import ChecksFailed, UserError
+from distill.core.artifacts import read_manifest, write_json, write_text
+from distill.core.errors import ChecksFailed, UserError
 from distill.pipeline import Stage, locked, run_pipeline
 
 

@@ -14,11 +14,11 @@ import numpy as np
 from ase import Atoms
 from ase.io import write
 
-from distill.artifacts import sha256, write_json, write_text
-from distill.structures import CONFIG_TYPE_KEY, ENERGY_KEY, FORCES_KEY, STRESS_KEY
+from distill.core.artifacts import sha256, write_json, write_text
+from distill.core.quantities import CONFIG_TYPE_KEY, ENERGY_KEY, FORCES_KEY, STRESS_KEY
 
 DIGITS = 6
-DATA_FOLDER = Path(__file__).resolve().parents[1] / "distill" / "data"
+BUNDLED_FOLDER = Path(__file__).resolve().parents[1] / "distill" / "data" / "bundled"
 
 
 def stream(seed: int, *unit: int) -> np.random.Generator:

@@ -31,8 +31,8 @@ from bundling import (
     write_set,
 )
 
-from distill.progress import progress, say
-from distill.structures import CONFIG_TYPE_KEY, ENERGY_KEY, FORCES_KEY, STRESS_KEY
+from distill.core.progress import progress, say
+from distill.core.quantities import CONFIG_TYPE_KEY, ENERGY_KEY, FORCES_KEY, STRESS_KEY
 
 LARGEST_FORCE = 25.0  # eV/Å
 LARGEST_STRESS = 0.6  # eV/Å³

@@ -24,7 +24,7 @@ from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
 from ase.md.verlet import VelocityVerlet
 from bundling import (
-    DATA_FOLDER,
+    BUNDLED_FOLDER,
     closest_contact,
     package_versions,
     rounded,
@@ -35,9 +35,9 @@ from bundling import (
     write_set,
 )
 
-from distill.artifacts import sha256
-from distill.progress import progress, say
-from distill.structures import CONFIG_TYPE_KEY, ENERGY_KEY, FORCES_KEY
+from distill.core.artifacts import sha256
+from distill.core.progress import progress, say
+from distill.core.quantities import CONFIG_TYPE_KEY, ENERGY_KEY, FORCES_KEY
 
 LATTICE_0K = 3.6528  # Å, the lattice of the published 0 K slabs
 EXPANSION = 1.69e-5  # 1/K, from the published 0 K and 925 K slabs
@@ -343,7 +343,7 @@ def at_most(structures: list[Atoms], most: int, seed: int) -> list[Atoms]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, required=True, help="the published H2/Cu MACE")
-    parser.add_argument("--output", type=Path, default=DATA_FOLDER, help="folder of the set")
+    parser.add_argument("--output", type=Path, default=BUNDLED_FOLDER, help="folder of the set")
     parser.add_argument("--seed", type=int, default=2026, help="of training and validation part")
     parser.add_argument("--test-seed", type=int, default=2027, help="of the test set's own draw")
     arguments = parser.parse_args()

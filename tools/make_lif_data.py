@@ -23,7 +23,7 @@ from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
 from ase.optimize import FIRE
 from ase.stress import full_3x3_to_voigt_6_stress
 from bundling import (
-    DATA_FOLDER,
+    BUNDLED_FOLDER,
     closest_contact,
     package_versions,
     rounded,
@@ -33,8 +33,8 @@ from bundling import (
     write_set,
 )
 
-from distill.progress import progress, say
-from distill.structures import ENERGY_KEY, FORCES_KEY, STRESS_KEY
+from distill.core.progress import progress, say
+from distill.core.quantities import ENERGY_KEY, FORCES_KEY, STRESS_KEY
 
 LATTICE_0K = 4.093  # Å, CHGNet's own minimum
 EXPANSION = 3.4e-5  # 1/K, the measured linear expansion of LiF at room temperature
@@ -159,7 +159,7 @@ def draw(calculator: Calculator, seed: int) -> Iterator[tuple[str, Atoms]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=DATA_FOLDER, help="folder of the set")
+    parser.add_argument("--output", type=Path, default=BUNDLED_FOLDER, help="folder of the set")
     parser.add_argument("--seed", type=int, default=2026)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")

@@ -14,13 +14,13 @@ import argparse
 import warnings
 from pathlib import Path
 
-from bundling import DATA_FOLDER, describe, package_versions, write_compact_extxyz
+from bundling import BUNDLED_FOLDER, describe, package_versions, write_compact_extxyz
 
-from distill.artifacts import sha256, write_json
 from distill.config import NebConfig, SlabConfig
-from distill.errors import ChecksFailed
-from distill.progress import say
-from distill.sampling.neb import minimum_energy_path
+from distill.core.artifacts import sha256, write_json
+from distill.core.errors import ChecksFailed
+from distill.core.progress import say
+from distill.simulation.neb import minimum_energy_path
 
 IMAGES = 11
 FMAX = 0.02  # eV/Å
@@ -29,7 +29,7 @@ FMAX = 0.02  # eV/Å
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, required=True, help="the published H2/Cu MACE")
-    parser.add_argument("--output", type=Path, default=DATA_FOLDER, help="folder of the path")
+    parser.add_argument("--output", type=Path, default=BUNDLED_FOLDER, help="folder of the path")
     parser.add_argument("--facet", choices=("111", "100", "110", "211"), default="111")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")

@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 from ase.data import atomic_numbers
 from ase.io import read
-from bundling import DATA_FOLDER
+from bundling import BUNDLED_FOLDER
 
-from distill.artifacts import read_json, sha256
-from distill.progress import progress, say
-from distill.structures import CONFIG_TYPE_KEY, ENERGY_KEY, FORCES_KEY, STRESS_KEY
-from distill.teacher.reference_energies import composition_matrix
+from distill.core.artifacts import read_json, sha256
+from distill.core.progress import progress, say
+from distill.core.quantities import CONFIG_TYPE_KEY, ENERGY_KEY, FORCES_KEY, STRESS_KEY
+from distill.data.reference_energies import composition_matrix
 
 NAME = "foundation"
 ARCHITECTURE = {
@@ -149,7 +149,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the labelled set")
     parser.add_argument("--work", type=Path, required=True, help="folder of checkpoints and logs")
-    parser.add_argument("--output", type=Path, default=DATA_FOLDER / "foundation")
+    parser.add_argument("--output", type=Path, default=BUNDLED_FOLDER / "foundation")
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--stage-two", type=int, default=48, help="first epoch of stage two")
     parser.add_argument("--batch-size", type=int, default=5)
@@ -166,7 +166,7 @@ def main() -> None:
     import mace  # noqa: F401  before torch.load: e3nn needs mace-torch's own preparation
     import torch
 
-    from distill.teacher.bundled import save_foundation
+    from distill.models.mace.bundled_foundation import save_foundation
 
     # The file was written by the training above, so unpickling it runs nothing foreign.
     model = torch.load(model_path, map_location="cpu", weights_only=False)

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distill.calculators import label_structures, load_calculator
-from distill.compare.errors import error_budget, error_table, interval_rows, table_rows
-from distill.errors import UserError
-from distill.structures import read_structures, reference_stress
+from distill.core.errors import UserError
+from distill.data.structures import read_structures, reference_stress
+from distill.metrics.errors import error_budget, error_table, interval_rows, table_rows
+from distill.models.calculators import label_structures, load_calculator
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from distill.sampling.models import ModelSpec
+    from distill.models.cached_calculators import ModelSpec
 
 Accuracy = dict[str, Any]
 
@@ -86,7 +86,7 @@ def accuracy_rows(result: Accuracy) -> list[dict[str, Any]]:
 
 def accuracy_text(result: Accuracy) -> str:
     """The tables as aligned text: the study's layout, then errors by element and config type."""
-    from distill.compare.errors import aligned, study_table_text
+    from distill.metrics.errors import aligned, study_table_text
 
     tables = result["tables"]
     rows = [(row["title"], row["cells"]) for row in interval_rows(tables)]

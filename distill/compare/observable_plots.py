@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distill.compare.plots import FIGURE_WIDTH, colour_of, figure_style
+from distill.core.figures import FIGURE_WIDTH, colour_of, figure_style
+from distill.core.quantities import MEV
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MEV = 1000.0
 _SHADES = ("white", "#999999", "#333333")
 
 
@@ -169,8 +169,8 @@ def _energy_volume_panel(axis: Axes, models: Mapping[str, Any]) -> None:
         atoms = curve["volume"] / curve["volume_per_atom"]
         energies = np.asarray(curve["energies"]) / atoms - curve["energy_per_atom"]
         volumes = np.asarray(curve["volumes"]) / atoms
-        axis.plot(*_smooth(volumes, _MEV * energies), color=colour_of(name, k), lw=1.4)
-        axis.plot(volumes, _MEV * energies, "o", ms=4, color=colour_of(name, k), label=name)
+        axis.plot(*_smooth(volumes, MEV * energies), color=colour_of(name, k), lw=1.4)
+        axis.plot(volumes, MEV * energies, "o", ms=4, color=colour_of(name, k), label=name)
     axis.set(xlabel="volume [Å³/atom]", ylabel="energy above the minimum [meV/atom]")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from distill.workloads.elastic import CONSTANTS
+from distill.observables.bulk.elastic import CONSTANTS
 
 Results = Mapping[str, Any] | None
 CURVE_NAMES = {"two_level": "teacher, two-level"}

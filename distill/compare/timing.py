@@ -16,12 +16,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distill.artifacts import read_json, write_json
-from distill.compare.numbers import number_text
 from distill.compare.timing_process import QUANTITIES
-from distill.config import CalculatorConfig
-from distill.errors import UserError
-from distill.parallel import THREAD_VARIABLES, available_cores
+from distill.core.artifacts import read_json, write_json
+from distill.core.errors import UserError
+from distill.core.executors import THREAD_VARIABLES, available_cores
+from distill.core.number_text import number_text
+from distill.models.config import CalculatorConfig
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -103,7 +103,7 @@ def time_models(
 
 def _measured(atoms: Atoms, request: Mapping[str, Any]) -> dict[str, Any]:
     """What the measuring process gives for a request."""
-    from distill.structures import write_structures
+    from distill.data.structures import write_structures
 
     with tempfile.TemporaryDirectory(prefix="distill-timing-") as name:
         folder = Path(name)
@@ -162,7 +162,7 @@ def timing_rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def timing_table_text(result: Mapping[str, Any]) -> str:
     """The result as aligned plain text, what was measured on which machine below it."""
-    from distill.compare.errors import aligned
+    from distill.metrics.errors import aligned
 
     first = next(iter(result["models"]))
     header = [

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distill.artifacts import package_versions, read_json, write_json
-from distill.config import CalculatorConfig
-from distill.errors import UserError
+from distill.core.artifacts import package_versions, read_json, write_json
+from distill.core.errors import UserError
+from distill.core.quantities import SECONDS_PER_DAY
+from distill.models.config import CalculatorConfig
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -33,7 +34,6 @@ _MOST_CALLS = 500
 _WARM_UP_CALLS = 2
 _SCALING_REPEATS = 5
 _US_PER_MS = 1e3
-_SECONDS_PER_DAY = 86400.0
 _NS_PER_FS = 1e-6
 
 
@@ -50,7 +50,7 @@ def median_interval(values: Sequence[float] | np.ndarray) -> list[float]:
 
 def _measure(folder: Path) -> None:
     """Body of the measuring process: read the request, measure, write the result."""
-    from distill.structures import read_structures
+    from distill.data.structures import read_structures
 
     request = read_json(folder / "request.json")
     load_before = _load()
@@ -98,7 +98,7 @@ def _measure(folder: Path) -> None:
 
 
 def _load_calculator(spec: dict[str, Any]) -> Calculator:
-    from distill.calculators import load_calculator
+    from distill.models.calculators import load_calculator
 
     return load_calculator(CalculatorConfig.model_validate(spec))
 
@@ -138,7 +138,7 @@ def _time_size(
         models[name] = {
             **{f"{q}_ms": {**_spread(times[q]), "calls": calls[name]} for q in QUANTITIES},
             "us_per_atom": forces_ms * _US_PER_MS / len(atoms),
-            "ns_per_day": _SECONDS_PER_DAY / (forces_ms / 1e3) * time_step * _NS_PER_FS,
+            "ns_per_day": SECONDS_PER_DAY / (forces_ms / 1e3) * time_step * _NS_PER_FS,
             "first_call_s": first_call_s[name],
             **{f"speedup_{q}": _speedup(samples[first][q], times[q]) for q in QUANTITIES},
         }

@@ -7,17 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from distill.artifacts import read_json, write_json
-from distill.compare.numbers import number_text
+from distill.compare.config import CompareConfig, Tolerances
 from distill.compare.observables import (
     activation_energy_difference,
     barrier_differences,
     sticking_differences,
 )
-from distill.config import CompareConfig, Tolerances
-from distill.errors import ChecksFailed, UserError
-from distill.progress import say
-from distill.workloads.statistics import pairs_needed_within
+from distill.core.artifacts import read_json, write_json
+from distill.core.errors import ChecksFailed, UserError
+from distill.core.number_text import number_text
+from distill.core.progress import say
+from distill.metrics.statistics import pairs_needed_within
 
 Check = dict[str, Any]
 

@@ -3,32 +3,27 @@
 Nothing else in the package reads YAML. Unknown keys are refused with the nearest valid name.
 """
 
-from distill.config.base import Section
-from distill.config.compare import CompareConfig, StickingConfig, TimingConfig, Tolerances
+from distill.compare.config import CompareConfig, TimingConfig, Tolerances
 from distill.config.curve import CurveConfig, CurveStrategy
-from distill.config.data import CalculatorConfig, DataConfig, ParallelConfig
-from distill.config.properties import (
-    BulkConfig,
-    DiffusionConfig,
-    NptConfig,
-    PhononsConfig,
-    ThermalExpansionConfig,
-)
-from distill.config.sampling import (
+from distill.config.workflow import RunConfig, load_config, parse_config, strategy_teacher
+from distill.core.config import ParallelConfig, Section
+from distill.data.config import DataConfig
+from distill.models.config import CalculatorConfig, LabelConfig
+from distill.models.mace.config import ArchitectureConfig
+from distill.observables.bulk.config import BulkConfig, PhononsConfig, ThermalExpansionConfig
+from distill.observables.diffusion.config import DiffusionConfig
+from distill.observables.sticking.config import StickingConfig
+from distill.sampling.config import (
     DrivenConfig,
-    Facet,
-    LabelConfig,
     MdConfig,
-    NebConfig,
     RattleConfig,
     SamplingConfig,
-    ScatteringConfig,
     SelectionConfig,
-    SlabConfig,
 )
-from distill.config.student import LabelWeights, SolverConfig, StudentConfig
-from distill.config.teacher import (
-    ArchitectureConfig,
+from distill.simulation.config import NebConfig, ScatteringConfig
+from distill.student.config import LabelWeights, SolverConfig, StudentConfig
+from distill.systems.config import Facet, NptConfig, SlabConfig
+from distill.teacher.config import (
     CommitteeConfig,
     DeltaConfig,
     LabelsConfig,
@@ -37,7 +32,6 @@ from distill.config.teacher import (
     StageTwo,
     TeacherConfig,
 )
-from distill.config.workflow import RunConfig, load_config, parse_config, strategy_teacher
 
 __all__ = [
     "ArchitectureConfig",

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
-from distill.config.base import Count, Fraction, Section
+from distill.core.config import Count, Fraction, Section
 
 FOUNDATION_CURVE = "foundation"
 _FREEZING = re.compile(r"f[0-6]")

@@ -10,14 +10,15 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
-from distill.config.base import Section
-from distill.config.compare import CompareConfig
+from distill.compare.config import CompareConfig
 from distill.config.curve import CurveConfig, CurveStrategy
-from distill.config.data import CalculatorConfig, DataConfig, ParallelConfig
-from distill.config.sampling import SamplingConfig
-from distill.config.student import StudentConfig
-from distill.config.teacher import TeacherConfig
-from distill.errors import UserError
+from distill.core.config import ParallelConfig, Section
+from distill.core.errors import UserError
+from distill.data.config import DataConfig
+from distill.models.config import CalculatorConfig
+from distill.sampling.config import SamplingConfig
+from distill.student.config import StudentConfig
+from distill.teacher.config import TeacherConfig
 
 _WAYS_OF_TRAINING = {"strategy", "lora", "replay", "architecture", "delta", "committee"}
 

@@ -1,8 +1,8 @@
 """Runs that watch themselves: the extrapolation grade decides what is kept, stopped or handed over.
 
 Every few steps the largest extrapolation grade of the structure's atoms is found (see
-`distill.student.uncertainty`). Above a first bound the structure is kept for labelling; above a
-second the run stops, or the teacher computes the step and the run goes on.
+`distill.student.uncertainty.uncertainty_model`). Above a first bound the structure is kept for
+labelling; above a second the run stops, or the teacher computes the step and the run goes on.
 
 Source: Podryabinkin & Shapeev, Comput. Mater. Sci. 140, 171 (2017), for the two bounds.
 """
@@ -18,19 +18,20 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from ase.calculators.calculator import all_changes
 
-from distill.artifacts import write_text
-from distill.errors import ChecksFailed, UserError
-from distill.progress import say
-from distill.structures import CONFIG_TYPE_KEY, read_structures, set_labels
+from distill.core.artifacts import write_text
+from distill.core.errors import ChecksFailed, UserError
+from distill.core.progress import say
+from distill.core.quantities import CONFIG_TYPE_KEY
+from distill.data.structures import read_structures, set_labels
 from distill.student.calculator import StudentCalculator
-from distill.student.grading import GRADE_KEY, UNGRADED
-from distill.student.uncertainty import UncertaintyModel, is_graded
+from distill.student.uncertainty.grading import GRADE_KEY, UNGRADED
+from distill.student.uncertainty.uncertainty_model import UncertaintyModel, is_graded
 
 if TYPE_CHECKING:
     from ase import Atoms
     from ase.calculators.calculator import Calculator
 
-    from distill.student.model import Student
+    from distill.student.student_model import Student
 
 KEPT_TYPE = "guard"
 ORIGIN_KEY = "student_train_sha256"

@@ -16,18 +16,18 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from distill.core.errors import UserError
+from distill.core.progress import say
+from distill.core.quantities import SECONDS_PER_DAY
 from distill.deploy.lammps_force import StudentForce
-from distill.errors import UserError
-from distill.progress import say
-from distill.student.model import Student
+from distill.student.student_model import Student
 
 if TYPE_CHECKING:
-    from distill.config import CalculatorConfig
+    from distill.models.config import CalculatorConfig
 
 _COMMAND = re.compile(r"^\s*(pair_style|pair_coeff)\s+(.*?)\s*(?:#.*)?$")
 _FS_PER_PS = 1000.0
 _NS_PER_FS = 1e-6
-_SECONDS_PER_DAY = 86400.0
 
 
 @dataclass(frozen=True)
@@ -143,8 +143,8 @@ def run_lammps(
 def _guard(student: Student, bounds: GuardBounds | None) -> Any:
     if bounds is None:
         return None
-    from distill.calculators import load_calculator
     from distill.deploy.guard import Guard
+    from distill.models.calculators import load_calculator
 
     return Guard(
         student,
@@ -247,7 +247,7 @@ def _say_speed(run: LammpsRun, seconds: float, time_step_ps: float) -> None:
         say(f"LAMMPS: {run.calls} force call(s), too few to time")
         return
     timed = run.calls - 1
-    simulated = time_step_ps * _FS_PER_PS * _NS_PER_FS * _SECONDS_PER_DAY * timed / seconds
+    simulated = time_step_ps * _FS_PER_PS * _NS_PER_FS * SECONDS_PER_DAY * timed / seconds
     say(
         f"LAMMPS: {run.calls} force calls; {1e3 * run.student_seconds / timed:.3g} ms a call in "
         f"the student's kernels, {run.overhead_seconds / run.student_seconds:.1%} more for handing "

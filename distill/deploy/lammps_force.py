@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distill.errors import UserError
-from distill.progress import say
+from distill.core.errors import UserError
+from distill.core.progress import say
+from distill.core.quantities import full_matrix, virial_from_stress
 
 if TYPE_CHECKING:
     from ase import Atoms
 
     from distill.deploy.guard import Guard
-    from distill.student.model import Student
+    from distill.student.student_model import Student
 
 FIX_ID = "distill"
 
@@ -102,7 +103,7 @@ class StudentForce:
         UserError
             If the energy is not finite.
         """
-        from distill.student.evaluate import evaluate_pairs
+        from distill.student.engine.evaluate import evaluate_pairs
 
         start = time.perf_counter()
         species, first, neighbours, vectors = self._reader.read(len(forces))
@@ -133,8 +134,6 @@ class StudentForce:
         self.calls += 1
 
     def _watch(self, guard: Guard, step: int, forces: np.ndarray) -> None:
-        from ase.stress import voigt_6_to_full_3x3_stress
-
         from distill.deploy.guard import OutsideTraining
 
         n_local = len(forces)
@@ -154,7 +153,7 @@ class StudentForce:
             return
         if answer is not None:
             stress = answer.get("stress", np.zeros(6))
-            virial = -voigt_6_to_full_3x3_stress(stress) * atoms.get_volume()
+            virial = full_matrix(virial_from_stress(stress, atoms.get_volume()))
             # A teacher need not have energies of atoms: its energy is shared out evenly.
             energies = np.full(n_local, answer["energy"] / n_local)
             local = np.empty((n_local, 3))

@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 from ase import Atoms
 
-from distill.errors import UserError
-from distill.sampling.models import cached_calculator
+from distill.core.errors import UserError
+from distill.models.cached_calculators import cached_calculator
 
 # A small basis is enough to tell structures apart, and costs about a millisecond a structure.
 _ORDER, _DEGREES, _CUTOFF = 3, (10.0, 8.0, 6.0), 6.0
@@ -69,8 +69,8 @@ def _principal_components(values: np.ndarray) -> np.ndarray:
 
 
 def _ace(elements: list[str]) -> Callable[[Atoms], np.ndarray]:
-    from distill.student.assembly import site_descriptors
-    from distill.student.basis import BasisSpec, build_basis
+    from distill.student.basis.basis import BasisSpec, build_basis
+    from distill.student.engine.assembly import site_descriptors
 
     basis = build_basis(
         BasisSpec(tuple(elements), order=_ORDER, totaldegree=_DEGREES, rcut=_CUTOFF)

@@ -19,20 +19,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distill.artifacts import read_json, write_json
-from distill.config import DrivenConfig, ParallelConfig, SamplingConfig, SelectionConfig
-from distill.errors import UserError
-from distill.progress import say
+from distill.core.artifacts import read_json, write_json
+from distill.core.config import ParallelConfig
+from distill.core.errors import UserError
+from distill.core.progress import say
+from distill.core.random_streams import stream
+from distill.core.work import Unit, run_waiting
+from distill.data.structures import read_structures, write_structures
+from distill.models.labelling import label_units
+from distill.sampling.config import DrivenConfig, SamplingConfig, SelectionConfig
 from distill.sampling.descriptors import structure_descriptors
-from distill.sampling.filters import without_unphysical
-from distill.sampling.labels import label_units
-from distill.sampling.seeds import seed_structures, with_lattice_constants
+from distill.sampling.first_structures import seed_structures, with_lattice_constants
+from distill.sampling.sampled_structures import (
+    Visited,
+    Visits,
+    collect,
+    in_words,
+    plan_visits,
+    write_outcomes,
+)
 from distill.sampling.selection import distinct, largest_leverage
-from distill.sampling.streams import stream
-from distill.sampling.trust import DEVIATION_KEY, GRADE_KEY, Trust, judge
-from distill.sampling.units import Unit, run_waiting
-from distill.sampling.visits import Visited, Visits, collect, in_words, plan_visits, write_outcomes
-from distill.structures import read_structures, write_structures
+from distill.sampling.unphysical import without_unphysical
+from distill.simulation.trust_bound import DEVIATION_KEY, GRADE_KEY, Trust, judge
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -125,8 +133,8 @@ def run_driven(
     config
         With `driven`.
     teacher
-        Anything `distill.calculators.load_calculator` takes as a file; one-body energies are read
-        from a `teacher.json` beside it, if there is one.
+        Anything `distill.models.calculators.load_calculator` takes as a file; one-body energies are
+        read from a `teacher.json` beside it, if there is one.
     train
         Reference training structures, some of which are relabelled to begin with.
     out
@@ -209,8 +217,8 @@ def _labelled(
 
 def _fit(task: _Task, structures: Sequence[Atoms], folder: Path) -> Path:
     """The file of a round's student."""
-    from distill.student.fit import fit
-    from distill.student.uncertainty import with_training_deviations
+    from distill.student.fit.native_fit import fit
+    from distill.student.uncertainty.uncertainty_model import with_training_deviations
 
     path = folder / STUDENT_FILE
     if not path.exists():
@@ -224,7 +232,7 @@ def _explore(
     task: _Task, number: int, labelled: Sequence[Atoms], folder: Path
 ) -> tuple[Visited, dict[str, Any]]:
     """Fit a student, let it visit, judge what it visited; the numbers of that."""
-    from distill.sampling.surfaces import make_surfaces
+    from distill.simulation.surfaces import make_surfaces
 
     student = _fit(task, labelled, folder)
     config, driven = task.config, task.driven
@@ -321,11 +329,11 @@ def _picked(task: _Task, result: Driven, number: int, folder: Path, count: int) 
 
 def _extra(task: _Task, folder: Path) -> list[Atoms]:
     """The user's further candidates with the student's labels and judgement."""
-    from distill.student.stage import predicted_structures
+    from distill.student.student_stage import predicted_structures
 
     if task.driven.extra_structures is None:
         return []
-    from distill.student.model import Student
+    from distill.student.student_model import Student
 
     structures = read_structures(task.driven.extra_structures, require=())
     student = Student.load(folder / STUDENT_FILE)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from distill.artifacts import atomic_path
+from distill.core.artifacts import atomic_path
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial import cKDTree
 
-from distill.config import SelectionConfig
-from distill.errors import UserError
-from distill.sampling.streams import stream
+from distill.core.errors import UserError
+from distill.core.random_streams import stream
+from distill.sampling.config import SelectionConfig
 
 METHODS = ("kmeans", "fps", "leverage", "random")
 _KMEANS_ITERATIONS = 100

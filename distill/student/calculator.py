@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
-from ase.stress import full_3x3_to_voigt_6_stress
 
-from distill.student.evaluate import evaluate_pairs, species_indices
-from distill.student.neighbours import VerletList
+from distill.core.quantities import stress_from_virial, voigt
+from distill.student.engine.evaluate import evaluate_pairs, species_indices
+from distill.student.engine.neighbours import VerletList
 
 if TYPE_CHECKING:
-    from distill.student.model import Student
+    from distill.student.student_model import Student
 
 
 class StudentCalculator(Calculator):
@@ -90,8 +90,7 @@ class StudentCalculator(Calculator):
         cell = structure.cell.array
         volume = abs(np.linalg.det(cell))
         if volume > 0.0:
-            symmetric = (result.virial + result.virial.T) / 2
-            self.results["stress"] = full_3x3_to_voigt_6_stress(-symmetric / volume)
+            self.results["stress"] = stress_from_virial(voigt(result.virial), volume)
         self.atoms = Atoms(
             numbers=structure.numbers, positions=structure.positions, cell=cell, pbc=structure.pbc
         )

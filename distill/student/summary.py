@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distill.student.uncertainty import TRAINING_DEVIATIONS, is_graded
+from distill.student.uncertainty.uncertainty_model import TRAINING_DEVIATIONS, is_graded
 
 if TYPE_CHECKING:
-    from distill.student.model import Student
+    from distill.student.student_model import Student
 
 _TIMED_ATOMS = 64
 _REPEATS = 7

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distill.artifacts import package_versions, read_json, sha256, write_json
-from distill.config import TeacherConfig
-from distill.progress import say
-from distill.structures import (
+from distill.core.artifacts import package_versions, read_json, sha256, write_json
+from distill.core.progress import say
+from distill.core.quantities import MEV
+from distill.data.structures import (
     read_structures,
     reference_energy,
     reference_forces,
@@ -27,6 +27,7 @@ from distill.structures import (
     set_labels,
     write_structures,
 )
+from distill.teacher.config import TeacherConfig
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -36,15 +37,14 @@ RESULT_NAME = "committee.json"
 FIGURE_NAME = "committee_calibration"
 ENERGY_SPREAD, FORCES_SPREAD = "energy_std", "forces_std"
 _MEMBER = 6
-_MEV = 1000.0
 
 
 def run_committee(config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int) -> None:
     """Train every member, put them together, and measure mean and spread on the test set.
 
-    Writes what `distill.teacher.stage.run` writes, for the mean of the members; `teacher.model`
-    holds all of them. Also `committee.json` (errors of each member and of the mean, spread and its
-    calibration), its figure, and the members' folders in `members/`.
+    Writes what `distill.teacher.teacher_stage.run` writes, for the mean of the members;
+    `teacher.model` holds all of them. Also `committee.json` (errors of each member and of the
+    mean, spread and its calibration), its figure, and the members' folders in `members/`.
 
     Parameters
     ----------
@@ -60,12 +60,12 @@ def run_committee(config: TeacherConfig, *, train: Path, test: Path, out: Path, 
     Raises
     ------
     UserError
-        As `distill.teacher.stage.run`.
+        As `distill.teacher.teacher_stage.run`.
     """
-    from distill.compare.errors import error_table
-    from distill.teacher.description import say_errors, write_history
-    from distill.teacher.labelling import labelled_once
-    from distill.teacher.stage import LABELS_FOLDER, without_isolated
+    from distill.metrics.errors import error_table
+    from distill.teacher.made_labels import labelled_once
+    from distill.teacher.teacher_record import say_errors, write_history
+    from distill.teacher.teacher_stage import LABELS_FOLDER, without_isolated
 
     assert config.committee is not None
     began = time.monotonic()
@@ -159,9 +159,9 @@ def calibration(reference: Sequence[Atoms], mean: Sequence[Atoms]) -> dict[str, 
     -------
     dict
         `energy_per_atom` [eV/atom] and `forces` [eV/Å, over components], each as
-        `distill.compare.calibration.deviation_quality` gives it.
+        `distill.metrics.calibration.deviation_quality` gives it.
     """
-    from distill.compare.calibration import deviation_quality
+    from distill.metrics.calibration import deviation_quality
 
     energy_error, energy_spread, force_error, force_spread = [], [], [], []
     for true, found in zip(reference, mean, strict=True):
@@ -198,8 +198,8 @@ def _train_members(
     config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int
 ) -> list[Path]:
     """Folders of the members, each trained unless it was before with the same settings."""
-    from distill.teacher.stage import run, settings_hash
-    from distill.teacher.start import open_start
+    from distill.teacher.starting_model import open_start
+    from distill.teacher.teacher_stage import run, settings_hash
 
     assert config.committee is not None
     member_config = config.model_copy(update={"committee": None})
@@ -259,7 +259,7 @@ def _description(folders: Sequence[Path]) -> dict[str, Any]:
 def _save_members(folders: Sequence[Path], path: Path) -> None:
     import torch
 
-    from distill.teacher.composite import committee_parts, save_parts
+    from distill.models.composite import committee_parts, save_parts
 
     contents = [
         torch.load(folder / "teacher.model", map_location="cpu", weights_only=False)
@@ -270,20 +270,21 @@ def _save_members(folders: Sequence[Path], path: Path) -> None:
 
 def _say_calibration(result: dict[str, Any]) -> None:
     forces = result["calibration"]["forces"]
-    spread = _MEV * forces["predicted_deviation"]
+    spread = MEV * forces["predicted_deviation"]
     worst, best = (f(row["forces_rmse"] for row in result["members"]) for f in (max, min))
     rank = forces["rank_correlation"]
     say(
-        f"committee: forces of the mean {_MEV * forces['rmse']:.1f} meV/Å, of its members "
-        f"{_MEV * best:.1f} to {_MEV * worst:.1f}; spread {spread:.1f} "
+        f"committee: forces of the mean {MEV * forces['rmse']:.1f} meV/Å, of its members "
+        f"{MEV * best:.1f} to {MEV * worst:.1f}; spread {spread:.1f} "
         f"meV/Å{'' if rank is None else f', rank correlation with the errors {rank:.2f}'}"
     )
 
 
 def _draw(quality: dict[str, Any], out: Path) -> None:
-    from distill.compare.plots import calibration_figure, save_figure
+    from distill.core.figures import save_figure
+    from distill.metrics.error_plots import calibration_figure
 
     bins = quality["forces"]["bins"]
-    predicted = [_MEV * part["predicted_deviation"] for part in bins]
-    actual = [_MEV * part["rmse"] for part in bins]
+    predicted = [MEV * part["predicted_deviation"] for part in bins]
+    actual = [MEV * part["rmse"] for part in bins]
     save_figure(calibration_figure(predicted, actual, "meV/Å", "teacher"), out, FIGURE_NAME)

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distill.config import TeacherConfig
-from distill.errors import UserError
-from distill.progress import say
-from distill.structures import config_type, reference_stress
-from distill.teacher.freezing import Freezing, freezing
-from distill.teacher.reference_energies import ReferenceEnergies
+from distill.core.errors import UserError
+from distill.core.progress import say
+from distill.data.reference_energies import ReferenceEnergies
+from distill.data.splits import hold_out
+from distill.data.structures import config_type, reference_stress
+from distill.models.mace.freezing import Freezing, freezing
+from distill.teacher.config import TeacherConfig
 from distill.teacher.replay import Replay
-from distill.teacher.splits import hold_out
-from distill.teacher.start import Start, combined_labels, starting_energies
+from distill.teacher.starting_model import Start, combined_labels, starting_energies
 
 if TYPE_CHECKING:
     import torch
@@ -106,9 +106,9 @@ def finetune(
     UserError
         If the strategy freezes everything, a pattern matches nothing, or training diverges.
     """
-    from distill.teacher import mace_adapter as adapter
-    from distill.teacher.mace_lora import add_low_rank, merge_low_rank
-    from distill.teacher.mace_rebuild import NEW_HEAD, REPLAY_HEAD, select_head, with_replay_head
+    from distill.models.mace import adapter as adapter
+    from distill.models.mace.lora import add_low_rank, merge_low_rank
+    from distill.models.mace.rebuild import NEW_HEAD, REPLAY_HEAD, select_head, with_replay_head
 
     config = job.config
     assert start.model is not None
@@ -176,8 +176,8 @@ def from_scratch(
     UserError
         If the architecture is not possible, or training diverges.
     """
-    from distill.teacher import mace_adapter as adapter
-    from distill.teacher.mace_rebuild import fresh_model, new_model
+    from distill.models.mace import adapter as adapter
+    from distill.models.mace.rebuild import fresh_model, new_model
 
     assert start.model is not None
     info = adapter.facts(start.model)
@@ -229,8 +229,8 @@ def delta(
     UserError
         If the architecture is not possible, or training diverges.
     """
-    from distill.teacher import mace_adapter as adapter
-    from distill.teacher.mace_rebuild import new_model, silence_readouts
+    from distill.models.mace import adapter as adapter
+    from distill.models.mace.rebuild import new_model, silence_readouts
 
     config = job.config
     apart = combined_labels(structures, base, sign=-1)
@@ -286,7 +286,7 @@ def _plan(
     freeze: str | Sequence[str],
     learnable: Sequence[str] | None,
 ) -> Freezing:
-    from distill.teacher.mace_adapter import parameter_sizes
+    from distill.models.mace.adapter import parameter_sizes
 
     plan = freezing(parameter_sizes(model), freeze, config.lr_factors, learnable=learnable)
     say(plan.summary())
@@ -301,7 +301,7 @@ def _train(
     train_data: Sequence[Any],
     valid_data: Sequence[Any],
 ) -> Training:
-    from distill.teacher import mace_adapter as adapter
+    from distill.models.mace import adapter as adapter
     from distill.teacher.training import train
 
     # The labels are relative to the atomic reference energies, so the model's own are zero here.

@@ -12,19 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distill.artifacts import sha256
-from distill.config import RattleConfig, ReplayConfig, SelectionConfig
-from distill.errors import UserError
-from distill.progress import say
-from distill.structures import (
-    CONFIG_TYPE_KEY,
+from distill.core.artifacts import sha256
+from distill.core.errors import UserError
+from distill.core.progress import say
+from distill.core.quantities import CONFIG_TYPE_KEY
+from distill.data.reference_energies import composition_matrix, least_squares_shifts
+from distill.data.structures import (
     read_structures,
     reference_energy,
     reference_forces,
     resolve_file,
 )
-from distill.teacher.reference_energies import composition_matrix, least_squares_shifts
-from distill.teacher.start import Start
+from distill.sampling.config import RattleConfig, SelectionConfig
+from distill.teacher.config import ReplayConfig
+from distill.teacher.starting_model import Start
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -158,7 +159,7 @@ def _made_from(training: Sequence[Atoms], count: int, rng: np.random.Generator) 
     """Strained and rattled copies of structures drawn at random, without close atoms."""
     from ase.neighborlist import neighbor_list
 
-    from distill.sampling.rattle import rattled
+    from distill.sampling.methods.rattle import rattled
 
     options = RattleConfig(structures="", amplitude=_AMPLITUDE, strain=_STRAIN)
     made: list[Atoms] = []
@@ -174,8 +175,8 @@ def _made_from(training: Sequence[Atoms], count: int, rng: np.random.Generator) 
 def _farthest(
     candidates: Sequence[Atoms], start: Start, count: int, device: str, seed: int
 ) -> np.ndarray:
+    from distill.models.mace.features import structure_features
     from distill.sampling.selection import select
-    from distill.teacher.mace_features import structure_features
 
     assert start.model is not None
     features = structure_features(start.model, candidates, device=device)

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distill.artifacts import atomic_path
-from distill.config import TeacherConfig
-from distill.errors import UserError
-from distill.progress import format_duration, say
-from distill.teacher import mace_adapter as adapter
-from distill.teacher import mace_steps as steps
-from distill.teacher.freezing import Freezing
+from distill.core.artifacts import atomic_path
+from distill.core.errors import UserError
+from distill.core.progress import format_duration, say
+from distill.models.mace import adapter as adapter
+from distill.models.mace import steps as steps
+from distill.models.mace.freezing import Freezing
+from distill.teacher.config import TeacherConfig
 
 if TYPE_CHECKING:
     import torch

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
-from distill.calculators import label_structures, load_calculator
-from distill.cli import main
+from distill.cli.main import main
 from distill.compare.accuracy import accuracy, accuracy_rows, accuracy_text
-from distill.errors import UserError
-from distill.structures import read_structures, reference_forces, write_structures
+from distill.core.errors import UserError
+from distill.data.structures import read_structures, reference_forces, write_structures
+from distill.models.calculators import label_structures, load_calculator
 
-TEACHER, STUDENT = "compare.toys:Teacher", "compare.toys:Student"
+TEACHER, STUDENT = "compare_toys:Teacher", "compare_toys:Student"
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def files(tmp_path_factory):
             atoms.rattle(0.1, rng=rng)
             atoms.info["config_type"] = kind
             structures.append(atoms)
-        labelled = label_structures(structures, load_calculator("compare.toys:Scaled"))
+        labelled = label_structures(structures, load_calculator("compare_toys:Scaled"))
         write_structures(folder / f"{name}.xyz", labelled)
     return {name: folder / f"{name}.xyz" for name in ("one", "two")}
 

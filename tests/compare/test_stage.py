@@ -7,12 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase.build import bulk
+from fake_run import barriers_result, diffusion_result, sticking_result
 
-from distill.artifacts import read_json
-from distill.calculators import label_structures, load_calculator
-from distill.compare import stage
-from distill.compare.errors import extrapolation_text
-from distill.compare.numbers import number_text
+from distill.compare import compare_stage as stage
 from distill.compare.observables import bulk_rows
 from distill.compare.verdict import judge_student
 from distill.config import (
@@ -27,14 +24,16 @@ from distill.config import (
     TimingConfig,
     Tolerances,
 )
-from distill.errors import ChecksFailed, UserError
-from distill.structures import read_structures, reference_forces, write_structures
-from distill.student.fit import fit
-from distill.student.uncertainty import with_training_deviations
+from distill.core.artifacts import read_json
+from distill.core.errors import ChecksFailed, UserError
+from distill.core.number_text import number_text
+from distill.data.structures import read_structures, reference_forces, write_structures
+from distill.metrics.errors import extrapolation_text
+from distill.models.calculators import label_structures, load_calculator
+from distill.student.fit.native_fit import fit
+from distill.student.uncertainty.uncertainty_model import with_training_deviations
 
-from .fake_run import barriers_result, diffusion_result, sticking_result
-
-TEACHER, STUDENT = Path("compare.toys:Teacher"), Path("compare.toys:Student")
+TEACHER, STUDENT = Path("compare_toys:Teacher"), Path("compare_toys:Student")
 
 
 @pytest.fixture
@@ -47,7 +46,7 @@ def inputs(tmp_path):
         atoms.info["config_type"] = "bulk"
         structures.append(atoms)
     reference, teacher = (
-        label_structures(structures, load_calculator(f"compare.toys:{name}"))
+        label_structures(structures, load_calculator(f"compare_toys:{name}"))
         for name in ("Scaled", "Teacher")
     )
     write_structures(tmp_path / "test.xyz", reference)
@@ -189,9 +188,9 @@ def test_observables_are_computed_once_and_judged(inputs, monkeypatch):
         asked.append(("diffusion", list(models), seed))
         return diffusion_result()
 
-    monkeypatch.setattr("distill.workloads.barriers.run_barriers", run_barriers)
-    monkeypatch.setattr("distill.workloads.sticking.run_sticking", run_sticking)
-    monkeypatch.setattr("distill.workloads.diffusion.run_diffusion", run_diffusion)
+    monkeypatch.setattr("distill.observables.barriers.barriers.run_barriers", run_barriers)
+    monkeypatch.setattr("distill.observables.sticking.sticking.run_sticking", run_sticking)
+    monkeypatch.setattr("distill.observables.diffusion.diffusion.run_diffusion", run_diffusion)
     config = CompareConfig(
         timing=None,
         barriers=[NebConfig()],
@@ -200,7 +199,7 @@ def test_observables_are_computed_once_and_judged(inputs, monkeypatch):
         diffusion=DiffusionConfig(),
         tolerances=Tolerances(barrier=0.05, sticking=0.2, activation_energy=0.04),
     )
-    reference = CalculatorConfig(path="compare.toys:Scaled")
+    reference = CalculatorConfig(path="compare_toys:Scaled")
     stage.run(config, **inputs, reference=reference)
     monkeypatch.setattr(stage, "_draw", lambda out, name, results, labels: None)
     stage.run(config, **inputs, reference=reference)
@@ -252,7 +251,7 @@ def test_model_of_acepotentials_is_timed_where_julia_can_run_it(tmp_path, monkey
     student = tmp_path / "student.npz"
     assert stage._julia_model(student) is None
     (tmp_path / "ace_model.json").touch()
-    monkeypatch.setattr("distill.student.acepotentials.available", lambda: "no Julia here")
+    monkeypatch.setattr("distill.student.julia.acepotentials.available", lambda: "no Julia here")
     assert stage._julia_model(student) is None
-    monkeypatch.setattr("distill.student.acepotentials.available", lambda: None)
+    monkeypatch.setattr("distill.student.julia.acepotentials.available", lambda: None)
     assert stage._julia_model(student) == tmp_path / "ace_model.json"

@@ -8,15 +8,10 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
-from distill.compare.timing import (
-    machine_text,
-    time_models,
-    timing_rows,
-    timing_table_text,
-)
+from distill.compare.timing import machine_text, time_models, timing_rows, timing_table_text
 from distill.compare.timing_process import median_interval
 from distill.config import CalculatorConfig
-from distill.errors import UserError
+from distill.core.errors import UserError
 
 
 def sleeper(energy_s, forces_s):

@@ -8,8 +8,8 @@ import pytest
 
 from distill.compare.verdict import check_text, judge, require_computed, verdict_text
 from distill.config import CompareConfig, StickingConfig, Tolerances
-from distill.errors import UserError
-from distill.workloads.statistics import paired_difference, pairs_needed
+from distill.core.errors import UserError
+from distill.metrics.statistics import paired_difference, pairs_needed
 
 
 def errors(rmse, interval):

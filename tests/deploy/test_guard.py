@@ -12,11 +12,11 @@ from ase import Atoms
 from ase.calculators.emt import EMT
 from ase.io import write
 
+from distill.core.errors import UserError
+from distill.data.structures import config_type, read_structures, reference_energy
 from distill.deploy.guard import Guard, GuardedCalculator, OutsideTraining
-from distill.errors import UserError
-from distill.structures import config_type, read_structures, reference_energy
-from distill.student.grading import GRADE_KEY
-from distill.student.model import Student
+from distill.student.student_model import Student
+from distill.student.uncertainty.grading import GRADE_KEY
 
 
 def _guard(student: Student, folder: Path, **options) -> Guard:

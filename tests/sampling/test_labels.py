@@ -7,11 +7,11 @@ from ase.build import bulk
 from surface_potentials import STICKY
 
 from distill.config import LabelConfig
-from distill.errors import UserError
-from distill.sampling.labels import label_units
-from distill.structures import reference_energy, reference_forces, reference_stress
-from distill.teacher.foundation import find_foundation
-from distill.teacher.mace_adapter import load_model, save_model
+from distill.core.errors import UserError
+from distill.data.structures import reference_energy, reference_forces, reference_stress
+from distill.models.labelling import label_units
+from distill.models.mace.adapter import load_model, save_model
+from distill.models.mace.foundation_store import find_foundation
 
 
 @pytest.fixture(scope="module")

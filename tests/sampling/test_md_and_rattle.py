@@ -10,10 +10,10 @@ from ase.io import write
 from pydantic import ValidationError
 
 from distill.config import MdConfig, RattleConfig
-from distill.errors import UserError
-from distill.sampling.md import MdUnit, md_units, starting_structure
-from distill.sampling.rattle import rattle_units, rattled
-from distill.structures import reference_energy, reference_forces, reference_stress
+from distill.core.errors import UserError
+from distill.data.structures import reference_energy, reference_forces, reference_stress
+from distill.sampling.methods.md import MdUnit, md_units, starting_structure
+from distill.sampling.methods.rattle import rattle_units, rattled
 
 EMT_PATH = "ase.calculators.emt:EMT"
 

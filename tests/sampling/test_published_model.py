@@ -7,10 +7,10 @@ import pytest
 from ase import Atoms
 
 from distill.config import SlabConfig
+from distill.models.cached_calculators import cached_calculator
 from distill.sampling.descriptors import structure_descriptors
-from distill.sampling.models import cached_calculator
-from distill.sampling.rovibrational import bound_level, diatomic_curve
-from distill.sampling.slabs import build_slab, cutoff_of, lattice_constant, thickness_message
+from distill.simulation.rovibrational import bound_level, diatomic_curve
+from distill.systems.slabs import build_slab, cutoff_of, lattice_constant, thickness_message
 
 pytestmark = pytest.mark.reference
 

@@ -6,11 +6,11 @@ from ase import Atoms
 from ase.build import fcc111
 
 from distill.config import SelectionConfig
-from distill.errors import UserError
+from distill.core.errors import UserError
+from distill.data.structures import set_labels
 from distill.sampling.descriptors import structure_descriptors
-from distill.sampling.filters import without_unphysical
 from distill.sampling.selection import choices, coverage, distinct, largest_leverage, select
-from distill.structures import set_labels
+from distill.sampling.unphysical import without_unphysical
 
 METHODS = ["kmeans", "fps", "leverage", "random"]
 

@@ -11,11 +11,11 @@ from drive_stage import CONFIG, sample
 from drivers import kill_a_worker, kill_driver, start_driver, wait_for_files
 from surface_potentials import MorseSurface
 
-from distill.artifacts import read_json
 from distill.config import MdConfig, RattleConfig, SamplingConfig, SelectionConfig
-from distill.errors import UserError
-from distill.sampling.stage import held_out_trajectories
-from distill.structures import config_type, read_structures, reference_energy, reference_forces
+from distill.core.artifacts import read_json
+from distill.core.errors import UserError
+from distill.data.structures import config_type, read_structures, reference_energy, reference_forces
+from distill.sampling.sampling_stage import held_out_trajectories
 
 RESULTS = ("selected.xyz", "held_out.xyz", "outcomes.csv", "sampling.json")
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-from distill.errors import UserError
-from distill.student import accumulate as acc
-from distill.student.training_set import Rows
+from distill.core.errors import UserError
+from distill.student.fit import accumulate as acc
+from distill.student.fit.training_set import Rows
 
 N = 12
 

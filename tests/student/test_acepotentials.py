@@ -14,14 +14,15 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from helpers import GOLDEN_DATA, SUPPORT
 from julia_support import E0, random_student, small_config, some_structures
 
 from distill.config import LabelWeights, SolverConfig
-from distill.errors import UserError
-from distill.structures import read_structures
-from distill.student import acepotentials
-from distill.student.julia_session import JuliaFailure, JuliaSession
-from distill.student.model import Student
+from distill.core.errors import UserError
+from distill.data.structures import read_structures
+from distill.student.julia import acepotentials
+from distill.student.julia.julia_session import JuliaFailure, JuliaSession
+from distill.student.student_model import Student
 
 FILES = {"student.npz", "ace_model.json", "parity.json"}
 
@@ -108,11 +109,10 @@ def test_what_goes_over_to_julia(fake_julia, tmp_path):
     assert solver["committee"] == 32
 
 
-@pytest.mark.reference
 def test_a_model_from_real_acepotentials_survives_the_way_to_the_student_file(
-    fake_julia, tmp_path, monkeypatch, reference_data
+    fake_julia, tmp_path, monkeypatch
 ):
-    golden = reference_data / "golden"
+    golden = GOLDEN_DATA
     monkeypatch.setenv("FAKE_STUDENT", str(golden / "cuh_order3.npz"))
     structures = read_structures(golden / "train.xyz", virial_key="virial")[::5]
     config = small_config(
@@ -190,7 +190,7 @@ def test_ctrl_c_ends_the_fit_and_julia(fake_julia, tmp_path):
         "import signal, sys\n"
         # A shell's background jobs ignore the signal, and so would what they start.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        f"sys.path.insert(0, {str(SUPPORT)!r})\n"
         "from pathlib import Path\n"
         "import test_acepotentials as t\n"
         f"t.run_fit(Path({str(tmp_path)!r}))\n"

@@ -7,26 +7,26 @@ import numpy as np
 import pytest
 from ase.data import chemical_symbols
 from ase.io import read
+from helpers import GOLDEN_DATA
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill.config import StudentConfig
-from distill.errors import UserError
-from distill.student import coupling, radial
-from distill.student.assembly import design_rows
-from distill.student.basis import BasisSpec, build_basis
-from distill.student.bond_lengths import BOND_LENGTHS, bond_length
-from distill.student.coupling import list_bodies, one_particle_functions
+from distill.core.errors import UserError
+from distill.student.basis import coupling, radial
+from distill.student.basis.basis import BasisSpec, build_basis
+from distill.student.basis.bond_lengths import BOND_LENGTHS, bond_length
+from distill.student.basis.coupling import list_bodies, one_particle_functions
+from distill.student.engine.assembly import design_rows
 
 GOLDEN = {"cuh_order3": (10.0, 8.0, 6.0), "cuh_order4": (18.0, 12.0, 10.0, 8.0)}
 
 
-@pytest.mark.reference
 @pytest.mark.parametrize("name", GOLDEN)
-def test_tables_are_those_of_acepotentials(name, reference_data):
+def test_tables_are_those_of_acepotentials(name):
     degrees = GOLDEN[name]
     basis = build_basis(BasisSpec(("Cu", "H"), len(degrees), degrees))
-    with np.load(reference_data / "golden" / f"{name}.npz") as golden:
+    with np.load(GOLDEN_DATA / f"{name}.npz") as golden:
         meta = json.loads(bytes(golden["meta_json"]))
         assert basis.radial_functions == tuple(map(tuple, golden["rspec"].tolist()))
         assert basis.pair_functions == tuple(golden["pairspec"].tolist())
@@ -44,10 +44,9 @@ def test_tables_are_those_of_acepotentials(name, reference_data):
             np.testing.assert_allclose(mine, golden[theirs], rtol=1e-14)
 
 
-@pytest.mark.reference
-def test_design_matrix_is_that_of_acepotentials(reference_data):
-    golden = np.load(reference_data / "golden" / "cuh_order3_design.npz")
-    structures = read(reference_data / "golden" / "train.xyz", ":")
+def test_design_matrix_is_that_of_acepotentials():
+    golden = np.load(GOLDEN_DATA / "cuh_order3_design.npz")
+    structures = read(GOLDEN_DATA / "train.xyz", ":")
     basis = build_basis(BasisSpec(("Cu", "H"), 3, GOLDEN["cuh_order3"]))
     blocks = [design_rows(basis, structures[i]) for i in golden["index"]]
     rows = np.concatenate([np.vstack([e[None], f, v]) for e, f, v in blocks])

@@ -6,9 +6,9 @@ from ase import Atoms, units
 from ase.build import bulk
 from ase.md.verlet import VelocityVerlet
 
-from distill.errors import UserError
+from distill.core.errors import UserError
 from distill.student.calculator import StudentCalculator
-from distill.student.neighbours import VerletList, list_neighbours
+from distill.student.engine.neighbours import VerletList, list_neighbours
 
 
 @pytest.fixture(scope="module")

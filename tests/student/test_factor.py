@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from distill.student.factor import factor_rows, merge_all
+from distill.student.fit.triangular_factor import factor_rows, merge_all
 
 
 def _problem(rows: int = 90, n: int = 20) -> tuple[np.ndarray, np.ndarray]:

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
-from helpers import label_by_emt, rattled_copper
+from helpers import GOLDEN_DATA, label_by_emt, rattled_copper
 
 from distill.config import LabelWeights, SolverConfig, StudentConfig
-from distill.errors import UserError
-from distill.structures import read_structures, set_labels
-from distill.student.fit import fit
-from distill.student.model import Student
+from distill.core.errors import UserError
+from distill.data.structures import read_structures, set_labels
+from distill.student.fit.native_fit import fit
+from distill.student.student_model import Student
 
 SMALL = StudentConfig(order=2, totaldegree=5, rcut=4.5, backend="native", threads=1)
 
@@ -38,8 +38,8 @@ def copper() -> list[Atoms]:
 
 
 @pytest.fixture(scope="module")
-def golden(reference_data: Path) -> tuple[list[Atoms], list[Atoms], Path]:
-    folder = reference_data / "golden"
+def golden() -> tuple[list[Atoms], list[Atoms], Path]:
+    folder = GOLDEN_DATA
     train, test = (
         read_structures(folder / name, virial_key="virial") for name in ("train.xyz", "test.xyz")
     )

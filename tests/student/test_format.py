@@ -2,21 +2,21 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.io import read
+from helpers import GOLDEN_DATA, ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from distill.errors import UserError
-from distill.student.model import Student
-from distill.student.schema import read_arrays, write_arrays
+from distill.core.errors import UserError
+from distill.student.file_schema import read_arrays, write_arrays
+from distill.student.student_model import Student
 
-DATA = Path(__file__).parent / "data"
+DATA = ROOT / "tests" / "data" / "students"
 SAMPLE = DATA / "student_v1.npz"
 
 
@@ -153,8 +153,7 @@ def test_foreign_files_are_refused(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.reference
-def test_ace_jax_opens_it_as_it_is(reference_data, tmp_path):
+def test_ace_jax_opens_it_as_it_is(tmp_path):
     """Energies of the written file in ace-jax agree to 1e-10 eV an atom."""
     ace_jax = pytest.importorskip("ace_jax")
     import jax
@@ -162,12 +161,12 @@ def test_ace_jax_opens_it_as_it_is(reference_data, tmp_path):
     jax.config.update("jax_enable_x64", True)
     from ace_jax.calc import ACECalculator
 
-    student = Student.load(reference_data / "golden" / "cuh_order3.npz")
+    student = Student.load(GOLDEN_DATA / "cuh_order3.npz")
     for path, model in ((tmp_path / "fitted.npz", student), (SAMPLE, Student.load(SAMPLE))):
         if not path.exists():
             model.save(path)
         ace_jax.load(path)
-        for atoms in read(reference_data / "golden" / "test.xyz", ":3"):
+        for atoms in read(GOLDEN_DATA / "test.xyz", ":3"):
             energy, forces, _ = model.predict(atoms)
             atoms.calc = ACECalculator(str(path))
             assert atoms.get_potential_energy() == pytest.approx(energy, abs=1e-10 * len(atoms))

@@ -6,9 +6,9 @@ from ase import Atoms
 from julia_support import E0, random_student, small_config, some_structures
 
 from distill.config import LabelWeights, SolverConfig
-from distill.errors import UserError
-from distill.student import julia_arguments
-from distill.student.basis import BasisSpec
+from distill.core.errors import UserError
+from distill.student.basis.basis import BasisSpec
+from distill.student.julia import julia_arguments
 
 
 def test_a_label_of_weight_zero_may_be_missing():

@@ -4,16 +4,14 @@ import json
 import re
 import sys
 import tomllib
-from pathlib import Path
 
 import pytest
+from helpers import ROOT
 from julia_support import E0, small_config, some_structures
 
-from distill.errors import UserError
-from distill.student import acepotentials, julia_setup
-from distill.student.stage import choose_backend
-
-ROOT = Path(__file__).resolve().parents[2]
+from distill.core.errors import UserError
+from distill.student.julia import acepotentials, julia_setup
+from distill.student.student_stage import choose_backend
 
 
 def test_the_choice_of_a_backend(fake_julia, monkeypatch):

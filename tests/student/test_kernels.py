@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from numba import njit
 from plain_ace import neighbours_of, site_basis
 
-from distill.student import simd
-from distill.student.assembly import design_rows, site_descriptors
-from distill.student.evaluate import evaluate_pairs, species_indices
-from distill.student.neighbours import list_neighbours
-from distill.student.products import plan_products
+from distill.student.basis.products import plan_products
+from distill.student.engine import simd
+from distill.student.engine.assembly import design_rows, site_descriptors
+from distill.student.engine.evaluate import evaluate_pairs, species_indices
+from distill.student.engine.neighbours import list_neighbours
 
 MODELS = {
     "one element, order 1": {"elements": ("Si",), "totaldegree": (7.0,)},

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-from distill.student.factor import factor_rows
-from distill.student.leave_out import deviation_scale
-from distill.student.solvers import ridge
-from distill.student.training_set import Rows
+from distill.student.fit.leave_out_scale import deviation_scale
+from distill.student.fit.solvers import ridge
+from distill.student.fit.training_set import Rows
+from distill.student.fit.triangular_factor import factor_rows
 
 N, STRUCTURES = 6, 9
 
@@ -55,7 +55,7 @@ def test_ratio_is_that_of_refits_without_the_structure() -> None:
 
 
 def test_solver_without_posterior_has_no_factor() -> None:
-    from distill.student.solvers import Solution
+    from distill.student.fit.solvers import Solution
 
     _, _, structures, rows = _problem()
     bare = Solution(np.zeros(N))

@@ -5,9 +5,10 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.io import read
+from helpers import GOLDEN_DATA
 
-from distill.errors import UserError
-from distill.student.model import Student
+from distill.core.errors import UserError
+from distill.student.student_model import Student
 
 GOLDEN = [
     ("cuh_order3", "test.xyz", "cuh_order3_test_predictions"),
@@ -16,10 +17,9 @@ GOLDEN = [
 ]
 
 
-@pytest.mark.reference
 @pytest.mark.parametrize(("model", "structures", "predictions"), GOLDEN)
-def test_predictions_are_those_of_julia(model, structures, predictions, reference_data, tmp_path):
-    golden = reference_data / "golden"
+def test_predictions_are_those_of_julia(model, structures, predictions, tmp_path):
+    golden = GOLDEN_DATA
     student = Student.load(golden / f"{model}.npz")
     student.save(tmp_path / "copy.npz")
     expected = np.load(golden / f"{predictions}.npz")

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_ace import site_basis
 
-from distill.errors import UserError
-from distill.student.assembly import design_rows, site_descriptors
-from distill.student.basis import BasisSpec, build_basis
-from distill.student.model import Student
+from distill.core.errors import UserError
+from distill.student.basis.basis import BasisSpec, build_basis
+from distill.student.engine.assembly import design_rows, site_descriptors
+from distill.student.student_model import Student
 
 ELEMENTS = chemical_symbols[1:104]
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from helpers import GOLDEN_DATA
 from scipy.stats import multivariate_normal
 
 from distill.config import SolverConfig
-from distill.errors import UserError
-from distill.student import solvers
-from distill.student.factor import Factor, empty_factor, factor_rows
+from distill.core.errors import UserError
+from distill.student.fit import solvers
+from distill.student.fit.triangular_factor import Factor, empty_factor, factor_rows
 
 
 def _problem(
@@ -178,11 +177,10 @@ def test_no_rows_is_refused() -> None:
         solvers.solve([empty_factor(3)], np.ones(3), SolverConfig())
 
 
-@pytest.mark.reference
-def test_one_factor_gives_every_solver_on_the_reference_design(reference_data: Path) -> None:
+def test_one_factor_gives_every_solver_on_the_reference_design() -> None:
     """Rows as ACEfit assembles them: every regularisation fits them to about its noise."""
-    data = np.load(reference_data / "golden" / "cuh_order3_design.npz")
-    gamma = np.load(reference_data / "golden" / "cuh_order3.npz")["gamma"]
+    data = np.load(GOLDEN_DATA / "cuh_order3_design.npz")
+    gamma = np.load(GOLDEN_DATA / "cuh_order3.npz")["gamma"]
     design, target = data["A"] * data["W"][:, None], data["Y"] * data["W"]
     factor = _factor(design, target)
     for kind in ("blr", "tsvd", "rrqr"):

@@ -10,13 +10,13 @@ from ase.constraints import FixAtoms
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
 
 from distill.config import StudentConfig
-from distill.errors import UserError
-from distill.sampling.dynamics import velocity_verlet
-from distill.structures import read_structures
-from distill.student import dynamics
+from distill.core.errors import UserError
+from distill.data.structures import read_structures
+from distill.simulation.dynamics import velocity_verlet
+from distill.simulation.langevin import langevin
 from distill.student.calculator import StudentCalculator
-from distill.student.fit import fit
-from distill.workloads.langevin import langevin
+from distill.student.engine import compiled_dynamics as dynamics
+from distill.student.fit.native_fit import fit
 
 
 class PlainCalculator(StudentCalculator):

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from helpers import rattled_copper
 
-from distill.artifacts import read_json, sha256
 from distill.config import SolverConfig, StudentConfig
-from distill.errors import UserError
-from distill.structures import read_structures, write_structures
-from distill.student import acepotentials, stage
-from distill.student.grading import add_uncertainties
-from distill.student.model import Student
+from distill.core.artifacts import read_json, sha256
+from distill.core.errors import UserError
+from distill.data.structures import read_structures, write_structures
+from distill.student import student_stage as stage
+from distill.student.julia import acepotentials
+from distill.student.student_model import Student
+from distill.student.uncertainty.grading import add_uncertainties
 
 CONFIG = StudentConfig(order=2, totaldegree=5.0, rcut=4.5, backend="native", threads=1)
 
@@ -90,7 +91,7 @@ def test_auto_falls_back_to_native_and_says_why(monkeypatch, capsys) -> None:
 
 
 def test_acepotentials_without_julia_is_refused(monkeypatch) -> None:
-    from distill.student import julia_setup
+    from distill.student.julia import julia_setup
 
     monkeypatch.setattr(julia_setup, "available", lambda: "Install juliacall.")
     with pytest.raises(UserError, match="Install juliacall"):
@@ -104,7 +105,7 @@ def test_acepotentials_gets_checked_structures_and_one_body_energies(
     seen = {}
 
     def fit(structures, config, *, e0, out, seed):
-        from distill.student.fit import fit as native
+        from distill.student.fit.native_fit import fit as native
 
         seen.update(count=len(structures), e0=dict(e0), seed=seed)
         student = native(structures, config, seed=seed, teacher_e0=e0).student

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
-from helpers import rattled_copper
+from helpers import SAMPLE_STUDENT, rattled_copper
 
-from distill.student.model import Student
+from distill.student.student_model import Student
 from distill.student.summary import summary
-from distill.student.uncertainty import with_training_deviations
+from distill.student.uncertainty.uncertainty_model import with_training_deviations
 
-STUDENT_FILE = Path(__file__).parent / "data" / "student_v1.npz"
+STUDENT_FILE = SAMPLE_STUDENT
 
 
 def test_it_says_what_matters_on_one_screen() -> None:

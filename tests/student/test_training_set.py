@@ -8,9 +8,9 @@ from ase import Atoms
 from ase.build import bulk, molecule
 
 from distill.config import LabelWeights
-from distill.errors import UserError
-from distill.structures import set_labels
-from distill.student import training_set as ts
+from distill.core.errors import UserError
+from distill.data.structures import set_labels
+from distill.student.fit import training_set as ts
 
 WEIGHTS = {
     "default": LabelWeights(),

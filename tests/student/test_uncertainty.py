@@ -13,17 +13,17 @@ from ase.calculators.emt import EMT
 from helpers import rattled_copper
 
 from distill.config import LabelWeights, SolverConfig, StudentConfig
-from distill.errors import UserError
-from distill.sampling.rovibrational import diatomic_curve
-from distill.student.committee import Committee
-from distill.student.fit import Fit, fit
-from distill.student.grading import (
+from distill.core.errors import UserError
+from distill.simulation.rovibrational import diatomic_curve
+from distill.student.fit.native_fit import Fit, fit
+from distill.student.uncertainty.committee import Committee
+from distill.student.uncertainty.grading import (
     WATCH_EVERY,
     ExtrapolationWarning,
     add_uncertainties,
     unwatched,
 )
-from distill.student.uncertainty import (
+from distill.student.uncertainty.uncertainty_model import (
     FORCE_REFERENCE,
     UncertaintyModel,
     calibration,
@@ -77,8 +77,8 @@ def test_committee_kernel_agrees_with_one_evaluation_a_member(student) -> None:
 
 def test_committee_kernel_handles_several_elements_and_the_core() -> None:
     """Random coefficients over two elements, more than eight atoms of each, with a ZBL core."""
-    from distill.student.basis import BasisSpec, build_basis
-    from distill.student.model import Student
+    from distill.student.basis.basis import BasisSpec, build_basis
+    from distill.student.student_model import Student
 
     basis = build_basis(BasisSpec(("Ag", "Cu"), 3, (5.0, 4.0, 4.0), rcut=4.0, zbl=True))
     rng = np.random.default_rng(0)

@@ -7,30 +7,29 @@ import json
 import numpy as np
 import pytest
 from ase.calculators.emt import EMT
+from tiny_mace import TINY, rattled_structures, tiny_model
 
 from distill import Teacher
-from distill.calculators import known_elements, load_calculator
 from distill.config import CalculatorConfig, TeacherConfig
-from distill.errors import UserError
-from distill.structures import (
+from distill.core.errors import UserError
+from distill.data.structures import (
     read_structures,
     reference_energy,
     reference_forces,
     set_labels,
     write_structures,
 )
-from distill.teacher import mace_adapter as adapter
-from distill.teacher.committee import calibration, mean_and_spread
-from distill.teacher.composite import (
+from distill.models.calculators import known_elements, load_calculator
+from distill.models.composite import (
     DELTA,
     committee_parts,
     composite_calculator,
     delta_parts,
     save_parts,
 )
-from distill.teacher.stage import run
-
-from .tiny import TINY, rattled_structures, tiny_model
+from distill.models.mace import adapter as adapter
+from distill.teacher.committee import calibration, mean_and_spread
+from distill.teacher.teacher_stage import run
 
 SMALL = {"hidden_irreps": "4x0e", "radial_mlp": [8], "readout_irreps": "4x0e", "max_ell": 1}
 SLAB = rattled_structures(2)[1]

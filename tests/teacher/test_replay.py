@@ -6,22 +6,16 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from tiny_mace import rattled_structures, tiny_model
 
 from distill.config import ReplayConfig, TeacherConfig
-from distill.errors import UserError
-from distill.structures import (
-    reference_energy,
-    reference_forces,
-    set_labels,
-    write_structures,
-)
-from distill.teacher import mace_adapter as adapter
-from distill.teacher.bundled import load_foundation
-from distill.teacher.mace_rebuild import NEW_HEAD, REPLAY_HEAD, select_head, with_replay_head
+from distill.core.errors import UserError
+from distill.data.structures import reference_energy, reference_forces, set_labels, write_structures
+from distill.models.mace import adapter as adapter
+from distill.models.mace.bundled_foundation import load_foundation
+from distill.models.mace.rebuild import NEW_HEAD, REPLAY_HEAD, select_head, with_replay_head
 from distill.teacher.replay import choose_replay
-from distill.teacher.start import Start
-
-from .tiny import rattled_structures, tiny_model
+from distill.teacher.starting_model import Start
 
 STRUCTURES = rattled_structures(9)
 

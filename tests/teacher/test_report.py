@@ -9,15 +9,16 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111
 from ase.calculators.emt import EMT
+from tiny_mace import rattled_structures
 
-from distill.artifacts import read_json, write_json
-from distill.calculators import label_structures
-from distill.compare.report import write_report
 from distill.config import load_config
+from distill.core.artifacts import read_json, write_json
+from distill.data.structures import set_labels, write_structures
+from distill.models.calculators import label_structures
 from distill.pipeline import run_pipeline
-from distill.structures import set_labels, write_structures
-from distill.teacher import report as report_module
-from distill.teacher.probes import (
+from distill.report import teacher_report as report_module
+from distill.report.report import write_report
+from distill.systems.probes import (
     crystals_of,
     dimer,
     dimer_pairs,
@@ -25,8 +26,6 @@ from distill.teacher.probes import (
     energy_volume,
     energy_volume_of_data,
 )
-
-from .tiny import rattled_structures
 
 
 def scaled_copper(cubic=True, scales=(0.96, 0.98, 1.0, 1.02, 1.04)):

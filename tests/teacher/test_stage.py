@@ -9,15 +9,14 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import add_adsorbate, bulk, fcc111
+from tiny_mace import TINY, lying_h2, rattled_structures
 
 from distill import Teacher
-from distill.calculators import load_calculator
 from distill.config import TeacherConfig
-from distill.errors import UserError
-from distill.structures import read_structures, set_labels, write_structures
-from distill.teacher.stage import run
-
-from .tiny import TINY, lying_h2, rattled_structures
+from distill.core.errors import UserError
+from distill.data.structures import read_structures, set_labels, write_structures
+from distill.models.calculators import load_calculator
+from distill.teacher.teacher_stage import run
 
 SMALL = {"hidden_irreps": "4x0e", "radial_mlp": [8], "readout_irreps": "4x0e", "max_ell": 1}
 BY_EMT = {"calculator": {"path": "ase.calculators.emt:EMT"}}
@@ -212,7 +211,7 @@ def test_running_out_of_memory_suggests_smaller_batches(
 ):
     import torch
 
-    from distill.teacher import mace_steps
+    from distill.models.mace import steps as mace_steps
 
     def fail(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")

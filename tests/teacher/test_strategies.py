@@ -6,14 +6,14 @@ import json
 
 import numpy as np
 import pytest
+from tiny_mace import TINY
 
 from distill import Teacher
 from distill.config import TeacherConfig
-from distill.structures import read_structures, reference_energy, reference_forces
-from distill.teacher import mace_steps, training
-from distill.teacher.stage import run
-
-from .tiny import TINY
+from distill.data.structures import read_structures, reference_energy, reference_forces
+from distill.models.mace import steps as mace_steps
+from distill.teacher import training
+from distill.teacher.teacher_stage import run
 
 SMALL = {"hidden_irreps": "4x0e", "radial_mlp": [8], "readout_irreps": "4x0e", "max_ell": 1}
 EMT = {"path": "ase.calculators.emt:EMT"}

@@ -7,21 +7,20 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import SUPPORT
+from tiny_mace import TINY, rattled_structures, tiny_model
+from train_tiny import train_tiny
 
-from distill.artifacts import read_json
 from distill.config import StageTwo, TeacherConfig
-from distill.errors import UserError
-from distill.teacher import mace_adapter as adapter
-from distill.teacher import mace_steps as steps
-from distill.teacher.freezing import freezing
+from distill.core.artifacts import read_json
+from distill.core.errors import UserError
+from distill.models.mace import adapter as adapter
+from distill.models.mace import steps as steps
+from distill.models.mace.freezing import freezing
 from distill.teacher.training import train
-
-from .tiny import TINY, rattled_structures, tiny_model
-from .train_tiny import train_tiny
 
 STRUCTURES = rattled_structures(15)
 E0 = {"H": 0.0, "Cu": 0.0}
@@ -167,7 +166,7 @@ def test_diverging_training_says_so(tmp_path):
 def test_a_killed_training_resumes_to_identical_weights(foundation_file, labelled_files, tmp_path):
     """SIGKILL in mid training, then the same call: weights and numbers of an undisturbed run."""
     killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
-    script = Path(__file__).with_name("train_tiny.py")
+    script = SUPPORT / "train_tiny.py"
     arguments = [str(p) for p in (foundation_file, *labelled_files, killed)]
     process = subprocess.Popen([sys.executable, str(script), *arguments])
     checkpoint = killed / "checkpoint.pt"

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111
+from helpers import ROOT
 
-from distill.structures import CONFIG_TYPE_KEY, ENERGY_KEY, FORCES_KEY, read_structures
+from distill.core.quantities import CONFIG_TYPE_KEY, ENERGY_KEY, FORCES_KEY
+from distill.data.structures import read_structures
 
-SCRIPT = Path(__file__).resolve().parents[2] / "tools" / "bundling.py"
+SCRIPT = ROOT / "tools" / "bundling.py"
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,130 @@
+"""A starter workflow file, with every option, its default and its meaning as a comment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from distill.config.workflow import parse_config
+from distill.core.artifacts import write_text
+from distill.core.errors import UserError
+
+PRESETS = ("surface", "bulk")
+_WIDTH = 100
+
+
+def write_starter(
+    path: str | os.PathLike[str],
+    *,
+    preset: str,
+    train: str,
+    foundation: str,
+    force: bool = False,
+) -> None:
+    """Write a commented workflow: chosen values live, every other option as a comment.
+
+    Parameters
+    ----------
+    path
+        YAML file to write.
+    preset
+        `surface` (scattering and a minimum energy path) or `bulk` (molecular dynamics).
+    train
+        File with reference labels, or `bundled:NAME`.
+    foundation
+        `bundled`, a name known to mace-torch, or a path.
+    force
+        Replace an existing file.
+
+    Raises
+    ------
+    UserError
+        If the preset is unknown or the file exists.
+    """
+    path = Path(path)
+    if preset not in PRESETS:
+        raise UserError(f"preset '{preset}': expected one of {', '.join(PRESETS)}")
+    if path.exists() and not force:
+        raise UserError(f"{path} exists: give another name, or --force to replace it")
+    chosen = _chosen(preset, train, foundation)
+    config = parse_config(chosen, f"preset {preset}")
+    lines = [
+        f"# A distill workflow. Run it with: distill run {path.name}",
+        "# Lines that begin with '#' show the other options with their defaults.",
+        "",
+        *_render(config, chosen, ""),
+    ]
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def _chosen(preset: str, train: str, foundation: str) -> dict[str, Any]:
+    common: dict[str, Any] = {
+        "name": preset,
+        "seed": 1,
+        "data": {"train": train, "test_fraction": 0.2},
+        "teacher": {"foundation": foundation, "freeze": "f4", "epochs": 100},
+        "student": {"order": 4, "totaldegree": [18, 12, 10, 8], "rcut": 6.0},
+    }
+    if preset == "surface":
+        neb = {"facet": "111", "images": 9}
+        return {
+            **common,
+            "sampling": {
+                "scattering": {"facets": ["111", "100"], "collision_energies": [0.3, 0.6, 0.9]},
+                "neb": [neb],
+                "selection": {"count": 500, "held_out": 100},
+            },
+            "compare": {"barriers": [neb], "tolerances": {"student_force_rmse": 0.04}},
+        }
+    return {
+        **common,
+        "sampling": {
+            "md": [{"structure": train, "temperatures": [300, 600], "time": 2000}],
+            "selection": {"count": 500, "held_out": 100},
+        },
+        "compare": {"tolerances": {"student_force_rmse": 0.04}},
+    }
+
+
+def _render(section: BaseModel, chosen: dict[str, Any], indent: str) -> list[str]:
+    lines: list[str] = []
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        note = field.description or ""
+        if name not in chosen:
+            plain = section.model_dump(mode="json")[name]
+            entry = _entry(f"{indent}# ", name, plain, note)
+            if len(entry) <= 2 * _WIDTH:
+                lines.append(entry)
+            continue
+        if isinstance(value, BaseModel):
+            lines += [f"{indent}{name}:", *_render(value, chosen[name], indent + "  ")]
+        elif isinstance(value, list) and value and isinstance(value[0], BaseModel):
+            lines.append(f"{indent}{name}:")
+            for item, item_chosen in zip(value, chosen[name], strict=True):
+                inner = _render(item, item_chosen, indent + "    ")
+                lines += _as_list_item(inner, indent)
+        else:
+            lines.append(_entry(indent, name, chosen[name], note))
+        if not indent:
+            lines.append("")
+    return lines
+
+
+def _as_list_item(lines: list[str], indent: str) -> list[str]:
+    """Put the dash of a list item before its first live line, which must come first."""
+    live = next(i for i, line in enumerate(lines) if not line.lstrip().startswith("#"))
+    first = lines.pop(live)
+    return [f"{indent}  - {first.lstrip()}", *lines]
+
+
+def _entry(indent: str, name: str, value: Any, note: str) -> str:
+    import yaml
+
+    text = yaml.safe_dump(value, default_flow_style=True, width=1000).strip()
+    text = text.removesuffix("...").strip()
+    line = f"{indent}{name}: {text}"
+    return f"{line}  # {note}" if note and len(line) + len(note) + 4 <= 2 * _WIDTH else line

@@ -1,0 +1,188 @@
+"""Files that survive a kill: atomic writes, hashes, JSON, and the manifest beside each artifact."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from distill.core.errors import UserError
+
+MANIFEST_NAME = "manifest.json"
+_PACKAGES = (
+    "distill",
+    "numpy",
+    "scipy",
+    "ase",
+    "torch",
+    "mace-torch",
+    "numba",
+    "vesin",
+    "juliacall",
+)
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file's bytes, as a hexadecimal string.
+
+    Raises
+    ------
+    UserError
+        If the file does not exist or cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as handle:
+            while block := handle.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    return digest.hexdigest()
+
+
+def hash_of(data: Any) -> str:
+    """SHA-256 of a JSON-serialisable value with sorted keys."""
+    text = json.dumps(data, sort_keys=True, default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it to `path` when the block ends well.
+
+    The temporary name keeps the suffix of `path`, so writers that look at it work. A failed block
+    removes the temporary file and leaves an older `path` as it was.
+
+    Raises
+    ------
+    UserError
+        If the disk is full or the folder cannot be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with open(temporary, "rb") as handle:
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path}: {error.strerror or error}. "
+            "Free some space or choose another folder, then run the same command again; "
+            "what was finished is kept."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def remove_partial_files(folder: str | os.PathLike[str]) -> None:
+    """Remove what killed writers left below `folder`; only for a folder that nobody is writing."""
+    for leftover in Path(folder).rglob(".*.partial*"):
+        leftover.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a UTF-8 text file atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | os.PathLike[str], data: Any) -> None:
+    """Write JSON atomically; NumPy scalars and arrays and paths become plain values."""
+    write_text(path, json.dumps(data, indent=2, default=_plain) + "\n")
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Read a JSON file.
+
+    Raises
+    ------
+    UserError
+        If the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: expected JSON, found {error}") from None
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python and of the installed packages that a result depends on."""
+    versions = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def write_manifest(
+    folder: str | os.PathLike[str],
+    *,
+    stage: str,
+    config: Mapping[str, Any],
+    inputs: Mapping[str, str | os.PathLike[str]],
+    outputs: list[str],
+    seed: int,
+    wall_time: float,
+) -> dict[str, Any]:
+    """Write `folder/manifest.json`: what made the folder's files, from what, with which versions.
+
+    Parameters
+    ----------
+    folder
+        The stage's output folder.
+    stage
+        Name of the stage.
+    config
+        The stage's full configuration, JSON-serialisable.
+    inputs
+        Input files by role; their SHA-256 are recorded.
+    outputs
+        File names inside `folder`; their SHA-256 are recorded.
+    seed
+        The run's seed.
+    wall_time
+        Seconds spent.
+    """
+    folder = Path(folder)
+    manifest = {
+        "stage": stage,
+        "config": dict(config),
+        "config_hash": hash_of(config),
+        "inputs": {role: {"path": str(p), "sha256": sha256(p)} for role, p in inputs.items()},
+        "outputs": {name: sha256(folder / name) for name in outputs},
+        "seed": seed,
+        "versions": package_versions(),
+        "host": platform.node(),
+        "machine": platform.machine(),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "wall_time_s": round(wall_time, 3),
+    }
+    write_json(folder / MANIFEST_NAME, manifest)
+    return manifest
+
+
+def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """The manifest of a folder, or None where there is none yet."""
+    path = Path(folder) / MANIFEST_NAME
+    return read_json(path) if path.exists() else None
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    raise TypeError(f"not JSON-serialisable: {type(value).__name__}")

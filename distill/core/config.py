@@ -1,0 +1,34 @@
+"""What every section of the vocabulary shares: strictness and ranges."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+NonNegative = Annotated[float, Field(ge=0)]
+
+
+Fraction = Annotated[float, Field(gt=0, le=1)]
+
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A block of the YAML file: unknown keys are refused, values are checked and fixed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ParallelConfig(Section):
+    """Where independent units of work run."""
+
+    backend: Literal["serial", "local", "dask", "parsl"] = Field("local")
+    workers: Count | None = Field(None, description="processes; all cores if not given")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="options of the dask cluster or parsl configuration"
+    )

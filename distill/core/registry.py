@@ -1,0 +1,80 @@
+"""Members of an interface by name: those of the package, and those that other packages add.
+
+Members are named as `module:Class` and imported when they are asked for, so that listing them costs
+nothing. Another package adds one by an entry point in the interface's group.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from functools import cached_property
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any, Generic, TypeVar
+
+from distill.core.errors import UserError
+
+Member = TypeVar("Member")
+
+
+class Registry(Generic[Member]):
+    """The members of one interface.
+
+    Parameters
+    ----------
+    kind
+        What a member is called in messages, such as "sampling method".
+    group
+        Entry-point group of other packages' members.
+    own
+        The package's members, `module:Class` by name.
+    """
+
+    def __init__(self, kind: str, group: str, own: Mapping[str, str]) -> None:
+        self.kind, self.group, self.own = kind, group, dict(own)
+
+    @cached_property
+    def _places(self) -> dict[str, str]:
+        added = {point.name: point.value for point in entry_points(group=self.group)}
+        taken = sorted(set(added) & set(self.own))
+        if taken:
+            raise UserError(
+                f"the entry points of {self.group} name {', '.join(taken)}, which distill has "
+                f"itself: rename that {self.kind} in the package that adds it"
+            )
+        return {**self.own, **added}
+
+    def names(self) -> list[str]:
+        """Names of all members, the package's own first."""
+        return list(self._places)
+
+    def load(self, name: str) -> Member:
+        """The member of a name.
+
+        Raises
+        ------
+        UserError
+            If there is none of this name, or it cannot be imported.
+        """
+        place = self._places.get(name)
+        if place is None:
+            near = difflib.get_close_matches(name, self._places, n=1, cutoff=0.5)
+            hint = f"did you mean '{near[0]}'?" if near else f"expected one of {self.listed()}"
+            raise UserError(f"there is no {self.kind} '{name}': {hint}")
+        module, _, attribute = place.partition(":")
+        try:
+            member: Any = getattr(import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise UserError(
+                f"the {self.kind} '{name}' ({place}) cannot be loaded: {error}"
+            ) from error
+        return member
+
+    def members(self) -> dict[str, Member]:
+        """All members by name."""
+        return {name: self.load(name) for name in self.names()}
+
+    def listed(self) -> str:
+        """The names in a sentence."""
+        return ", ".join(self.names())

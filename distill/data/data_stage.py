@@ -1,0 +1,191 @@
+"""The data stage: reference labels, checked, split, and written where the later stages look."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from distill.core.artifacts import write_json
+from distill.core.errors import UserError
+from distill.core.progress import listed, say
+from distill.data.config import DataConfig
+from distill.data.reference_energies import composition_matrix, least_squares_shifts
+from distill.data.structures import (
+    config_type,
+    geometry_key,
+    read_structures,
+    reference_energy,
+    reference_forces,
+    write_structures,
+)
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+# Labels of one structure by one code on two machines agree far better than this.
+_SAME_ENERGY, _SAME_FORCE = 1e-3, 1e-2
+# Energies per atom vary with structure; only gross mistakes stand out by so much.
+_FEWEST, _FAR, _FAR_AT_LEAST = 10, 20.0, 5.0
+
+
+def run(config: DataConfig, *, out: Path, seed: int) -> None:
+    """Write `train.xyz`, `test.xyz` and `data.json` (counts and ranges) into `out`.
+
+    Raises
+    ------
+    UserError
+        If a file is unusable, a structure appears twice with different labels, or one of the test
+        set is also in the training set.
+    """
+    train, same = without_duplicates(_read(config, config.train), "training")
+    train, far = without_energy_outliers(train, config.max_energy_deviation)
+    if config.test:
+        test = _read(config, config.test)
+    else:
+        from distill.data.splits import hold_out
+
+        kept, held = hold_out([config_type(atoms) for atoms in train], config.test_fraction, seed)
+        train, test = [train[i] for i in kept], [train[i] for i in held]
+    _refuse_overlap(train, test)
+    write_structures(out / "train.xyz", train)
+    write_structures(out / "test.xyz", test)
+    summary = {"train": summarise(train), "test": summarise(test)}
+    left_out = {"duplicates": same, "energy_outliers": far}
+    write_json(out / "data.json", {**summary, "left_out": left_out})
+    for name, part in summary.items():
+        say(
+            f"{name}: {part['structures']} structures of {part['atoms'][0]}-{part['atoms'][1]} "
+            f"atoms, {', '.join(part['elements'])}; largest force {part['largest_force']:.3g} eV/Å"
+        )
+
+
+def summarise(structures: list[Atoms]) -> dict[str, Any]:
+    """Counts and ranges of a set: what a user wants to see before training on it."""
+    sizes = [len(atoms) for atoms in structures]
+    energies = [
+        energy / len(atoms)
+        for atoms in structures
+        if (energy := reference_energy(atoms)) is not None
+    ]
+    forces = [f for atoms in structures if (f := reference_forces(atoms)) is not None]
+    return {
+        "structures": len(structures),
+        "atoms": [min(sizes), max(sizes)],
+        "elements": sorted({s for atoms in structures for s in atoms.get_chemical_symbols()}),
+        "config_types": dict(sorted(Counter(map(config_type, structures)).items())),
+        "energy_per_atom": [min(energies), max(energies)] if energies else None,
+        "largest_force": max((float(np.abs(f).max()) for f in forces), default=0.0),
+    }
+
+
+def without_duplicates(structures: list[Atoms], name: str) -> tuple[list[Atoms], list[int]]:
+    """A set with each structure once, and the indices of the repetitions.
+
+    Raises
+    ------
+    UserError
+        If a structure appears again with other labels: two levels of theory, or a mistake.
+    """
+    first: dict[bytes, int] = {}
+    repeated = []
+    for index, atoms in enumerate(structures):
+        key = geometry_key(atoms)
+        earlier = first.setdefault(key, index)
+        if earlier == index:
+            continue
+        problem = _disagreement(structures[earlier], atoms)
+        if problem:
+            raise UserError(
+                f"structures {earlier} and {index} of the {name} set are the same but {problem}: "
+                "expected one level of theory; remove the wrong one"
+            )
+        repeated.append(index)
+    if repeated:
+        say(f"{name} set: left out {len(repeated)} repeated structures: {listed(repeated)}")
+    dropped = set(repeated)
+    return [a for i, a in enumerate(structures) if i not in dropped], repeated
+
+
+def without_energy_outliers(
+    structures: list[Atoms], limit: float | None
+) -> tuple[list[Atoms], list[int]]:
+    """A set without structures whose energy is far from the rest, and the indices left out.
+
+    Far means further from the best fit of energies to compositions than `limit` (eV/atom). Without
+    a limit nothing is left out; structures twenty robust standard deviations away, and at least
+    5 eV/atom, are listed for the user to look at.
+
+    Raises
+    ------
+    UserError
+        If every structure is out.
+    """
+    labelled = [i for i, a in enumerate(structures) if reference_energy(a) is not None]
+    if len(labelled) < _FEWEST:
+        return structures, []
+    symbols = [structures[i].get_chemical_symbols() for i in labelled]
+    counts = composition_matrix(symbols, sorted({s for names in symbols for s in names}))
+    energies = np.array([reference_energy(structures[i]) for i in labelled], dtype=float)
+    shifts, _ = least_squares_shifts(counts, energies)
+    apart = (energies - counts @ shifts) / counts.sum(axis=1)
+    apart -= np.median(apart)
+    spread = 1.4826 * float(np.median(np.abs(apart)))
+    bound = limit if limit is not None else max(_FAR * spread, _FAR_AT_LEAST)
+    far = [labelled[i] for i in np.flatnonzero(np.abs(apart) > bound)]
+    if not far:
+        return structures, []
+    shown = listed([f"{labelled[i]} ({apart[i]:+.2f})" for i in np.flatnonzero(abs(apart) > bound)])
+    if limit is None:
+        say(
+            f"{len(far)} structures have energies far from the rest, by index and eV/atom: "
+            f"{shown}; look at them, or leave them out with data.max_energy_deviation"
+        )
+        return structures, []
+    say(f"left out {len(far)} structures with energies {limit:g} eV/atom off: {shown}")
+    dropped = set(far)
+    if len(dropped) == len(structures):
+        raise UserError(
+            f"data.max_energy_deviation {limit:g} eV/atom leaves no structure; raise it"
+        )
+    return [a for i, a in enumerate(structures) if i not in dropped], far
+
+
+def _disagreement(one: Atoms, other: Atoms) -> str | None:
+    """How the labels of two equal structures differ, or None."""
+    energies = [reference_energy(one), reference_energy(other)]
+    if energies[0] is not None and energies[1] is not None:
+        apart = abs(energies[0] - energies[1]) / len(one)
+        if apart > _SAME_ENERGY:
+            return f"their energies differ by {apart:.3g} eV/atom"
+    forces = [reference_forces(one), reference_forces(other)]
+    if forces[0] is not None and forces[1] is not None:
+        apart = float(np.abs(forces[0] - forces[1]).max())
+        if apart > _SAME_FORCE:
+            return f"their forces differ by up to {apart:.3g} eV/Å"
+    return None
+
+
+def _read(config: DataConfig, name: str) -> list[Atoms]:
+    return read_structures(
+        name,
+        require=() if config.unlabelled else ("energy", "forces"),
+        energy_key=config.energy_key,
+        forces_key=config.forces_key,
+        stress_key=config.stress_key,
+        max_force=config.max_force,
+        min_distance=config.min_distance,
+    )
+
+
+def _refuse_overlap(train: list[Atoms], test: list[Atoms]) -> None:
+    seen = {geometry_key(atoms): index for index, atoms in enumerate(train)}
+    for index, atoms in enumerate(test):
+        same = seen.get(geometry_key(atoms))
+        if same is not None:
+            raise UserError(
+                f"structure {index} of the test set is structure {same} of the "
+                "training set: errors on it would mean nothing; remove it from one of them"
+            )

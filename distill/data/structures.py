@@ -1,0 +1,312 @@
+"""Reading, checking and writing labelled structures (extxyz and whatever else ASE reads)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from distill.core.artifacts import atomic_path
+from distill.core.errors import UserError
+from distill.core.progress import listed, say
+from distill.core.quantities import (
+    CONFIG_TYPE_KEY,
+    ENERGY_KEY,
+    FORCES_KEY,
+    STRESS_KEY,
+    six_components,
+    stress_from_virial,
+)
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+DEFAULT_CONFIG_TYPE = "default"
+BUNDLED_PREFIX = "bundled:"
+
+
+def resolve_file(name: str | os.PathLike[str]) -> Path:
+    """Path of a file given by path or as `bundled:NAME`.
+
+    Raises
+    ------
+    UserError
+        If there is no such file or no such bundled name.
+    """
+    text = os.fspath(name)
+    if text.startswith(BUNDLED_PREFIX):
+        from distill.data.bundled_sets import bundled_data
+
+        return bundled_data(text.removeprefix(BUNDLED_PREFIX))
+    path = Path(text)
+    if not path.is_file():
+        kind = "is a folder, expected a file" if path.is_dir() else "does not exist"
+        raise UserError(f"{path} {kind}")
+    return path
+
+
+def reference_energy(atoms: Atoms) -> float | None:
+    """Total energy label, eV, or None."""
+    value = atoms.info.get(ENERGY_KEY)
+    return None if value is None else float(value)
+
+
+def reference_forces(atoms: Atoms) -> np.ndarray | None:
+    """Force labels, eV/Å, shape (N, 3), or None."""
+    return atoms.arrays.get(FORCES_KEY)
+
+
+def reference_stress(atoms: Atoms) -> np.ndarray | None:
+    """Stress label, eV/Å³, Voigt order xx yy zz yz xz xy with ASE's sign, shape (6,), or None."""
+    value = atoms.info.get(STRESS_KEY)
+    return None if value is None else np.asarray(value, dtype=float)
+
+
+def config_type(atoms: Atoms) -> str:
+    """The structure's `config_type`, or `default`."""
+    return str(atoms.info.get(CONFIG_TYPE_KEY, DEFAULT_CONFIG_TYPE))
+
+
+def geometry_key(atoms: Atoms) -> bytes:
+    """Elements, positions, cell and periodicity of a structure to 1e-6 Å, to find equal ones."""
+    return b"".join(
+        part.tobytes()
+        for part in (atoms.numbers, atoms.positions.round(6), atoms.cell[:].round(6), atoms.pbc)
+    )
+
+
+def read_structures(
+    path: str | os.PathLike[str],
+    *,
+    energy_key: str = ENERGY_KEY,
+    forces_key: str = FORCES_KEY,
+    stress_key: str = STRESS_KEY,
+    virial_key: str | None = None,
+    require: Sequence[str] = ("energy", "forces"),
+    elements: Iterable[str] | None = None,
+    max_force: float = np.inf,
+    min_distance: float = 0.0,
+) -> list[Atoms]:
+    """Read every structure of a file and check it.
+
+    Parameters
+    ----------
+    path
+        A file that ASE reads (extxyz, ASE database, VASP's OUTCAR and vasprun.xml, CASTEP's
+        .castep, ...), or `bundled:NAME`.
+    energy_key, forces_key, stress_key, virial_key
+        Where the labels are: energy in eV, forces in eV/Å, stress in eV/Å³ (ASE's sign), virial
+        in eV (−stress × volume; used where there is no stress). In other files than extxyz the
+        labels are ASE's own results unless a key is named; the energy is the one that the forces
+        are the gradient of (`free_energy`) where there are two.
+    require
+        Labels that each structure must carry: among energy, forces, stress.
+    elements
+        Chemical symbols that the model at hand knows; None allows all.
+    max_force
+        Structures with a larger force component norm (eV/Å) are listed and left out.
+    min_distance
+        Smallest distance allowed between two atoms, Å.
+
+    Returns
+    -------
+    list of Atoms
+        With labels under `REF_energy`, `REF_forces`, `REF_stress` (Voigt) and no calculator.
+
+    Raises
+    ------
+    UserError
+        For a missing, empty, truncated or unreadable file, and for structures with missing or
+        non-finite labels, unknown elements, atoms on top of each other, or pbc without a cell;
+        the message names the file and the structure's index.
+    """
+    file = resolve_file(path)
+    structures = [
+        _with_standard_labels(atoms, energy_key, forces_key, stress_key, virial_key, file, index)
+        for index, atoms in enumerate(_parse(file))
+    ]
+    if not structures:
+        raise UserError(f"{file} holds no structure")
+    known = None if elements is None else set(elements)
+    for index, atoms in enumerate(structures):
+        problem = _problem(atoms, require, known, min_distance)
+        if problem:
+            raise UserError(f"{file}: structure {index}: {problem}")
+    return _without_large_forces(structures, max_force, file)
+
+
+def write_structures(path: str | os.PathLike[str], structures: Sequence[Atoms]) -> None:
+    """Write structures with their labels as extxyz, atomically."""
+    from ase.io import write
+
+    with atomic_path(path) as temporary:
+        if structures:
+            write(temporary, list(structures), format="extxyz")
+        else:
+            temporary.touch()
+
+
+def set_labels(
+    atoms: Atoms,
+    *,
+    energy: float | None = None,
+    forces: np.ndarray | None = None,
+    stress: np.ndarray | None = None,
+) -> Atoms:
+    """Put labels (eV, eV/Å, eV/Å³ Voigt) on `atoms` under the `REF_` keys; return `atoms`."""
+    if energy is not None:
+        atoms.info[ENERGY_KEY] = float(energy)
+    if forces is not None:
+        atoms.arrays[FORCES_KEY] = np.array(forces, dtype=float)
+    if stress is not None:
+        atoms.info[STRESS_KEY] = np.array(stress, dtype=float)
+    return atoms
+
+
+def _parse(file: Path) -> list[Atoms]:
+    from ase.io import iread
+    from ase.io.formats import UnknownFileTypeError
+
+    if file.stat().st_size == 0:
+        raise UserError(f"{file} is empty: expected structures with labels")
+    format_name = "extxyz" if _is_extxyz(file) else None
+    structures: list[Atoms] = []
+    try:
+        frames = _rows(file) if file.suffix == ".db" else iread(file, ":", format=format_name)
+        for atoms in frames:
+            structures.append(atoms)
+    except UnknownFileTypeError:
+        raise UserError(f"{file} is in no format that ASE knows: expected extxyz") from None
+    except Exception as error:
+        # ASE's readers raise whatever their parsing meets first, from KeyError to XYZError.
+        raise UserError(
+            f"{file} is damaged or truncated at structure {len(structures)}: "
+            f"{type(error).__name__}: {error}"
+        ) from None
+    return structures
+
+
+def _rows(file: Path) -> Iterator[Atoms]:
+    """Structures of an ASE database with what each row says of itself, which ASE's reader drops."""
+    from ase.db import connect
+
+    with connect(file) as database:
+        for row in database.select():
+            atoms = row.toatoms()
+            atoms.info.update(row.key_value_pairs)
+            yield atoms
+
+
+def _is_extxyz(file: Path) -> bool:
+    return file.suffix in {".xyz", ".extxyz"}
+
+
+def _with_standard_labels(
+    atoms: Atoms,
+    energy_key: str,
+    forces_key: str,
+    stress_key: str,
+    virial_key: str | None,
+    file: Path,
+    index: int,
+) -> Atoms:
+    results = dict(atoms.calc.results) if atoms.calc is not None else {}
+    if not _is_extxyz(file):
+        energy = results.get("free_energy", results.get("energy"))
+        named = {ENERGY_KEY: energy, FORCES_KEY: results.get("forces")}
+        results = {**named, STRESS_KEY: results.get("stress"), **results}
+    energy = atoms.info.pop(energy_key, results.get(energy_key))
+    forces = atoms.arrays.pop(forces_key, results.get(forces_key))
+    stress = atoms.info.pop(stress_key, results.get(stress_key))
+    virial = None
+    if virial_key is not None:
+        virial = atoms.info.pop(virial_key, results.get(virial_key))
+    atoms.calc = None
+    try:
+        if forces is not None:
+            forces = np.asarray(forces, dtype=float).reshape(len(atoms), 3)
+        if stress is not None:
+            stress = six_components(stress)
+        elif virial is not None:
+            stress = stress_from_virial(six_components(virial), atoms.get_volume())
+        return set_labels(
+            atoms,
+            energy=None if energy is None else float(energy),
+            forces=forces,
+            stress=stress,
+        )
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{file}: structure {index}: a label is not numeric: {error}") from None
+
+
+def _problem(
+    atoms: Atoms, require: Sequence[str], known: set[str] | None, min_distance: float
+) -> str | None:
+    """What is wrong with a structure, in one sentence, or None."""
+    labels = {
+        "energy": reference_energy(atoms),
+        "forces": reference_forces(atoms),
+        "stress": reference_stress(atoms),
+    }
+    if len(atoms) == 0:
+        return "has no atoms"
+    for name in require:
+        if labels[name] is None:
+            key = {"energy": ENERGY_KEY, "forces": FORCES_KEY, "stress": STRESS_KEY}[name]
+            found = sorted({*atoms.info, *atoms.arrays} - {"numbers", "positions"})
+            return (
+                f"no {name}: expected the key '{key}' (or the one named in the config's data "
+                f"section), found {', '.join(found) or 'no labels'}"
+            )
+    for name, value in (*labels.items(), ("positions", atoms.positions), ("cell", atoms.cell[:])):
+        if value is not None and not np.all(np.isfinite(value)):
+            return f"{name} is not finite (NaN or infinity)"
+    if known is not None:
+        missing = sorted(set(atoms.get_chemical_symbols()) - known)
+        if missing:
+            return f"element {', '.join(missing)} is not in the model (it knows {_join(known)})"
+    cell_rank = np.linalg.norm(atoms.cell[:], axis=1) > 1e-8
+    if np.any(atoms.pbc & ~cell_rank):
+        return f"pbc is {atoms.pbc.tolist()} but the cell has no vector along a periodic direction"
+    if min_distance > 0:
+        close = _closest_pair(atoms, min_distance)
+        if close:
+            i, j, distance = close
+            return f"atoms {i} and {j} are {distance:.3f} Å apart, less than {min_distance} Å"
+    return None
+
+
+def _closest_pair(atoms: Atoms, cutoff: float) -> tuple[int, int, float] | None:
+    from ase.neighborlist import neighbor_list
+
+    i, j, d = neighbor_list("ijd", atoms, cutoff)
+    if len(d) == 0:
+        return None
+    first = int(np.argmin(d))
+    return int(i[first]), int(j[first]), float(d[first])
+
+
+def _without_large_forces(structures: list[Atoms], max_force: float, file: Path) -> list[Atoms]:
+    kept, dropped = [], []
+    for index, atoms in enumerate(structures):
+        forces = reference_forces(atoms)
+        largest = 0.0 if forces is None else float(np.linalg.norm(forces, axis=1).max())
+        (dropped.append(f"{index} ({largest:.3g})") if largest > max_force else kept.append(atoms))
+    if dropped:
+        say(
+            f"{file}: left out {len(dropped)} of {len(structures)} structures with a force above "
+            f"{max_force:g} eV/Å: {listed(dropped)}"
+        )
+    if not kept:
+        raise UserError(
+            f"{file}: every structure has a force above {max_force:g} eV/Å; "
+            "check the units or raise data.max_force"
+        )
+    return kept
+
+
+def _join(symbols: Iterable[str]) -> str:
+    return ", ".join(sorted(symbols))

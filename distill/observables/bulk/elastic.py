@@ -1,0 +1,134 @@
+"""Elastic constants of a crystal by any calculator, from stress against strain."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from distill.core.errors import UserError
+from distill.systems.crystals import is_cubic
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from ase.calculators.calculator import Calculator
+
+_STRAIN_STEPS = 5
+# Rows and columns of the constants that are named, in Voigt's order.
+_CUBIC = {"C11": (0, 0), "C12": (0, 1), "C44": (3, 3)}
+_ORTHORHOMBIC = {
+    "C11": (0, 0),
+    "C22": (1, 1),
+    "C33": (2, 2),
+    "C12": (0, 1),
+    "C13": (0, 2),
+    "C23": (1, 2),
+    "C44": (3, 3),
+    "C55": (4, 4),
+    "C66": (5, 5),
+}
+CONSTANTS = tuple(_ORTHORHOMBIC)
+
+
+def elastic_constants(
+    atoms: Atoms,
+    calculator: Calculator,
+    *,
+    strain: float = 0.004,
+    max_force: float = 1e-3,
+    confidence: float = 0.95,
+) -> dict[str, Any]:
+    """Elastic constants from stress against strain (matscipy).
+
+    Atoms are relaxed at each strain. A cubic cell is strained along its own axes as far as its
+    symmetry asks for; any other in all six ways, and the nine constants that an orthorhombic,
+    tetragonal or hexagonal crystal in its usual setting has are given.
+
+    Parameters
+    ----------
+    atoms
+        Relaxed cell.
+    calculator
+        ASE calculator with stress.
+    strain
+        Largest strain; five points from −strain to strain.
+    max_force
+        Of the relaxation of the atoms, eV/Å.
+    confidence
+        Of the intervals, which are those of the linear fits.
+
+    Returns
+    -------
+    dict
+        `C11`, `C12`, `C44` (and `C22`, `C33`, `C13`, `C23`, `C55`, `C66` of other than cubic
+        cells) and the Voigt-Reuss-Hill averages `bulk_modulus` and `shear_modulus` in GPa (Hill,
+        Proc. Phys. Soc. A 65, 349 (1952)), intervals of the constants, and whether the crystal is
+        mechanically `stable` (Mouhat & Coudert, Phys. Rev. B 90, 224104 (2014)).
+
+    Raises
+    ------
+    UserError
+        If matscipy is not installed or the calculator gives no stress.
+    """
+    from ase.calculators.calculator import PropertyNotImplementedError
+    from ase.optimize import BFGS
+    from ase.units import GPa
+    from scipy.stats import t
+
+    try:
+        from matscipy.elasticity import fit_elastic_constants
+    except ImportError:
+        raise UserError(
+            "elastic constants need matscipy: install it with the extra [phonons], or set "
+            "compare.bulk.elastic to false"
+        ) from None
+    crystal = atoms.copy()
+    crystal.calc = calculator
+    cubic = is_cubic(atoms)
+    try:
+        matrix, errors = fit_elastic_constants(
+            crystal,
+            symmetry="cubic" if cubic else "triclinic",
+            N_steps=_STRAIN_STEPS,
+            delta=2 * strain / (_STRAIN_STEPS - 1),
+            optimizer=BFGS,
+            verbose=False,
+            fmax=max_force,
+        )
+    except (NotImplementedError, PropertyNotImplementedError):
+        raise UserError(
+            "elastic constants need stresses, which this calculator does not give"
+        ) from None
+    quantile = t.ppf(0.5 * (1 + confidence), _STRAIN_STEPS - 2)
+    result: dict[str, Any] = {}
+    for name, place in (_CUBIC if cubic else _ORTHORHOMBIC).items():
+        value, half = float(matrix[place] / GPa), float(quantile * errors[place] / GPa)
+        result[name], result[f"{name}_interval"] = value, [value - half, value + half]
+    return {**result, **_averages(np.asarray(matrix) / GPa), "confidence": confidence}
+
+
+def _averages(stiffness: np.ndarray) -> dict[str, Any]:
+    """Averages over directions of a stiffness matrix in Voigt's notation, shape (6, 6), GPa."""
+    stiffness = 0.5 * (stiffness + stiffness.T)
+    stable = bool(np.linalg.eigvalsh(stiffness).min() > 0)
+    bulk, shear = _voigt(stiffness)
+    if stable:
+        bulk_reuss, shear_reuss = _reuss(np.linalg.inv(stiffness))
+        bulk, shear = (bulk + bulk_reuss) / 2, (shear + shear_reuss) / 2
+    return {"bulk_modulus": bulk, "shear_modulus": shear, "stable": stable}
+
+
+def _voigt(c: np.ndarray) -> tuple[float, float]:
+    normal, mixed, shear = _sums(c)
+    return (normal + 2 * mixed) / 9, (normal - mixed + 3 * shear) / 15
+
+
+def _reuss(s: np.ndarray) -> tuple[float, float]:
+    normal, mixed, shear = _sums(s)
+    return 1 / (normal + 2 * mixed), 15 / (4 * (normal - mixed) + 3 * shear)
+
+
+def _sums(matrix: np.ndarray) -> tuple[float, float, float]:
+    """Sums of the normal, the mixed and the shear entries."""
+    mixed = matrix[0, 1] + matrix[0, 2] + matrix[1, 2]
+    return float(np.trace(matrix[:3, :3])), float(mixed), float(np.trace(matrix[3:, 3:]))

@@ -1,0 +1,280 @@
+"""Long runs of molecular dynamics in parts, each a checkpoint, with the same result either way.
+
+Every part starts from the state that the part before it wrote, with a freshly loaded calculator
+and its own random stream. So a run that was killed goes on with the part it was in, and ends with
+bitwise the same positions as one that was not.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from distill.core.artifacts import atomic_path
+from distill.core.errors import UserError
+from distill.models.calculators import load_calculator
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from distill.models.cached_calculators import ModelSpec
+    from distill.observables.diffusion.config import DiffusionConfig
+
+_RELAXED_FORCE = 0.05
+_RELAXATION_STEPS = 300
+_Arrays = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One independent run: a unit of work.
+
+    Attributes
+    ----------
+    name
+        Of the model.
+    model
+        Its file, import path or calculator.
+    start
+        Perfect crystal with its defect; unrelaxed positions, the run's cell.
+    temperature
+        K.
+    number
+        Of the run at this model and temperature.
+    time
+        Production, fs.
+    config
+        Dynamics.
+    seed
+        The whole workflow's.
+    folder
+        Where its file goes.
+    """
+
+    name: str
+    model: ModelSpec
+    start: Atoms
+    temperature: float
+    number: int
+    time: float
+    config: DiffusionConfig
+    seed: int
+    folder: Path
+
+    @property
+    def file(self) -> Path:
+        """Where the finished run is."""
+        return self.folder / f"{self.name}_{self.temperature:g}K_{self.number}.npz"
+
+    @property
+    def frames(self) -> int:
+        """Saved frames of the production, the first included."""
+        return round(self.time / self.config.save_every) + 1
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """A finished run.
+
+    Attributes
+    ----------
+    positions
+        Unwrapped, Å, shape (n_frames, n_atoms, 3), single precision.
+    temperatures
+        Kinetic temperature of each frame, K.
+    energies
+        Potential energy of each frame, eV.
+    problem
+        Why it stopped early; empty for a good run.
+    calls
+        Force calls of the dynamics.
+    wall_time
+        Of the dynamics, s.
+    """
+
+    positions: np.ndarray
+    temperatures: np.ndarray
+    energies: np.ndarray
+    problem: str
+    calls: int
+    wall_time: float
+
+
+def simulate(run: Run) -> None:
+    """Do a run, or what is left of it, and write its file."""
+    folder = run.file.with_suffix(".parts")
+    frames_per_part = max(round(run.config.checkpoint_every / run.config.save_every), 1)
+    parts = [_part(run, folder, 0, None, 0)]
+    left = run.frames - 1
+    while left > 0 and not str(parts[-1]["problem"]):
+        frames = min(frames_per_part, left)
+        parts.append(_part(run, folder, len(parts), parts[-1], frames))
+        left -= frames
+    joined: _Arrays = {
+        key: np.concatenate([part[key] for part in parts])
+        for key in ("positions", "temperatures", "energies")
+    }
+    with atomic_path(run.file) as temporary:
+        np.savez(
+            temporary,
+            **joined,
+            problem=parts[-1]["problem"],
+            calls=sum(int(part["calls"]) for part in parts),
+            wall_time=sum(float(part["wall_time"]) for part in parts),
+        )
+    shutil.rmtree(folder)
+
+
+def read_trajectory(run: Run) -> Trajectory:
+    """The finished run of a unit.
+
+    Raises
+    ------
+    UserError
+        If the file is damaged.
+    """
+    data = _read(run.file)
+    return Trajectory(
+        positions=data["positions"],
+        temperatures=data["temperatures"],
+        energies=data["energies"],
+        problem=str(data["problem"]),
+        calls=int(data["calls"]),
+        wall_time=float(data["wall_time"]),
+    )
+
+
+def _part(run: Run, folder: Path, index: int, before: _Arrays | None, frames: int) -> _Arrays:
+    """Part `index` of a run, read or computed: 0 is the equilibration, the others production."""
+    file = folder / f"{index:05d}.npz"
+    if file.exists():
+        return _read(file)
+    arrays = _equilibrate(run) if before is None else _produce(run, index, before, frames)
+    with atomic_path(file) as temporary:
+        np.savez(temporary, **arrays)
+    return arrays
+
+
+def _equilibrate(run: Run) -> _Arrays:
+    """Relax the start, then Langevin dynamics; its last frame is the first of the production."""
+    from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
+    from ase.optimize import FIRE
+
+    from distill.core.random_streams import stream
+
+    atoms = run.start.copy()
+    atoms.calc = load_calculator(run.model)
+    FIRE(atoms, logfile=None).run(fmax=_RELAXED_FORCE, steps=_RELAXATION_STEPS)
+    reference = atoms.get_potential_energy()
+    atoms.calc = None
+    generator = stream(run.seed, "diffusion", run.name, run.temperature, run.number, "start")
+    MaxwellBoltzmannDistribution(atoms, temperature_K=run.temperature, rng=generator)
+    steps = round(run.config.equilibration_time / run.config.time_step)
+    friction = run.config.equilibration_friction
+    return _dynamics(run, 0, atoms, reference, steps, steps, friction)
+
+
+def _produce(run: Run, index: int, before: _Arrays, frames: int) -> _Arrays:
+    from ase import units
+
+    atoms = run.start.copy()
+    atoms.positions[:] = before["end_positions"]
+    atoms.set_velocities(before["end_velocities"] / units.fs)
+    save = round(run.config.save_every / run.config.time_step)
+    friction = run.config.friction if run.config.ensemble == "nvt" else None
+    reference = float(before["reference_energy"])
+    return _dynamics(run, index, atoms, reference, frames * save, save, friction)
+
+
+def _dynamics(
+    run: Run,
+    index: int,
+    atoms: Atoms,
+    reference: float,
+    steps: int,
+    save: int,
+    friction: float | None,
+) -> _Arrays:
+    """Langevin dynamics, or velocity Verlet where `friction` is None, with a look at each step."""
+    from ase.units import kB
+
+    from distill.core.random_streams import stream
+    from distill.simulation.dynamics import velocity_verlet
+    from distill.simulation.langevin import langevin
+
+    calculator = load_calculator(run.model)
+    if friction is None:
+        trajectory = velocity_verlet(atoms, calculator, run.config.time_step)
+    else:
+        trajectory = langevin(
+            atoms,
+            calculator,
+            time_step=run.config.time_step,
+            temperature=run.temperature,
+            friction=friction,
+            generator=stream(
+                run.seed, "diffusion", run.name, run.temperature, run.number, "part", index
+            ),
+        )
+    per_kelvin = 1.5 * len(atoms) * kB
+    positions, temperatures, energies = [], [], []
+    problem = ""
+    done = 0
+    started = time.perf_counter()
+    step = next(trajectory)
+    try:
+        for step in islice(trajectory, steps):
+            done = step.index
+            temperature = step.kinetic / per_kelvin
+            change = (step.energy - reference) / len(atoms)
+            problem = _problem(run, temperature, change)
+            if problem:
+                break
+            if done % save == 0:
+                positions.append(step.positions.astype(np.float32))
+                temperatures.append(temperature)
+                energies.append(step.energy)
+    except UserError as error:
+        # The start was evaluated without complaint, so the model fails on where it led.
+        problem = str(error)
+    if problem:
+        problem = f"{problem}, after {done * run.config.time_step / 1000:g} ps of part {index}"
+    return {
+        "positions": np.array(positions, dtype=np.float32).reshape(-1, len(atoms), 3),
+        "temperatures": np.array(temperatures, dtype=float),
+        "energies": np.array(energies, dtype=float),
+        "end_positions": np.array(step.positions),
+        "end_velocities": np.array(step.velocities),
+        "reference_energy": np.array(reference),
+        "problem": np.array(problem),
+        "calls": np.array(done + 1),
+        "wall_time": np.array(time.perf_counter() - started),
+    }
+
+
+def _problem(run: Run, temperature: float, energy_change: float) -> str:
+    """What is wrong with a step, or nothing; also caught by comparisons with NaN."""
+    hottest = run.config.max_temperature_ratio * run.temperature
+    if not temperature < hottest:
+        return f"temperature {temperature:.4g} K, above {hottest:g} K"
+    if not abs(energy_change) < run.config.max_energy_change:
+        return (
+            f"potential energy changed by {energy_change:.3g} eV/atom, more than "
+            f"{run.config.max_energy_change:g}"
+        )
+    return ""
+
+
+def _read(file: Path) -> _Arrays:
+    try:
+        with np.load(file, allow_pickle=False) as data:
+            return dict(data)
+    except (OSError, ValueError, BadZipFile) as error:
+        raise UserError(f"{file} is damaged: {error}; remove it and run again") from None

@@ -1,0 +1,55 @@
+"""Options of sticking probabilities."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from distill.core.config import Count, Section
+from distill.simulation.config import ScatteringConfig
+
+
+class StickingConfig(Section):
+    """Sticking probability of teacher and student from the same initial conditions."""
+
+    scattering: ScatteringConfig = Field(
+        default_factory=ScatteringConfig,
+        description="conditions and dynamics; its `trajectories` is not used here",
+    )
+    teacher_trajectories: Annotated[int, Field(ge=0)] = Field(
+        100,
+        description="teacher trajectories a condition, each paired with a student's; the largest "
+        "number where a precision is asked for",
+    )
+    student_trajectories: Count = Field(
+        10000, description="student trajectories a condition, or the largest number"
+    )
+    precision: Annotated[float, Field(gt=0, lt=0.5)] | None = Field(
+        None,
+        description="half width at which a condition stops: of the interval of the student's S0, "
+        "and of the paired difference; all trajectories are run if not given",
+    )
+    student_batch: Count = Field(
+        200, description="student trajectories before the first look at the precision"
+    )
+    teacher_batch: Count = Field(
+        10, description="teacher trajectories before the first look at the precision"
+    )
+    published: str | None = Field(
+        None, description="CSV of experimental or published points to draw beside"
+    )
+    initial_conditions: Literal["teacher", "student"] = Field(
+        "teacher", description="whose thermal surfaces and molecular levels both start from"
+    )
+    confidence: Annotated[float, Field(gt=0, lt=1)] = Field(0.95, description="of the intervals")
+
+    @model_validator(mode="after")
+    def _check(self) -> StickingConfig:
+        if self.student_trajectories < self.teacher_trajectories:
+            raise ValueError(
+                f"student_trajectories ({self.student_trajectories}) must not be fewer than "
+                f"teacher_trajectories ({self.teacher_trajectories}): every teacher trajectory is "
+                "paired with a student's"
+            )
+        return self

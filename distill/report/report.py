@@ -1,0 +1,107 @@
+"""The report of a run: one self-contained HTML file, and the same numbers as JSON.
+
+The page shows what `collect` gathers, which is `report.json`, and the figures; nothing else. A run
+that is not finished gives a report of what is there.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from distill.core.artifacts import write_json, write_text
+from distill.core.figures import FIGURE_DPI
+from distill.core.number_text import interval_text, number_text
+from distill.core.quantities import MEV
+from distill.report.report_data import Report, collect
+
+REPORT_NAME = "report.html"
+FIGURES_FOLDER = "figures"
+
+
+def write_report(run_folder: Path) -> Path:
+    """Write `report.html`, `report.json` and the figures of the earlier stages into a run folder.
+
+    Parameters
+    ----------
+    run_folder
+        Folder of a run, finished or not: `config.json` and the stages' folders.
+
+    Returns
+    -------
+    Path
+        The HTML file. It needs no other file and no network.
+
+    Raises
+    ------
+    UserError
+        If the folder is not a run folder or one of its files is damaged.
+    """
+    from distill.report.teacher_report import teacher_report
+
+    run_folder = Path(run_folder)
+    report = {**collect(run_folder), "teacher_report": teacher_report(run_folder)}
+    figures = _figures(run_folder, report)
+    write_json(run_folder / "report.json", report)
+    path = run_folder / REPORT_NAME
+    write_text(path, _render(report, figures))
+    return path
+
+
+def _figures(run_folder: Path, report: Report) -> dict[str, dict[str, Any]]:
+    """PNG figures as base64, by name: those of the stages, and those drawn here."""
+    from distill.core.figures import save_figure
+    from distill.metrics.error_plots import calibration_figure
+    from distill.report.plots import time_spent_figure, training_figure
+
+    folder = run_folder / FIGURES_FOLDER
+    if len(report["history"]) > 1:
+        save_figure(training_figure(report["history"]), folder, "training")
+    times = {
+        name: stage["wall_time_s"]
+        for name, stage in report["stages"].items()
+        if stage["wall_time_s"] is not None
+    }
+    if times:
+        save_figure(time_spent_figure(times), folder, "time_spent")
+    forces = (report["uncertainty"] or {}).get("forces")
+    if forces:
+        predicted = [MEV * part["predicted_deviation"] for part in forces["bins"]]
+        actual = [MEV * part["rmse"] for part in forces["bins"]]
+        save_figure(calibration_figure(predicted, actual, "meV/Å"), folder, "calibration")
+    stages = [run_folder / name for name in ("teacher_report", "sampling", "student", "compare")]
+    folders = (*stages, folder)
+    files = [file for place in folders for file in place.glob("*.png")]
+    return {file.stem: _embedded(file) for file in sorted(files)}
+
+
+def _embedded(file: Path) -> dict[str, Any]:
+    """A PNG as base64, with the width at which its text has the size of the page's."""
+    data = file.read_bytes()
+    pixels = int.from_bytes(data[16:20], "big")
+    return {"data": base64.b64encode(data).decode(), "width": round(pixels * 100 / FIGURE_DPI)}
+
+
+def _render(report: Report, figures: Mapping[str, Any]) -> str:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("distill.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = number_text
+    environment.filters["interval"] = interval_text
+    environment.filters["duration"] = _duration
+    return environment.get_template("report.html.j2").render(r=report, figures=figures)
+
+
+def _duration(seconds: float | None) -> str:
+    """A duration in words, or an em dash."""
+    from distill.core.progress import format_duration
+
+    return "—" if seconds is None else format_duration(seconds)

@@ -1,0 +1,205 @@
+"""Molecular dynamics of given structures at lists of temperatures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms, units
+from ase.build import bulk
+from ase.calculators.calculator import Calculator
+
+from distill.core.artifacts import write_json
+from distill.core.quantities import CONFIG_TYPE_KEY
+from distill.core.random_streams import stream
+from distill.core.work import Summarised
+from distill.data.structure_files import read_structure
+from distill.data.structures import read_structures, set_labels, write_structures
+from distill.models.cached_calculators import ModelSpec, cached_calculator
+from distill.sampling.config import MdConfig
+from distill.simulation.trust_bound import Trust
+from distill.systems.defects import LIF_LATTICE_CONSTANT, with_defect
+
+CONFIG_TYPE = "md"
+BLOWN_UP = "blown_up"
+LIF_PRESET = "preset:lif"
+# Relaxation times of the Martyna-Tobias-Klein thermostat and barostat, in steps.
+_THERMOSTAT_STEPS, _BAROSTAT_STEPS = 100, 1000
+
+
+@dataclass(frozen=True)
+class MdUnit(Summarised):
+    """One run at one temperature: `NAME.xyz` with labelled structures, `NAME.json` how it went.
+
+    The numbers are name, temperature (K), pressure (eV/Å³), outcome (`complete`, `cut` where it
+    left the bound of trust, or `blown_up`), reason, time (fs) and calls.
+    """
+
+    model: ModelSpec
+    config: MdConfig
+    temperature: float
+    pressure: float
+    name: str
+    seed: int
+    folder: Path
+    trust: Trust | None = None
+
+    def structures(self) -> list[Atoms]:
+        """The finished run's structures; none of a run that blew up."""
+        path = self.folder / f"{self.name}.xyz"
+        return read_structures(path) if path.exists() else []
+
+    def run(self) -> None:
+        """Run the dynamics and write its files."""
+        structures, summary = _follow(self)
+        folder = self.folder / "set_aside" if summary["outcome"] == BLOWN_UP else self.folder
+        if structures:
+            write_structures(folder / f"{self.name}.xyz", structures)
+        # Written last: a run is done when its summary is there.
+        write_json(self.summary_path, summary)
+
+
+def starting_structure(config: MdConfig) -> Atoms:
+    """The structure of a config, repeated, with its defect.
+
+    Raises
+    ------
+    UserError
+        If the file is missing or unreadable, or cannot hold the defect.
+    """
+    if config.structure == LIF_PRESET:
+        crystal = bulk("LiF", "rocksalt", a=LIF_LATTICE_CONSTANT, cubic=True)
+    else:
+        crystal = read_structure(config.structure, config.index)
+    return with_defect(crystal.repeat(config.supercell), config.defect, config.defect_element)
+
+
+def md_units(
+    configs: Sequence[MdConfig],
+    *,
+    model: ModelSpec,
+    out: Path,
+    seed: int,
+    trust: Trust | None = None,
+) -> list[MdUnit]:
+    """Every run of a list of configs, one for each temperature and, for npt, pressure.
+
+    Parameters
+    ----------
+    configs
+        Structures, ensembles, temperatures and pressures.
+    model
+        What `distill.models.calculators.load_calculator` takes.
+    out
+        Where the runs' files go.
+    seed
+        The run's seed.
+    trust
+        Cuts a run where its student extrapolates; every structure is judged by it.
+    """
+    units = []
+    for number, config in enumerate(configs):
+        for temperature in config.temperatures:
+            for pressure in config.pressures:
+                name = f"md_{number:02d}_{temperature:g}K"
+                if config.ensemble == "npt":
+                    name += f"_{pressure:g}eVA3"
+                units.append(MdUnit(model, config, temperature, pressure, name, seed, out, trust))
+    return units
+
+
+def _follow(unit: MdUnit) -> tuple[list[Atoms], dict[str, Any]]:
+    """The labelled structures of a run, and how it went."""
+    from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
+
+    config = unit.config
+    generator = stream(unit.seed, "md", unit.name)
+    atoms = starting_structure(config)
+    atoms.calc = cached_calculator(unit.model)
+    # From a structure at rest half the kinetic energy turns into potential energy.
+    MaxwellBoltzmannDistribution(atoms, temperature_K=2 * unit.temperature, rng=generator)
+    dynamics = _dynamics(atoms, unit, generator)
+    every = max(round(config.save_every / config.time_step), 1)
+    first = round(config.equilibration_time / config.time_step)
+    structures: list[Atoms] = []
+    reason, outcome = "", "complete"
+    for _ in dynamics.irun(first + round(config.time / config.time_step)):
+        temperature = atoms.get_temperature()
+        # Written so that NaN, which compares false, counts as blown up.
+        if not temperature <= config.max_temperature:
+            reason, outcome = f"temperature of {temperature:.3g} K", BLOWN_UP
+            break
+        step = dynamics.nsteps
+        if step >= first and (step - first) % every == 0:
+            structures.append(_labelled(atoms, unit, step))
+            reason = unit.trust.reason_to_stop(structures[-1]) if unit.trust else ""
+            if reason:
+                outcome = "cut"
+                break
+    return structures, {
+        "name": unit.name,
+        "structure": config.structure,
+        "temperature_K": unit.temperature,
+        "pressure_eV_per_A3": unit.pressure,
+        "ensemble": config.ensemble,
+        "outcome": outcome,
+        "reason": reason,
+        "time_fs": dynamics.nsteps * config.time_step,
+        "calls": int(dynamics.nsteps) + 1,
+        "structures": len(structures),
+    }
+
+
+def _dynamics(atoms: Atoms, unit: MdUnit, generator: np.random.Generator) -> Any:
+    config = unit.config
+    time_step = config.time_step * units.fs
+    if config.ensemble == "nve":
+        from ase.md.verlet import VelocityVerlet
+
+        return VelocityVerlet(atoms, time_step)
+    if config.ensemble == "nvt":
+        from ase.md.langevin import Langevin
+
+        return Langevin(
+            atoms,
+            time_step,
+            temperature_K=unit.temperature,
+            friction=config.friction / units.fs,
+            fixcm=False,
+            rng=generator,
+        )
+    from ase.md.nose_hoover_chain import IsotropicMTKNPT
+
+    return IsotropicMTKNPT(
+        atoms,
+        time_step,
+        temperature_K=unit.temperature,
+        pressure_au=unit.pressure,
+        tdamp=_THERMOSTAT_STEPS * time_step,
+        pdamp=_BAROSTAT_STEPS * time_step,
+    )
+
+
+def _labelled(atoms: Atoms, unit: MdUnit, step: int) -> Atoms:
+    copy = Atoms(atoms.symbols, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    copy.info = {
+        CONFIG_TYPE_KEY: CONFIG_TYPE,
+        "trajectory": unit.name,
+        "step": step,
+        "time_fs": round(step * unit.config.time_step, 6),
+        "temperature_K": unit.temperature,
+    }
+    calculator = atoms.calc
+    assert isinstance(calculator, Calculator)
+    stress = None
+    if atoms.pbc.all() and "stress" in calculator.implemented_properties:
+        stress = atoms.get_stress(apply_constraint=False)
+    return set_labels(
+        copy,
+        energy=atoms.get_potential_energy(),
+        forces=atoms.get_forces(apply_constraint=False),
+        stress=stress,
+    )

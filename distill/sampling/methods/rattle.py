@@ -1,0 +1,117 @@
+"""Rattled and strained copies of given structures, relaxed a few steps where asked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+
+from distill.core.quantities import CONFIG_TYPE_KEY
+from distill.core.random_streams import stream
+from distill.data.structures import read_structures, write_structures
+from distill.models.cached_calculators import ModelSpec, cached_calculator
+from distill.models.calculators import labelled_copy
+from distill.sampling.config import RattleConfig
+
+CONFIG_TYPE = "rattle"
+_RELAX_FMAX = 0.01
+
+
+@dataclass(frozen=True)
+class RattleUnit:
+    """Labelled copies of one structure, in one file."""
+
+    model: ModelSpec
+    config: RattleConfig
+    atoms: Atoms
+    name: str
+    seed: int
+    path: Path
+
+    @property
+    def finished(self) -> bool:
+        """Whether the copies are there."""
+        return self.path.exists()
+
+    def structures(self) -> list[Atoms]:
+        """The labelled copies; each cost one force call."""
+        return read_structures(self.path)
+
+    def run(self) -> None:
+        """Make, label and write the copies."""
+        calculator = cached_calculator(self.model)
+        structures = []
+        for number in range(self.config.copies):
+            generator = stream(self.seed, "rattle", self.name, number)
+            start = rattled(self.atoms, self.config, generator)
+            for step, atoms in enumerate(_relaxation(start, calculator, self.config.relax_steps)):
+                stress = atoms.pbc.all() and "stress" in calculator.implemented_properties
+                labelled = labelled_copy(atoms, calculator, index=number, stress=bool(stress))
+                labelled.info.update(
+                    {
+                        CONFIG_TYPE_KEY: CONFIG_TYPE,
+                        "trajectory": f"{self.name}_{number:03d}",
+                        "step": step,
+                    }
+                )
+                structures.append(labelled)
+        write_structures(self.path, structures)
+
+
+def rattled(atoms: Atoms, config: RattleConfig, generator: np.random.Generator) -> Atoms:
+    """A copy with random normal displacements and, if fully periodic, a random symmetric strain."""
+    copy = Atoms(atoms.symbols, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    if copy.pbc.all() and config.strain > 0:
+        strain = generator.uniform(-config.strain, config.strain, (3, 3))
+        deformation = np.eye(3) + (strain + strain.T) / 2
+        copy.set_cell(copy.cell.array @ deformation, scale_atoms=True)
+    copy.positions += generator.normal(0.0, config.amplitude, copy.positions.shape)
+    return copy
+
+
+def rattle_units(
+    configs: Sequence[RattleConfig], *, model: ModelSpec, out: Path, seed: int
+) -> list[RattleUnit]:
+    """A unit for every structure of a list of configs.
+
+    Parameters
+    ----------
+    configs
+        Structures, amplitudes and strains.
+    model
+        What `distill.models.calculators.load_calculator` takes.
+    out
+        Where the units' files go.
+    seed
+        The run's seed.
+
+    Raises
+    ------
+    UserError
+        If a file is missing or damaged.
+    """
+    units = []
+    for number, config in enumerate(configs):
+        for index, atoms in enumerate(read_structures(config.structures, require=())):
+            name = f"rattle_{number:02d}_{index:05d}"
+            units.append(RattleUnit(model, config, atoms, name, seed, out / f"{name}.xyz"))
+    return units
+
+
+def _relaxation(start: Atoms, calculator: Calculator, steps: int) -> Iterator[Atoms]:
+    """The start and the structure after each relaxation step, while the calculator knows it."""
+    from ase.optimize import BFGS
+
+    if steps == 0:
+        yield start
+        return
+    moving = start.copy()
+    moving.calc = calculator
+    optimiser = BFGS(moving, logfile=os.devnull)
+    for _ in optimiser.irun(fmax=_RELAX_FMAX, steps=steps):
+        yield moving.copy()

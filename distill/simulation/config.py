@@ -1,0 +1,105 @@
+"""Options of scattering trajectories and of minimum energy paths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from distill.core.config import Count, NonNegative, Positive, Section
+from distill.systems.config import Facet, SlabConfig
+
+
+class ScatteringConfig(Section):
+    """Trajectories of a diatomic on a surface; the defaults are the study's."""
+
+    molecule: str = Field("H2", description="diatomic")
+    masses: tuple[Positive, Positive] | None = Field(
+        None, description="of its two atoms for other isotopes, amu"
+    )
+    slab: SlabConfig = Field(default_factory=SlabConfig, description="the surface")
+    facets: Annotated[list[Facet], Field(min_length=1)] = Field(
+        ["111", "110", "100", "211"], description="fcc facets; not used with slab.file"
+    )
+    surface_temperatures: Annotated[list[NonNegative], Field(min_length=1)] = Field(
+        [300.0, 600.0, 900.0], description="K"
+    )
+    states: Annotated[
+        list[tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]], Field(min_length=1)
+    ] = Field([(0, 1), (1, 1)], description="rovibrational (v, J)")
+    collision_energies: Annotated[list[Positive], Field(min_length=1)] = Field(
+        [0.2, 0.4, 0.6, 0.8, 1.0], description="eV"
+    )
+    trajectories: Count = Field(5, description="trajectories for each condition")
+    polar_angle: Annotated[float, Field(ge=0, lt=90)] = Field(
+        0.0, description="incidence, degrees from the normal"
+    )
+    azimuthal_angle: float | None = Field(
+        None, description="incidence, degrees from x; random if not given"
+    )
+    start_height: Positive = Field(7.0, description="molecule above the top layer at start, Å")
+    time_step: Positive = Field(0.1, description="fs")
+    max_time: Positive = Field(3000.0, description="fs")
+    save_every: Positive = Field(1.0, description="fs between saved structures")
+    dissociation_distance: Positive = Field(2.25, description="bond length that ends it, Å")
+    scattered_height: Positive | None = Field(
+        None,
+        description="height that ends it once the molecule moves away, Å; "
+        "start_height + 0.1 if not given",
+    )
+    thermalisation_time: NonNegative = Field(
+        500.0, description="Langevin time before the first surface snapshot, fs"
+    )
+    snapshots: Count = Field(20, description="surface snapshots a facet and temperature at most")
+    snapshot_interval: Positive = Field(100.0, description="Langevin time between snapshots, fs")
+    surface_time_step: Positive = Field(2.0, description="of the Langevin dynamics, fs")
+    friction: Positive = Field(0.02, description="of the Langevin dynamics, 1/fs")
+    max_energy_error: Positive = Field(
+        0.1, description="change of the total energy above which a trajectory is set aside, eV"
+    )
+    max_temperature: Positive = Field(
+        20000.0, description="of the moving atoms, above which a trajectory is set aside, K"
+    )
+
+    def with_paths(self, resolve: Callable[[str], str]) -> ScatteringConfig:
+        """The same with the name of its slab's file put through a function."""
+        return self.model_copy(update={"slab": self.slab.with_paths(resolve)})
+
+
+class NebConfig(Section):
+    """A climbing-image nudged elastic band, by default for H2 dissociating on a facet."""
+
+    facet: Facet = Field("111", description="fcc facet of the preset")
+    slab: SlabConfig = Field(default_factory=SlabConfig, description="the surface of the preset")
+    site: Literal["bridge", "hollow", "top"] = Field("bridge", description="site of the molecule")
+    initial: str | None = Field(
+        None, description="structure file of the first end point, in place of the preset"
+    )
+    final: str | None = Field(
+        None, description="structure file of the second end point, same atoms in the same order"
+    )
+    relax_ends: bool = Field(
+        True, description="relax the end points first, to 0.005 eV/Å or fmax if that is less"
+    )
+    images: Annotated[int, Field(ge=3)] = Field(9, description="images, end points included")
+    fmax: Positive = Field(0.05, description="force tolerance, eV/Å")
+    max_steps: Count = Field(300, description="optimiser steps at most, and for each end point")
+    keep: Annotated[int, Field(ge=0)] = Field(
+        50, description="structures kept for labelling along the path"
+    )
+    require_convergence: bool = Field(
+        False, description="stop with an error where fmax is not reached, instead of marking it"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> NebConfig:
+        if (self.initial is None) != (self.final is None):
+            raise ValueError("initial and final belong together: give both or none")
+        return self
+
+    def with_paths(self, resolve: Callable[[str], str]) -> NebConfig:
+        """The same with the names of its files put through a function."""
+        ends = {"initial": self.initial, "final": self.final}
+        updates = {key: resolve(end) for key, end in ends.items() if end}
+        return self.model_copy(update={**updates, "slab": self.slab.with_paths(resolve)})

@@ -1,0 +1,265 @@
+"""Newton's equations with one force call a step and nothing else that costs.
+
+The time step of a gas-surface trajectory is a fraction of a femtosecond, and a student answers in
+less than a millisecond, so the integrator's own overhead matters: it is a few array operations
+here, and for a student the steps themselves are compiled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms, units
+from ase.calculators.calculator import Calculator, all_changes
+
+from distill.student.engine.compiled_dynamics import Scheme
+from distill.systems.constraints import mobile_atoms
+
+# Å/fs² for 1 eV/Å on 1 amu.
+ACCELERATION = units.fs**2
+
+
+class Forces:
+    """Energy and forces of one system as a function of its positions, counting the calls.
+
+    Forces are the raw ones of the calculator, on fixed atoms too: they become labels.
+    """
+
+    def __init__(self, atoms: Atoms, calculator: Calculator) -> None:
+        self._atoms = atoms.copy()
+        self._atoms.set_constraint()
+        self._calculator = calculator
+        self.calls = 0
+
+    def __call__(self, positions: np.ndarray) -> tuple[float, np.ndarray]:
+        """Energy (eV) and forces (eV/Å, shape (N, 3)) at positions (Å, shape (N, 3))."""
+        self.calls += 1
+        self._atoms.positions[:] = positions
+        self._calculator.calculate(self._atoms, ["energy", "forces"], all_changes)
+        results = self._calculator.results
+        return float(results["energy"]), np.array(results["forces"], dtype=float)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One point of a trajectory.
+
+    Attributes
+    ----------
+    index
+        Number of the step, 0 at the start.
+    positions, velocities
+        Å and Å/fs, shape (N, 3), never wrapped into the cell.
+    energy
+        Potential energy, eV.
+    forces
+        eV/Å, shape (N, 3).
+    kinetic
+        Kinetic energy, eV.
+    """
+
+    index: int
+    positions: np.ndarray
+    velocities: np.ndarray
+    energy: float
+    forces: np.ndarray
+    kinetic: float
+
+
+def velocity_verlet(atoms: Atoms, calculator: Calculator, time_step: float) -> Iterator[Step]:
+    """Steps of velocity Verlet dynamics without end, from `atoms` with their momenta.
+
+    Atoms under a `FixAtoms` constraint do not move. Source: Swope et al., J. Chem. Phys. 76, 637
+    (1982).
+
+    Parameters
+    ----------
+    atoms
+        Positions, momenta and masses; not changed.
+    calculator
+        Any ASE calculator; called once a step. A student's steps are compiled.
+    time_step
+        fs.
+    """
+    none = np.zeros(len(atoms))
+    scheme = Scheme(time_step, half_kicks(atoms, time_step), 1.0, none)
+    return integrate(atoms, calculator, scheme)
+
+
+def half_kicks(atoms: Atoms, time_step: float) -> np.ndarray:
+    """Half a step (fs) over each atom's mass, Å/fs per eV/Å, (N,); 0 for atoms that are held."""
+    return np.where(mobile_atoms(atoms), 0.5 * time_step * ACCELERATION / atoms.get_masses(), 0.0)
+
+
+def integrate(
+    atoms: Atoms,
+    calculator: Calculator,
+    scheme: Scheme,
+    generator: np.random.Generator | None = None,
+) -> Iterator[Step]:
+    """Steps of an integrator without end, from `atoms` with their momenta.
+
+    The steps of a `StudentCalculator` are compiled, some ahead of the one that is given; those of
+    any other calculator are taken one by one. The trajectories are the same to rounding.
+
+    Parameters
+    ----------
+    atoms
+        Positions, momenta, masses and constraints; not changed.
+    calculator
+        Any ASE calculator.
+    scheme
+        The integrator.
+    generator
+        Stream of the thermostat, None without one.
+    """
+    forces_of = Forces(atoms, calculator)
+    inertia = 0.5 * atoms.get_masses()[:, None] / ACCELERATION
+    mobile = mobile_atoms(atoms)[:, None]
+    velocities = np.where(mobile, atoms.get_velocities() * units.fs, 0.0)
+    positions = atoms.get_positions()
+    energy, forces = forces_of(positions)
+    kinetic = float(np.sum(inertia * velocities**2))
+    start = Step(0, positions, velocities, energy, forces, kinetic)
+    yield start
+    compiled = _compiled_steps(atoms, calculator, inertia, start, scheme, generator)
+    yield from compiled or _steps(forces_of, inertia, start, scheme, generator)
+
+
+def _steps(
+    forces_of: Forces,
+    inertia: np.ndarray,
+    step: Step,
+    scheme: Scheme,
+    generator: np.random.Generator | None,
+) -> Iterator[Step]:
+    half_kick, noise = scheme.half_kick[:, None], scheme.noise[:, None]
+    half_step = 0.5 * scheme.time_step
+    while True:
+        midway = step.velocities + half_kick * step.forces
+        if generator is None:
+            positions = step.positions + scheme.time_step * midway
+        else:
+            positions = step.positions + half_step * midway
+            midway = scheme.kept * midway + noise * generator.standard_normal(midway.shape)
+            positions = positions + half_step * midway
+        energy, forces = forces_of(positions)
+        velocities = midway + half_kick * forces
+        kinetic = float(np.sum(inertia * velocities**2))
+        step = Step(step.index + 1, positions, velocities, energy, forces, kinetic)
+        yield step
+
+
+def _compiled_steps(
+    atoms: Atoms,
+    calculator: Calculator,
+    inertia: np.ndarray,
+    start: Step,
+    scheme: Scheme,
+    generator: np.random.Generator | None,
+) -> Iterator[Step] | None:
+    """The same for a student, or None for any other calculator."""
+    from distill.student.calculator import StudentCalculator
+
+    # A guarded student, which is a kind of it, has to see every step.
+    if type(calculator) is not StudentCalculator:
+        return None
+    from distill.student.engine import compiled_dynamics as dynamics
+
+    blocks = dynamics.integrate(
+        calculator.student,
+        atoms,
+        start.velocities,
+        start.forces,
+        scheme,
+        generator,
+        skin=calculator.neighbours.skin,
+        threads=calculator.threads,
+    )
+    moving = atoms.copy()
+
+    def steps() -> Iterator[Step]:
+        index = start.index
+        for block in blocks:
+            if len(block.energies):
+                moving.positions[:] = block.positions[0]
+                calculator.student.watch.look(moving, len(block.energies))
+            kinetic = np.sum(inertia * block.velocities**2, axis=(1, 2))
+            for place, energy in enumerate(block.energies.tolist()):
+                index += 1
+                yield Step(
+                    index,
+                    block.positions[place],
+                    block.velocities[place],
+                    energy,
+                    block.forces[place],
+                    float(kinetic[place]),
+                )
+
+    return steps()
+
+
+def thermalise(
+    atoms: Atoms,
+    calculator: Calculator,
+    temperature: float,
+    generator: np.random.Generator,
+    *,
+    time_step: float,
+    friction: float,
+    equilibration: float,
+    interval: float,
+    count: int,
+) -> tuple[list[Atoms], int]:
+    """Decorrelated snapshots of Langevin dynamics, from a structure at rest.
+
+    Parameters
+    ----------
+    atoms
+        Where it starts; constraints are kept, positions are not changed.
+    calculator
+        Any ASE calculator.
+    temperature
+        K.
+    generator
+        Random stream of the velocities and of the thermostat.
+    time_step, friction
+        fs and 1/fs.
+    equilibration
+        Time before the first snapshot, fs.
+    interval
+        Time between snapshots, fs.
+    count
+        Number of snapshots.
+
+    Returns
+    -------
+    snapshots
+        Copies with momenta and constraints, without calculator.
+    calls
+        Force calls made.
+    """
+    from ase.md.langevin import Langevin
+    from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
+
+    moving = atoms.copy()
+    moving.calc = calculator
+    # At rest all energy to come is kinetic; half of it turns into potential energy.
+    MaxwellBoltzmannDistribution(moving, temperature_K=2 * temperature, rng=generator)
+    dynamics = Langevin(
+        moving,
+        time_step * units.fs,
+        temperature_K=temperature,
+        friction=friction / units.fs,
+        fixcm=False,
+        rng=generator,
+    )
+    snapshots = []
+    for number in range(count):
+        dynamics.run(max(round((interval if number else equilibration) / time_step), 1))
+        snapshot = moving.copy()
+        snapshot.calc = None
+        snapshots.append(snapshot)
+    return snapshots, int(dynamics.nsteps) + 1

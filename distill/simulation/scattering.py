@@ -1,0 +1,385 @@
+"""Trajectories of a diatomic that meets a surface: initial conditions, dynamics, outcome."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms, units
+from ase.calculators.calculator import Calculator
+from ase.data import covalent_radii
+
+from distill.core.artifacts import atomic_path, read_json, write_json
+from distill.core.errors import UserError
+from distill.core.quantities import CONFIG_TYPE_KEY
+from distill.core.random_streams import stream
+from distill.data.structures import set_labels
+from distill.models.cached_calculators import ModelSpec, cached_calculator
+from distill.simulation.config import ScatteringConfig
+from distill.simulation.dynamics import ACCELERATION, Step, velocity_verlet
+from distill.simulation.rovibrational import bound_level, sample_molecule
+from distill.simulation.surfaces import Surfaces, facets_of, read_surfaces
+from distill.simulation.trust_bound import Trust
+from distill.systems.constraints import mobile_atoms
+from distill.systems.slabs import facet_label
+
+CONFIG_TYPE = "scattering"
+DISSOCIATED, SCATTERED, UNDECIDED, BLOWN_UP = "dissociated", "scattered", "undecided", "blown_up"
+OUTCOMES = (DISSOCIATED, SCATTERED, UNDECIDED, BLOWN_UP)
+# Of a trajectory that left the bound of trust; its structures are good.
+CUT = "cut"
+# Atoms nearer than this share of the sum of their covalent radii overlap.
+_OVERLAP = 0.75
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Facet, surface temperature (K), rovibrational state and collision energy (eV)."""
+
+    facet: str
+    temperature: float
+    v: int
+    j: int
+    energy: float
+
+    @property
+    def name(self) -> str:
+        """Stem of file names and key of tables."""
+        return f"{self.facet}_{self.temperature:g}K_v{self.v}J{self.j}_{self.energy:g}eV"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a trajectory ended.
+
+    Attributes
+    ----------
+    trajectory
+        Its name: condition and number.
+    facet, temperature, v, j, energy, number
+        Its condition (K, eV) and number within it.
+    outcome
+        dissociated, scattered, undecided (time out), cut (where trust ended) or blown_up.
+    reason
+        Why it was cut or set aside, empty for the others.
+    time
+        fs.
+    calls
+        Force calls.
+    distance, height
+        Bond length and height of the centre of mass above the top layer at the end, Å.
+    lowest_height
+        Least height on the way, Å.
+    energy_error
+        Largest change of the total energy on the way, eV.
+    """
+
+    trajectory: str
+    facet: str
+    temperature: float
+    v: int
+    j: int
+    energy: float
+    number: int
+    outcome: str
+    reason: str
+    time: float
+    calls: int
+    distance: float
+    height: float
+    lowest_height: float
+    energy_error: float
+
+
+def conditions(config: ScatteringConfig) -> list[Condition]:
+    """Every combination of facet, temperature, state and collision energy, in that order."""
+    return [
+        Condition(facet, temperature, v, j, energy)
+        for facet in facets_of(config)
+        for temperature in config.surface_temperatures
+        for v, j in config.states
+        for energy in config.collision_energies
+    ]
+
+
+def initial_conditions(
+    config: ScatteringConfig, condition: Condition, number: int, seed: int, surfaces: Surfaces
+) -> Atoms:
+    """Slab and molecule at the start of trajectory `number` of a condition.
+
+    A pure function of its arguments: trajectories of different models start from the same
+    positions and velocities when they share `surfaces`.
+
+    Returns
+    -------
+    Atoms
+        Slab atoms, then the molecule's two; momenta set, bottom layers under a constraint.
+
+    Raises
+    ------
+    UserError
+        If the molecule starts on top of slab atoms or in reach of the slab's periodic image.
+    """
+    generator = stream(
+        seed,
+        "trajectory",
+        condition.facet,
+        condition.temperature,
+        condition.v,
+        condition.j,
+        condition.energy,
+        number,
+    )
+    snapshots = surfaces.snapshots[condition.facet, condition.temperature]
+    slab = snapshots[int(generator.integers(len(snapshots)))]
+    diatomic = surfaces.diatomic
+    level = bound_level(diatomic, condition.v, condition.j)
+    relative_positions, relative_velocities = sample_molecule(diatomic, level, generator)
+    top = float(slab.info["top"])
+    centre = generator.random(2) @ slab.cell.array[:2]
+    centre[2] = top + config.start_height
+    azimuth = (
+        generator.random() * 2 * np.pi
+        if config.azimuthal_angle is None
+        else np.radians(config.azimuthal_angle)
+    )
+    polar = np.radians(config.polar_angle)
+    direction = np.array(
+        [np.sin(polar) * np.cos(azimuth), np.sin(polar) * np.sin(azimuth), -np.cos(polar)]
+    )
+    speed = np.sqrt(2 * condition.energy * ACCELERATION / sum(diatomic.masses))
+    molecule = Atoms(
+        diatomic.symbols, positions=centre + relative_positions, masses=diatomic.masses
+    )
+    molecule.set_velocities((speed * direction + relative_velocities) / units.fs)
+    start = slab.copy()
+    start.info = {"top": top}
+    start.extend(molecule)
+    _check_clearance(start, config)
+    return start
+
+
+def _check_clearance(start: Atoms, config: ScatteringConfig) -> None:
+    numbers = start.numbers
+    for atom in (len(start) - 2, len(start) - 1):
+        slab = range(len(start) - 2)
+        distances = start.get_distances(atom, slab, mic=True)
+        nearest = int(np.argmin(distances))
+        touching = _OVERLAP * (covalent_radii[numbers[atom]] + covalent_radii[numbers[nearest]])
+        if distances[nearest] < touching:
+            raise UserError(
+                f"scattering.start_height is {config.start_height:g} Å with "
+                f"{config.slab.vacuum:g} Å of vacuum: the molecule starts {distances[nearest]:.2f} "
+                f"Å from slab atom {nearest}, they overlap below {touching:.2f} Å; raise "
+                "start_height or slab.vacuum"
+            )
+
+
+def run_trajectory(
+    start: Atoms,
+    calculator: Calculator,
+    config: ScatteringConfig,
+    condition: Condition,
+    number: int,
+    *,
+    keep_structures: bool = True,
+    trust: Trust | None = None,
+) -> tuple[Outcome, list[Atoms]]:
+    """Follow a molecule by velocity Verlet until it dissociates, scatters or time is out.
+
+    A trajectory whose total energy changes by more than `max_energy_error`, whose moving atoms
+    pass `max_temperature`, or whose molecule leaves through the bottom is `blown_up`. With
+    `trust`, every structure kept is judged, and the first beyond its bound ends the trajectory as
+    `cut`.
+
+    Returns
+    -------
+    outcome
+        How it ended.
+    structures
+        One every `save_every` fs and the last, labelled with the calculator's energy and raw
+        forces; empty unless `keep_structures`.
+    """
+    name = trajectory_name(condition, number)
+    top, bottom = start.info["top"], float(start.positions[:-2, 2].min())
+    degrees_of_freedom = 3 * int(mobile_atoms(start).sum())
+    every = max(round(config.save_every / config.time_step), 1)
+    last_step = round(config.max_time / config.time_step)
+    scattered_height = config.scattered_height or config.start_height + 0.1
+    shares = start.get_masses()[-2:] / start.get_masses()[-2:].sum()
+    structures: list[Atoms] = []
+    first_energy, energy_error, lowest = 0.0, 0.0, np.inf
+    for step in velocity_verlet(start, calculator, config.time_step):
+        total = step.energy + step.kinetic
+        if step.index == 0:
+            first_energy = total
+        change = abs(total - first_energy)
+        energy_error = max(energy_error, change)
+        molecule = step.positions[-2:]
+        distance = float(np.linalg.norm(molecule[1] - molecule[0]))
+        height = float(shares @ molecule[:, 2]) - top
+        lowest = min(lowest, height)
+        temperature = 2 * step.kinetic / (degrees_of_freedom * units.kB)
+        reason = ""
+        # Written so that NaN, which compares false, counts as blown up.
+        if not change <= config.max_energy_error:
+            reason = f"total energy changed by {change:.3g} eV"
+        elif not temperature <= config.max_temperature:
+            reason = f"temperature of {temperature:.3g} K"
+        elif molecule[:, 2].min() < bottom:
+            reason = "an atom left through the bottom of the slab"
+        end = BLOWN_UP if reason else None
+        if end is None and distance > config.dissociation_distance:
+            end = DISSOCIATED
+        elif end is None and height > scattered_height and shares @ step.velocities[-2:, 2] > 0:
+            end = SCATTERED
+        elif end is None and step.index >= last_step:
+            end = UNDECIDED
+        if keep_structures and (step.index % every == 0 or end):
+            atoms = _labelled(start, step, config, condition, name)
+            atoms.info["bond_length_A"], atoms.info["height_A"] = distance, height
+            structures.append(atoms)
+            if trust and end != BLOWN_UP:
+                reason = trust.reason_to_stop(structures[-1])
+                end = CUT if reason else end
+        if end:
+            break
+    outcome = Outcome(
+        trajectory=name,
+        facet=condition.facet,
+        temperature=condition.temperature,
+        v=condition.v,
+        j=condition.j,
+        energy=condition.energy,
+        number=number,
+        outcome=end or UNDECIDED,
+        reason=reason,
+        time=step.index * config.time_step,
+        calls=step.index + 1,
+        distance=distance,
+        height=height,
+        lowest_height=lowest,
+        energy_error=energy_error,
+    )
+    return outcome, structures
+
+
+def trajectory_name(condition: Condition, number: int) -> str:
+    """Name of a trajectory: its condition and number."""
+    return f"{condition.name}_{number:05d}"
+
+
+def _labelled(
+    start: Atoms, step: Step, config: ScatteringConfig, condition: Condition, name: str
+) -> Atoms:
+    atoms = Atoms(start.symbols, positions=step.positions, cell=start.cell, pbc=start.pbc)
+    atoms.info = {
+        CONFIG_TYPE_KEY: CONFIG_TYPE,
+        "trajectory": name,
+        "step": step.index,
+        "time_fs": round(step.index * config.time_step, 6),
+        "facet": facet_label(condition.facet),
+        "surface_temperature_K": condition.temperature,
+        "vibrational_state": condition.v,
+        "rotational_state": condition.j,
+        "collision_energy_eV": condition.energy,
+    }
+    return set_labels(atoms, energy=step.energy, forces=step.forces)
+
+
+@dataclass(frozen=True)
+class TrajectoryUnit:
+    """Run one trajectory of a model; `folder` holds `surfaces/` already."""
+
+    model: ModelSpec
+    config: ScatteringConfig
+    condition: Condition
+    number: int
+    seed: int
+    folder: Path
+    trust: Trust | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the trajectory."""
+        return trajectory_name(self.condition, self.number)
+
+    @property
+    def outcome_path(self) -> Path:
+        """File that is there when the trajectory is done."""
+        return self.folder / "trajectories" / f"{self.name}.json"
+
+    @property
+    def structures_path(self) -> Path:
+        """File of the structures, unless the trajectory blew up."""
+        return self.folder / "trajectories" / f"{self.name}.xyz"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the trajectory is done."""
+        return self.outcome_path.exists()
+
+    def outcome(self) -> Outcome:
+        """How the finished trajectory ended."""
+        return Outcome(**read_json(self.outcome_path))
+
+    def run(self) -> None:
+        """Run the trajectory; its structures go to `trajectories/` or, blown up, `set_aside/`."""
+        from ase.io import write
+
+        surfaces = cached_surfaces(self.config, self.folder / "surfaces")
+        start = initial_conditions(self.config, self.condition, self.number, self.seed, surfaces)
+        calculator = cached_calculator(self.model)
+        outcome, structures = run_trajectory(
+            start, calculator, self.config, self.condition, self.number, trust=self.trust
+        )
+        path = self.structures_path
+        if outcome.outcome == BLOWN_UP:
+            path = self.folder / "set_aside" / path.name
+        with atomic_path(path) as temporary:
+            write(temporary, structures, format="extxyz")
+        # Written last: a trajectory is done when its outcome is there.
+        write_json(self.outcome_path, asdict(outcome))
+
+
+def trajectory_units(
+    config: ScatteringConfig,
+    *,
+    model: ModelSpec,
+    out: Path,
+    seed: int,
+    trust: Trust | None = None,
+) -> list[TrajectoryUnit]:
+    """Every trajectory of a config, in the order of `conditions`, then by number.
+
+    Parameters
+    ----------
+    config
+        Conditions and dynamics.
+    model
+        What `distill.models.calculators.load_calculator` takes.
+    out
+        Folder with `surfaces/` in it; `trajectories/NAME.xyz` will hold structures and `NAME.json`
+        the outcome.
+    seed
+        The run's seed.
+    trust
+        Cuts a trajectory where its student extrapolates.
+    """
+    return [
+        TrajectoryUnit(model, config, condition, number, seed, out, trust)
+        for condition in conditions(config)
+        for number in range(config.trajectories)
+    ]
+
+
+def cached_surfaces(config: ScatteringConfig, folder: Path) -> Surfaces:
+    """`read_surfaces`, read once in each process."""
+    return _cached_surfaces(config.model_dump_json(), folder)
+
+
+@lru_cache(maxsize=4)
+def _cached_surfaces(config: str, folder: Path) -> Surfaces:
+    return read_surfaces(ScatteringConfig.model_validate_json(config), folder)

@@ -1,0 +1,265 @@
+"""The arrays that the kernels read: index tables of a basis, and coefficients folded into them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distill.student.basis.products import plan_products
+from distill.student.basis.zbl import core_parameters
+
+if TYPE_CHECKING:
+    from distill.student.basis.basis import Basis
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.int32]
+
+LANES = 8
+
+
+class Layout(NamedTuple):
+    """Tables of a basis; a pair of elements is numbered centre x n_species + neighbour.
+
+    Radial functions that are equal for a pair are stored once, as rows. A shell is a run of
+    one-particle functions with one spherical harmonic and consecutive rows.
+
+    Attributes
+    ----------
+    n_species, n_one_particle, n_nodes, largest_l, n_rows
+        Numbers of elements, one-particle functions, product nodes, largest l, largest number of
+        rows of a pair (a multiple of the lanes).
+    cutoff
+        Of each pair, Å.
+    transform, envelope, grid
+        Parameters (pairs, 7) and (pairs, 5); spline grid (start, step, nodes).
+    splines, spline_first, row_count
+        B-spline coefficients, flat; where a pair's start; its rows, a multiple of the lanes.
+        A pair's block has shape (nodes + 2, rows).
+    shell_first
+        First shell of each pair, (pairs + 1,).
+    shell_harmonic, shell_row, shell_start
+        Of each shell: harmonic l² + l + m, first row, first entry in `one_particle`
+        (one more entry closes the last shell).
+    one_particle
+        One-particle functions of the shells, in order.
+    harmonic_norm
+        Norms of the spherical harmonics by l² + l + m.
+    pair_transform, pair_envelope, pair_grid
+        The same for the pair term, (pairs, 7) and (pairs, 3).
+    node_parent, node_factor, group_parent, group_first, leaf_factor
+        See `products.ProductPlan`.
+    """
+
+    n_species: int
+    n_one_particle: int
+    n_nodes: int
+    largest_l: int
+    n_rows: int
+    cutoff: Array
+    transform: Array
+    envelope: Array
+    grid: Array
+    splines: Array
+    spline_first: NDArray[np.int64]
+    row_count: Indices
+    shell_first: Indices
+    shell_harmonic: Indices
+    shell_row: Indices
+    shell_start: Indices
+    one_particle: Indices
+    harmonic_norm: Array
+    pair_transform: Array
+    pair_envelope: Array
+    pair_grid: Array
+    node_parent: Indices
+    node_factor: Indices
+    group_parent: Indices
+    group_first: Indices
+    leaf_factor: Indices
+    node_column: Indices
+    leaf_column: Indices
+
+
+class Weights(NamedTuple):
+    """A coefficient vector folded into the tables.
+
+    Attributes
+    ----------
+    one_body
+        E0 of each element, eV.
+    node, leaf
+        Coefficients of the product nodes and leaves, (species, nodes) and (species, leaves).
+    pair
+        B-spline coefficients of the pair potentials, (pairs, nodes + 2).
+    core
+        Parameters of the ZBL repulsion, (pairs, 3), see `zbl.core_parameters`; zeros without it.
+    """
+
+    one_body: Array
+    node: Array
+    leaf: Array
+    pair: Array
+    core: Array
+
+
+def make_layout(basis: Basis) -> Layout:
+    """Index tables of a basis."""
+    coupling = basis.coupling
+    n_species, pairs = basis.n_species, basis.n_species**2
+    n_one = len(coupling.radial_index)
+    plan = plan_products(coupling.products, n_one)
+    blocks, counts = [], []
+    shell_first = [0]
+    harmonics: list[int] = []
+    rows: list[int] = []
+    starts: list[int] = []
+    members: list[int] = []
+    for centre in range(n_species):
+        for neighbour in range(n_species):
+            columns = basis.splines[centre, neighbour]
+            row_of, kept = _distinct_rows(columns, coupling.radial_index)
+            padded = LANES * math.ceil(max(len(kept), 1) / LANES)
+            block = np.zeros((columns.shape[0], padded))
+            block[:, : len(kept)] = columns[:, kept]
+            blocks.append(block.ravel())
+            counts.append(padded)
+            for harmonic, row, indices in _shells(coupling, row_of):
+                harmonics.append(harmonic)
+                rows.append(row)
+                starts.append(len(members))
+                members.extend(indices)
+            shell_first.append(len(harmonics))
+    starts.append(len(members))
+    lengths = [len(block) for block in blocks]
+    return Layout(
+        n_species=n_species,
+        n_one_particle=n_one,
+        n_nodes=n_one + len(plan.node_parent),
+        largest_l=basis.largest_l,
+        n_rows=max(counts),
+        cutoff=basis.rcut.reshape(pairs).copy(),
+        transform=basis.transform.reshape(pairs, 7).copy(),
+        envelope=basis.envelope.reshape(pairs, 5).copy(),
+        grid=np.array(basis.grid, float),
+        splines=np.concatenate(blocks),
+        spline_first=np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64),
+        row_count=np.array(counts, np.int32),
+        shell_first=np.array(shell_first, np.int32),
+        shell_harmonic=np.array(harmonics, np.int32),
+        shell_row=np.array(rows, np.int32),
+        shell_start=np.array(starts, np.int32),
+        one_particle=np.array(members, np.int32),
+        harmonic_norm=harmonic_norms(basis.largest_l),
+        pair_transform=basis.pair_transform.reshape(pairs, 7).copy(),
+        pair_envelope=basis.pair_envelope.reshape(pairs, 3).copy(),
+        pair_grid=np.array(basis.pair_grid, float),
+        node_parent=plan.node_parent,
+        node_factor=plan.node_factor,
+        group_parent=plan.group_parent,
+        group_first=plan.group_first,
+        leaf_factor=plan.leaf_factor,
+        node_column=plan.node_column,
+        leaf_column=plan.leaf_column,
+    )
+
+
+def fold_weights(basis: Basis, coefficients: Array, e0: Mapping[str, float]) -> Weights:
+    """Fold a coefficient vector into the tables of a basis.
+
+    Parameters
+    ----------
+    basis
+        The basis.
+    coefficients
+        Shape (n_functions,), eV.
+    e0
+        One-body energy of each element, eV.
+    """
+    layout, n_species = basis.layout, basis.n_species
+    split = n_species * basis.n_many_body
+    pair = coefficients[split:].reshape(n_species, basis.n_pair)
+    products = np.pad(product_coefficients(basis, coefficients[:split]), ((0, 0), (0, 1)))
+    has_core = basis.spec is not None and basis.spec.zbl
+    pair_splines = np.einsum("znkf,zf->znk", basis.pair_splines, pair)
+    return Weights(
+        one_body=np.array([float(e0.get(symbol, 0.0)) for symbol in basis.elements]),
+        node=np.ascontiguousarray(products[:, layout.node_column]),
+        leaf=np.ascontiguousarray(products[:, layout.leaf_column]),
+        pair=np.ascontiguousarray(pair_splines.reshape(n_species**2, -1)),
+        core=core_parameters(basis.elements) if has_core else np.zeros((n_species**2, 3)),
+    )
+
+
+def product_coefficients(basis: Basis, coefficients: Array) -> Array:
+    """Coefficients of the products of one-particle functions, (species, products), eV.
+
+    Parameters
+    ----------
+    basis
+        The basis.
+    coefficients
+        Many-body part of a coefficient vector, (n_species * n_many_body,), eV.
+    """
+    coupling = basis.coupling
+    n_products = sum(len(block) for block in coupling.products)
+    return np.stack(
+        [
+            np.bincount(coupling.columns, coupling.values * mine[coupling.rows], n_products)
+            for mine in coefficients.reshape(basis.n_species, basis.n_many_body)
+        ]
+    )
+
+
+def harmonic_norms(largest_l: int) -> Array:
+    """Norms of the orthonormal real spherical harmonics, by l² + l + m.
+
+    sqrt((2 l + 1) / (4 pi) (l - |m|)! / (l + |m|)!), times sqrt(2) for m other than 0, without
+    the Condon-Shortley phase: the convention of SpheriCart (Bigi et al., J. Chem. Phys. 159,
+    064802 (2023)).
+    """
+    norms = []
+    for ell in range(largest_l + 1):
+        for m in range(-ell, ell + 1):
+            ratio = math.factorial(ell - abs(m)) / math.factorial(ell + abs(m))
+            norms.append(math.sqrt((2 * ell + 1) / (4 * math.pi) * ratio * (2 if m else 1)))
+    return np.array(norms)
+
+
+def _distinct_rows(columns: Array, used: Indices) -> tuple[dict[int, int], list[int]]:
+    """Row of each used, nonzero radial function, and the function kept for each row."""
+    row_of: dict[int, int] = {}
+    seen: dict[bytes, int] = {}
+    kept: list[int] = []
+    for function in np.unique(used).tolist():
+        column = columns[:, function]
+        if not column.any():
+            continue
+        row = seen.setdefault(column.tobytes(), len(kept))
+        if row == len(kept):
+            kept.append(function)
+        row_of[function] = row
+    return row_of, kept
+
+
+def _shells(coupling: object, row_of: dict[int, int]) -> list[tuple[int, int, list[int]]]:
+    """Runs of one-particle functions with one harmonic and consecutive rows."""
+    entries = sorted(
+        (int(harmonic), row_of[int(function)], index)
+        for index, (function, harmonic) in enumerate(
+            zip(coupling.radial_index, coupling.angular_index, strict=True)  # type: ignore[attr-defined]
+        )
+        if int(function) in row_of
+    )
+    shells: list[tuple[int, int, list[int]]] = []
+    for harmonic, row, index in entries:
+        if shells:
+            last_harmonic, first_row, indices = shells[-1]
+            if last_harmonic == harmonic and first_row + len(indices) == row:
+                indices.append(index)
+                continue
+        shells.append((harmonic, row, [index]))
+    return shells

@@ -1,0 +1,170 @@
+"""Neighbour lists in the form the kernels read, from vesin, with a Verlet skin where wanted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distill.core.errors import UserError
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+Array = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+class Neighbours(NamedTuple):
+    """Neighbours of every atom within a distance, periodic images included.
+
+    Attributes
+    ----------
+    first
+        Neighbours of atom i are entries first[i] to first[i + 1], (N + 1,).
+    neighbour
+        Index of each neighbour, (pairs,).
+    vectors
+        From atom to neighbour, (pairs, 3), Å.
+    """
+
+    first: Integers
+    neighbour: Integers
+    vectors: Array
+
+
+def list_neighbours(atoms: Atoms, cutoff: float) -> Neighbours:
+    """All neighbours of the atoms within `cutoff`, Å; cells may be smaller than it.
+
+    Raises
+    ------
+    UserError
+        If positions or cell are not finite, or two atoms coincide.
+    """
+    first, index, vectors = _compute(atoms, cutoff, "D")
+    return Neighbours(first, index, vectors)
+
+
+class ListedPairs(NamedTuple):
+    """What a Verlet list keeps between searches.
+
+    Attributes
+    ----------
+    first, neighbours
+        As in `Neighbours`.
+    shifts
+        Of the periodic image of each neighbour, (pairs, 3), Å.
+    vectors
+        Room for the vectors, (pairs, 3), Å.
+    """
+
+    first: Integers
+    neighbours: Integers
+    shifts: Array
+    vectors: Array
+
+
+class VerletList:
+    """Neighbours of a structure that moves, searched again only after half the skin.
+
+    Parameters
+    ----------
+    cutoff
+        Distance that must be covered, Å.
+    skin
+        What the search reaches beyond it, Å.
+
+    Attributes
+    ----------
+    pairs, reference
+        What the last search found, and the positions at which it was made, (N, 3), Å.
+    limit
+        Square of the distance that an atom may move from there, Å².
+    """
+
+    pairs: ListedPairs
+    reference: Array
+
+    def __init__(self, cutoff: float, skin: float) -> None:
+        self.cutoff = cutoff
+        self.skin = skin
+        self.limit = (skin / 2) ** 2
+        self.searches = 0
+        self._atoms: Atoms | None = None
+
+    def update(self, atoms: Atoms) -> Neighbours:
+        """Neighbours of `atoms`; vectors may be longer than the cutoff.
+
+        Raises
+        ------
+        UserError
+            As `list_neighbours`.
+        """
+        from distill.student.engine.evaluation_kernels import pair_vectors
+
+        check_finite(atoms)
+        if not self._still_covers(atoms):
+            first, neighbours, images = _compute(atoms, self.cutoff + self.skin, "S")
+            shifts = np.ascontiguousarray(images @ atoms.cell.array)
+            self.pairs = ListedPairs(first, neighbours, shifts, np.empty_like(shifts))
+            self._atoms = atoms.copy()
+            self.reference = self._atoms.positions
+            self.searches += 1
+        pair_vectors(np.ascontiguousarray(atoms.positions), *self.pairs)
+        return Neighbours(self.pairs.first, self.pairs.neighbours, self.pairs.vectors)
+
+    def _still_covers(self, atoms: Atoms) -> bool:
+        old = self._atoms
+        if old is None or len(old) != len(atoms):
+            return False
+        same = (old.cell.array == atoms.cell.array).all() and (old.pbc == atoms.pbc).all()
+        if not same or not (old.numbers == atoms.numbers).all():
+            return False
+        moved = atoms.positions - old.positions
+        return bool(np.einsum("ij,ij->i", moved, moved).max(initial=0.0) < self.limit)
+
+
+def check_finite(atoms: Atoms) -> None:
+    """Refuse positions that are not finite.
+
+    Raises
+    ------
+    UserError
+        Naming the first such atom.
+    """
+    finite = np.isfinite(atoms.positions)
+    if not finite.all():
+        atom = int(np.argmin(finite.all(axis=1)))
+        raise UserError(
+            f"atom {atom} ({atoms.symbols[atom]}) has position {atoms.positions[atom]}; "
+            "expected finite numbers. A simulation that blew up leaves such positions: use a "
+            "shorter time step or a better model"
+        )
+
+
+def _compute(atoms: Atoms, cutoff: float, quantity: str) -> tuple[Integers, Integers, Array]:
+    from vesin import NeighborList
+
+    check_finite(atoms)
+    cell = atoms.cell.array
+    if not np.isfinite(cell).all():
+        raise UserError("the cell has entries that are not finite numbers; set the cell")
+    if atoms.pbc.any() and np.linalg.matrix_rank(cell[atoms.pbc]) < atoms.pbc.sum():
+        raise UserError(
+            "the structure is periodic along a direction without a cell vector; set the cell or "
+            "pbc=False"
+        )
+    n_atoms = len(atoms)
+    if n_atoms == 0:
+        return np.zeros(1, np.int64), np.zeros(0, np.int64), np.zeros((0, 3))
+    search = NeighborList(cutoff=cutoff, full_list=True, sorted=True, n_threads=1)
+    i, j, wanted, distances = search.compute(
+        points=atoms.positions, box=cell, periodic=atoms.pbc, quantities=f"ij{quantity}d"
+    )
+    if not distances.min(initial=np.inf) > 0.0:
+        pair = int(np.argmin(distances))
+        raise UserError(f"atoms {i[pair]} and {j[pair]} lie on the same place; remove one of them")
+    first = np.zeros(n_atoms + 1, np.int64)
+    np.cumsum(np.bincount(i.astype(np.int64), minlength=n_atoms), out=first[1:])
+    return first, j.astype(np.int64), np.ascontiguousarray(wanted, dtype=float)

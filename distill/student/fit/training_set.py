@@ -1,0 +1,377 @@
+"""What the student is fitted to: labels, duplicates, outliers, one-body energies and weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from distill.core.errors import UserError
+from distill.core.quantities import virial_from_stress
+from distill.data.structures import (
+    config_type,
+    reference_energy,
+    reference_forces,
+    reference_stress,
+)
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from distill.student.config import LabelWeights
+
+DUPLICATE_TOLERANCE = 1e-3
+LABEL_TOLERANCE = 1e-3
+OUTLIER_DEVIATIONS = 20.0
+ISOLATED_CONFIG_TYPES = {"isolatedatom", "isolated_atom"}
+# A normal distribution's standard deviation in units of its median absolute deviation.
+_MAD_TO_STD = 1.4826
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Weighted labels of one structure; a kind without label or with weight 0 is None.
+
+    Attributes
+    ----------
+    index
+        Index of the structure in the training set, for messages.
+    energy, energy_weight
+        Energy without its one-body part, eV, and its row weight w_E / √N.
+    forces, forces_weight
+        Forces, shape (3 N,), eV/Å, and their row weight w_F.
+    virial, virial_weight
+        Virial xx yy zz yz xz xy, shape (6,), eV, and its row weight w_V / √N.
+    """
+
+    index: int
+    energy: float | None
+    energy_weight: float
+    forces: np.ndarray | None
+    forces_weight: float
+    virial: np.ndarray | None
+    virial_weight: float
+
+    @property
+    def count(self) -> int:
+        """Number of rows."""
+        forces = 0 if self.forces is None else len(self.forces)
+        return (self.energy is not None) + forces + (0 if self.virial is None else 6)
+
+
+def rows_of(
+    atoms: Atoms,
+    baseline: tuple[float, np.ndarray, np.ndarray],
+    weights: Mapping[str, LabelWeights],
+    index: int = 0,
+) -> Rows:
+    """Targets and row weights of one structure, as ACEpotentials weights them.
+
+    Parameters
+    ----------
+    atoms
+        Structure with any of the REF_ labels.
+    baseline
+        Energy (eV), forces (N, 3) (eV/Å) and virial (6,) (eV) of what is not fitted: one-body
+        energies and, where it is on, the ZBL core.
+    weights
+        By config_type, with an entry `default`.
+    index
+        Index of the structure in the training set.
+    """
+    weight = weights.get(config_type(atoms), weights["default"])
+    size = np.sqrt(len(atoms))
+    energy, forces = reference_energy(atoms), reference_forces(atoms)
+    stress = reference_stress(atoms)
+    if energy is not None:
+        energy = energy - baseline[0] if weight.energy > 0 else None
+    if forces is not None:
+        forces = (forces - baseline[1]).ravel() if weight.forces > 0 else None
+    virial = None
+    if stress is not None and weight.virial > 0:
+        virial = virial_from_stress(stress, atoms.get_volume()) - baseline[2]
+    return Rows(
+        index=index,
+        energy=energy,
+        energy_weight=weight.energy / size,
+        forces=forces,
+        forces_weight=weight.forces,
+        virial=virial,
+        virial_weight=weight.virial / size,
+    )
+
+
+def one_body_baseline(
+    atoms: Atoms, e0: Mapping[str, float]
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """Energy (eV), forces (N, 3) and virial (6,) of the one-body energies alone."""
+    energy = sum(e0[symbol] for symbol in atoms.get_chemical_symbols())
+    return energy, np.zeros((len(atoms), 3)), np.zeros(6)
+
+
+def label_counts(structures: Sequence[Atoms]) -> dict[str, int]:
+    """Number of structures that carry an energy, forces, a stress.
+
+    Raises
+    ------
+    UserError
+        If there is no structure, or none carries a label.
+    """
+    if not structures:
+        raise UserError("the student's training set is empty: expected labelled structures")
+    counts = {
+        "energy": sum(reference_energy(a) is not None for a in structures),
+        "forces": sum(reference_forces(a) is not None for a in structures),
+        "stress": sum(reference_stress(a) is not None for a in structures),
+    }
+    if not any(counts.values()):
+        raise UserError(
+            f"none of the {len(structures)} training structures carries a label: expected "
+            "REF_energy, REF_forces or REF_stress (other keys are named in the data section)"
+        )
+    return counts
+
+
+def is_isolated_atom(atoms: Atoms, cutoff: float) -> bool:
+    """Whether a structure is one atom that sees no image of itself within `cutoff` (Å)."""
+    if len(atoms) != 1:
+        return False
+    if config_type(atoms).lower() in ISOLATED_CONFIG_TYPES or not atoms.pbc.any():
+        return True
+    lengths = np.linalg.norm(np.asarray(atoms.cell)[atoms.pbc], axis=1)
+    heights = 1.0 / np.linalg.norm(np.linalg.pinv(np.asarray(atoms.cell))[:, atoms.pbc], axis=0)
+    return bool(np.all(np.minimum(lengths, heights) > cutoff))
+
+
+def one_body_energies(
+    structures: Sequence[Atoms],
+    elements: Sequence[str],
+    mode: str | Mapping[str, float],
+    *,
+    cutoff: float,
+    teacher: Mapping[str, float] | None = None,
+) -> tuple[dict[str, float], str]:
+    """Energies E0 of the elements, eV, and one sentence saying where they come from.
+
+    Parameters
+    ----------
+    structures
+        Labelled structures.
+    elements
+        Elements of the model.
+    mode
+        `isolated` (isolated-atom structures of the set), `teacher`, `lstsq` (least squares on the
+        energies per atom), a table, or `auto`: the first of isolated, teacher, lstsq that there
+        is, element by element for the first two.
+    cutoff
+        Largest cutoff, Å: a single atom whose images are further away is isolated.
+    teacher
+        The teacher's table, where there is one.
+
+    Raises
+    ------
+    UserError
+        If the chosen source lacks an element.
+    """
+    if isinstance(mode, Mapping):
+        return _complete(mode, elements, "the given table student.e0"), "as given in the config"
+    if mode == "teacher":
+        if teacher is None:
+            raise UserError(
+                "student.e0 is 'teacher' but the teacher states no one-body energies; use 'auto', "
+                "'lstsq', or a table {symbol: eV}"
+            )
+        return _complete(teacher, elements, "the teacher's table"), "from the teacher"
+    isolated = _isolated_energies(structures, cutoff)
+    if mode == "isolated":
+        where = "the isolated-atom structures of the training set"
+        return _complete(isolated, elements, where), "from isolated atoms in the training set"
+    if mode == "auto":
+        known = {**(teacher or {}), **isolated}
+        if all(element in known for element in elements):
+            from_atoms = [e for e in elements if e in isolated]
+            from_teacher = [e for e in elements if e not in isolated]
+            parts = [f"from isolated atoms in the training set ({', '.join(from_atoms)})"] * bool(
+                from_atoms
+            ) + [f"from the teacher ({', '.join(from_teacher)})"] * bool(from_teacher)
+            return {e: float(known[e]) for e in elements}, " and ".join(parts)
+    return _least_squares(structures, elements)
+
+
+def without_duplicates(structures: Sequence[Atoms]) -> tuple[list[int], list[tuple[int, int]]]:
+    """Indices to keep, and pairs of the same structure whose labels disagree.
+
+    Two structures are the same when species, periodicity, cell and positions agree within 1e-3 Å;
+    the later one is dropped when its labels agree too (1e-3 eV/atom and eV/Å), else both stay.
+    """
+    groups: dict[bytes, list[int]] = {}
+    for index, atoms in enumerate(structures):
+        groups.setdefault(atoms.numbers.tobytes() + atoms.pbc.tobytes(), []).append(index)
+    dropped: set[int] = set()
+    conflicts: list[tuple[int, int]] = []
+    for members in groups.values():
+        for first, second in _same_geometry(structures, members):
+            if first in dropped or second in dropped:
+                continue
+            if _labels_agree(structures[first], structures[second]):
+                dropped.add(second)
+            else:
+                conflicts.append((first, second))
+    return [i for i in range(len(structures)) if i not in dropped], conflicts
+
+
+def outliers(structures: Sequence[Atoms], e0: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Structures whose energy or largest force is far from the rest of its config_type.
+
+    The energy per atom (without E0, and without the best linear function of the composition) and
+    the logarithm of the largest force are compared with their median in robust standard
+    deviations (1.4826 × the median absolute deviation); 20 of them are far.
+
+    Returns
+    -------
+    list of dict
+        `index`, `quantity`, `value` and `deviations`, the worst first.
+    """
+    found: list[dict[str, Any]] = []
+    kinds = np.array([config_type(a) for a in structures])
+    energies = _composition_residuals(structures, e0)
+    largest = np.array([_largest_force(a) for a in structures])
+    with np.errstate(divide="ignore"):
+        forces = np.where(largest > 0, np.log10(largest), np.nan)
+    for kind in sorted(set(kinds)):
+        members = np.flatnonzero(kinds == kind)
+        for name, values, shown, one_sided in (
+            ("energy [eV/atom]", energies, energies, False),
+            ("largest force [eV/Å]", forces, largest, True),
+        ):
+            score = _robust_score(values[members])
+            far = score > OUTLIER_DEVIATIONS if one_sided else np.abs(score) > OUTLIER_DEVIATIONS
+            found += [
+                {
+                    "index": int(members[k]),
+                    "quantity": name,
+                    "value": float(shown[members[k]]),
+                    "deviations": float(abs(score[k])),
+                }
+                for k in np.flatnonzero(far)
+            ]
+    return sorted(found, key=lambda item: -item["deviations"])
+
+
+def _complete(table: Mapping[str, float], elements: Sequence[str], where: str) -> dict[str, float]:
+    missing = [element for element in elements if element not in table]
+    if missing:
+        raise UserError(
+            f"{where} has no one-body energy for {', '.join(missing)}; found "
+            f"{', '.join(sorted(table)) or 'none'}. Add it, or choose another student.e0"
+        )
+    return {element: float(table[element]) for element in elements}
+
+
+def _isolated_energies(structures: Sequence[Atoms], cutoff: float) -> dict[str, float]:
+    energies: dict[str, float] = {}
+    for atoms in structures:
+        energy = reference_energy(atoms)
+        if energy is not None and is_isolated_atom(atoms, cutoff):
+            energies.setdefault(atoms.get_chemical_symbols()[0], energy)
+    return energies
+
+
+def _least_squares(
+    structures: Sequence[Atoms], elements: Sequence[str]
+) -> tuple[dict[str, float], str]:
+    labelled = [a for a in structures if reference_energy(a) is not None]
+    if not labelled:
+        return dict.fromkeys(elements, 0.0), "set to zero, because the training set has no energies"
+    fractions = np.array([_composition(a, elements) / len(a) for a in labelled])
+    energies = np.array([(reference_energy(a) or 0.0) / len(a) for a in labelled])
+    solution, _, rank, _ = np.linalg.lstsq(fractions, energies, rcond=1e-8)
+    how = f"from least squares on {len(labelled)} energies"
+    if rank < len(elements):
+        how += (
+            f" (the compositions fix only {rank} of {len(elements)} values; the smallest ones "
+            "that fit are taken)"
+        )
+    return {e: float(v) for e, v in zip(elements, solution, strict=True)}, how
+
+
+def _composition(atoms: Atoms, elements: Sequence[str]) -> np.ndarray:
+    symbols = np.array(atoms.get_chemical_symbols())
+    return np.array([np.sum(symbols == element) for element in elements], dtype=float)
+
+
+def _same_geometry(structures: Sequence[Atoms], members: list[int]) -> list[tuple[int, int]]:
+    """Pairs of members within the tolerance, from a sort along one random direction."""
+    if len(members) < 2:
+        return []
+    points = np.array(
+        [np.concatenate([structures[i].positions, structures[i].cell[:]]).ravel() for i in members]
+    )
+    direction = np.random.default_rng(0).uniform(0.5, 1.0, points.shape[1])
+    direction *= np.random.default_rng(1).choice([-1.0, 1.0], points.shape[1])
+    along = points @ direction
+    reach = DUPLICATE_TOLERANCE * np.abs(direction).sum()
+    order = np.argsort(along, kind="stable")
+    pairs = []
+    for rank, k in enumerate(order):
+        stop = int(np.searchsorted(along[order], along[k] + reach, side="right"))
+        others = order[rank + 1 : stop]
+        close = np.abs(points[others] - points[k]).max(axis=1) <= DUPLICATE_TOLERANCE
+        pairs += [tuple(sorted((members[k], members[j]))) for j in others[close]]
+    return sorted(pairs)
+
+
+def _labels_agree(first: Atoms, second: Atoms) -> bool:
+    scale = len(first)
+    for get, tolerance in (
+        (reference_energy, LABEL_TOLERANCE * scale),
+        (reference_forces, LABEL_TOLERANCE),
+        (reference_stress, LABEL_TOLERANCE),
+    ):
+        one, other = get(first), get(second)
+        if (one is None) != (other is None):
+            return False
+        if one is None or other is None:
+            continue
+        if np.max(np.abs(np.asarray(one) - np.asarray(other))) > tolerance:
+            return False
+    return True
+
+
+def _composition_residuals(structures: Sequence[Atoms], e0: Mapping[str, float]) -> np.ndarray:
+    """Energy per atom without its E0 part and, in a mixed set, without its trend in composition."""
+    values = np.full(len(structures), np.nan)
+    for index, atoms in enumerate(structures):
+        energy = reference_energy(atoms)
+        if energy is not None:
+            one_body = sum(e0[s] for s in atoms.get_chemical_symbols())
+            values[index] = (energy - one_body) / len(atoms)
+    elements = sorted(e0)
+    known = np.flatnonzero(~np.isnan(values))
+    if len(known) > 2 * len(elements):
+        # The trend is fitted to the inner part of the energies, so that an outlier cannot bend it.
+        low, high = np.percentile(values[known], [5, 95])
+        inner = known[(values[known] >= low) & (values[known] <= high)]
+        fractions = np.array([_composition(a, elements) / len(a) for a in structures])
+        trend = np.linalg.lstsq(fractions[inner], values[inner], rcond=1e-8)[0]
+        values = values - fractions @ trend
+    return values
+
+
+def _largest_force(atoms: Atoms) -> float:
+    forces = reference_forces(atoms)
+    return np.nan if forces is None else float(np.linalg.norm(forces, axis=1).max())
+
+
+def _robust_score(values: np.ndarray) -> np.ndarray:
+    """Deviation from the median in robust standard deviations; 0 where that says nothing."""
+    known = values[~np.isnan(values)]
+    if len(known) < 8:
+        return np.zeros(len(values))
+    middle = np.median(known)
+    spread = _MAD_TO_STD * np.median(np.abs(known - middle))
+    if spread == 0:
+        return np.zeros(len(values))
+    return np.nan_to_num((values - middle) / spread)

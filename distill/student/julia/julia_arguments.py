@@ -1,0 +1,285 @@
+"""What goes over to Julia: options and structures as plain numbers and arrays, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from distill.core.errors import UserError
+from distill.core.progress import listed
+from distill.core.quantities import full_matrix, virial_from_stress
+from distill.data.structures import (
+    config_type,
+    reference_energy,
+    reference_forces,
+    reference_stress,
+)
+from distill.student.basis.basis import BasisSpec
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from distill.student.config import LabelWeights, SolverConfig, StudentConfig
+
+VALIDATION_FRACTION = 0.1
+# Elements that ACEpotentials 0.10.1 has no bond length for (its file
+# `data/length_scales_VASP_auto_length_scales.yaml`): asked for one, it fails. Ours go over instead.
+_NO_BOND_LENGTH = frozenset(
+    "He Ne Ar Mn Kr Xe Cs Eu Ho Er Lu At Rn Fr Ra U Np Pu Am Cm Bk Cf Es Fm Md No Lr".split()  # noqa: SIM905 - a table
+)
+_SOLVERS = ("blr", "ard", "qr", "rrqr", "lsqr", "tsvd")
+
+
+def check_options(config: StudentConfig) -> None:
+    """Refuse what ACEpotentials cannot do.
+
+    Raises
+    ------
+    UserError
+        For ZBL, a smoothness left to the evidence, a solver that ACEfit does not have, or an
+        option that it has no use for.
+    """
+    if config.zbl:
+        raise UserError(
+            "student.zbl: forces of ACEpotentials 0.10.1 fail with ZBL = true (an assertion in "
+            "its evaluate_ed); choose backend native for ZBL"
+        )
+    if config.smoothness == "evidence":
+        raise UserError(
+            "student.smoothness: ACEfit takes a number, 4 unless given; choose backend native for "
+            "evidence"
+        )
+    solver = config.solver
+    if solver.kind not in _SOLVERS:
+        raise UserError(
+            f"student.solver.kind is {solver.kind}, which ACEfit does not have: choose qr with a "
+            f"strength for a ridge of known strength, one of {', '.join(_SOLVERS)}, or backend "
+            "native"
+        )
+    if solver.kind == "tsvd" and solver.rtol is not None:
+        raise UserError(
+            "student.solver: rtol has no meaning for kind tsvd with ACEfit, which chooses the "
+            "truncation on structures held out; leave it out, or choose rrqr or backend native"
+        )
+    if solver.kind == "blr" and solver.factorization == "cholesky" and solver.committee:
+        raise UserError(
+            f"student.solver: a committee (of {solver.committee}) needs factorization svd in "
+            "ACEfit; set committee to 0, or leave factorization out"
+        )
+
+
+def chosen_elements(structures: Sequence[Atoms], config: StudentConfig) -> list[str]:
+    """Elements of the model: those of the config, or those of the structures, sorted.
+
+    Raises
+    ------
+    UserError
+        If structures and config differ in their elements.
+    """
+    found = {symbol for atoms in structures for symbol in atoms.get_chemical_symbols()}
+    if config.elements is None:
+        return sorted(found)
+    foreign = sorted(found - set(config.elements))
+    if foreign:
+        where = [i for i, a in enumerate(structures) if set(foreign) & {*a.get_chemical_symbols()}]
+        raise UserError(
+            f"student.elements is {config.elements}, but training structures {listed(where)} "
+            f"contain {', '.join(foreign)}; add it, or leave student.elements out"
+        )
+    absent = [symbol for symbol in config.elements if symbol not in found]
+    if absent:
+        raise UserError(
+            f"student.elements names {', '.join(absent)}, which no training structure contains; "
+            "its coefficients would mean nothing. Remove it, or add structures"
+        )
+    return list(config.elements)
+
+
+def model_arguments(spec: BasisSpec, e0: Mapping[str, float]) -> dict[str, Any]:
+    """Arguments of `DistillACE.build_model`.
+
+    Parameters
+    ----------
+    spec
+        The basis.
+    e0
+        One-body energies by element, eV.
+
+    Raises
+    ------
+    UserError
+        If a correlation order gets no functions, an r0 is not below its cutoff, or a one-body
+        energy is missing.
+    """
+    n_species = len(spec.elements)
+    for order, degree in enumerate(spec.totaldegree, 1):
+        if degree < order / n_species:
+            raise UserError(
+                f"student.totaldegree of order {order} is {degree:g}: no function has a level "
+                f"that low (the least is {order / n_species:g}); raise it, or lower student.order"
+            )
+    missing = [symbol for symbol in spec.elements if symbol not in e0]
+    if missing:
+        raise UserError(f"student.e0 has no energy for {', '.join(missing)}; found {sorted(e0)}")
+    cutoffs = _by_pair(spec, spec.cutoff)
+    lengths = _by_pair(spec, spec.length_scale)
+    for i, first in enumerate(spec.elements):
+        for j, second in enumerate(spec.elements):
+            if not 0 < lengths[i, j] < cutoffs[i, j]:
+                raise UserError(
+                    f"student.r0 of {first}-{second} is {lengths[i, j]:g} Å: expected less than "
+                    f"its cutoff of {cutoffs[i, j]:g} Å"
+                )
+    own_table = spec.r0 == "bondlen" and not _NO_BOND_LENGTH.intersection(spec.elements)
+    return {
+        "elements": list(spec.elements),
+        "order": spec.order,
+        "totaldegree": np.array(spec.totaldegree),
+        "wL": float(spec.wL),
+        "rcut": cutoffs,
+        "r0": None if own_table else lengths,
+        "pair_degree": spec.pair_degree,
+        "e0": np.array([e0[symbol] for symbol in spec.elements]),
+    }
+
+
+def solver_arguments(config: SolverConfig, n_structures: int, seed: int) -> dict[str, Any]:
+    """Arguments of `DistillACE.solve!`, with ACEfit's defaults where the config is silent."""
+    stream = np.random.SeedSequence([seed, 1])
+    common = {"kind": config.kind, "seed": int(stream.generate_state(1)[0])}
+    if config.kind == "blr":
+        name = config.factorization or ("svd" if config.committee else "cholesky")
+        return {**common, "factorization": name, "committee": config.committee}
+    if config.kind == "ard":
+        return {**common, "threshold": config.ard_threshold or 1e-3}
+    if config.kind == "qr":
+        return {**common, "lambda": config.strength or 0.0}
+    if config.kind == "rrqr":
+        return {**common, "rtol": config.rtol or 1e-15}
+    if config.kind == "lsqr":
+        return {
+            **common,
+            "damp": 5e-3 if config.strength is None else config.strength,
+            "atol": config.atol or 1e-6,
+            "conlim": config.conlim or 1e8,
+            "maxiter": config.max_iterations or 100_000,
+        }
+    rng = np.random.default_rng(stream)
+    held_out = max(1, round(VALIDATION_FRACTION * n_structures))
+    chosen = rng.choice(n_structures, held_out, replace=False)
+    return {**common, "validation": np.sort(chosen) + 1}
+
+
+def geometry_arrays(structures: Sequence[Atoms], cutoff: float) -> dict[str, np.ndarray]:
+    """Arguments of `DistillACE.Geometry`.
+
+    Parameters
+    ----------
+    structures
+        Any structures; periodic ones with their atoms anywhere.
+    cutoff
+        Largest cutoff of the model, Å: open directions get a cell that leaves it free.
+    """
+    boxed = [_boxed(atoms, cutoff) for atoms in structures]
+    return {
+        "positions": np.concatenate([positions for positions, _ in boxed]),
+        "cells": np.array([cell for _, cell in boxed]),
+        "periodic": np.array([atoms.pbc for atoms in structures]),
+        "numbers": np.concatenate([atoms.numbers for atoms in structures]).astype(np.int64),
+        "offsets": np.cumsum([0, *(len(atoms) for atoms in structures)]),
+    }
+
+
+def label_arrays(
+    structures: Sequence[Atoms], weights: Mapping[str, LabelWeights]
+) -> dict[str, np.ndarray]:
+    """Arguments of `DistillACE.Labels`; a stress that is not there gets weight 0.
+
+    Parameters
+    ----------
+    structures
+        With labels under the REF_ keys.
+    weights
+        By config_type, with an entry `default`.
+
+    Raises
+    ------
+    UserError
+        If weights name a config_type that no structure has, or an energy or forces are missing
+        where their weight is not 0. (ACEpotentials would leave such labels out without a word.)
+    """
+    _check_config_types(structures, weights)
+    chosen = [weights.get(config_type(a), weights["default"]) for a in structures]
+    table = np.array([[w.energy, w.forces, w.virial] for w in chosen], dtype=float)
+    energies = [reference_energy(atoms) for atoms in structures]
+    forces = [reference_forces(atoms) for atoms in structures]
+    stresses = [reference_stress(atoms) for atoms in structures]
+    for column, name, values in ((0, "energy", energies), (1, "forces", forces)):
+        missing = [k for k, v in enumerate(values) if v is None and table[k, column] > 0]
+        if missing:
+            raise UserError(
+                f"training structures {listed(missing)} have no label REF_{name}, though its "
+                "weight is not 0: label them, or set that weight of their config_type to 0 in "
+                "student.weights"
+            )
+    flat = [k for k, s in enumerate(stresses) if s is not None and structures[k].cell.rank < 3]
+    if flat:
+        raise UserError(
+            f"training structures {listed(flat)} have a stress but no volume: their cell has a "
+            "vector of length zero. Remove the label REF_stress, or give the cell"
+        )
+    table[[stress is None for stress in stresses], 2] = 0.0
+    if not table.any():
+        raise UserError("no label of the training set has a weight: nothing to fit")
+    full = [
+        np.zeros((3, 3)) if s is None else full_matrix(virial_from_stress(s, a.get_volume()))
+        for a, s in zip(structures, stresses, strict=True)
+    ]
+    return {
+        "energies": np.array([0.0 if e is None else e for e in energies]),
+        "forces": np.concatenate(
+            [
+                np.zeros((len(a), 3)) if f is None else f
+                for a, f in zip(structures, forces, strict=True)
+            ]
+        ),
+        "virials": np.array(full),
+        "weights": table,
+    }
+
+
+def _check_config_types(structures: Sequence[Atoms], weights: Mapping[str, LabelWeights]) -> None:
+    found = {config_type(atoms) for atoms in structures}
+    unknown = sorted(set(weights) - found - {"default"})
+    if unknown:
+        raise UserError(
+            f"student.weights names config_type {', '.join(unknown)}, which no training structure "
+            f"has; they have {', '.join(sorted(found))}"
+        )
+
+
+def _boxed(atoms: Atoms, cutoff: float) -> tuple[np.ndarray, np.ndarray]:
+    """Positions and a cell of full rank: periodic directions are wrapped, open ones enclosed."""
+    from ase.geometry import complete_cell
+
+    open_directions = ~atoms.pbc
+    cell = np.array(atoms.cell)
+    cell[open_directions] = 0.0
+    cell = complete_cell(cell)
+    scaled = atoms.positions @ np.linalg.inv(cell)
+    for k in np.flatnonzero(open_directions):
+        # The new vector has length 1 Å, so its scaled coordinate is a length.
+        low, high = scaled[:, k].min(), scaled[:, k].max()
+        length = high - low + 2 * cutoff
+        scaled[:, k] = (scaled[:, k] - low + cutoff) / length
+        cell[k] *= length
+    wrapped = scaled[:, atoms.pbc] - np.floor(scaled[:, atoms.pbc])
+    # A coordinate just below zero is rounded up to one.
+    scaled[:, atoms.pbc] = np.where(wrapped < 1.0, wrapped, 0.0)
+    return scaled @ cell, cell
+
+
+def _by_pair(spec: BasisSpec, value: Any) -> np.ndarray:
+    return np.array([[value(a, b) for b in spec.elements] for a in spec.elements], dtype=float)

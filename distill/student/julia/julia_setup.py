@@ -1,0 +1,178 @@
+"""Whether Julia and ACEpotentials are there, where they are, and how to install them.
+
+Nothing here starts Julia in the calling process. What juliapkg and juliacall read is honoured:
+`PYTHON_JULIAPKG_EXE`, `_PROJECT`, `_OFFLINE`, `PYTHON_JULIACALL_EXE`, `_PROJECT`, `_THREADS`, and
+the `-X` options of the same names.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from distill.core.errors import UserError
+from distill.core.progress import format_duration, say
+from distill.student.julia.julia_worker import PACKAGE_FOLDER
+
+PACKAGE = "DistillACE"
+INSTALL = 'pip install "distill[julia]"'
+_OTHERWISE = "see docs/julia.md, or choose backend native"
+
+
+def available() -> str | None:
+    """None when the backend `acepotentials` can run at once, else the reason in one sentence.
+
+    Fast, and starts no Julia: it looks for juliacall and for an environment that juliapkg has
+    prepared (or that `PYTHON_JULIACALL_EXE` and `PYTHON_JULIACALL_PROJECT` name).
+    """
+    if importlib.util.find_spec("juliacall") is None:
+        return f"juliacall is not installed: {INSTALL}"
+    executable, project = option("juliacall", "exe"), option("juliacall", "project")
+    if executable is not None or project is not None:
+        return _problem_of_own_project(executable, project)
+    found = prepared()
+    if found is None:
+        return "Julia is not set up yet: run `distill julia setup`"
+    if not Path(found["executable"]).is_file():
+        return f"Julia is no longer at {found['executable']}: run `distill julia setup`"
+    return None
+
+
+def require() -> None:
+    """Make sure that Julia can start; on an ordinary machine the first call installs it.
+
+    Raises
+    ------
+    UserError
+        If it cannot, with what to install.
+    """
+    reason = available()
+    if reason is None:
+        return
+    if importlib.util.find_spec("juliacall") is None or _has_own_project() or _is_offline():
+        raise UserError(f"ACEpotentials cannot run: {reason}; {_OTHERWISE}")
+    say(f"{reason}; doing so now")
+    install()
+
+
+def install() -> None:
+    """Install Julia, ACEpotentials and this project's Julia package into juliapkg's project.
+
+    Raises
+    ------
+    UserError
+        If juliacall is missing or the installation fails.
+    """
+    if importlib.util.find_spec("juliacall") is None:
+        raise UserError(f"juliacall is not installed: {INSTALL}")
+    if _has_own_project():
+        reason = available()
+        if reason is not None:
+            raise UserError(reason)
+        return
+    import juliapkg
+
+    try:
+        juliapkg.resolve()
+    except Exception as error:
+        # juliapkg raises plain exceptions, and Julia's package manager fails as a process.
+        hint = "offline" if _is_offline() else "is there access to the internet?"
+        raise UserError(
+            f"Julia could not be set up ({hint}): {type(error).__name__}: {error}; {_OTHERWISE}"
+        ) from None
+
+
+def setup() -> None:
+    """Install everything that the backend `acepotentials` needs, compile it, and say how it went.
+
+    Raises
+    ------
+    UserError
+        If juliacall is missing, or the installation or the first start of Julia fails.
+    """
+    from distill.student.julia.julia_session import JuliaSession
+
+    start = time.monotonic()
+    say("setting up Julia and ACEpotentials.jl (some minutes and 2 GB the first time)")
+    install()
+    with JuliaSession(log=Path("julia-setup.log"), keep_log=False) as julia:
+        versions = julia.call("versions")
+    say(
+        f"Julia {versions['julia']} with ACEpotentials {versions['ACEpotentials']} is ready "
+        f"after {format_duration(time.monotonic() - start)}"
+    )
+
+
+def status() -> dict[str, Any]:
+    """What there is, by name: versions, paths and settings. Starts no Julia."""
+    reason = available()
+    found: dict[str, Any] = {"ready": "yes" if reason is None else f"no: {reason}"}
+    for package in ("juliacall", "juliapkg"):
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "missing"
+    found.update(_where())
+    found["julia package"] = str(PACKAGE_FOLDER)
+    found["depot"] = os.environ.get("JULIA_DEPOT_PATH") or str(Path.home() / ".julia")
+    found["offline"] = "yes" if _is_offline() else "no"
+    found["threads"] = option("juliacall", "threads") or "student.threads, or all cores"
+    return found
+
+
+def option(program: str, name: str) -> str | None:
+    """Setting of juliapkg or juliacall, from `-X program-name=…` or its environment variable."""
+    value = sys._xoptions.get(f"{program}-{name}")
+    if isinstance(value, str):
+        return value
+    return os.environ.get(f"PYTHON_{program.upper()}_{name.upper()}")
+
+
+def prepared() -> dict[str, Any] | None:
+    """What juliapkg recorded of its last installation, if that included this project's package."""
+    if importlib.util.find_spec("juliapkg") is None:
+        return None
+    from juliapkg.deps import load_meta
+
+    found = load_meta()
+    if found is None or PACKAGE not in {package["name"] for package in found["pkgs"]}:
+        return None
+    return found
+
+
+def _where() -> dict[str, Any]:
+    if _has_own_project():
+        return {
+            "julia": option("juliacall", "exe") or "PYTHON_JULIACALL_EXE is not set",
+            "project": option("juliacall", "project") or "PYTHON_JULIACALL_PROJECT is not set",
+        }
+    found = prepared()
+    if found is None:
+        return {"julia": "not set up"}
+    from juliapkg.state import STATE
+
+    return {"julia": f"{found['version']} at {found['executable']}", "project": STATE["project"]}
+
+
+def _has_own_project() -> bool:
+    return option("juliacall", "exe") is not None or option("juliacall", "project") is not None
+
+
+def _is_offline() -> bool:
+    return option("juliapkg", "offline") == "yes"
+
+
+def _problem_of_own_project(executable: str | None, project: str | None) -> str | None:
+    if executable is None or project is None:
+        return "PYTHON_JULIACALL_EXE and PYTHON_JULIACALL_PROJECT must be set together"
+    if shutil.which(executable) is None:
+        return f"PYTHON_JULIACALL_EXE names {executable}, which is no program"
+    if not any((Path(project) / name).is_file() for name in ("Project.toml", "JuliaProject.toml")):
+        return f"PYTHON_JULIACALL_PROJECT names {project}, which holds no Project.toml"
+    return None

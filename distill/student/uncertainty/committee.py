@@ -1,0 +1,205 @@
+"""A student and the deviations of its committee, evaluated together."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from distill.student.basis.tables import Layout
+    from distill.student.engine.evaluate import Evaluation
+    from distill.student.student_model import Student
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.int32]
+
+# Of the kernels, which are imported late.
+LANES = 8
+MODELS = 3
+
+
+class MemberTables(NamedTuple):
+    """Energies of all members as one product of a matrix with features of an atom.
+
+    Features are the many-body functions and, for each element of a neighbour, the B-splines of the
+    pair term times its envelope, summed over neighbours.
+
+    Attributes
+    ----------
+    n_members
+        A multiple of the lanes; members beyond the committee's are zero.
+    function_first, parent, factor, coefficient
+        Many-body function f is the sum over k, from function_first[f] to function_first[f + 1], of
+        `coefficient[k]` times product nodes `parent[k]` and `factor[k]`, number n_nodes being 1.
+    weights
+        Of each element, (species, features x members).
+    """
+
+    n_members: int
+    function_first: Indices
+    parent: Indices
+    factor: Indices
+    coefficient: Array
+    weights: Array
+
+
+class ForceTables(NamedTuple):
+    """Models whose forces are wanted, three by three, in the tables of `Weights`.
+
+    Attributes
+    ----------
+    one_body, core
+        As in `Weights`, of the first model; deviations of members have neither.
+    node, leaf
+        (triples, species, nodes x 3) and (triples, species, leaves x 3).
+    pair
+        (triples, 3, pairs, spline rows).
+    """
+
+    one_body: Array
+    core: Array
+    node: Array
+    leaf: Array
+    pair: Array
+
+
+class CommitteeEvaluation(NamedTuple):
+    """What a committee gives for a structure.
+
+    Attributes
+    ----------
+    energies
+        Deviation of each atom's energy, (N, members), eV.
+    mean
+        Energies, forces and virial of the student itself.
+    forces
+        Deviation of the forces, (force members, N, 3), eV/Å.
+    """
+
+    energies: Array
+    mean: Evaluation
+    forces: Array
+
+
+class Committee:
+    """The members of a student's committee as deviations from its mean, ready to evaluate.
+
+    Parameters
+    ----------
+    student
+        With a committee.
+    force_members
+        Members, from the first, whose forces are evaluated.
+    """
+
+    def __init__(self, student: Student, force_members: int) -> None:
+        if student.committee is None:
+            raise ValueError("the student has no committee")
+        self.student = student
+        self.deviations: Array = student.committee - student.coefficients
+        self.force_members = min(force_members, len(self.deviations))
+
+    def evaluate(self, atoms: Atoms) -> CommitteeEvaluation:
+        """Evaluate a structure: the student itself and the deviations of its members, in one pass.
+
+        Raises
+        ------
+        UserError
+            As `Student.evaluate`.
+        """
+        from distill.student.engine.committee_kernels import evaluate_committee
+        from distill.student.engine.evaluate import Evaluation, species_indices
+        from distill.student.engine.neighbours import list_neighbours
+
+        basis = self.student.basis
+        species = species_indices(basis.elements, atoms)
+        first, neighbours, vectors = list_neighbours(atoms, basis.cutoff)
+        triples = self._triples
+        energies = np.zeros((len(atoms), self._tables.n_members))
+        mean_energies, virial = np.zeros(len(atoms)), np.zeros((3, 3))
+        all_forces = np.zeros((len(triples.node), MODELS, len(atoms), 3))
+        order = np.argsort(species, kind="stable")
+        evaluate_committee(
+            basis.layout, self._tables, triples, order, species, first, neighbours, vectors,
+            energies, mean_energies, all_forces, virial,
+        )  # fmt: skip
+        deviations = energies[:, : len(self.deviations)]
+        models = all_forces.reshape(-1, len(atoms), 3)
+        mean = Evaluation(mean_energies, models[0], virial)
+        return CommitteeEvaluation(deviations, mean, models[1 : 1 + self.force_members])
+
+    @cached_property
+    def _tables(self) -> MemberTables:
+        basis = self.student.basis
+        layout, coupling, n_species = basis.layout, basis.coupling, basis.n_species
+        n_members = LANES * math.ceil(len(self.deviations) / LANES)
+        rows = basis.pair_splines.shape[2]
+        weights = np.zeros((n_species, basis.n_many_body + n_species * rows, n_members))
+        split = n_species * basis.n_many_body
+        for member, deviation in enumerate(self.deviations):
+            many = deviation[:split].reshape(n_species, -1)
+            pair = deviation[split:].reshape(n_species, -1)
+            weights[:, : basis.n_many_body, member] = many
+            splines = np.einsum("znkf,zf->znk", basis.pair_splines, pair)
+            weights[:, basis.n_many_body :, member] = splines.reshape(n_species, -1)
+        parent, factor = product_factors(layout)
+        order = np.argsort(coupling.rows, kind="stable")
+        first = np.searchsorted(coupling.rows[order], np.arange(basis.n_many_body + 1))
+        return MemberTables(
+            n_members=n_members,
+            function_first=first.astype(np.int32),
+            parent=parent[coupling.columns[order]],
+            factor=factor[coupling.columns[order]],
+            coefficient=coupling.values[order].astype(float),
+            weights=weights.reshape(n_species, -1),
+        )
+
+    @cached_property
+    def _triples(self) -> ForceTables:
+        """The student's own tables, then those of the force members; E0 and core have no spread."""
+        from distill.student.basis.tables import fold_weights
+
+        mean = self.student.weights
+        none = dict.fromkeys(self.student.elements, 0.0)
+        folded = [mean] + [
+            fold_weights(self.student.basis, deviation, none)
+            for deviation in self.deviations[: self.force_members]
+        ]
+        empty = type(mean)(*(np.zeros_like(array) for array in mean))
+        folded += [empty] * (-len(folded) % MODELS)
+        n_species = len(mean.node)
+        node, leaf, pair = (
+            np.stack([getattr(weights, name) for weights in folded])
+            for name in ("node", "leaf", "pair")
+        )
+
+        def side_by_side(values: Array) -> Array:
+            triples = values.reshape(-1, MODELS, *values.shape[1:])
+            return np.moveaxis(triples, 1, -1).reshape(len(triples), n_species, -1)
+
+        return ForceTables(
+            one_body=mean.one_body,
+            core=mean.core,
+            node=side_by_side(node),
+            leaf=side_by_side(leaf),
+            pair=pair.reshape(-1, MODELS, *pair.shape[1:]),
+        )
+
+
+def product_factors(layout: Layout) -> tuple[Indices, Indices]:
+    """The two product nodes whose product each product is, number n_nodes being 1."""
+    n_nodes = layout.n_nodes
+    is_product = layout.node_column >= 0
+    nodes = np.flatnonzero(is_product)
+    leaf_parent = np.repeat(layout.group_parent, np.diff(layout.group_first))
+    columns = np.concatenate([layout.node_column[nodes], layout.leaf_column])
+    parent, factor = np.empty((2, len(columns)), np.int32)
+    parent[columns] = np.concatenate([nodes, leaf_parent])
+    factor[columns] = np.concatenate([np.full(len(nodes), n_nodes), layout.leaf_factor])
+    return parent, factor

@@ -1,0 +1,289 @@
+"""Posterior uncertainties of a student: deviations of energies and forces, extrapolation grade.
+
+The student carries a committee of coefficient vectors drawn from the posterior of its fit. The
+root mean square deviation of the committee from the mean model estimates the posterior standard
+deviation of whatever is linear in the coefficients, without bias; with K members its relative
+error is 1/√(2 K), 12 % for 32. For a site energy this deviation is √(bᵀ Σ b) with b the site basis
+and Σ the posterior covariance: the leverage of the site against the training set, in eV. Divided
+by the largest of the training sites of the same element it is the grade of the atom's energy; the
+same with the deviation of the force on the atom is the grade of its force. The larger of the two is
+the extrapolation grade: where sites look alike the derivatives may not, and a force can be unknown
+on an atom whose energy seems known.
+
+Deviations are scaled by how much the fit's leave-one-structure-out errors exceed what the posterior
+predicts for them (`leave_out`), because a basis of finite size errs by more than the noise.
+
+Source: MacKay, Neural Computation 4, 415 (1992); van der Oord et al., npj Comput. Mater. 9, 168
+(2023), for committees of linear ACE; Podryabinkin & Shapeev, Comput. Mater. Sci. 140, 171 (2017),
+for the grade.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from distill.core.errors import UserError
+from distill.data.structures import config_type, reference_energy, reference_forces
+from distill.metrics.calibration import LEVELS, deviation_quality, rms
+from distill.student.uncertainty.committee import Committee, CommitteeEvaluation
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from distill.student.config import LabelWeights
+    from distill.student.engine.evaluate import Evaluation
+    from distill.student.student_model import Student
+
+SITE_REFERENCE = "largest_site_deviation"
+FORCE_REFERENCE = "largest_force_deviation"
+TRAINING_DEVIATIONS = (SITE_REFERENCE, FORCE_REFERENCE)
+SCALE = "deviation_scale"
+# Members whose forces are evaluated: with the three components, six numbers for each atom, so its
+# force deviation is known to 29 %. The student and two members go through the kernels together;
+# three further ones cost about 0.7 plain calls.
+FORCE_MEMBERS = 2
+# In calibration the cost matters less.
+_CALIBRATION_MEMBERS = 8
+
+
+class Uncertainty(NamedTuple):
+    """Scaled posterior standard deviations for one structure, without the noise of the labels.
+
+    Attributes
+    ----------
+    energy
+        Of the total energy, eV.
+    energies
+        Of each atom's energy, (N,), eV.
+    forces
+        Of a force component on each atom, averaged over directions, (N,), eV/Å.
+    energy_grade
+        Of each atom, (N,): its energy's deviation over the largest of the training sites of its
+        element.
+    force_grade
+        The same of the force on it, (N,).
+    """
+
+    energy: float
+    energies: np.ndarray
+    forces: np.ndarray
+    energy_grade: np.ndarray
+    force_grade: np.ndarray
+
+    @property
+    def grade(self) -> np.ndarray:
+        """Extrapolation grade of each atom, (N,): the larger of the two.
+
+        Above 1 the training set does not support the atom's energy or the force on it.
+        """
+        return np.maximum(self.energy_grade, self.force_grade)
+
+
+class UncertaintyModel:
+    """Uncertainties of a student's predictions.
+
+    Parameters
+    ----------
+    student
+        Fitted with a posterior (solver blr, ard, ridge or qr with a strength).
+    force_members
+        Members of the committee whose forces are evaluated; three more than two add about 0.7
+        plain calls to `predict`.
+
+    Raises
+    ------
+    UserError
+        If the student carries no committee.
+    """
+
+    def __init__(self, student: Student, force_members: int = FORCE_MEMBERS) -> None:
+        if student.committee is None or len(student.committee) == 0:
+            raise UserError(
+                "the student carries no committee, so it has no uncertainties: fit it with "
+                "student.solver.kind blr and student.solver.committee above 0"
+            )
+        self.student = student
+        self._committee = Committee(student, force_members)
+        scale = student.training.get(SCALE) or {}
+        self.energy_scale = float(scale.get("energy", 1.0))
+        self.force_scale = float(scale.get("forces", 1.0))
+        self._largest = {
+            key: np.array([student.training.get(key, {}).get(s, 0.0) for s in student.elements])
+            for key in TRAINING_DEVIATIONS
+        }
+
+    def predict(self, atoms: Atoms) -> tuple[Evaluation, Uncertainty]:
+        """The student's energies, forces and virial with their uncertainties, in one pass.
+
+        Raises
+        ------
+        UserError
+            As `Student.evaluate`.
+        """
+        found = self._committee.evaluate(atoms)
+        energies, forces = _deviations(found)
+        return found.mean, Uncertainty(
+            energy=self.energy_scale * float(_rms(found.energies.sum(axis=0), axis=0)),
+            energies=self.energy_scale * energies,
+            forces=self.force_scale * forces,
+            energy_grade=self._grade(atoms, energies, SITE_REFERENCE),
+            force_grade=self._grade(atoms, forces, FORCE_REFERENCE),
+        )
+
+    def _grade(self, atoms: Atoms, deviations: np.ndarray, key: str) -> np.ndarray:
+        from distill.student.engine.evaluate import species_indices
+
+        reference = self._largest[key][species_indices(self.student.elements, atoms)]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(deviations > 0, deviations / reference, 0.0)
+
+
+def is_graded(student: Student) -> bool:
+    """Whether a student has a committee and says what deviations its training data had.
+
+    Without the latter every grade is infinite.
+    """
+    has_committee = student.committee is not None and len(student.committee) > 0
+    return has_committee and all(key in student.training for key in TRAINING_DEVIATIONS)
+
+
+def with_training_deviations(student: Student, structures: Sequence[Atoms]) -> Student:
+    """The student with the largest deviations of each element over its training structures.
+
+    They are those of atoms' energies and, with as many members as `UncertaintyModel` takes, of the
+    forces on them. A student without a committee is returned as it is.
+    """
+    if student.committee is None or len(student.committee) == 0:
+        return student
+    committee = Committee(student, FORCE_MEMBERS)
+    largest: dict[str, dict[str, float]] = {key: {} for key in TRAINING_DEVIATIONS}
+    for atoms in structures:
+        found = _deviations(committee.evaluate(atoms))
+        symbols = np.array(atoms.get_chemical_symbols())
+        for key, deviations in zip(largest, found, strict=True):
+            for symbol in set(symbols.tolist()):
+                most = float(deviations[symbols == symbol].max())
+                largest[key][symbol] = max(largest[key].get(symbol, 0.0), most)
+    return replace(student, training={**student.training, **largest})
+
+
+def calibration(
+    student: Student, structures: Sequence[Atoms], weights: Mapping[str, LabelWeights]
+) -> dict[str, Any] | None:
+    """How well predicted deviations describe the errors on held-out structures.
+
+    The prediction is normal with the posterior's variance plus that of the fit's noise, which by
+    the row weights is σ √N / w_E for an energy and σ / w_F for a force component, both scaled by
+    the fit's leave-one-structure-out factor.
+
+    Parameters
+    ----------
+    student
+        The student; None is returned where it has no committee.
+    structures
+        Held out, with REF_ labels.
+    weights
+        Row weights of the fit, by config_type.
+
+    Returns
+    -------
+    dict
+        `energy_per_atom` (eV/atom) and `forces` (eV/Å, over components), each None without labels,
+        else with the share of errors inside the 68 and 95 % intervals (`coverage`, and
+        `coverage_unscaled` without the factor), root mean square error and predicted deviation,
+        `scale` (the factor on the deviations that would make the squared errors right on average),
+        Spearman's rank correlation of |error| and deviation, and `bins` of equal count with
+        predicted deviation and error; and `extrapolation`, as the function of that name gives.
+    """
+    if student.committee is None or len(student.committee) == 0:
+        return None
+    model = UncertaintyModel(student, _CALIBRATION_MEMBERS)
+    energies: list[np.ndarray] = []
+    forces: list[np.ndarray] = []
+    grades = []
+    noise = student.training.get("row_noise") or 0.0
+    for atoms in structures:
+        weight = weights.get(config_type(atoms), weights["default"])
+        mean, found = model.predict(atoms)
+        energy, force = float(mean.energies.sum()), mean.forces
+        grades.append(float(found.grade.max()))
+        n = len(atoms)
+        energy_label, force_label = reference_energy(atoms), reference_forces(atoms)
+        if energy_label is not None:
+            row_noise = noise / (weight.energy * np.sqrt(n)) if weight.energy > 0 else 0.0
+            row_noise *= model.energy_scale
+            energies.append(np.array([[(energy - energy_label) / n, found.energy / n, row_noise]]))
+        if force_label is not None:
+            row_noise = noise / weight.forces if weight.forces > 0 else 0.0
+            table = np.empty((3 * n, 3))
+            table[:, 0] = (force - force_label).ravel()
+            table[:, 1] = np.repeat(found.forces, 3)
+            table[:, 2] = model.force_scale * row_noise
+            forces.append(table)
+    return {
+        "members": len(student.committee),
+        "energy_per_atom": _quality(energies, model.energy_scale),
+        "forces": _quality(forces, model.force_scale),
+        "extrapolation": _extrapolation(grades),
+    }
+
+
+def extrapolation(student: Student, structures: Sequence[Atoms]) -> dict[str, Any] | None:
+    """Which structures the student's training data do not support.
+
+    Returns
+    -------
+    dict or None
+        Numbers of `structures` and of those `beyond_training` (an atom's grade is above 1), the
+        latter's `beyond_training_indices`, and the `largest_grade`; None for a student without a
+        committee or grades.
+
+    Raises
+    ------
+    UserError
+        As `Student.evaluate`.
+    """
+    if not is_graded(student):
+        return None
+    model = UncertaintyModel(student)
+    return _extrapolation([float(model.predict(atoms)[1].grade.max()) for atoms in structures])
+
+
+def _extrapolation(grades: Sequence[float]) -> dict[str, Any]:
+    beyond = [index for index, grade in enumerate(grades) if grade > 1]
+    return {
+        "structures": len(grades),
+        "beyond_training": len(beyond),
+        "beyond_training_indices": beyond,
+        "largest_grade": max(grades, default=None),
+    }
+
+
+def _quality(tables: list[np.ndarray], factor: float) -> dict[str, Any] | None:
+    if not tables:
+        return None
+    error, posterior, noise = np.concatenate(tables).T
+    predicted = np.hypot(posterior, noise)
+    return {
+        **deviation_quality(error, predicted),
+        "posterior_deviation": rms(posterior),
+        "noise_deviation": rms(noise),
+        "coverage_unscaled": {
+            name: float(np.mean(factor * np.abs(error) <= width * predicted))
+            for name, width in LEVELS.items()
+        },
+        "leave_one_out_factor": factor,
+    }
+
+
+def _deviations(found: CommitteeEvaluation) -> tuple[np.ndarray, np.ndarray]:
+    """Of each atom's energy (eV) and of a component of the force on it (eV/Å), (N,) each."""
+    return _rms(found.energies, axis=1), _rms(found.forces, axis=(0, 2))
+
+
+def _rms(values: np.ndarray, axis: int | tuple[int, ...]) -> Any:
+    return np.sqrt(np.mean(np.square(values), axis=axis))

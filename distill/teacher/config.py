@@ -1,0 +1,185 @@
+"""Options of the teacher stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from distill.core.config import Count, Fraction, NonNegative, Positive, Section
+from distill.models.config import CalculatorConfig
+from distill.models.mace.config import ArchitectureConfig
+
+
+class StageTwo(Section):
+    """Second training stage with a higher weight on energies, as in the study."""
+
+    start_epoch: Count = Field(description="epoch at which it starts")
+    energy_weight: NonNegative = Field(1000.0, description="weight of energies")
+    forces_weight: NonNegative = Field(100.0, description="weight of forces")
+    stress_weight: NonNegative = Field(0.0, description="weight of stress")
+    lr: Positive = Field(0.001, description="learning rate")
+
+
+class LoraConfig(Section):
+    """Low-rank adaptation: small matrices beside the frozen weights learn, and are merged."""
+
+    rank: Count = Field(4, description="rank of the change of each linear layer's weights")
+    alpha: Positive = Field(1.0, description="the change is scaled by alpha / rank")
+
+
+class ReplayConfig(Section):
+    """Pre-training structures that keep the model from forgetting while it is fine-tuned."""
+
+    structures: str | None = Field(
+        None,
+        description="pre-training structures: a file, or bundled:NAME; if not given, strained and "
+        "rattled copies of the training structures",
+    )
+    count: Count = Field(100, description="number of structures taken")
+    choose: Literal["random", "fps"] = Field(
+        "random", description="random, or fps: farthest points of the foundation's own features"
+    )
+    labels: Literal["foundation", "file"] = Field(
+        "foundation", description="made by the foundation model itself, or those of the file"
+    )
+    weight: Positive = Field(1.0, description="weight of a replayed structure in the loss")
+    multihead: bool = Field(
+        True, description="a head of their own for them; false mixes both sets in one head"
+    )
+
+
+class LabelsConfig(Section):
+    """Labels made by a model instead of those of the files."""
+
+    calculator: Literal["foundation"] | CalculatorConfig = Field(
+        "foundation", description="foundation: the foundation model itself, or any calculator"
+    )
+    test: bool = Field(True, description="label the test set too; false keeps its own labels")
+
+
+class DeltaConfig(Section):
+    """What a delta model corrects, and how large it is."""
+
+    base: CalculatorConfig | None = Field(
+        None, description="calculator that is corrected; the foundation model if not given"
+    )
+    architecture: ArchitectureConfig = Field(default_factory=ArchitectureConfig)
+
+
+class CommitteeConfig(Section):
+    """Several teachers, each trained on its own random share (teacher.fraction) of the data."""
+
+    members: Annotated[int, Field(ge=2)] = Field(5, description="number of teachers")
+
+
+class TeacherConfig(Section):
+    """Fine-tuning of a foundation model, and the other ways to a teacher."""
+
+    foundation: str = Field(
+        "bundled",
+        description="bundled, a name known to mace-torch (small, medium-mpa-0), or a path",
+    )
+    strategy: Literal["finetune", "scratch", "delta", "none"] = Field(
+        "finetune",
+        description="finetune, scratch (new weights), delta (a small MACE on top of a frozen "
+        "model), or none (the foundation model as it is)",
+    )
+    freeze: str | list[str] = Field(
+        "f4",
+        description="f0, f4 (embeddings), f5 (and interactions), f6 (and products), or patterns",
+    )
+    lr_factors: dict[str, Positive] = Field(
+        default_factory=dict,
+        description="soft freezing: factor on the learning rate by pattern over parameter names",
+    )
+    lora: LoraConfig | None = Field(
+        None, description="low-rank adaptation of the layers that freeze leaves free"
+    )
+    replay: ReplayConfig | None = Field(None, description="replay of pre-training structures")
+    labels: LabelsConfig | None = Field(None, description="train on labels that a model makes")
+    architecture: ArchitectureConfig | None = Field(
+        None, description="of strategy scratch; the foundation model's if not given"
+    )
+    delta: DeltaConfig = Field(default_factory=DeltaConfig, description="options of strategy delta")
+    committee: CommitteeConfig | None = Field(None, description="several teachers and their spread")
+    head: str | None = Field(None, description="head of a multi-head foundation model")
+    keep_elements: bool = Field(
+        False, description="keep the foundation's elements that the data do not have"
+    )
+    fraction: Fraction = Field(1.0, description="share of the training set used, nested by seed")
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.1, description="share of the used structures that steers early stopping"
+    )
+    e0: Literal["auto", "isolated", "lstsq", "foundation"] | dict[str, float] = Field(
+        "auto", description="atomic reference energies, eV: isolated, lstsq, foundation, or given"
+    )
+    epochs: Count = Field(100, description="epochs at most")
+    patience: Count = Field(50, description="epochs without improvement before stopping")
+    batch_size: Count = Field(8, description="structures a batch")
+    lr: Positive = Field(0.01, description="learning rate")
+    schedule: Literal["plateau", "cosine", "constant"] = Field(
+        "plateau", description="learning rate: plateau (times 0.8 when stuck), cosine, constant"
+    )
+    plateau_patience: Count = Field(
+        50, description="epochs without improvement before the plateau schedule lowers the rate"
+    )
+    weight_decay: NonNegative = Field(0.0, description="L2 penalty of the optimiser")
+    energy_weight: NonNegative = Field(1.0, description="weight of energies in the loss")
+    forces_weight: NonNegative = Field(100.0, description="weight of forces in the loss")
+    stress_weight: NonNegative = Field(0.0, description="weight of stress in the loss")
+    stage_two: StageTwo | None = Field(None, description="second stage of the loss weights")
+    ema: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.99, description="decay of the weight average"
+    )
+    dtype: Literal["float32", "float64"] = Field("float64", description="precision")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes CUDA if present")
+    threads: Count | None = Field(None, description="torch threads; all cores if not given")
+
+    @model_validator(mode="after")
+    def _check_strategy(self) -> TeacherConfig:
+        for name in ("lora", "replay"):
+            if getattr(self, name) is not None and self.strategy != "finetune":
+                raise ValueError(f"{name} goes with 'strategy: finetune', not '{self.strategy}'")
+        if self.architecture is not None and self.strategy != "scratch":
+            raise ValueError(
+                "architecture goes with 'strategy: scratch'; a delta model's is delta.architecture"
+            )
+        if self.committee is not None and self.strategy == "none":
+            raise ValueError("a committee needs a strategy that trains; 'none' does not")
+        if self.replay and self.replay.labels == "file" and self.replay.structures is None:
+            raise ValueError("replay.labels is 'file', but replay.structures names no file")
+        return self
+
+    def calculators(self) -> dict[str, CalculatorConfig]:
+        """Calculators that the strategy calls, by what they are for."""
+        found: dict[str, CalculatorConfig] = {}
+        if self.labels and isinstance(self.labels.calculator, CalculatorConfig):
+            found["labels"] = self.labels.calculator
+        if self.strategy == "delta" and self.delta.base:
+            found["base"] = self.delta.base
+        return found
+
+    def resolved(self, resolve: Callable[[str], str]) -> TeacherConfig:
+        """The same with every file name replaced by what `resolve` makes of it."""
+
+        def calculator(spec: CalculatorConfig) -> CalculatorConfig:
+            if ":" in spec.path:
+                return spec
+            return spec.model_copy(update={"path": resolve(spec.path)})
+
+        updates: dict[str, object] = {}
+        if "/" in self.foundation or self.foundation.endswith(".model"):
+            updates["foundation"] = resolve(self.foundation)
+        if self.replay and self.replay.structures:
+            updates["replay"] = self.replay.model_copy(
+                update={"structures": resolve(self.replay.structures)}
+            )
+        if self.labels and isinstance(self.labels.calculator, CalculatorConfig):
+            updates["labels"] = self.labels.model_copy(
+                update={"calculator": calculator(self.labels.calculator)}
+            )
+        if self.delta.base:
+            updates["delta"] = self.delta.model_copy(update={"base": calculator(self.delta.base)})
+        return self.model_copy(update=updates)

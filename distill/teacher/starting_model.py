@@ -1,0 +1,263 @@
+"""What a teacher starts from: a foundation model, or any calculator that a delta model corrects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from distill.core.artifacts import hash_of, sha256
+from distill.core.quantities import STRESS_KEY
+from distill.data.label_units import refuse_other_units
+from distill.data.reference_energies import (
+    ReferenceEnergies,
+    composition_matrix,
+    least_squares_shifts,
+    reference_energies,
+    refuse_mixed_references,
+)
+from distill.data.structures import reference_energy, reference_forces, reference_stress, set_labels
+from distill.models.calculators import known_elements, labelled_copy
+from distill.models.config import CalculatorConfig
+from distill.models.mace.foundation_store import Foundation, find_foundation
+from distill.teacher.config import TeacherConfig
+
+if TYPE_CHECKING:
+    import torch
+    from ase import Atoms
+
+_FREE_BOX = 20.0
+
+
+@dataclass(frozen=True)
+class Start:
+    """A model that makes the first prediction.
+
+    Attributes
+    ----------
+    name, sha256
+        Of the model file, or of the calculator's file or import path and arguments.
+    model
+        Single-head MACE, or None for another calculator.
+    calculator
+        The other calculator, or None.
+    """
+
+    name: str
+    sha256: str
+    model: torch.nn.Module | None = None
+    calculator: CalculatorConfig | None = None
+
+    @property
+    def elements(self) -> tuple[str, ...] | None:
+        """Chemical symbols that it knows, or None where it does not say."""
+        if self.model is not None:
+            from distill.models.mace.adapter import facts
+
+            return facts(self.model).elements
+        from distill.models.cached_calculators import cached_calculator
+
+        assert self.calculator is not None
+        known = known_elements(cached_calculator(self.calculator))
+        return tuple(sorted(known)) if known else None
+
+    def lacking(self, *sets: Sequence[Atoms]) -> tuple[str, ...]:
+        """Chemical symbols of the structures that it is known not to know, by atomic number."""
+        known = self.elements
+        return () if known is None else tuple(e for e in elements_of(*sets) if e not in known)
+
+    def predict(
+        self, structures: Sequence[Atoms], *, batch_size: int, device: str, first: int = 0
+    ) -> list[Atoms]:
+        """Copies of structures with its labels; those with a stress label get a predicted one.
+
+        Parameters
+        ----------
+        structures
+            Their own labels are not looked at.
+        batch_size
+            Structures a batch of a MACE model.
+        device
+            Torch device of a MACE model.
+        first
+            Index of the first structure, for messages.
+
+        Raises
+        ------
+        UserError
+            If it lacks an element or fails; the message names the structure's index.
+        """
+        if self.model is not None:
+            from distill.models.mace.adapter import predict
+
+            return predict(self.model, structures, batch_size=batch_size, device=device)
+        from distill.models.cached_calculators import cached_calculator
+
+        assert self.calculator is not None
+        calculator = cached_calculator(self.calculator)
+        labelled = []
+        for index, atoms in enumerate(structures, start=first):
+            bare = atoms.copy()
+            stress = bare.info.pop(STRESS_KEY, None) is not None
+            labelled.append(labelled_copy(bare, calculator, index=index, stress=stress))
+        return labelled
+
+
+def open_start(config: TeacherConfig) -> Start:
+    """The foundation model, or the calculator that a delta model corrects.
+
+    Raises
+    ------
+    UserError
+        If it cannot be found, downloaded or read.
+    """
+    if config.strategy == "delta" and config.delta.base is not None:
+        return calculator_start(config.delta.base)
+    return foundation_start(config)
+
+
+def foundation_start(config: TeacherConfig) -> Start:
+    """The foundation model with the head of choice, on the CPU in its own precision.
+
+    Raises
+    ------
+    UserError
+        If it cannot be found, downloaded or read, or has no such head.
+    """
+    from distill.models.mace.adapter import load_model
+    from distill.models.mace.rebuild import select_head
+
+    foundation: Foundation = find_foundation(config.foundation)
+    model = select_head(load_model(foundation), config.head)
+    return Start(foundation.name, foundation.sha256, model=model)
+
+
+def calculator_start(calculator: CalculatorConfig) -> Start:
+    """Any calculator, identified by its file's SHA-256, or by its import path and arguments."""
+    path = Path(calculator.path)
+    identity = sha256(path) if path.is_file() else hash_of(calculator.model_dump(mode="json"))
+    return Start(calculator.path, identity, calculator=calculator)
+
+
+def starting_energies(
+    config: TeacherConfig,
+    start: Start,
+    structures: Sequence[Atoms],
+    isolated: Sequence[Atoms],
+    device: str,
+    *,
+    check: bool = False,
+) -> ReferenceEnergies:
+    """Atomic reference energies that put a starting model on the energy scale of the data.
+
+    Parameters
+    ----------
+    config
+        `e0` says how.
+    start
+        The model.
+    structures, isolated
+        Labelled structures, and labelled single atoms.
+    device
+        Torch device.
+    check
+        Refuse labels in other units, and a set that mixes energy references.
+
+    Raises
+    ------
+    UserError
+        If labels are in other units, the set mixes references, or a value that the method needs
+        is missing.
+    """
+    predicted = start.predict(structures, batch_size=config.batch_size, device=device)
+    symbols = [atoms.get_chemical_symbols() for atoms in structures]
+    present = elements_of(structures)
+    counts = composition_matrix(symbols, present)
+    differences = _differences(structures, predicted)
+    if check:
+        refuse_other_units(structures, predicted, present)
+        refuse_mixed_references(counts, differences)
+    one_body = _one_body(start, present, counts, predicted)
+    lone = start.predict(isolated, batch_size=config.batch_size, device=device) if isolated else []
+    found = reference_energies(
+        config.e0,
+        elements=present,
+        foundation=one_body,
+        counts=counts,
+        differences=differences,
+        isolated={
+            atoms.get_chemical_symbols()[0]: float(difference)
+            for atoms, difference in zip(isolated, _differences(isolated, lone), strict=True)
+        },
+    )
+    return found.with_others(one_body)
+
+
+def _one_body(
+    start: Start, elements: Sequence[str], counts: np.ndarray, predicted: Sequence[Atoms]
+) -> dict[str, float]:
+    """Energy of a free atom of each element, eV, as the model has it."""
+    if start.model is not None:
+        from distill.models.mace.adapter import facts
+
+        return facts(start.model).e0
+    from ase import Atoms
+
+    free = [Atoms(e, cell=[_FREE_BOX] * 3, positions=[[_FREE_BOX / 2] * 3]) for e in elements]
+    try:
+        labelled = start.predict(free, batch_size=1, device="cpu")
+    except Exception:
+        # Some models have no answer for an atom without neighbours; any scale will do for them.
+        values, _ = least_squares_shifts(counts, _energies(predicted))
+        return {e: float(v) for e, v in zip(elements, values, strict=True)}
+    return {e: float(v) for e, v in zip(elements, _energies(labelled), strict=True)}
+
+
+def elements_of(*sets: Sequence[Atoms]) -> tuple[str, ...]:
+    """Chemical symbols of all structures, by atomic number."""
+    from ase.data import chemical_symbols
+
+    numbers = {int(z) for structures in sets for atoms in structures for z in atoms.numbers}
+    return tuple(chemical_symbols[z] for z in sorted(numbers))
+
+
+def _differences(reference: Sequence[Atoms], predicted: Sequence[Atoms]) -> np.ndarray:
+    return _energies(reference) - _energies(predicted)
+
+
+def _energies(structures: Sequence[Atoms]) -> np.ndarray:
+    found = [reference_energy(atoms) for atoms in structures]
+    return np.array([energy for energy in found if energy is not None])
+
+
+def combined_labels(one: Sequence[Atoms], other: Sequence[Atoms], *, sign: int) -> list[Atoms]:
+    """Structures labelled with the sum (sign 1) or difference (-1) of two sets of labels.
+
+    Parameters
+    ----------
+    one, other
+        The same structures with the labels of two levels: energy [eV], forces [eV/Å], stress
+        [eV/Å³]; a stress that only one of them has is left out.
+    sign
+        Of the second.
+    """
+    combined = []
+    for first, second in zip(one, other, strict=True):
+        energy, second_energy = reference_energy(first), reference_energy(second)
+        forces, second_forces = reference_forces(first), reference_forces(second)
+        stress, second_stress = reference_stress(first), reference_stress(second)
+        assert energy is not None and second_energy is not None
+        assert forces is not None and second_forces is not None
+        copy = first.copy()
+        copy.info.pop(STRESS_KEY, None)
+        if stress is not None and second_stress is not None:
+            set_labels(copy, stress=stress + sign * second_stress)
+        combined.append(
+            set_labels(
+                copy, energy=energy + sign * second_energy, forces=forces + sign * second_forces
+            )
+        )
+    return combined

@@ -1,0 +1,96 @@
+"""What a teacher's folder says about it: `teacher.json`, `history.csv`, and lines for people."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from distill.core.artifacts import atomic_path
+from distill.core.progress import say
+from distill.teacher.config import TeacherConfig
+from distill.teacher.fitting import Fitted
+from distill.teacher.starting_model import Start
+
+if TYPE_CHECKING:
+    from distill.models.mace.adapter import ModelFacts
+
+
+def describe(
+    config: TeacherConfig, start: Start, fitted: Fitted, info: ModelFacts
+) -> dict[str, Any]:
+    """Entries of `teacher.json` on the model: what it is and how it was made.
+
+    Parameters
+    ----------
+    config
+        The `teacher` section.
+    start
+        The foundation model, or the base of a delta model.
+    fitted
+        The trained model.
+    info
+        What the trained model says about itself.
+    """
+    e0, plan, training = fitted.e0, fitted.plan, fitted.training
+    finetuned = config.strategy == "finetune"
+    description: dict[str, Any] = {
+        "strategy": config.strategy,
+        "freeze": config.freeze if finetuned else None,
+        "foundation": {"name": start.name, "sha256": start.sha256},
+        "elements": info.elements,
+        "e0": {symbol: e0.values[symbol] for symbol in info.elements if symbol in e0.values},
+        "e0_method": e0.method,
+        "e0_shifts": e0.shifts,
+        "e0_start_rms_eV_per_atom": e0.rms,
+        "r_max": info.r_max,
+        "interactions": info.interactions,
+        "dtype": info.dtype,
+        "parameters": info.parameters,
+        "trainable_parameters": plan.n_trainable if plan else 0,
+        "trainable": plan.trainable if plan else [],
+        "frozen": plan.frozen if plan else [],
+        **fitted.extra,
+    }
+    if training:
+        seconds = [row["seconds"] for row in training.history]
+        description |= {
+            "epochs": len(training.history),
+            "best_epoch": training.best_epoch,
+            "stopped_early": training.stopped_early,
+            "seconds_per_epoch": float(np.mean(seconds)),
+        }
+    return description
+
+
+def say_errors(errors: dict[str, Any]) -> None:
+    """One line for each table of test errors."""
+    for name, table in errors.items():
+        elements = ", ".join(
+            f"{symbol} {1000 * e['rmse']:.1f}" for symbol, e in table["forces_by_element"].items()
+        )
+        say(
+            f"{name} on the test set, RMSE: energies {1000 * table['energy_per_atom']['rmse']:.1f} "
+            f"meV/atom, forces {1000 * table['forces']['rmse']:.1f} meV/Å ({elements})"
+        )
+
+
+def write_history(path: Path, history: Sequence[dict[str, Any]]) -> None:
+    """Write a training's epochs as CSV; only the header for a model that was not trained."""
+    columns = [
+        "epoch",
+        "stage",
+        "lr",
+        "train_loss",
+        "loss",
+        "energy_rmse",
+        "forces_rmse",
+        "seconds",
+    ]
+    with atomic_path(path) as temporary, temporary.open("w", newline="") as handle:
+        writer = csv.DictWriter(handle, fieldnames=columns)
+        writer.writeheader()
+        writer.writerows(history)

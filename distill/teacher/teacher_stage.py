@@ -1,0 +1,383 @@
+"""The teacher stage: from a foundation model and labels to a fine-tuned, measured teacher."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from distill.core.artifacts import hash_of, package_versions, read_json, sha256, write_json
+from distill.core.errors import UserError
+from distill.core.progress import say
+from distill.core.quantities import ENERGY_KEY
+from distill.data.reference_energies import ReferenceEnergies
+from distill.data.splits import nested_subset
+from distill.data.structures import (
+    config_type,
+    read_structures,
+    reference_energy,
+    resolve_file,
+    write_structures,
+)
+from distill.teacher.config import TeacherConfig
+from distill.teacher.starting_model import (
+    Start,
+    calculator_start,
+    combined_labels,
+    elements_of,
+    open_start,
+    starting_energies,
+)
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from distill.teacher.fitting import Fitted, Job
+
+MODEL_NAME = "teacher.model"
+CHECKPOINT_NAME = "checkpoint.pt"
+LABELS_FOLDER = "labels"
+ISOLATED_ATOM = "IsolatedAtom"
+
+
+def run(config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int) -> None:
+    """Make a teacher by the strategy of choice and measure it against what it started from.
+
+    Writes to `out`: `teacher.model` (a whole MACE model, or for a delta model or a committee its
+    parts; see `distill.models.composite`), `teacher.json` (what it is and how it was made),
+    `errors.json` (tables `foundation` and `teacher` on the test set), `history.csv`,
+    `test_teacher.xyz` and `test_foundation.xyz` (test structures with predicted labels), and the
+    labels that were made, in `labels/`. The foundation model, or the base of a delta model, is
+    measured with the atomic reference energies that training starts from, so that its energies can
+    be compared. Training from scratch for elements that the foundation model does not know leaves
+    it unmeasured.
+
+    Parameters
+    ----------
+    config
+        The `teacher` section.
+    train, test
+        Labelled structures, extxyz with REF_ keys.
+    out
+        Output folder. A checkpoint in it is continued if it belongs to the same settings.
+    seed
+        The run's seed.
+
+    Raises
+    ------
+    UserError
+        For bad data, an unsuitable foundation model or strategy, diverging training, or too little
+        memory; the message says what to change.
+    """
+    if config.committee is not None:
+        from distill.teacher.committee import run_committee
+
+        run_committee(config, train=train, test=test, out=out, seed=seed)
+        return
+    from distill.metrics.errors import error_table
+    from distill.models.mace import adapter as adapter
+    from distill.teacher.fitting import Job, from_scratch
+    from distill.teacher.teacher_record import describe, say_errors, write_history
+
+    began = time.monotonic()
+    device = adapter.pick_device(config.device)
+    start = open_start(config)
+    job = Job(
+        config=config,
+        checkpoint=out / CHECKPOINT_NAME,
+        settings=settings_hash(config, start, train, seed),
+        seed=seed,
+        device=device,
+    )
+    with (
+        _threads(config.threads),
+        _memory(config.batch_size),
+        adapter.precision(config.dtype),
+        adapter.deterministic(),
+    ):
+        train_structures, test_structures = _structures(config, start, train, test, out, device)
+        train_set, isolated = without_isolated(train_structures, train)
+        test_set, _ = without_isolated(test_structures, test)
+        used = nested_subset([config_type(a) for a in train_set], config.fraction, seed)
+        chosen = [train_set[i] for i in used]
+        elements = elements_of(chosen, test_set)
+        foreign = start.lacking(train_structures, test_structures)
+        start = _fitting(config, start, elements, chosen[0], cut=not foreign)
+        results: dict[str, list[Atoms]] = {}
+        if foreign:  # only where training starts from scratch, see `_structures`
+            fitted = from_scratch(job, start, chosen, isolated, elements)
+        else:
+            e0 = starting_energies(
+                config, start, chosen, isolated, device, check=start.model is not None
+            )
+            results["foundation"] = _shifted(
+                start.predict(test_structures, batch_size=config.batch_size, device=device), e0
+            )
+            fitted = _fitted(job, start, e0, chosen, isolated, out, elements)
+        results["teacher"] = _predicted(
+            job, fitted, results.get("foundation", test_structures), test_structures
+        )
+
+    errors = {
+        name: error_table(test_set, without_isolated(structures, test)[0], seed=seed)
+        for name, structures in results.items()
+    }
+    say_errors(errors)
+    _save(config, start, fitted, out / MODEL_NAME)
+    for name, structures in results.items():
+        write_structures(out / f"test_{name}.xyz", structures)
+    write_json(out / "errors.json", errors)
+    write_history(out / "history.csv", fitted.training.history if fitted.training else [])
+    write_json(
+        out / "teacher.json",
+        {
+            **describe(config, start, fitted, adapter.facts(fitted.model)),
+            "training": {
+                "available": len(train_set),
+                "used": len(chosen),
+                "config_types": dict(Counter(config_type(a) for a in chosen)),
+                "indices": used,
+                "validation_indices": [used[i] for i in fitted.held],
+                "isolated_atoms": [a.get_chemical_formula() for a in isolated],
+            },
+            "test": {"structures": len(test_set), "sha256": sha256(test)},
+            "labels": read_json(out / LABELS_FOLDER / "train.json") if config.labels else None,
+            "seed": seed,
+            "settings": job.settings,
+            "device": device,
+            "wall_time_s": round(time.monotonic() - began, 2),
+            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            "versions": package_versions(),
+        },
+    )
+    (out / CHECKPOINT_NAME).unlink(missing_ok=True)
+
+
+def settings_hash(config: TeacherConfig, start: Start, train: Path, seed: int) -> str:
+    """Hash of all that the trained weights depend on."""
+    replayed = config.replay.structures if config.replay else None
+    return hash_of(
+        {
+            "config": config.model_dump(mode="json"),
+            "start": start.sha256,
+            "train": sha256(train),
+            "replay": sha256(resolve_file(replayed)) if replayed else None,
+            "calculators": {
+                role: calculator_start(spec).sha256 for role, spec in config.calculators().items()
+            },
+            "seed": seed,
+        }
+    )
+
+
+def _structures(
+    config: TeacherConfig, start: Start, train: Path, test: Path, out: Path, device: str
+) -> tuple[list[Atoms], list[Atoms]]:
+    """Training and test structures, with the labels of the files or those that a model makes."""
+    from distill.teacher.made_labels import self_labelled
+
+    files = {"train": train, "test": test}
+    made = [] if config.labels is None else ["train", "test"] if config.labels.test else ["train"]
+    scratch = config.strategy == "scratch"
+    found = {
+        name: read_structures(
+            path,
+            elements=None if scratch else start.elements,
+            require=() if name in made else ("energy", "forces"),
+        )
+        for name, path in files.items()
+    }
+    if scratch:
+        _check_foreign(config, start, start.lacking(*found.values()))
+    for name in made:
+        path = out / LABELS_FOLDER / f"{name}.xyz"
+        found[name] = self_labelled(config, found[name], path=path, device=device)
+    return found["train"], found["test"]
+
+
+def _check_foreign(config: TeacherConfig, start: Start, foreign: Sequence[str]) -> None:
+    """Elements that the foundation lacks are no obstacle to new weights, unless it must say more.
+
+    Raises
+    ------
+    UserError
+        If the config asks for something of the foundation model beside its architecture.
+    """
+    if not foreign:
+        return
+    lacks = f"the foundation model '{start.name}' does not know {', '.join(foreign)}"
+    if config.e0 == "foundation":
+        raise UserError(
+            f"teacher.e0 is 'foundation', but {lacks}; use 'e0: lstsq', or give the values"
+        )
+    if config.keep_elements:
+        raise UserError(
+            f"teacher.keep_elements is true, but {lacks}; leave it out: a model trained from "
+            "scratch learns the elements of the data alone"
+        )
+    say(f"{lacks}: training from scratch goes on without it, and it is not measured")
+
+
+def _fitting(
+    config: TeacherConfig, start: Start, elements: tuple[str, ...], example: Atoms, *, cut: bool
+) -> Start:
+    """The start in the precision of choice; if cut, with the data's elements or all, as asked."""
+    if start.model is None:
+        return start
+    from distill.models.mace.adapter import facts
+    from distill.models.mace.rebuild import restrict_elements
+
+    model = start.model.to(_dtype(config.dtype))
+    if cut and not config.keep_elements and elements != facts(model).elements:
+        model = restrict_elements(model, elements, example)
+    return replace(start, model=model)
+
+
+def _fitted(
+    job: Job,
+    start: Start,
+    e0: ReferenceEnergies,
+    chosen: Sequence[Atoms],
+    isolated: Sequence[Atoms],
+    out: Path,
+    elements: tuple[str, ...],
+) -> Fitted:
+    """The model that the strategy gives."""
+    from distill.teacher import fitting
+    from distill.teacher.made_labels import base_labelled
+    from distill.teacher.replay import choose_replay
+
+    config = job.config
+    if config.strategy == "delta":
+        base = base_labelled(
+            start,
+            chosen,
+            path=out / LABELS_FOLDER / "base.xyz",
+            batch_size=config.batch_size,
+            device=job.device,
+        )
+        return fitting.delta(job, start, e0, chosen, base, elements)
+    assert start.model is not None
+    if config.strategy == "none":
+        return fitting.Fitted(start.model, e0)
+    if config.strategy == "scratch":
+        return fitting.from_scratch(job, start, chosen, isolated, start.elements or elements)
+    replay = None
+    if config.replay is not None:
+        replay = choose_replay(
+            config.replay,
+            start,
+            chosen,
+            batch_size=config.batch_size,
+            device=job.device,
+            seed=job.seed,
+        )
+    return fitting.finetune(job, start, e0, chosen, replay)
+
+
+def _predicted(
+    job: Job, fitted: Fitted, before: Sequence[Atoms], structures: Sequence[Atoms]
+) -> list[Atoms]:
+    """The test structures with the teacher's labels; its atomic reference energies are set."""
+    from distill.models.mace import adapter as adapter
+
+    config = job.config
+    if config.strategy != "delta":
+        adapter.set_e0(fitted.model, fitted.e0.values)
+        return adapter.predict(
+            fitted.model,
+            structures,
+            batch_size=config.batch_size,
+            e0=fitted.e0.values,
+            device=job.device,
+        )
+    # The shifts are in `before`, and they are the correction's own atomic reference energies.
+    correction = adapter.predict(
+        fitted.model,
+        structures,
+        batch_size=config.batch_size,
+        e0=dict.fromkeys(adapter.facts(fitted.model).elements, 0.0),
+        device=job.device,
+    )
+    return combined_labels(before, correction, sign=1)
+
+
+def _save(config: TeacherConfig, start: Start, fitted: Fitted, path: Path) -> None:
+    from distill.models.composite import delta_parts, save_parts
+    from distill.models.mace.adapter import save_model
+
+    if config.strategy != "delta":
+        save_model(fitted.model, path)
+        return
+    base = start.model if start.model is not None else start.calculator
+    assert base is not None
+    save_parts(delta_parts(base, fitted.model), path)
+
+
+def _shifted(structures: Sequence[Atoms], e0: ReferenceEnergies) -> list[Atoms]:
+    """Predicted structures with their energies on the data's scale."""
+    shifted = []
+    for atoms in structures:
+        energy = reference_energy(atoms)
+        assert energy is not None
+        copy = atoms.copy()
+        copy.info[ENERGY_KEY] = energy + sum(e0.shifts.get(s, 0.0) for s in atoms.symbols)
+        shifted.append(copy)
+    return shifted
+
+
+def without_isolated(structures: Sequence[Atoms], origin: Path) -> tuple[list[Atoms], list[Atoms]]:
+    """Structures, and single atoms: those fix E0s, and no interaction can be learnt from them."""
+    isolated = [
+        len(a) == 1 and (config_type(a) == ISOLATED_ATOM or not a.pbc.any()) for a in structures
+    ]
+    if all(isolated):
+        raise UserError(f"{origin} holds only isolated atoms; expected structures with interaction")
+    pairs = list(zip(structures, isolated, strict=True))
+    return [a for a, single in pairs if not single], [a for a, single in pairs if single]
+
+
+def _dtype(name: str) -> Any:
+    import torch
+
+    return getattr(torch, name)
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    if count is not None:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _memory(batch_size: int) -> Iterator[None]:
+    """Turn running out of memory into advice."""
+    import torch
+
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        text = str(error)
+        if isinstance(error, RuntimeError) and not (
+            isinstance(error, torch.OutOfMemoryError)
+            or "can't allocate memory" in text
+            or "out of memory" in text
+        ):
+            raise
+        raise UserError(
+            f"out of memory with batches of {batch_size} structures: set teacher.batch_size to "
+            f"{max(batch_size // 2, 1)}, or teacher.dtype to float32, and run the same command "
+            "again"
+        ) from None

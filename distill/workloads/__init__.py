@@ -1,1 +1,0 @@
-"""Observables of any model, with intervals: sticking, diffusion, barriers, bulk."""

@@ -1,0 +1,149 @@
+"""Intervals: textbook values, and coverage by simulation of known truths."""
+
+import numpy as np
+import pytest
+
+from distill.core.errors import UserError
+from distill.metrics.statistics import (
+    paired_difference,
+    pairs_needed,
+    pairs_needed_within,
+    trajectories_needed,
+    two_level,
+    wilson,
+)
+
+Z = 1.959964
+
+
+def test_wilson_is_the_closed_form():
+    for k, n in [(0, 10), (3, 10), (10, 10), (57, 300)]:
+        p = k / n
+        centre = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
+        half = Z / (1 + Z**2 / n) * np.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))
+        estimate = wilson(k, n)
+        assert estimate.value == p
+        assert estimate.interval == pytest.approx((centre - half, centre + half), abs=1e-6)
+
+
+def test_wider_confidence_is_a_wider_interval():
+    narrow, wide = wilson(3, 20, 0.68), wilson(3, 20, 0.99)
+    assert wide.low < narrow.low < narrow.high < wide.high
+
+
+def test_paired_difference_is_bonett_and_price():
+    first = [True] * 8 + [False] * 12
+    second = [True] * 5 + [False] * 3 + [True] * 1 + [False] * 11
+    p, q, n = 4 / 22, 2 / 22, 22
+    half = Z * np.sqrt((p + q - (p - q) ** 2) / n)
+    estimate = paired_difference(first, second)
+    assert estimate.value == pytest.approx(2 / 20)
+    assert estimate.interval == pytest.approx((p - q - half, p - q + half), abs=1e-6)
+
+
+def test_agreement_on_few_pairs_is_not_certainty():
+    few, many = (
+        paired_difference([True] * 5, [True] * 5),
+        paired_difference([True] * 500, [True] * 500),
+    )
+    assert few.value == many.value == 0.0
+    assert few.high > 0.3
+    assert many.high < 0.01
+    assert few.low == pytest.approx(-few.high)
+
+
+def test_pairs_beat_independent_samples_when_models_agree():
+    outcomes = [i % 3 == 0 for i in range(60)]
+    paired = paired_difference(outcomes, outcomes)
+    alone = wilson(20, 60)
+    assert paired.high - paired.low < 0.5 * (alone.high - alone.low)
+
+
+def draw(generator, both, only_exact, only_cheap, pairs, further):
+    """Outcomes of exact and cheap model with a known joint distribution."""
+    u = generator.random(pairs)
+    exact = u < both + only_exact
+    cheap = (u < both) | ((u >= both + only_exact) & (u < both + only_exact + only_cheap))
+    more = generator.random(further) < both + only_cheap
+    return exact, np.concatenate([cheap, more])
+
+
+@pytest.mark.physics
+@pytest.mark.parametrize(
+    ("both", "only_exact", "only_cheap", "pairs", "further"),
+    [
+        (0.28, 0.02, 0.02, 20, 500),
+        (0.30, 0.00, 0.00, 10, 200),
+        (0.20, 0.10, 0.02, 20, 500),
+        (0.03, 0.02, 0.01, 20, 500),
+        (0.02, 0.03, 0.00, 100, 3000),
+        (0.40, 0.10, 0.10, 50, 1000),
+        (0.85, 0.05, 0.00, 30, 300),
+    ],
+)
+def test_two_level_interval_covers_the_exact_probability(
+    both, only_exact, only_cheap, pairs, further
+):
+    """At least 93 % of 95 % intervals hold the truth, for few pairs and rare events too."""
+    generator = np.random.default_rng(0)
+    truth, covered, values = both + only_exact, 0, []
+    repeats = 400
+    for _ in range(repeats):
+        exact, cheap = draw(generator, both, only_exact, only_cheap, pairs, further)
+        estimate = two_level(cheap, exact)
+        covered += estimate.low <= truth <= estimate.high
+        values.append(estimate.value)
+    # Three standard errors of the coverage below 0.95 is 0.917.
+    assert covered / repeats >= 0.93
+    spread = np.std(values) / np.sqrt(repeats)
+    assert abs(np.mean(values) - truth) < 4 * spread + 0.01
+
+
+def test_two_level_is_narrower_than_the_exact_model_alone():
+    generator = np.random.default_rng(1)
+    exact, cheap = draw(generator, 0.29, 0.01, 0.01, 100, 5000)
+    joint, alone = two_level(cheap, exact), wilson(int(exact.sum()), 100)
+    assert joint.high - joint.low < 0.6 * (alone.high - alone.low)
+
+
+def test_two_level_without_further_outcomes_is_the_exact_model_alone():
+    exact = [True, False, True, False]
+    assert two_level([True, True, True, False], exact) == wilson(2, 4)
+
+
+def test_needed_trajectories_give_the_width():
+    for p, half in [(0.5, 0.05), (0.1, 0.02), (0.0, 0.05), (0.5, 0.4), (0.0, 0.3)]:
+        n = trajectories_needed(p, half)
+
+        def width(n: int, p: float = p) -> float:
+            return Z / (1 + Z**2 / n) * np.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))
+
+        assert width(n) <= half + 1e-6
+        assert width(n - 1) > half - 1e-6
+
+
+@pytest.mark.parametrize("shares", [(0.0, 0.0), (0.02, 0.0), (0.1, 0.07)])
+def test_needed_pairs_bring_the_whole_interval_within_the_bound(shares):
+    def end(n):
+        p, q = ((share * n + 1) / (n + 2) for share in shares)
+        return p - q + Z * np.sqrt((p + q - (p - q) ** 2) / (n + 2))
+
+    needed = pairs_needed_within(0.05, shares)
+    assert end(needed) <= 0.05 < end(needed - 1)
+    assert pairs_needed_within(0.05, shares[::-1]) == needed
+    assert (needed == pairs_needed(0.05)) is (shares == (0.0, 0.0))
+
+
+def test_nothing_to_count_is_explained():
+    with pytest.raises(UserError, match="at least one trajectory"):
+        wilson(0, 0)
+    with pytest.raises(UserError, match="pairs of outcomes"):
+        paired_difference([True], [])
+    with pytest.raises(UserError, match="cheap outcome for each exact one"):
+        two_level([True], [True, False])
+    with pytest.raises(UserError, match=r"between 0 and 0\.5"):
+        trajectories_needed(0.5, 0.6)
+    with pytest.raises(UserError, match=r"between 0 and 0\.5"):
+        pairs_needed(0.0)
+    with pytest.raises(UserError, match="no number of pairs"):
+        pairs_needed_within(0.05, (0.05, 0.0))

@@ -1,0 +1,121 @@
+"""Calculators by name, and the labelling loop."""
+
+import copy
+
+import numpy as np
+import pytest
+from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.emt import EMT
+from helpers import SinglePrecision, rattled_copper
+
+from distill.config import CalculatorConfig
+from distill.core.errors import UserError
+from distill.data.structures import reference_energy, reference_forces, reference_stress
+from distill.models.calculators import label_structures, load_calculator
+from distill.models.mace.adapter import precision
+
+
+class Nonsense(Calculator):
+    """Returns NaN, as a broken model does."""
+
+    implemented_properties = ("energy", "forces")
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        self.results = {"energy": np.nan, "forces": np.zeros((len(self.atoms), 3))}
+
+
+class DoublePrecision(EMT):
+    """Makes float64 torch's default, and says in which one it is called."""
+
+    def __init__(self):
+        import torch
+
+        super().__init__()
+        torch.set_default_dtype(torch.float64)
+
+    def calculate(self, *arguments, **options):
+        import torch
+
+        super().calculate(*arguments, **options)
+        self.dtype_of_calls = torch.get_default_dtype()
+
+
+def test_any_ase_class_by_import_path():
+    calculator = load_calculator(
+        CalculatorConfig(path="ase.calculators.lj:LennardJones", args={"sigma": 2.0})
+    )
+    assert calculator.parameters.sigma == 2.0
+
+
+def test_a_model_in_single_precision_works_whatever_torch_defaults_to():
+    """Made and called under float64, as in training; the default of the others stays."""
+    import torch
+
+    expected = label_structures(rattled_copper(1), SinglePrecision())[0]
+    with precision("float64"):
+        calculator = load_calculator("helpers:SinglePrecision")
+        for one in (calculator, copy.deepcopy(calculator)):
+            labelled = label_structures(rattled_copper(1), one)[0]
+            assert reference_energy(labelled) == reference_energy(expected)
+            np.testing.assert_array_equal(reference_forces(labelled), reference_forces(expected))
+            assert one.results["forces"].dtype == np.float32
+        assert torch.get_default_dtype() == torch.float64
+
+
+def test_a_precision_that_a_model_sets_is_its_own():
+    """Some make float64 torch's default while they are made: theirs, and nobody else's."""
+    import torch
+
+    calculator = load_calculator("test_calculators:DoublePrecision")
+    assert torch.get_default_dtype() == torch.float32
+    label_structures(rattled_copper(1), calculator)
+    assert calculator.dtype_of_calls == torch.float64
+    assert torch.get_default_dtype() == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("no_such_module:Thing", "cannot import no_such_module"),
+        ("ase.calculators.emt:Nothing", "has no 'Nothing'"),
+        ("missing.model", "no such model file"),
+        ("missing.npz", "no such model file"),
+    ],
+)
+def test_unusable_names_are_explained(spec, words):
+    with pytest.raises(UserError, match=words):
+        load_calculator(spec)
+
+
+def test_wrong_arguments_are_explained():
+    spec = CalculatorConfig(path="distill.core.artifacts:read_json", args={"colour": "red"})
+    with pytest.raises(UserError, match=r"refused its arguments.*colour"):
+        load_calculator(spec)
+
+
+@pytest.mark.parametrize("name", ["damaged.model", "damaged.npz", "notes.txt"])
+def test_damaged_model_files_are_named(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(b"PK\x03\x04 this is no model")
+    with pytest.raises(UserError, match=name):
+        load_calculator(path)
+
+
+def test_labels_equal_the_calculator_and_leave_the_input_alone():
+    structures = rattled_copper(3)
+    bare = [atoms.copy() for atoms in structures]
+    for atoms in bare:
+        atoms.info.clear()
+        del atoms.arrays["REF_forces"]
+    labelled = label_structures(bare, EMT(), stress=True)
+    for expected, atoms in zip(structures, labelled, strict=True):
+        assert reference_energy(atoms) == pytest.approx(reference_energy(expected), abs=1e-12)
+        np.testing.assert_allclose(reference_forces(atoms), reference_forces(expected), atol=1e-12)
+        np.testing.assert_allclose(reference_stress(atoms), reference_stress(expected), atol=1e-12)
+    assert all(reference_energy(atoms) is None for atoms in bare)
+
+
+def test_nan_from_a_calculator_is_an_error_with_the_index():
+    with pytest.raises(UserError, match="structure 0: the calculator returned NaN"):
+        label_structures(rattled_copper(1), Nonsense())

@@ -1,0 +1,48 @@
+"""Files that several tests of the teacher read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tiny_mace import aluminium_and_copper, rattled_structures, tiny_model
+
+from distill.data.structures import write_structures
+
+
+@pytest.fixture(scope="session")
+def foundation_file(tmp_path_factory) -> Path:
+    from distill.models.mace.adapter import save_model
+
+    path = tmp_path_factory.mktemp("foundation") / "tiny.model"
+    save_model(tiny_model(), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def fitting_foundation_file(tmp_path_factory) -> Path:
+    """A foundation model of the data's elements alone: cutting others away takes a second."""
+    from distill.models.mace.adapter import save_model
+
+    path = tmp_path_factory.mktemp("foundation") / "fitting.model"
+    save_model(tiny_model((1, 29)), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def labelled_files(tmp_path_factory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("labelled")
+    train, test = folder / "train.xyz", folder / "test.xyz"
+    write_structures(train, rattled_structures(18))
+    write_structures(test, rattled_structures(6, seed=1))
+    return train, test
+
+
+@pytest.fixture(scope="session")
+def foreign_files(tmp_path_factory) -> tuple[Path, Path]:
+    """Training and test set with an element that the foundation models here do not know."""
+    folder = tmp_path_factory.mktemp("foreign")
+    train, test = folder / "train.xyz", folder / "test.xyz"
+    write_structures(train, aluminium_and_copper(12))
+    write_structures(test, aluminium_and_copper(6, seed=1))
+    return train, test
