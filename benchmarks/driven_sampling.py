@@ -29,7 +29,8 @@ from distill.config import (
     SlabConfig,
 )
 from distill.core.artifacts import read_json, write_json, write_text
-from distill.data.structures import read_structures, resolve_file
+from distill.core.input_files import resolve_file
+from distill.data.structures import read_structures
 from distill.metrics.errors import error_table
 from distill.sampling.sampling_stage import run
 from distill.student.fit.native_fit import fit

@@ -266,7 +266,7 @@ def differences(old: Any, new: Any, place: str = "") -> list[str]:
 
 
 def _data_inputs(config: RunConfig, folder: Path) -> dict[str, Path]:
-    from distill.data.structures import resolve_file
+    from distill.core.input_files import resolve_file
 
     inputs = {"train": resolve_file(config.data.train)}
     if config.data.test:
@@ -281,7 +281,7 @@ def _data_run(config: RunConfig, folder: Path, out: Path) -> None:
 
 
 def _teacher_inputs(config: RunConfig, folder: Path) -> dict[str, Path]:
-    from distill.data.structures import resolve_file
+    from distill.core.input_files import resolve_file
     from distill.models.mace.bundled_foundation import TENSORS_NAME, bundled_foundation_path
     from distill.models.mace.foundation_store import find_foundation
 

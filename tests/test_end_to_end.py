@@ -16,7 +16,7 @@ import yaml
 from ase.io import read, write
 from helpers import run_distill
 
-from distill.data.structures import resolve_file
+from distill.core.input_files import resolve_file
 
 SLAB = {"size": [2, 2], "layers": 3, "fixed_layers": 1, "vacuum": 12.0}
 SCATTERING = {

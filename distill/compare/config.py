@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, field_validator
 
 from distill.core.config import Count, Positive, Section
+from distill.core.input_files import InputFile
 from distill.models.config import CalculatorConfig
 from distill.observables.bulk.config import BulkConfig
 from distill.observables.diffusion.config import DiffusionConfig
@@ -20,7 +20,7 @@ class TimingConfig(Section):
     """Time per call on one core, every model in turn within one run."""
 
     facet: Facet = Field("111", description="of the 56-atom slab")
-    structure: str | None = Field(None, description="file instead of the H2/Cu slab")
+    structure: InputFile | None = Field(None, description="file instead of the H2/Cu slab")
     repeats: Annotated[int, Field(ge=3)] = Field(15, description="rounds, each timing every model")
     time_step: Positive = Field(0.1, description="fs, for the nanoseconds a day")
     supercells: list[tuple[Count, Count, Count]] = Field(
@@ -70,7 +70,7 @@ class CompareConfig(Section):
     )
     timing: TimingConfig | None = Field(default_factory=TimingConfig)
     barriers: list[NebConfig] = Field(default_factory=list)
-    reference_barriers: dict[str, str] = Field(
+    reference_barriers: dict[str, InputFile] = Field(
         default_factory=dict, description="reference path files by facet, extxyz or bundled:NAME"
     )
     sticking: StickingConfig | None = None
@@ -85,26 +85,3 @@ class CompareConfig(Section):
         if taken:
             raise ValueError(f"{', '.join(taken)}: a name that a level of the workflow has already")
         return models
-
-    def with_paths(self, resolve: Callable[[str], str]) -> CompareConfig:
-        """The same with the name of every file in it put through a function."""
-        found: dict[str, Any] = {
-            "reference_barriers": {f: resolve(name) for f, name in self.reference_barriers.items()},
-            "barriers": [neb.with_paths(resolve) for neb in self.barriers],
-            "models": {
-                name: model.model_copy(update={"path": resolve(model.path)})
-                if ":" not in model.path
-                else model
-                for name, model in self.models.items()
-            },
-        }
-        for section, option in (
-            ("timing", "structure"),
-            ("sticking", "published"),
-            ("diffusion", "structure"),
-            ("bulk", "structure"),
-        ):
-            part = getattr(self, section)
-            if part is not None and (name := getattr(part, option)):
-                found[section] = part.model_copy(update={option: resolve(name)})
-        return self.model_copy(update=found)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +13,7 @@ from distill.compare.config import CompareConfig
 from distill.config.curve import CurveConfig, CurveStrategy
 from distill.core.config import ParallelConfig, Section
 from distill.core.errors import UserError
+from distill.core.input_files import with_absolute_files
 from distill.data.config import DataConfig
 from distill.models.config import CalculatorConfig
 from distill.sampling.config import SamplingConfig
@@ -84,7 +84,7 @@ def load_config(path: str | os.PathLike[str], overrides: list[str] | None = None
         )
     for override in overrides or []:
         _apply_override(data, override)
-    return _resolve_paths(parse_config(data, str(path)), path.parent)
+    return _with_absolute_files(parse_config(data, str(path)), path.parent)
 
 
 def parse_config(data: dict[str, Any], origin: str) -> RunConfig:
@@ -162,38 +162,14 @@ def _section_in(annotation: Any) -> type[BaseModel] | None:
     return None
 
 
-def _resolver(folder: Path) -> Callable[[str], str]:
-    """What makes a file name relative to a folder absolute."""
-
-    def resolve(name: str) -> str:
-        given = name.startswith(("bundled:", "preset:"))
-        return name if given else str((folder / name).resolve())
-
-    return resolve
-
-
-def _resolve_paths(config: RunConfig, folder: Path) -> RunConfig:
+def _with_absolute_files(config: RunConfig, folder: Path) -> RunConfig:
     """Make the file names of a config relative to its folder absolute."""
-    resolve = _resolver(folder)
-
-    data = config.data
-    test = resolve(data.test) if data.test else None
-    updates: dict[str, Any] = {
-        "data": data.model_copy(update={"train": resolve(data.train), "test": test})
-    }
-    updates["teacher"] = config.teacher.resolved(resolve)
-    if config.reference and ":" not in config.reference.path:
-        updates["reference"] = config.reference.model_copy(
-            update={"path": resolve(config.reference.path)}
-        )
-    updates["sampling"] = config.sampling.with_paths(resolve)
+    full: RunConfig = with_absolute_files(config, folder)
     curves = {
-        name: _resolve_strategy(config.teacher, name, strategy, resolve)
+        name: _absolute_strategy(config.teacher, name, strategy, folder)
         for name, strategy in config.curve.strategies.items()
     }
-    updates["curve"] = config.curve.model_copy(update={"strategies": curves})
-    updates["compare"] = config.compare.with_paths(resolve)
-    return config.model_copy(update=updates)
+    return full.model_copy(update={"curve": full.curve.model_copy(update={"strategies": curves})})
 
 
 def strategy_teacher(teacher: TeacherConfig, name: str, strategy: CurveStrategy) -> TeacherConfig:
@@ -211,10 +187,10 @@ def strategy_teacher(teacher: TeacherConfig, name: str, strategy: CurveStrategy)
     return parse_config({"teacher": values}, f"curve.strategies.{name}").teacher
 
 
-def _resolve_strategy(
-    teacher: TeacherConfig, name: str, strategy: CurveStrategy, resolve: Callable[[str], str]
+def _absolute_strategy(
+    teacher: TeacherConfig, name: str, strategy: CurveStrategy, folder: Path
 ) -> CurveStrategy:
     """A strategy with checked options and absolute file names."""
-    full = strategy_teacher(teacher, name, strategy)
-    values = full.resolved(resolve).model_dump(mode="json")
+    full = with_absolute_files(strategy_teacher(teacher, name, strategy), folder)
+    values = full.model_dump(mode="json")
     return strategy.model_copy(update={"teacher": {key: values[key] for key in strategy.teacher}})

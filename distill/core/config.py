@@ -19,9 +19,12 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Section(BaseModel):
-    """A block of the YAML file: unknown keys are refused, values are checked and fixed."""
+    """A block of the YAML file: unknown keys are refused, values are checked and fixed.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    Infinity and NaN are no values of any option.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ParallelConfig(Section):

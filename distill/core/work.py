@@ -1,51 +1,164 @@
-"""Units of work that know where their result goes and whether it is there."""
+"""Units of work that leave their results in files, and the folder that they leave them in.
+
+"Done" is said in one way: by a unit's record, written last, which holds the fingerprint of all that
+the unit was made from and the SHA-256 of the files that it left. A record of other settings, inputs
+or models, or files that are no longer those of the record, are not taken for the unit's results:
+the unit is made again.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
-from distill.core.artifacts import read_json
+from distill.core.artifacts import read_json, sha256, write_json
 from distill.core.config import ParallelConfig
+from distill.core.errors import UserError
 from distill.core.executors import run_units
+from distill.core.fingerprint import fingerprint, model_identity
+from distill.core.progress import say
 
 
-class Unit(Protocol):
-    """A picklable piece of work that leaves its result in files."""
+@dataclass(frozen=True)
+class Unit(ABC):
+    """A picklable piece of work.
 
-    @property
-    def finished(self) -> bool:
-        """Whether its files are there."""
+    Attributes
+    ----------
+    folder
+        Where its files go.
+    name
+        Of its record, `folder/NAME.json`; unlike those of the folder's other units.
+    """
 
-    def run(self) -> None:
-        """Do the work and write the files, the one that marks the end last."""
-
-
-class Summarised:
-    """What units share that leave their numbers in `folder/NAME.json`, written last."""
-
-    name: str
     folder: Path
+    name: str
+
+    # Fields that say where and how, and not what: they leave the result as it is.
+    unkeyed: ClassVar[frozenset[str]] = frozenset({"folder", "name"})
+
+    @abstractmethod
+    def work(self) -> Any:
+        """Do the work and write `files()`; return its numbers, JSON-serialisable."""
+
+    def files(self) -> list[Path]:
+        """Files that it leaves beside its record; they lie in its folder."""
+        return []
+
+    def settings(self) -> dict[str, Any]:
+        """All that its result depends on: its fields, unless a kind of unit knows better."""
+        return {
+            field.name: model_identity(value) if field.name == "model" else value
+            for field in fields(self)
+            if field.name not in self.unkeyed and (value := getattr(self, field.name)) is not None
+        }
+
+    @cached_property
+    def key(self) -> str:
+        """Fingerprint of its kind and settings."""
+        return fingerprint({"unit": type(self).__name__, **self.settings()})
 
     @property
-    def summary_path(self) -> Path:
+    def record(self) -> Path:
         """File that is there when the unit is done."""
         return self.folder / f"{self.name}.json"
 
     @property
     def finished(self) -> bool:
-        """Whether the unit is done."""
-        return self.summary_path.exists()
+        """Whether it is done: with these settings, and with its files as they were left."""
+        return self.record.exists() and self.fault() is None
 
-    def summary(self) -> dict[str, Any]:
+    def fault(self) -> str | None:
+        """Why what lies there is not this unit's result, in a few words; None where it is."""
+        if not self.record.exists():
+            return "it was not done"
+        try:
+            record = read_json(self.record)
+            key, left = record["key"], dict(record["files"])
+            record["numbers"]
+        except (UserError, KeyError, TypeError, ValueError):
+            return "its record is damaged"
+        if key != self.key:
+            return "it was made with other settings or models"
+        if set(left) != {path.name for path in self.files()}:
+            return "its record names other files"
+        for name, digest in left.items():
+            path = self.folder / name
+            if not path.is_file():
+                return f"{name} is missing"
+            if sha256(path) != digest:
+                return f"{name} was changed"
+        return None
+
+    def run(self) -> None:
+        """Do the work and write the record, whatever is there."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.record.unlink(missing_ok=True)
+        numbers = self.work()
+        left = {path.name: sha256(path) for path in self.files()}
+        write_json(self.record, {"key": self.key, "files": left, "numbers": numbers})
+
+    def numbers(self) -> Any:
         """The numbers of the finished unit."""
-        return read_json(self.summary_path)
+        return record_of(self.folder, self.name)["numbers"]
+
+
+@dataclass(frozen=True)
+class WorkFolder:
+    """A folder of units of work, the seed of their random streams, and where they run.
+
+    Attributes
+    ----------
+    path
+        Folder; made when something is written.
+    seed
+        Of the workflow; every unit derives its own streams from it.
+    parallel
+        Where the units run; in this process by default.
+    """
+
+    path: Path
+    seed: int = 1
+    parallel: ParallelConfig = field(default_factory=lambda: ParallelConfig(backend="serial"))
+
+    def sub(self, name: str) -> WorkFolder:
+        """The same in a folder inside."""
+        return replace(self, path=self.path / name)
+
+    def run(self, units: Sequence[Unit], label: str) -> None:
+        """Run the units that are not finished, of any kinds together, in one set of workers."""
+        run_waiting(units, parallel=self.parallel, label=label)
+
+
+def record_of(folder: Path, name: str) -> dict[str, Any]:
+    """The record of a finished unit: its `key`, `files` and `numbers`.
+
+    Raises
+    ------
+    UserError
+        If it is missing or damaged.
+    """
+    record = read_json(folder / f"{name}.json")
+    if not isinstance(record, dict) or not {"key", "files", "numbers"} <= set(record):
+        raise UserError(f"{folder / name}.json is no record of finished work; remove it")
+    return record
 
 
 def run_waiting(units: Sequence[Unit], *, parallel: ParallelConfig, label: str) -> None:
-    """Run the units whose files are not there, of any kinds together, in one set of workers."""
-    waiting = [unit for unit in units if not unit.finished]
+    """Run the units that are not finished, in one set of workers; say which are made again."""
+    waiting = []
+    for unit in units:
+        if (fault := unit.fault()) is None:
+            continue
+        if unit.record.exists():
+            say(f"{label}: {unit.name} is made again: {fault}")
+        waiting.append(unit)
+    if units and len(waiting) < len(units):
+        say(f"{label}: {len(units) - len(waiting)} of {len(units)} are done already")
     run_units(perform, waiting, config=parallel, label=label)
 
 

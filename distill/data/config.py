@@ -7,13 +7,16 @@ from typing import Annotated
 from pydantic import Field
 
 from distill.core.config import Positive, Section
+from distill.core.input_files import InputFile
 
 
 class DataConfig(Section):
     """The reference labels that the teacher learns from and everything is measured against."""
 
-    train: str = Field("bundled:h2cu_train", description="file with labels, or bundled:NAME")
-    test: str | None = Field(
+    train: InputFile = Field(
+        InputFile("bundled:h2cu_train"), description="file with labels, or bundled:NAME"
+    )
+    test: InputFile | None = Field(
         None, description="held-out file, or bundled:NAME; else test_fraction of train is held out"
     )
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(

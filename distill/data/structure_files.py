@@ -5,7 +5,7 @@ from __future__ import annotations
 from ase import Atoms
 
 from distill.core.errors import UserError
-from distill.data.structures import resolve_file
+from distill.core.input_files import resolve_file
 
 
 def read_structure(name: str, index: int = 0) -> Atoms:

@@ -11,6 +11,7 @@ import numpy as np
 
 from distill.core.artifacts import atomic_path
 from distill.core.errors import UserError
+from distill.core.input_files import resolve_file
 from distill.core.progress import listed, say
 from distill.core.quantities import (
     CONFIG_TYPE_KEY,
@@ -25,27 +26,6 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 DEFAULT_CONFIG_TYPE = "default"
-BUNDLED_PREFIX = "bundled:"
-
-
-def resolve_file(name: str | os.PathLike[str]) -> Path:
-    """Path of a file given by path or as `bundled:NAME`.
-
-    Raises
-    ------
-    UserError
-        If there is no such file or no such bundled name.
-    """
-    text = os.fspath(name)
-    if text.startswith(BUNDLED_PREFIX):
-        from distill.data.bundled_sets import bundled_data
-
-        return bundled_data(text.removeprefix(BUNDLED_PREFIX))
-    path = Path(text)
-    if not path.is_file():
-        kind = "is a folder, expected a file" if path.is_dir() else "does not exist"
-        raise UserError(f"{path} {kind}")
-    return path
 
 
 def reference_energy(atoms: Atoms) -> float | None:

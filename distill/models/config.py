@@ -7,12 +7,13 @@ from typing import Any, Literal
 from pydantic import Field
 
 from distill.core.config import Count, Section
+from distill.core.input_files import ModelFile
 
 
 class CalculatorConfig(Section):
     """Any ASE calculator: a model file, or a class by import path with its arguments."""
 
-    path: str = Field(description="MACE .model, student .npz, or 'package.module:Class'")
+    path: ModelFile = Field(description="MACE .model, student .npz, or 'package.module:Class'")
     args: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the class")
 
 

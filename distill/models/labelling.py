@@ -13,6 +13,7 @@ from ase.calculators.calculator import Calculator
 
 from distill.core.errors import UserError
 from distill.core.quantities import STRESS_KEY
+from distill.core.work import Unit
 from distill.data.structures import (
     read_structures,
     reference_energy,
@@ -27,25 +28,25 @@ _SHARD = 40
 
 
 @dataclass(frozen=True)
-class LabelUnit:
+class LabelUnit(Unit):
     """Label some structures; those that carried a stress get one, if the model has stresses."""
 
     model: ModelSpec
     structures: tuple[Atoms, ...]
     first: int
-    path: Path
     options: LabelConfig
 
-    @property
-    def finished(self) -> bool:
-        """Whether the labels are there."""
-        return self.path.exists()
+    unkeyed = Unit.unkeyed | {"options", "first"}
+
+    def files(self) -> list[Path]:
+        """The labelled structures."""
+        return [self.folder / f"{self.name}.xyz"]
 
     def labelled(self) -> list[Atoms]:
         """The structures with their labels."""
-        return read_structures(self.path)
+        return read_structures(self.files()[0])
 
-    def run(self) -> None:
+    def work(self) -> dict[str, int]:
         """Label the structures and write them.
 
         Raises
@@ -59,7 +60,8 @@ class LabelUnit:
             labelled = self._in_batches(calculator, device)
         else:
             labelled = self._one_by_one(calculator)
-        write_structures(self.path, labelled)
+        write_structures(self.files()[0], labelled)
+        return {"structures": len(labelled)}
 
     def _one_by_one(self, calculator: Calculator) -> list[Atoms]:
         has_stress = "stress" in calculator.implemented_properties
@@ -132,10 +134,11 @@ def label_units(
     """
     return [
         LabelUnit(
+            folder,
+            f"{name}_{first:06d}",
             model=model,
             structures=tuple(structures[first : first + _SHARD]),
             first=first,
-            path=folder / f"{name}_{first:06d}.xyz",
             options=options,
         )
         for first in range(0, len(structures), _SHARD)

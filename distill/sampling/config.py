@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from distill.core.config import Count, NonNegative, Positive, Section
+from distill.core.input_files import InputFile
 from distill.models.config import LabelConfig
 from distill.simulation.config import NebConfig, ScatteringConfig
 from distill.student.config import StudentConfig
@@ -16,7 +16,7 @@ from distill.student.config import StudentConfig
 class MdConfig(Section):
     """Molecular dynamics of a given structure at a list of temperatures."""
 
-    structure: str = Field(
+    structure: InputFile = Field(
         description="file read by ASE, bundled:NAME, or preset:lif (the cubic cell of LiF)"
     )
     index: int = Field(0, description="which structure of the file")
@@ -53,7 +53,7 @@ class MdConfig(Section):
 class RattleConfig(Section):
     """Random displacements and strains of given structures."""
 
-    structures: str = Field(description="file read by ASE, or bundled:NAME")
+    structures: InputFile = Field(description="file read by ASE, or bundled:NAME")
     copies: Count = Field(5, description="rattled copies of each")
     amplitude: NonNegative = Field(0.1, description="standard deviation of displacements, Å")
     strain: Annotated[float, Field(ge=0, lt=0.5)] = Field(
@@ -114,7 +114,7 @@ class DrivenConfig(Section):
     curve_points: Annotated[int, Field(ge=5)] = Field(
         20, description="bond lengths of the scattering molecule that the first student learns"
     )
-    extra_structures: str | None = Field(
+    extra_structures: InputFile | None = Field(
         None, description="file of further candidates, such as those that a guarded run kept"
     )
     student: StudentConfig = Field(
@@ -152,21 +152,3 @@ class SamplingConfig(Section):
     driven: DrivenConfig | None = Field(
         None, description="let the student sample, and the teacher label what it is unsure of"
     )
-
-    def with_paths(self, resolve: Callable[[str], str]) -> SamplingConfig:
-        """The same with the name of every file in it put through a function."""
-        driven = self.driven
-        if driven and driven.extra_structures:
-            extra = resolve(driven.extra_structures)
-            driven = driven.model_copy(update={"extra_structures": extra})
-        md = [m.model_copy(update={"structure": resolve(m.structure)}) for m in self.md]
-        rattle = [r.model_copy(update={"structures": resolve(r.structures)}) for r in self.rattle]
-        return self.model_copy(
-            update={
-                "scattering": self.scattering and self.scattering.with_paths(resolve),
-                "neb": [neb.with_paths(resolve) for neb in self.neb],
-                "md": md,
-                "rattle": rattle,
-                "driven": driven,
-            }
-        )

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from distill.core.config import Count, NonNegative, Positive, Section
+from distill.core.input_files import InputFile
 from distill.systems.config import Facet, SlabConfig
+
+# Of a trajectory, beside its condition and its surfaces.
+_DYNAMICS = (
+    "polar_angle",
+    "azimuthal_angle",
+    "start_height",
+    "time_step",
+    "max_time",
+    "save_every",
+    "dissociation_distance",
+    "scattered_height",
+    "max_energy_error",
+    "max_temperature",
+)
 
 
 class ScatteringConfig(Section):
@@ -62,9 +76,9 @@ class ScatteringConfig(Section):
         20000.0, description="of the moving atoms, above which a trajectory is set aside, K"
     )
 
-    def with_paths(self, resolve: Callable[[str], str]) -> ScatteringConfig:
-        """The same with the name of its slab's file put through a function."""
-        return self.model_copy(update={"slab": self.slab.with_paths(resolve)})
+    def dynamics(self) -> dict[str, Any]:
+        """What a trajectory depends on beside its condition, number and surfaces."""
+        return {name: getattr(self, name) for name in _DYNAMICS}
 
 
 class NebConfig(Section):
@@ -73,10 +87,10 @@ class NebConfig(Section):
     facet: Facet = Field("111", description="fcc facet of the preset")
     slab: SlabConfig = Field(default_factory=SlabConfig, description="the surface of the preset")
     site: Literal["bridge", "hollow", "top"] = Field("bridge", description="site of the molecule")
-    initial: str | None = Field(
+    initial: InputFile | None = Field(
         None, description="structure file of the first end point, in place of the preset"
     )
-    final: str | None = Field(
+    final: InputFile | None = Field(
         None, description="structure file of the second end point, same atoms in the same order"
     )
     relax_ends: bool = Field(
@@ -97,9 +111,3 @@ class NebConfig(Section):
         if (self.initial is None) != (self.final is None):
             raise ValueError("initial and final belong together: give both or none")
         return self
-
-    def with_paths(self, resolve: Callable[[str], str]) -> NebConfig:
-        """The same with the names of its files put through a function."""
-        ends = {"initial": self.initial, "final": self.final}
-        updates = {key: resolve(end) for key, end in ends.items() if end}
-        return self.model_copy(update={**updates, "slab": self.slab.with_paths(resolve)})

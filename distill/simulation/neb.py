@@ -19,11 +19,11 @@ from ase.geometry import find_mic
 from ase.mep import NEB
 from ase.optimize import BFGS, LBFGS
 
-from distill.core.artifacts import atomic_path, write_json
+from distill.core.artifacts import atomic_path
 from distill.core.errors import UserError
 from distill.core.progress import say
 from distill.core.quantities import CONFIG_TYPE_KEY, ENERGY_KEY
-from distill.core.work import Summarised
+from distill.core.work import Unit
 from distill.data.structures import read_structures, set_labels, write_structures
 from distill.models.cached_calculators import ModelSpec, cached_calculator
 from distill.simulation.config import NebConfig
@@ -320,22 +320,20 @@ def path_structures(
 
 
 @dataclass(frozen=True)
-class PathUnit(Summarised):
+class PathUnit(Unit):
     """Find one path with a model.
 
-    In `folder` it leaves `NAME.xyz` (the images), `NAME_kept.xyz` (structures for labelling) and
+    In its folder it leaves `NAME.xyz` (the images), `NAME_kept.xyz` (structures for labelling) and
     `NAME.json` (the numbers). `guess` is the file of another model's images to begin with.
     """
 
     model: ModelSpec
     config: NebConfig
-    name: str
-    folder: Path
     guess: Path | None = None
 
     def summary(self) -> dict[str, Any]:
         """The numbers of the finished path; says so if it did not converge."""
-        summary = super().summary()
+        summary: dict[str, Any] = self.numbers()
         if not summary["converged"]:
             say(
                 f"path {self.name} did not converge: largest force "
@@ -348,10 +346,15 @@ class PathUnit(Summarised):
         """The labelled structures kept along the finished path."""
         return read_structures(self._kept_path) if self.config.keep else []
 
-    def run(self) -> None:
+    def files(self) -> list[Path]:
+        """Images, and structures for labelling where any are kept."""
+        return [self.images_path, *([self._kept_path] if self._kept_path.exists() else [])]
+
+    def work(self) -> dict[str, Any]:
         """Find the path and write its files."""
         model = cached_calculator(self.model, dtype="float64")
-        checkpoint = self.folder / f"{self.name}.band.npz"
+        # A checkpoint of other settings is none of this path's.
+        checkpoint = self.folder / f"{self.name}_{self.key[:12]}.band.npz"
         guess = None if self.guess is None else read_structures(self.guess)
         path = minimum_energy_path(self.config, model, checkpoint, guess)
         kept, calls = path_structures(path, self.config, model)
@@ -359,13 +362,13 @@ class PathUnit(Summarised):
             atoms.info["trajectory"] = self.name
             atoms.info["path_converged"] = path.converged
         write_structures(self.images_path, path.images)
+        self._kept_path.unlink(missing_ok=True)
         if kept:
             write_structures(self._kept_path, kept)
         summary = {"name": self.name, **path.summary()}
         summary["calls"] += calls
-        # Written last: a path is done when its numbers are there.
-        write_json(self.summary_path, summary)
         checkpoint.unlink(missing_ok=True)
+        return summary
 
     @property
     def images_path(self) -> Path:
@@ -393,5 +396,5 @@ def path_units(configs: Sequence[NebConfig], *, model: ModelSpec, out: Path) -> 
     for number, config in enumerate(configs):
         facet = USER_SLAB if config.slab.file else config.facet
         what = f"{facet}_{config.site}" if config.initial is None else "path"
-        units.append(PathUnit(model, config, f"{number:02d}_{what}", out))
+        units.append(PathUnit(out, f"{number:02d}_{what}", model, config))
     return units

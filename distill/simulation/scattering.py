@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator
 from ase.data import covalent_radii
 
-from distill.core.artifacts import atomic_path, read_json, write_json
+from distill.core.artifacts import atomic_path
 from distill.core.errors import UserError
 from distill.core.quantities import CONFIG_TYPE_KEY
 from distill.core.random_streams import stream
+from distill.core.work import Unit, WorkFolder
 from distill.data.structures import set_labels
 from distill.models.cached_calculators import ModelSpec, cached_calculator
 from distill.simulation.config import ScatteringConfig
@@ -26,6 +28,7 @@ from distill.systems.constraints import mobile_atoms
 from distill.systems.slabs import facet_label
 
 CONFIG_TYPE = "scattering"
+SURFACES_FOLDER = "surfaces"
 DISSOCIATED, SCATTERED, UNDECIDED, BLOWN_UP = "dissociated", "scattered", "undecided", "blown_up"
 OUTCOMES = (DISSOCIATED, SCATTERED, UNDECIDED, BLOWN_UP)
 # Of a trajectory that left the bound of trust; its structures are good.
@@ -290,66 +293,79 @@ def _labelled(
 
 
 @dataclass(frozen=True)
-class TrajectoryUnit:
-    """Run one trajectory of a model; `folder` holds `surfaces/` already."""
+class TrajectoryUnit(Unit):
+    """Run one trajectory of a model.
+
+    Attributes
+    ----------
+    surfaces
+        Folder of the surfaces.
+    surfaces_key
+        What those of its condition were made from.
+    """
 
     model: ModelSpec
     config: ScatteringConfig
     condition: Condition
     number: int
     seed: int
-    folder: Path
+    surfaces: Path
+    surfaces_key: str
     trust: Trust | None = None
 
-    @property
-    def name(self) -> str:
-        """Name of the trajectory."""
-        return trajectory_name(self.condition, self.number)
+    unkeyed = Unit.unkeyed | {"surfaces"}
 
-    @property
-    def outcome_path(self) -> Path:
-        """File that is there when the trajectory is done."""
-        return self.folder / "trajectories" / f"{self.name}.json"
+    def settings(self) -> dict[str, Any]:
+        """Its model, start and dynamics; not the other conditions of the config."""
+        return {**super().settings(), "config": self.config.dynamics()}
 
     @property
     def structures_path(self) -> Path:
         """File of the structures, unless the trajectory blew up."""
-        return self.folder / "trajectories" / f"{self.name}.xyz"
+        return self.folder / f"{self.name}.xyz"
 
-    @property
-    def finished(self) -> bool:
-        """Whether the trajectory is done."""
-        return self.outcome_path.exists()
+    def files(self) -> list[Path]:
+        """The structures of a sound trajectory."""
+        return [path for path in [self.structures_path] if path.exists()]
 
     def outcome(self) -> Outcome:
         """How the finished trajectory ended."""
-        return Outcome(**read_json(self.outcome_path))
+        return Outcome(**self.numbers())
 
-    def run(self) -> None:
-        """Run the trajectory; its structures go to `trajectories/` or, blown up, `set_aside/`."""
+    def work(self) -> dict[str, Any]:
+        """Run the trajectory; its structures go to its folder or, blown up, to `set_aside/`."""
         from ase.io import write
 
-        surfaces = cached_surfaces(self.config, self.folder / "surfaces")
-        start = initial_conditions(self.config, self.condition, self.number, self.seed, surfaces)
-        calculator = cached_calculator(self.model)
+        start = initial_conditions(
+            self.config,
+            self.condition,
+            self.number,
+            self.seed,
+            cached_surfaces(self.config, self.surfaces),
+        )
         outcome, structures = run_trajectory(
-            start, calculator, self.config, self.condition, self.number, trust=self.trust
+            start,
+            cached_calculator(self.model),
+            self.config,
+            self.condition,
+            self.number,
+            trust=self.trust,
         )
         path = self.structures_path
+        path.unlink(missing_ok=True)
         if outcome.outcome == BLOWN_UP:
-            path = self.folder / "set_aside" / path.name
+            path = self.folder.parent / "set_aside" / path.name
         with atomic_path(path) as temporary:
             write(temporary, structures, format="extxyz")
-        # Written last: a trajectory is done when its outcome is there.
-        write_json(self.outcome_path, asdict(outcome))
+        return asdict(outcome)
 
 
 def trajectory_units(
     config: ScatteringConfig,
     *,
     model: ModelSpec,
-    out: Path,
-    seed: int,
+    surfaces: Surfaces,
+    work: WorkFolder,
     trust: Trust | None = None,
 ) -> list[TrajectoryUnit]:
     """Every trajectory of a config, in the order of `conditions`, then by number.
@@ -360,26 +376,37 @@ def trajectory_units(
         Conditions and dynamics.
     model
         What `distill.models.calculators.load_calculator` takes.
-    out
-        Folder with `surfaces/` in it; `trajectories/NAME.xyz` will hold structures and `NAME.json`
-        the outcome.
-    seed
-        The run's seed.
+    surfaces
+        Those of `work`'s folder `surfaces`.
+    work
+        Folder; `trajectories/NAME.xyz` will hold structures and `NAME.json` the outcome.
     trust
         Cuts a trajectory where its student extrapolates.
     """
     return [
-        TrajectoryUnit(model, config, condition, number, seed, out, trust)
+        TrajectoryUnit(
+            work.path / "trajectories",
+            trajectory_name(condition, number),
+            model=model,
+            config=config,
+            condition=condition,
+            number=number,
+            seed=work.seed,
+            surfaces=work.path / SURFACES_FOLDER,
+            surfaces_key=surfaces.keys[condition.facet, condition.temperature],
+            trust=trust,
+        )
         for condition in conditions(config)
         for number in range(config.trajectories)
     ]
 
 
 def cached_surfaces(config: ScatteringConfig, folder: Path) -> Surfaces:
-    """`read_surfaces`, read once in each process."""
-    return _cached_surfaces(config.model_dump_json(), folder)
+    """`read_surfaces`, read once in each process while the files stay."""
+    changed = max((path.stat().st_mtime_ns for path in folder.glob("*.json")), default=0)
+    return _cached_surfaces(config.model_dump_json(), folder, changed)
 
 
 @lru_cache(maxsize=4)
-def _cached_surfaces(config: str, folder: Path) -> Surfaces:
+def _cached_surfaces(config: str, folder: Path, changed: int) -> Surfaces:
     return read_surfaces(ScatteringConfig.model_validate_json(config), folder)

@@ -15,12 +15,12 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
-from distill.core.artifacts import atomic_path, read_json, write_json
-from distill.core.config import ParallelConfig
+from distill.core.artifacts import atomic_path
 from distill.core.errors import UserError
+from distill.core.fingerprint import fingerprint
 from distill.core.progress import say
 from distill.core.random_streams import stream
-from distill.core.work import run_waiting
+from distill.core.work import Unit, WorkFolder, record_of
 from distill.models.cached_calculators import ModelSpec, cached_calculator
 from distill.simulation.config import ScatteringConfig
 from distill.simulation.dynamics import thermalise
@@ -34,22 +34,43 @@ from distill.systems.slabs import (
     thickness_message,
 )
 
-_MOLECULE_FILE = "molecule.json"
+_MOLECULE = "molecule"
+# Settings of the Langevin dynamics that a surface depends on.
+_THERMALISATION = (
+    "thermalisation_time",
+    "snapshots",
+    "snapshot_interval",
+    "surface_time_step",
+    "friction",
+)
 _RELAX_FMAX = 0.02
 _RELAX_STEPS = 100
 
 
 @dataclass(frozen=True)
 class Surfaces:
-    """Thermal surfaces by facet and temperature (K), and the molecule that meets them."""
+    """Thermal surfaces by facet and temperature (K), and the molecule that meets them.
+
+    Attributes
+    ----------
+    diatomic
+        The molecule's potential curve.
+    snapshots
+        Structures with momenta and constraints.
+    calls
+        Force calls made for all of it.
+    keys
+        What the surfaces of a facet and temperature, and the molecule, were made from.
+    """
 
     diatomic: Diatomic
     snapshots: dict[tuple[str, float], list[Atoms]]
     calls: int
+    keys: dict[tuple[str, float], str]
 
 
 @dataclass(frozen=True)
-class _SurfaceUnit:
+class _SurfaceUnit(Unit):
     """Thermalise one surface."""
 
     model: ModelSpec
@@ -58,20 +79,49 @@ class _SurfaceUnit:
     temperature: float
     lattice_constant: float
     seed: int
-    path: Path
 
-    @property
-    def finished(self) -> bool:
-        return self.path.exists()
+    def settings(self) -> dict[str, Any]:
+        return {
+            **super().settings(),
+            "config": {
+                "slab": self.config.slab,
+                **{name: getattr(self.config, name) for name in _THERMALISATION},
+            },
+        }
 
-    def run(self) -> None:
-        _make_surface(self)
+    def files(self) -> list[Path]:
+        return [self.folder / f"{self.name}.xyz"]
+
+    def work(self) -> dict[str, int]:
+        return {"calls": _make_surface(self)}
 
 
-def make_surfaces(
-    config: ScatteringConfig, *, model: ModelSpec, out: Path, seed: int, parallel: ParallelConfig
-) -> Surfaces:
-    """Thermalise every surface of a config with a model, or read those already in `out`.
+@dataclass(frozen=True)
+class _MoleculeUnit(Unit):
+    """The molecule's potential curve and the metal's lattice constant at 0 K."""
+
+    model: ModelSpec
+    config: ScatteringConfig
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            **super().settings(),
+            "config": {name: getattr(self.config, name) for name in ("molecule", "masses", "slab")},
+        }
+
+    def work(self) -> dict[str, Any]:
+        calculator = cached_calculator(self.model)
+        diatomic = diatomic_curve(self.config.molecule, calculator, self.config.masses)
+        a, lattice_calls = static_lattice_constant(self.config.slab, calculator)
+        return {
+            **diatomic.to_dict(),
+            "lattice_constant_0K_A": a,
+            "calls": len(diatomic.distances) + lattice_calls,
+        }
+
+
+def make_surfaces(config: ScatteringConfig, *, model: ModelSpec, work: WorkFolder) -> Surfaces:
+    """Thermalise every surface of a config with a model, or read those that are there.
 
     Parameters
     ----------
@@ -79,41 +129,43 @@ def make_surfaces(
         Facets, temperatures, molecule and thermalisation.
     model
         What `distill.models.calculators.load_calculator` takes.
-    out
+    work
         Folder of `molecule.json` and one extended XYZ file for each facet and temperature.
-    seed
-        The run's seed.
-    parallel
-        Where the surfaces are thermalised, one unit each.
 
     Raises
     ------
     UserError
         For a state above dissociation, or a slab that cannot be built.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    molecule = _molecule(config, model, out / _MOLECULE_FILE)
+    molecule_unit = _MoleculeUnit(work.path, _MOLECULE, model, config)
+    if not molecule_unit.finished:
+        molecule_unit.run()
+    molecule = molecule_unit.numbers()
     diatomic = Diatomic.from_dict(molecule)
     for v, j in config.states:
         bound_level(diatomic, v, j)
-    lengths = _lattice_constants(
-        config, molecule["lattice_constant_0K_A"], model, out, seed, parallel
-    )
+    a = molecule["lattice_constant_0K_A"]
+    calculator = cached_calculator(model)
+    for facet in facets_of(config):
+        if message := thickness_message(build_slab(config.slab, facet, a), calculator, facet):
+            say(message)
+    lengths = _lattice_constants(config, a, model, work)
     units = [
         _SurfaceUnit(
+            work.path,
+            surface_name(facet, temperature),
             model=model,
             config=config,
             facet=facet,
             temperature=temperature,
             lattice_constant=lengths[temperature],
-            seed=seed,
-            path=out / f"{surface_name(facet, temperature)}.xyz",
+            seed=work.seed,
         )
         for facet in facets_of(config)
         for temperature in config.surface_temperatures
     ]
-    run_waiting(units, parallel=parallel, label="thermal surfaces")
-    return read_surfaces(config, out)
+    work.run(units, "thermal surfaces")
+    return read_surfaces(config, work.path)
 
 
 def surface_name(facet: str, temperature: float) -> str:
@@ -122,7 +174,7 @@ def surface_name(facet: str, temperature: float) -> str:
 
 
 @dataclass(frozen=True)
-class _LatticeUnit:
+class _LatticeUnit(Unit):
     """Measure the lattice constant at a temperature by dynamics at constant pressure."""
 
     model: ModelSpec
@@ -130,13 +182,8 @@ class _LatticeUnit:
     temperature: float
     lattice_constant: float
     seed: int
-    path: Path
 
-    @property
-    def finished(self) -> bool:
-        return self.path.exists()
-
-    def run(self) -> None:
+    def work(self) -> dict[str, Any]:
         from ase.build import bulk
 
         from distill.systems.crystals import lattice_constant_at
@@ -154,28 +201,23 @@ class _LatticeUnit:
                 f"slab.npt: the lattice constant at {self.temperature:g} K could not be measured: "
                 f"{result['reason']}; check the model, or give slab.thermal_expansion"
             )
-        write_json(self.path, result)
+        return result
 
 
 def _lattice_constants(
-    config: ScatteringConfig,
-    a: float,
-    model: ModelSpec,
-    out: Path,
-    seed: int,
-    parallel: ParallelConfig,
+    config: ScatteringConfig, a: float, model: ModelSpec, work: WorkFolder
 ) -> dict[float, float]:
     """Lattice constant (Å) at each surface temperature (K): expanded from 0 K, or measured."""
     slab = config.slab
     if slab.npt is None:
         return {t: expanded(slab, a, t) for t in config.surface_temperatures}
     units = [
-        _LatticeUnit(model, slab, temperature, a, seed, out / _lattice_file(temperature))
-        for temperature in config.surface_temperatures
-        if temperature > 0
+        _LatticeUnit(work.path, _lattice_name(t), model, slab, t, a, work.seed)
+        for t in config.surface_temperatures
+        if t > 0
     ]
-    run_waiting(units, parallel=parallel, label="lattice constants")
-    measured = {unit.temperature: read_json(unit.path) for unit in units}
+    work.run(units, "lattice constants")
+    measured = {unit.temperature: unit.numbers() for unit in units}
     for temperature, result in measured.items():
         low, high = result["interval"]
         say(
@@ -185,40 +227,12 @@ def _lattice_constants(
     return {0.0: a, **{t: result["lattice_constant"] for t, result in measured.items()}}
 
 
-def _lattice_file(temperature: float) -> str:
-    return f"lattice_{temperature:g}K.json"
+def _lattice_name(temperature: float) -> str:
+    return f"lattice_{temperature:g}K"
 
 
-def _molecule(config: ScatteringConfig, model: ModelSpec, path: Path) -> dict[str, Any]:
-    if path.exists():
-        return read_json(path)
-    calculator = cached_calculator(model)
-    diatomic = diatomic_curve(config.molecule, calculator, config.masses)
-    calls = len(diatomic.distances)
-    a, lattice_calls = static_lattice_constant(config.slab, calculator)
-    calls += lattice_calls
-    for facet in facets_of(config):
-        message = thickness_message(build_slab(config.slab, facet, a), calculator, facet)
-        if message:
-            say(message)
-    data = {**diatomic.to_dict(), "lattice_constant_0K_A": a, "calls": calls, "levels": []}
-    for v, j in config.states:
-        level = bound_level(diatomic, v, j)
-        bottom = float(diatomic.energies.min())
-        data["levels"].append(
-            {
-                "v": v,
-                "j": j,
-                "energy_above_minimum_eV": level.energy - bottom,
-                "turning_points_A": [level.inner, level.outer],
-            }
-        )
-    write_json(path, data)
-    return data
-
-
-def _make_surface(unit: _SurfaceUnit) -> None:
-    """Write the snapshots of one surface."""
+def _make_surface(unit: _SurfaceUnit) -> int:
+    """Write the snapshots of one surface; return the force calls made."""
     from ase.io import write
 
     config = unit.config
@@ -244,11 +258,11 @@ def _make_surface(unit: _SurfaceUnit) -> None:
             facet=unit.facet,
             surface_temperature=unit.temperature,
             top=slab.info["top"],
-            calls=calls,
         )
-    with atomic_path(unit.path) as temporary:
+    with atomic_path(unit.files()[0]) as temporary:
         # Constraints travel as the move_mask column.
         write(temporary, snapshots, format="extxyz")
+    return calls
 
 
 def _relaxed(slab: Atoms, calculator: Calculator) -> tuple[list[Atoms], int]:
@@ -284,17 +298,28 @@ def read_surfaces(config: ScatteringConfig, folder: Path) -> Surfaces:
     UserError
         If a file is missing or damaged.
     """
-    molecule = read_json(folder / _MOLECULE_FILE)
-    snapshots: dict[tuple[str, float], list[Atoms]] = {
-        (facet, temperature): _read(folder / f"{surface_name(facet, temperature)}.xyz")
+    molecule = record_of(folder, _MOLECULE)
+    names = {
+        (facet, temperature): surface_name(facet, temperature)
         for facet in facets_of(config)
         for temperature in config.surface_temperatures
     }
-    calls = molecule["calls"] + sum(s[0].info["calls"] for s in snapshots.values())
+    records = {place: record_of(folder, name) for place, name in names.items()}
+    numbers = [molecule, *records.values()]
     if config.slab.npt:
-        measured = [_lattice_file(t) for t in config.surface_temperatures if t > 0]
-        calls += sum(read_json(folder / name)["force_calls"] for name in measured)
-    return Surfaces(Diatomic.from_dict(molecule), snapshots, int(calls))
+        numbers += [record_of(folder, _lattice_name(t)) for t in config.surface_temperatures if t]
+    return Surfaces(
+        diatomic=Diatomic.from_dict(molecule["numbers"]),
+        snapshots={place: _read(folder / f"{name}.xyz") for place, name in names.items()},
+        calls=sum(
+            record["numbers"].get("calls", record["numbers"].get("force_calls", 0))
+            for record in numbers
+        ),
+        keys={
+            place: fingerprint([molecule["key"], record["key"]])
+            for place, record in records.items()
+        },
+    )
 
 
 def facets_of(config: ScatteringConfig) -> list[str]:

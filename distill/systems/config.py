@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from distill.core.config import Count, NonNegative, Positive, Section
+from distill.core.input_files import InputFile
 
 _OF_THE_FILE = (
     "element",
@@ -36,7 +36,7 @@ class NptConfig(Section):
 class SlabConfig(Section):
     """A metal slab, periodic in the plane, with fixed bottom layers; or a slab of the user's."""
 
-    file: str | None = Field(
+    file: InputFile | None = Field(
         None, description="slab of your own, used as it is at every temperature; no facets then"
     )
     element: str = Field("Cu", description="fcc metal")
@@ -65,10 +65,6 @@ class SlabConfig(Section):
                 f"the slab of a file brings its own {', '.join(given)}: leave them out"
             )
         return self
-
-    def with_paths(self, resolve: Callable[[str], str]) -> SlabConfig:
-        """The same with the name of its file put through a function."""
-        return self.model_copy(update={"file": resolve(self.file)}) if self.file else self
 
 
 Facet = Literal["111", "100", "110", "211"]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from distill.core.config import Count, Fraction, NonNegative, Positive, Section
+from distill.core.input_files import FoundationFile, InputFile
 from distill.models.config import CalculatorConfig
 from distill.models.mace.config import ArchitectureConfig
 
@@ -32,7 +32,7 @@ class LoraConfig(Section):
 class ReplayConfig(Section):
     """Pre-training structures that keep the model from forgetting while it is fine-tuned."""
 
-    structures: str | None = Field(
+    structures: InputFile | None = Field(
         None,
         description="pre-training structures: a file, or bundled:NAME; if not given, strained and "
         "rattled copies of the training structures",
@@ -77,8 +77,8 @@ class CommitteeConfig(Section):
 class TeacherConfig(Section):
     """Fine-tuning of a foundation model, and the other ways to a teacher."""
 
-    foundation: str = Field(
-        "bundled",
+    foundation: FoundationFile = Field(
+        FoundationFile("bundled"),
         description="bundled, a name known to mace-torch (small, medium-mpa-0), or a path",
     )
     strategy: Literal["finetune", "scratch", "delta", "none"] = Field(
@@ -160,26 +160,3 @@ class TeacherConfig(Section):
         if self.strategy == "delta" and self.delta.base:
             found["base"] = self.delta.base
         return found
-
-    def resolved(self, resolve: Callable[[str], str]) -> TeacherConfig:
-        """The same with every file name replaced by what `resolve` makes of it."""
-
-        def calculator(spec: CalculatorConfig) -> CalculatorConfig:
-            if ":" in spec.path:
-                return spec
-            return spec.model_copy(update={"path": resolve(spec.path)})
-
-        updates: dict[str, object] = {}
-        if "/" in self.foundation or self.foundation.endswith(".model"):
-            updates["foundation"] = resolve(self.foundation)
-        if self.replay and self.replay.structures:
-            updates["replay"] = self.replay.model_copy(
-                update={"structures": resolve(self.replay.structures)}
-            )
-        if self.labels and isinstance(self.labels.calculator, CalculatorConfig):
-            updates["labels"] = self.labels.model_copy(
-                update={"calculator": calculator(self.labels.calculator)}
-            )
-        if self.delta.base:
-            updates["delta"] = self.delta.model_copy(update={"base": calculator(self.delta.base)})
-        return self.model_copy(update=updates)

@@ -14,15 +14,11 @@ import numpy as np
 
 from distill.core.artifacts import sha256
 from distill.core.errors import UserError
+from distill.core.input_files import resolve_file
 from distill.core.progress import say
 from distill.core.quantities import CONFIG_TYPE_KEY
 from distill.data.reference_energies import composition_matrix, least_squares_shifts
-from distill.data.structures import (
-    read_structures,
-    reference_energy,
-    reference_forces,
-    resolve_file,
-)
+from distill.data.structures import read_structures, reference_energy, reference_forces
 from distill.sampling.config import RattleConfig, SelectionConfig
 from distill.teacher.config import ReplayConfig
 from distill.teacher.starting_model import Start

@@ -13,17 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from distill.core.artifacts import hash_of, package_versions, read_json, sha256, write_json
 from distill.core.errors import UserError
+from distill.core.input_files import resolve_file
 from distill.core.progress import say
 from distill.core.quantities import ENERGY_KEY
 from distill.data.reference_energies import ReferenceEnergies
 from distill.data.splits import nested_subset
-from distill.data.structures import (
-    config_type,
-    read_structures,
-    reference_energy,
-    resolve_file,
-    write_structures,
-)
+from distill.data.structures import config_type, read_structures, reference_energy, write_structures
 from distill.teacher.config import TeacherConfig
 from distill.teacher.starting_model import (
     Start,

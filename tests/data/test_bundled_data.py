@@ -10,7 +10,7 @@ from ase import Atoms
 
 from distill.core.artifacts import read_json, sha256
 from distill.core.errors import UserError
-from distill.data.bundled_sets import BUNDLED_FOLDER, bundled_data
+from distill.core.input_files import BUNDLED_FOLDER, bundled_data
 from distill.data.structures import (
     config_type,
     read_structures,

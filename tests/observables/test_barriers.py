@@ -51,7 +51,7 @@ def test_stored_profile_needs_images_and_energies(images, tmp_path):
 @pytest.mark.parametrize("facet", ["111", "100", "110"])
 def test_bundled_reference_path_is_the_recorded_one(facet):
     """The published barriers, 0.63 and 0.74 eV, include zero-point energy and low coverage."""
-    from distill.data.bundled_sets import BUNDLED_FOLDER
+    from distill.core.input_files import BUNDLED_FOLDER
 
     provenance = read_json(BUNDLED_FOLDER / f"h2cu_neb_cu{facet}.provenance.json")
     assert provenance["sha256"] == sha256(BUNDLED_FOLDER / f"h2cu_neb_cu{facet}.xyz")

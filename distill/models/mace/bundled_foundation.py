@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from distill.core.artifacts import atomic_path, read_json, sha256, write_json
 from distill.core.errors import UserError
-from distill.data.bundled_sets import BUNDLED_FOLDER
+from distill.core.input_files import BUNDLED_FOLDER
 from distill.models.mace.adapter import precision
 
 if TYPE_CHECKING:

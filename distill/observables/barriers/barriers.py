@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from distill.core.artifacts import read_json, write_json
+from distill.core.artifacts import write_json
 from distill.core.config import ParallelConfig
 from distill.core.errors import UserError
 from distill.core.quantities import ENERGY_KEY
@@ -95,11 +95,11 @@ class _Attempt:
 
     @property
     def converged(self) -> bool:
-        return bool(read_json(self.unit.summary_path)["converged"])
+        return bool(self.unit.numbers()["converged"])
 
     @property
     def rank(self) -> tuple[bool, float]:
-        numbers = read_json(self.unit.summary_path)
+        numbers = self.unit.numbers()
         return not numbers["converged"], numbers["barrier_eV"]
 
     def after(self, unit: PathUnit, model: str) -> _Attempt:

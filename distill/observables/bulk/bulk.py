@@ -214,7 +214,7 @@ def read_crystal(structure: str, index: int = 0) -> Atoms:
     """
     from ase.io import read
 
-    from distill.data.structures import resolve_file
+    from distill.core.input_files import resolve_file
 
     file = resolve_file(structure)
     try:

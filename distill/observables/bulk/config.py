@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from distill.core.config import Count, NonNegative, Positive, Section
+from distill.core.input_files import InputFile
 from distill.systems.config import NptConfig
 
 
@@ -40,7 +41,7 @@ class PhononsConfig(Section):
 class BulkConfig(Section):
     """Energy-volume curve, elastic constants, thermal expansion and phonons of a crystal."""
 
-    structure: str | None = Field(
+    structure: InputFile | None = Field(
         None,
         description="file of the cell, or bundled:NAME; else a cubic one is built from formula",
     )

@@ -7,12 +7,13 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from distill.core.config import Count, NonNegative, Positive, Section
+from distill.core.input_files import InputFile
 
 
 class DiffusionConfig(Section):
     """Diffusion of a point defect by molecular dynamics, for every model; by default Li in LiF."""
 
-    structure: str | None = Field(
+    structure: InputFile | None = Field(
         None, description="file of the perfect crystal, or bundled:NAME; rocksalt LiF if not given"
     )
     index: int = Field(0, description="which structure of the file")

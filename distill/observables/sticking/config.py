@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from distill.core.config import Count, Section
+from distill.core.input_files import InputFile
 from distill.simulation.config import ScatteringConfig
 
 
@@ -36,7 +37,7 @@ class StickingConfig(Section):
     teacher_batch: Count = Field(
         10, description="teacher trajectories before the first look at the precision"
     )
-    published: str | None = Field(
+    published: InputFile | None = Field(
         None, description="CSV of experimental or published points to draw beside"
     )
     initial_conditions: Literal["teacher", "student"] = Field(

@@ -12,10 +12,9 @@ from ase import Atoms, units
 from ase.build import bulk
 from ase.calculators.calculator import Calculator
 
-from distill.core.artifacts import write_json
 from distill.core.quantities import CONFIG_TYPE_KEY
 from distill.core.random_streams import stream
-from distill.core.work import Summarised
+from distill.core.work import Unit
 from distill.data.structure_files import read_structure
 from distill.data.structures import read_structures, set_labels, write_structures
 from distill.models.cached_calculators import ModelSpec, cached_calculator
@@ -31,7 +30,7 @@ _THERMOSTAT_STEPS, _BAROSTAT_STEPS = 100, 1000
 
 
 @dataclass(frozen=True)
-class MdUnit(Summarised):
+class MdUnit(Unit):
     """One run at one temperature: `NAME.xyz` with labelled structures, `NAME.json` how it went.
 
     The numbers are name, temperature (K), pressure (eV/Å³), outcome (`complete`, `cut` where it
@@ -42,24 +41,35 @@ class MdUnit(Summarised):
     config: MdConfig
     temperature: float
     pressure: float
-    name: str
     seed: int
-    folder: Path
     trust: Trust | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """Its model, start and dynamics; not the config's other temperatures and pressures."""
+        others = {"temperatures", "pressures"}
+        config = {n: getattr(self.config, n) for n in MdConfig.model_fields if n not in others}
+        return {**super().settings(), "config": config, "stream": self.name}
+
+    @property
+    def _path(self) -> Path:
+        return self.folder / f"{self.name}.xyz"
+
+    def files(self) -> list[Path]:
+        """The structures, of a run that did not blow up and left any."""
+        return [path for path in [self._path] if path.exists()]
 
     def structures(self) -> list[Atoms]:
         """The finished run's structures; none of a run that blew up."""
-        path = self.folder / f"{self.name}.xyz"
-        return read_structures(path) if path.exists() else []
+        return read_structures(self._path) if self.files() else []
 
-    def run(self) -> None:
-        """Run the dynamics and write its files."""
+    def work(self) -> dict[str, Any]:
+        """Run the dynamics and write its structures."""
         structures, summary = _follow(self)
+        self._path.unlink(missing_ok=True)
         folder = self.folder / "set_aside" if summary["outcome"] == BLOWN_UP else self.folder
         if structures:
-            write_structures(folder / f"{self.name}.xyz", structures)
-        # Written last: a run is done when its summary is there.
-        write_json(self.summary_path, summary)
+            write_structures(folder / self._path.name, structures)
+        return summary
 
 
 def starting_structure(config: MdConfig) -> Atoms:
@@ -107,7 +117,7 @@ def md_units(
                 name = f"md_{number:02d}_{temperature:g}K"
                 if config.ensemble == "npt":
                     name += f"_{pressure:g}eVA3"
-                units.append(MdUnit(model, config, temperature, pressure, name, seed, out, trust))
+                units.append(MdUnit(out, name, model, config, temperature, pressure, seed, trust))
     return units
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -13,6 +14,7 @@ from ase.calculators.calculator import Calculator
 
 from distill.core.quantities import CONFIG_TYPE_KEY
 from distill.core.random_streams import stream
+from distill.core.work import Unit
 from distill.data.structures import read_structures, write_structures
 from distill.models.cached_calculators import ModelSpec, cached_calculator
 from distill.models.calculators import labelled_copy
@@ -23,26 +25,28 @@ _RELAX_FMAX = 0.01
 
 
 @dataclass(frozen=True)
-class RattleUnit:
+class RattleUnit(Unit):
     """Labelled copies of one structure, in one file."""
 
     model: ModelSpec
     config: RattleConfig
     atoms: Atoms
-    name: str
     seed: int
-    path: Path
 
-    @property
-    def finished(self) -> bool:
-        """Whether the copies are there."""
-        return self.path.exists()
+    def settings(self) -> dict[str, Any]:
+        """Its model, structure and amounts; not the name of the file that it is from."""
+        config = {n: getattr(self.config, n) for n in RattleConfig.model_fields}
+        return {**super().settings(), "config": config | {"structures": ""}, "stream": self.name}
+
+    def files(self) -> list[Path]:
+        """The labelled copies."""
+        return [self.folder / f"{self.name}.xyz"]
 
     def structures(self) -> list[Atoms]:
         """The labelled copies; each cost one force call."""
-        return read_structures(self.path)
+        return read_structures(self.files()[0])
 
-    def run(self) -> None:
+    def work(self) -> dict[str, int]:
         """Make, label and write the copies."""
         calculator = cached_calculator(self.model)
         structures = []
@@ -60,7 +64,8 @@ class RattleUnit:
                     }
                 )
                 structures.append(labelled)
-        write_structures(self.path, structures)
+        write_structures(self.files()[0], structures)
+        return {"structures": len(structures)}
 
 
 def rattled(atoms: Atoms, config: RattleConfig, generator: np.random.Generator) -> Atoms:
@@ -99,7 +104,7 @@ def rattle_units(
     for number, config in enumerate(configs):
         for index, atoms in enumerate(read_structures(config.structures, require=())):
             name = f"rattle_{number:02d}_{index:05d}"
-            units.append(RattleUnit(model, config, atoms, name, seed, out / f"{name}.xyz"))
+            units.append(RattleUnit(out, name, model, config, atoms, seed))
     return units
 
 

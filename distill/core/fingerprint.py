@@ -1,0 +1,94 @@
+"""What tells one computation from another: a hash over settings, files, structures and models."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from pydantic import BaseModel
+
+from distill.core.input_files import InputFile, file_digest, map_files
+
+_TOKENS: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
+
+
+def fingerprint(value: Any) -> str:
+    """SHA-256 of everything that a value says.
+
+    Files count by their contents and not by their names, so that a project moved elsewhere is the
+    same and a file replaced in its place is another. Sections of a config, dataclasses, structures
+    and arrays count by their entries. An object that says nothing of itself, such as a calculator
+    in memory, is like no other, in this process or a later one; one with a method `fingerprint`
+    speaks for itself.
+
+    Parameters
+    ----------
+    value
+        Any of the above, nested in mappings and sequences.
+
+    Raises
+    ------
+    UserError
+        If a named file cannot be read.
+    """
+    return hashlib.sha256(json.dumps(plain(value), sort_keys=True).encode()).hexdigest()
+
+
+def plain(value: Any) -> Any:
+    """What `fingerprint` hashes, as JSON."""
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    if isinstance(value, InputFile):
+        return _of_file(value) if value.names_a_file else str(value)
+    if isinstance(value, (str, Path)):
+        return _of_file(value) if isinstance(value, Path) and value.is_file() else str(value)
+    if isinstance(value, np.ndarray | np.generic):
+        return _of_array(np.asarray(value))
+    if isinstance(value, BaseModel):
+        return plain(map_files(value, _of_file))
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(entry) for entry in value]
+    if callable(own := getattr(value, "fingerprint", None)):
+        return own()
+    if is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if hasattr(value, "arrays") and hasattr(value, "cell"):
+        return _of_structure(value)
+    return _TOKENS.setdefault(value, uuid.uuid4().hex)
+
+
+def model_identity(model: Any) -> Any:
+    """A model as `fingerprint` sees it: a file by its contents, an import path by its name."""
+    if isinstance(model, (str, os.PathLike)) and Path(model).is_file():
+        return _of_file(os.fspath(model))
+    return plain(model)
+
+
+def _of_file(name: str | os.PathLike[str]) -> dict[str, str]:
+    return {"sha256": file_digest(name)}
+
+
+def _of_array(array: np.ndarray) -> dict[str, Any]:
+    digest = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+    return {"shape": list(array.shape), "dtype": array.dtype.str, "sha256": digest}
+
+
+def _of_structure(atoms: Any) -> dict[str, Any]:
+    """Atoms, cell, constraints, momenta and labels of a structure, without its calculator."""
+    return {
+        "arrays": {name: _of_array(array) for name, array in sorted(atoms.arrays.items())},
+        "cell": _of_array(atoms.cell.array),
+        "pbc": atoms.pbc.tolist(),
+        "constraints": [str(constraint.todict()) for constraint in atoms.constraints],
+        "info": {key: str(entry) for key, entry in sorted(atoms.info.items())},
+    }
