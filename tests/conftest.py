@@ -12,9 +12,9 @@ import pytest
 SUPPORT = Path(__file__).parent / "support"
 pytest_plugins = ["graded_fixtures", "mace_fixtures", "student_fixtures", "surface_fixtures"]
 
-# Processes that tests start find the same helpers and calculators.
+# Processes that tests start find this checkout, and the same helpers and calculators.
 os.environ["PYTHONPATH"] = os.pathsep.join(
-    filter(None, [str(SUPPORT), os.environ.get("PYTHONPATH")])
+    filter(None, [str(SUPPORT), str(SUPPORT.parents[1]), os.environ.get("PYTHONPATH")])
 )
 
 # Tests run side by side: one thread each, and none that spins while it waits.
