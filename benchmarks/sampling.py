@@ -25,7 +25,7 @@ from distill.config import ParallelConfig, ScatteringConfig, SlabConfig
 from distill.core.artifacts import write_json
 from distill.core.work import run_waiting
 from distill.models.cached_calculators import cached_calculator
-from distill.simulation.scattering import TrajectoryUnit, trajectory_units
+from distill.sampling.methods.scattering import TrajectoryUnit, trajectory_units
 from distill.simulation.surfaces import make_surfaces
 
 SEED = 1

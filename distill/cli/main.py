@@ -211,7 +211,7 @@ def errors(
     from distill.compare.accuracy import accuracy, accuracy_rows, accuracy_text
     from distill.core.artifacts import write_json
     from distill.core.progress import say
-    from distill.metrics.errors import write_table_csv
+    from distill.core.tables import write_table_csv
 
     result = accuracy(_named(models), _named(data), budget=budget)
     say(accuracy_text(result))

@@ -86,7 +86,8 @@ def accuracy_rows(result: Accuracy) -> list[dict[str, Any]]:
 
 def accuracy_text(result: Accuracy) -> str:
     """The tables as aligned text: the study's layout, then errors by element and config type."""
-    from distill.metrics.errors import aligned, study_table_text
+    from distill.core.tables import aligned
+    from distill.metrics.errors import study_table_text
 
     tables = result["tables"]
     rows = [(row["title"], row["cells"]) for row in interval_rows(tables)]

@@ -27,6 +27,7 @@ from distill.compare.verdict import require_computed
 from distill.core.artifacts import read_json, write_json
 from distill.core.config import ParallelConfig
 from distill.core.progress import say
+from distill.core.tables import write_table_csv
 from distill.data.structures import read_structures, write_structures
 from distill.metrics.errors import (
     error_budget,
@@ -34,7 +35,6 @@ from distill.metrics.errors import (
     extrapolation_text,
     study_table_text,
     table_rows,
-    write_table_csv,
 )
 from distill.models.calculators import load_calculator
 from distill.models.config import CalculatorConfig

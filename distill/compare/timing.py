@@ -162,7 +162,7 @@ def timing_rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def timing_table_text(result: Mapping[str, Any]) -> str:
     """The result as aligned plain text, what was measured on which machine below it."""
-    from distill.metrics.errors import aligned
+    from distill.core.tables import aligned
 
     first = next(iter(result["models"]))
     header = [

@@ -5,6 +5,7 @@ Nothing else in the package reads YAML. Unknown keys are refused with the neares
 
 from distill.compare.config import CompareConfig, TimingConfig, Tolerances
 from distill.config.curve import CurveConfig, CurveStrategy
+from distill.config.sampling import SamplingConfig
 from distill.config.workflow import RunConfig, load_config, parse_config, strategy_teacher
 from distill.core.config import ParallelConfig, Section
 from distill.data.config import DataConfig
@@ -13,13 +14,9 @@ from distill.models.mace.config import ArchitectureConfig
 from distill.observables.bulk.config import BulkConfig, PhononsConfig, ThermalExpansionConfig
 from distill.observables.diffusion.config import DiffusionConfig
 from distill.observables.sticking.config import StickingConfig
-from distill.sampling.config import (
-    DrivenConfig,
-    MdConfig,
-    RattleConfig,
-    SamplingConfig,
-    SelectionConfig,
-)
+from distill.sampling.config import DrivenConfig, SelectionConfig
+from distill.sampling.methods.md import MdConfig
+from distill.sampling.methods.rattle import RattleConfig
 from distill.simulation.config import NebConfig, ScatteringConfig
 from distill.student.config import LabelWeights, SolverConfig, StudentConfig
 from distill.systems.config import Facet, NptConfig, SlabConfig

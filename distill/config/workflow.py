@@ -11,12 +11,12 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from distill.compare.config import CompareConfig
 from distill.config.curve import CurveConfig, CurveStrategy
+from distill.config.sampling import SamplingConfig
 from distill.core.config import ParallelConfig, Section
 from distill.core.errors import UserError
 from distill.core.input_files import with_absolute_files
 from distill.data.config import DataConfig
 from distill.models.config import CalculatorConfig
-from distill.sampling.config import SamplingConfig
 from distill.student.config import StudentConfig
 from distill.teacher.config import TeacherConfig
 
@@ -34,7 +34,7 @@ class RunConfig(Section):
         None, description="calculator of the reference level, where one can be run"
     )
     teacher: TeacherConfig = Field(default_factory=TeacherConfig)
-    sampling: SamplingConfig = Field(default_factory=SamplingConfig)
+    sampling: SamplingConfig = Field(default_factory=SamplingConfig)  # type: ignore[valid-type]
     student: StudentConfig = Field(default_factory=StudentConfig)
     compare: CompareConfig = Field(default_factory=CompareConfig)
     curve: CurveConfig = Field(default_factory=CurveConfig)

@@ -7,15 +7,19 @@ colour-blind readers and in print.
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from distill.core.artifacts import atomic_path
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
@@ -110,3 +114,33 @@ def plain_ticks(axis: Axis) -> None:
     axis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 2, 5), numticks=9))
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.set_minor_formatter(NullFormatter())
+
+
+@contextmanager
+def panels(
+    contents: Mapping[str, Any], height: float
+) -> Iterator[tuple[Figure, list[tuple[Axes, str, Any]]]]:
+    """A figure in the house style with a panel for each entry, at most three in a row.
+
+    Gives the figure and, for each entry, its axes, title and content.
+    """
+    with figure_style() as plt:
+        count = max(len(contents), 1)
+        columns = min(count, 3)
+        rows = math.ceil(count / columns)
+        width = FIGURE_WIDTH if columns > 1 else 6.0
+        figure, axes = plt.subplots(rows, columns, figsize=(width, height * rows), squeeze=False)
+        for axis in axes.flat[count:]:
+            axis.set_visible(False)
+        pairs = zip(axes.flat, contents.items(), strict=False)
+        yield figure, [(axis, title, content) for axis, (title, content) in pairs]
+
+
+def smooth(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A monotone-preserving curve through the images (PCHIP), which invents no extra maxima."""
+    from scipy.interpolate import PchipInterpolator
+
+    if len(x) < 3 or np.any(np.diff(x) <= 0):
+        return x, y
+    fine = np.linspace(x[0], x[-1], 200)
+    return fine, PchipInterpolator(x, y)(fine)

@@ -1,7 +1,7 @@
 """Names, units and conventions of physical quantities, each in this one place.
 
-Energies are in eV, lengths in Å, stresses in eV/Å³. A stress has ASE's sign (a compressed crystal has
-a negative diagonal), a virial is −stress × volume, and six components are in Voigt's order
+Energies are in eV, lengths in Å, stresses in eV/Å³. A stress has ASE's sign (a compressed crystal
+has a negative diagonal), a virial is −stress × volume, and six components are in Voigt's order
 xx yy zz yz xz xy.
 """
 
@@ -28,7 +28,8 @@ VOIGT_ROWS, VOIGT_COLUMNS = np.array([0, 1, 2, 1, 0, 0]), np.array([0, 1, 2, 2, 
 def voigt(matrix: Any) -> np.ndarray:
     """Six components, shape (..., 6), of symmetric matrices of shape (..., 3, 3).
 
-    Of a matrix that is not symmetric to rounding, as programs write them, the symmetric part counts.
+    Of a matrix that is symmetric only to rounding, as programs write them, the symmetric part
+    counts.
     """
     matrix = np.asarray(matrix, dtype=float)
     symmetric = 0.5 * (matrix + np.swapaxes(matrix, -1, -2))

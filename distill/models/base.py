@@ -1,8 +1,8 @@
 """What a model is: the interface that every kind of model has.
 
-A family is a kind of model; an instance is one model of it. Families are registered by name (`mace`,
-`ace`, ...), so that what is above asks for a model and not for a kind, and another package adds a
-family by an entry point.
+A family is a kind of model; an instance is one model of it. Families are registered by name
+(`mace`, `ace`, ...), so that what is above asks for a model and not for a kind, and another package
+adds a family by an entry point.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from distill.core.errors import UserError
 from distill.core.registry import Registry
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from ase import Atoms
     from ase.calculators.calculator import Calculator
-    from typing_extensions import Self
 
 FAMILIES: Registry[type[Family]] = Registry(
     "model family",

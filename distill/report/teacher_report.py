@@ -15,8 +15,9 @@ from distill.core.artifacts import hash_of, read_json, sha256, write_json
 from distill.core.errors import UserError
 from distill.core.progress import say
 from distill.core.quantities import MEV
+from distill.core.tables import write_table_csv
 from distill.data.structures import read_structures
-from distill.metrics.errors import table_rows, write_table_csv
+from distill.metrics.errors import table_rows
 from distill.models.config import CalculatorConfig
 
 if TYPE_CHECKING:

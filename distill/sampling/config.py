@@ -9,59 +9,7 @@ from pydantic import Field, model_validator
 from distill.core.config import Count, NonNegative, Positive, Section
 from distill.core.input_files import InputFile
 from distill.models.config import LabelConfig
-from distill.simulation.config import NebConfig, ScatteringConfig
 from distill.student.config import StudentConfig
-
-
-class MdConfig(Section):
-    """Molecular dynamics of a given structure at a list of temperatures."""
-
-    structure: InputFile = Field(
-        description="file read by ASE, bundled:NAME, or preset:lif (the cubic cell of LiF)"
-    )
-    index: int = Field(0, description="which structure of the file")
-    ensemble: Literal["nve", "nvt", "npt"] = Field("nvt", description="nvt by Langevin dynamics")
-    temperatures: Annotated[list[NonNegative], Field(min_length=1)] = Field(
-        [300.0, 600.0], description="K"
-    )
-    pressures: Annotated[list[float], Field(min_length=1)] = Field(
-        [0.0], description="eV/Å³, for npt; every one at every temperature"
-    )
-    supercell: tuple[Count, Count, Count] = Field((1, 1, 1), description="repeats along the axes")
-    defect: Literal["none", "interstitial", "vacancy", "dumbbell"] = Field(
-        "none", description="point defect put into the supercell"
-    )
-    defect_element: str | None = Field(
-        None, description="element of the defect; the structure's first if not given"
-    )
-    time: Positive = Field(2000.0, description="fs")
-    equilibration_time: NonNegative = Field(200.0, description="left out at the start, fs")
-    time_step: Positive = Field(1.0, description="fs")
-    save_every: Positive = Field(20.0, description="fs between saved structures")
-    friction: Positive = Field(0.01, description="of the Langevin dynamics, 1/fs")
-    max_temperature: Positive = Field(
-        10000.0, description="above which the run is stopped and set aside, K"
-    )
-
-    @model_validator(mode="after")
-    def _check(self) -> MdConfig:
-        if self.ensemble != "npt" and self.pressures != [0.0]:
-            raise ValueError(f"pressures belong to ensemble npt, not to {self.ensemble}")
-        return self
-
-
-class RattleConfig(Section):
-    """Random displacements and strains of given structures."""
-
-    structures: InputFile = Field(description="file read by ASE, or bundled:NAME")
-    copies: Count = Field(5, description="rattled copies of each")
-    amplitude: NonNegative = Field(0.1, description="standard deviation of displacements, Å")
-    strain: Annotated[float, Field(ge=0, lt=0.5)] = Field(
-        0.02, description="largest entry of the random strain"
-    )
-    relax_steps: Annotated[int, Field(ge=0)] = Field(
-        0, description="optimiser steps after each rattling; every structure on the way is kept"
-    )
 
 
 class SelectionConfig(Section):
@@ -137,13 +85,9 @@ class DrivenConfig(Section):
         return self
 
 
-class SamplingConfig(Section):
-    """Which configurations the teacher visits and labels."""
+class SamplingBase(Section):
+    """Which configurations the teacher visits and labels, beside the methods of sampling."""
 
-    scattering: ScatteringConfig | None = None
-    neb: list[NebConfig] = Field(default_factory=list)
-    md: list[MdConfig] = Field(default_factory=list)
-    rattle: list[RattleConfig] = Field(default_factory=list)
     include_training: bool = Field(
         True, description="also relabel the reference training structures with the teacher"
     )

@@ -19,27 +19,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distill.core.artifacts import read_json, write_json
+from distill.core.artifacts import read_json
 from distill.core.config import ParallelConfig
 from distill.core.errors import UserError
 from distill.core.progress import say
 from distill.core.random_streams import stream
-from distill.core.work import Unit, run_waiting
+from distill.core.sections import asked, map_sections
+from distill.core.tables import write_table_csv
+from distill.core.work import Unit, WorkFolder, run_waiting
 from distill.data.structures import read_structures, write_structures
 from distill.models.labelling import label_units
-from distill.sampling.config import DrivenConfig, SamplingConfig, SelectionConfig
+from distill.sampling.config import DrivenConfig, SamplingBase, SelectionConfig
 from distill.sampling.descriptors import structure_descriptors
 from distill.sampling.first_structures import seed_structures, with_lattice_constants
-from distill.sampling.sampled_structures import (
-    Visited,
-    Visits,
-    collect,
-    in_words,
-    plan_visits,
-    write_outcomes,
-)
+from distill.sampling.method import SAMPLING_METHODS, Sampler, Visited
 from distill.sampling.selection import distinct, largest_leverage
 from distill.sampling.unphysical import without_unphysical
+from distill.sampling.visiting import Units, collect, every_unit, in_words, plan_units
+from distill.simulation.config import ScatteringConfig
 from distill.simulation.trust_bound import DEVIATION_KEY, GRADE_KEY, Trust, judge
 
 if TYPE_CHECKING:
@@ -88,28 +85,28 @@ class Driven:
 
 
 @dataclass(frozen=True)
-class _Attempt:
+class _Attempt(Unit):
     """A unit of the student, which may fail on a path or structure that the student has wrong."""
 
     unit: Unit
-    failure: Path
 
-    @property
-    def finished(self) -> bool:
-        return self.unit.finished or self.failure.exists()
+    def settings(self) -> dict[str, Any]:
+        return {"unit": self.unit.key}
 
-    def run(self) -> None:
+    def work(self) -> dict[str, str]:
         try:
-            self.unit.run()
+            if not self.unit.finished:
+                self.unit.run()
         except UserError as error:
-            write_json(self.failure, {"reason": str(error)})
+            return {"failure": str(error)}
+        return {"failure": ""}
 
 
 @dataclass(frozen=True)
 class _Task:
     """What every round needs."""
 
-    config: SamplingConfig
+    config: SamplingBase
     driven: DrivenConfig
     teacher: Path
     seed: int
@@ -118,7 +115,7 @@ class _Task:
 
 
 def run_driven(
-    config: SamplingConfig,
+    config: SamplingBase,
     *,
     teacher: Path,
     train: Path,
@@ -232,43 +229,33 @@ def _explore(
     task: _Task, number: int, labelled: Sequence[Atoms], folder: Path
 ) -> tuple[Visited, dict[str, Any]]:
     """Fit a student, let it visit, judge what it visited; the numbers of that."""
-    from distill.simulation.surfaces import make_surfaces
-
     student = _fit(task, labelled, folder)
     config, driven = task.config, task.driven
     seed = int(stream(task.seed, "driven", number).integers(2**31))
-    surface_calls = 0
-    if config.scattering:
-        surface_calls = make_surfaces(
-            config.scattering,
-            model=str(student),
-            out=folder / "surfaces",
-            seed=seed,
-            parallel=task.parallel,
-        ).calls
-    trust = Trust(student, driven.bound)
-    visits = plan_visits(config, model=str(student), out=folder, seed=seed, trust=trust)
-    if not visits.all() and driven.extra_structures is None:
+    work = WorkFolder(folder, seed, task.parallel)
+    units = plan_units(
+        _as_driven(config), Sampler(str(student), work, Trust(student, driven.bound))
+    )
+    planned = every_unit(units)
+    if not planned and driven.extra_structures is None:
         raise UserError(
-            "sampling.driven has nothing to sample: give scattering, neb, md or rattle, or "
-            "driven.extra_structures"
+            "sampling.driven has nothing to sample: give "
+            f"{' or '.join(SAMPLING_METHODS.names())}, or driven.extra_structures"
         )
     attempts = [
-        _Attempt(unit, folder / "failed" / f"{index:06d}.json")
-        for index, unit in enumerate(visits.all())
+        _Attempt(folder / "attempts", f"{index:06d}", unit) for index, unit in enumerate(planned)
     ]
-    run_waiting(attempts, parallel=task.parallel, label=f"round {number}: the student samples")
-    failures = [read_json(a.failure)["reason"] for a in attempts if not a.unit.finished]
+    work.run(attempts, f"round {number}: the student samples")
+    failures = [failure for a in attempts if (failure := a.numbers()["failure"])]
     for reason in failures[:3]:
         say(f"round {number}: a unit of the student failed: {reason}")
-    visited = collect(_finished(visits), config.selection)
+    visited = collect(_finished(units), config.selection)
     judge([a for a in [*visited.pool, *visited.paths] if DEVIATION_KEY not in a.info], student)
-    write_outcomes(folder / "outcomes.csv", visited.outcomes)
+    for name, rows in visited.tables.items():
+        write_table_csv(folder / f"{name}.csv", rows)
     deviations = np.array([a.info[DEVIATION_KEY] for a in [*visited.pool, *visited.paths]])
-    cut = sum(o.outcome == "cut" for o in visited.outcomes) + sum(
-        run["outcome"] == "cut" for run in visited.summary.get("md", [])
-    )
-    if visits.all() and not len(deviations):
+    cut = visited.cut
+    if planned and not len(deviations):
         raise UserError(
             f"nothing that the student visited in round {number} is left: every trajectory was set "
             "aside; see the reasons above, or give the first student more structures "
@@ -286,7 +273,7 @@ def _explore(
         "cut": cut,
         "failed": len(failures),
         "outcomes": visited.summary.get("outcomes", {}),
-        "student_calls": surface_calls + sum(visited.calls.values()),
+        "student_calls": sum(visited.calls.values()),
         "certain": high is not None and high <= driven.target and cut == 0 and not failures,
         "labelled": 0,
     }
@@ -295,13 +282,26 @@ def _explore(
     return visited, entry
 
 
-def _finished(visits: Visits) -> Visits:
-    return Visits(
-        trajectories=[unit for unit in visits.trajectories if unit.finished],
-        paths=[unit for unit in visits.paths if unit.finished],
-        md=[unit for unit in visits.md if unit.finished],
-        rattle=[unit for unit in visits.rattle if unit.finished],
-    )
+def _as_driven(config: SamplingBase) -> SamplingBase:
+    """The section with the trajectories of each scattering condition that a round runs."""
+    assert config.driven is not None
+    count = config.driven.trajectories
+    if count is None:
+        return config
+    options = asked(config, SAMPLING_METHODS)
+    changed = {
+        name: map_sections(
+            getattr(config, name),
+            ScatteringConfig,
+            lambda scattering: scattering.model_copy(update={"trajectories": count}),
+        )
+        for name in options
+    }
+    return config.model_copy(update=changed)
+
+
+def _finished(units: Units) -> Units:
+    return {name: [unit for unit in some if unit.finished] for name, some in units.items()}
 
 
 def _picked(task: _Task, result: Driven, number: int, folder: Path, count: int) -> list[Atoms]:

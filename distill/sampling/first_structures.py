@@ -12,10 +12,12 @@ from distill.core.artifacts import read_json, write_json
 from distill.core.errors import UserError
 from distill.core.progress import say
 from distill.core.quantities import CONFIG_TYPE_KEY
+from distill.core.sections import asked, map_sections, sections_in
 from distill.data.structures import read_structures
 from distill.models.cached_calculators import cached_calculator
-from distill.sampling.config import DrivenConfig, SamplingConfig, SelectionConfig
+from distill.sampling.config import DrivenConfig, SamplingBase, SelectionConfig
 from distill.sampling.descriptors import structure_descriptors
+from distill.sampling.method import SAMPLING_METHODS
 from distill.sampling.selection import distinct, select
 from distill.simulation.rovibrational import molecule_at
 from distill.systems.config import SlabConfig
@@ -27,7 +29,7 @@ _CURVE_RANGE = (0.65, 5.0)
 
 
 def seed_structures(
-    config: SamplingConfig, driven: DrivenConfig, train: Path, seed: int
+    config: SamplingBase, driven: DrivenConfig, train: Path, seed: int
 ) -> list[Atoms]:
     """Structures of the first student, to be labelled by the teacher.
 
@@ -65,8 +67,8 @@ def seed_structures(
     others = [atoms for atoms, alone in zip(training, isolated, strict=True) if not alone]
     chosen = _diverse(others, driven.seed_structures, seed)
     molecules = []
-    if config.scattering:
-        molecules = _molecules(config.scattering.molecule, driven.curve_points)
+    if scattering := getattr(config, "scattering", None):
+        molecules = _molecules(scattering.molecule, driven.curve_points)
     say(
         f"student-driven sampling begins with {len(chosen)} of {len(others)} training structures, "
         f"{len(atoms_alone)} isolated atoms and {len(molecules)} bond lengths"
@@ -94,8 +96,8 @@ def _molecules(molecule: str, points: int) -> list[Atoms]:
 
 
 def with_lattice_constants(
-    config: SamplingConfig, teacher: Path, path: Path
-) -> tuple[SamplingConfig, int]:
+    config: SamplingBase, teacher: Path, path: Path
+) -> tuple[SamplingBase, int]:
     """The config with the teacher's lattice constants where none is given, and the calls made.
 
     Parameters
@@ -107,9 +109,10 @@ def with_lattice_constants(
     path
         File that keeps them.
     """
-    slabs = [neb.slab for neb in config.neb if neb.initial is None]
-    if config.scattering:
-        slabs.append(config.scattering.slab)
+    options = asked(config, SAMPLING_METHODS)
+    slabs = [
+        s for some in options.values() for entry in some for s in sections_in(entry, SlabConfig)
+    ]
     elements = sorted({slab.element for slab in slabs if _wanting(slab)})
     if path.exists():
         found: dict[str, float] = read_json(path)
@@ -123,12 +126,8 @@ def with_lattice_constants(
             return slab
         return slab.model_copy(update={"lattice_constant": found[slab.element]})
 
-    neb = [entry.model_copy(update={"slab": given(entry.slab)}) for entry in config.neb]
-    scattering = config.scattering
-    if scattering:
-        scattering = scattering.model_copy(update={"slab": given(scattering.slab)})
-    complete = config.model_copy(update={"neb": neb, "scattering": scattering})
-    return complete, LATTICE_CONSTANT_CALLS * len(found)
+    changed = {name: map_sections(getattr(config, name), SlabConfig, given) for name in options}
+    return config.model_copy(update=changed), LATTICE_CONSTANT_CALLS * len(found)
 
 
 def _wanting(slab: SlabConfig) -> bool:

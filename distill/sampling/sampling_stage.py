@@ -15,28 +15,23 @@ from distill.core.config import ParallelConfig
 from distill.core.errors import UserError
 from distill.core.progress import say
 from distill.core.random_streams import stream
-from distill.core.work import run_waiting
-from distill.sampling.config import SamplingConfig, SelectionConfig
+from distill.core.tables import write_table_csv
+from distill.core.work import WorkFolder
+from distill.sampling.config import SamplingBase, SelectionConfig
+from distill.sampling.method import SAMPLING_METHODS, Sampler, Visited
 from distill.sampling.pictures import draw_selection, draw_trajectories
-from distill.sampling.sampled_structures import (
-    Visited,
-    collect,
-    in_words,
-    plan_visits,
-    write_outcomes,
-)
 from distill.sampling.selection import choices, coverage, distinct, select
 from distill.sampling.unphysical import without_unphysical
+from distill.sampling.visiting import collect, every_unit, in_words, plan_units
 
 if TYPE_CHECKING:
     from ase import Atoms
 
     from distill.sampling.driven import Driven
-    from distill.simulation.scattering import Outcome
 
 
 def run(
-    config: SamplingConfig,
+    config: SamplingBase,
     *,
     teacher: Path,
     train: Path,
@@ -77,7 +72,8 @@ def run(
     sampled = sample(config, teacher=teacher, train=train, out=out, seed=seed, parallel=parallel)
     write_structures(out / "selected.xyz", sampled.selected)
     write_structures(out / "held_out.xyz", sampled.held_out)
-    write_outcomes(out / "outcomes.csv", sampled.outcomes)
+    for name, rows in sampled.tables.items():
+        write_table_csv(out / f"{name}.csv", rows)
     total = sum(sampled.calls.values())
     write_json(
         out / "sampling.json",
@@ -106,13 +102,13 @@ class _Sampled:
 
     selected: list[Atoms]
     held_out: list[Atoms]
-    outcomes: list[Outcome]
+    tables: dict[str, list[dict[str, Any]]]
     calls: dict[str, int]
     summary: dict[str, Any]
 
 
 def _by_teacher(
-    config: SamplingConfig,
+    config: SamplingBase,
     *,
     teacher: Path,
     train: Path,
@@ -125,19 +121,9 @@ def _by_teacher(
 
     from distill.data.structures import read_structures
     from distill.models.labelling import label_units
-    from distill.simulation.surfaces import make_surfaces
 
-    surface_calls = {}
-    if config.scattering:
-        surfaces = make_surfaces(
-            config.scattering,
-            model=str(teacher),
-            out=out / "surfaces",
-            seed=seed,
-            parallel=parallel,
-        )
-        surface_calls["surfaces"] = surfaces.calls
-    visits = plan_visits(config, model=str(teacher), out=out, seed=seed)
+    work = WorkFolder(out, seed, parallel)
+    units = plan_units(config, Sampler(str(teacher), work))
     training = read_structures(train, require=()) if config.include_training else []
     labels = label_units(
         training,
@@ -146,29 +132,33 @@ def _by_teacher(
         name="training",
         options=config.labels,
     )
-    if not visits.all() and not labels:
+    if not every_unit(units) and not labels:
         raise UserError(
-            "the sampling section asks for nothing: give scattering, neb, md or rattle, or set "
-            "include_training"
+            "the sampling section asks for nothing: give "
+            f"{' or '.join(SAMPLING_METHODS.names())}, or set include_training"
         )
-    run_waiting([*visits.all(), *labels], parallel=parallel, label="sampling by the teacher")
-    visited = collect(visits, config.selection)
+    work.run([*every_unit(units), *labels], "sampling by the teacher")
+    visited = collect(units, config.selection)
     draw_trajectories(out / "plots", visited.pool, visited.endings)
     labelled = [atoms for unit in labels for atoms in unit.labelled()]
     # Sums over threads would make the selection depend on their number.
     with threadpool_limits(1):
-        selected, held_out, selection = _select(visited, config.selection, str(teacher), out, seed)
+        selected, held_out, selection = (
+            _select(visited, config.selection, str(teacher), out, seed)
+            if any(SAMPLING_METHODS.load(name).selects for name in units)
+            else ([], [], {})
+        )
     return _Sampled(
         selected=selected + visited.paths + labelled,
         held_out=held_out,
-        outcomes=visited.outcomes,
-        calls={**surface_calls, **visited.calls, "labels": len(labelled)},
+        tables=visited.tables,
+        calls={**visited.calls, "labels": len(labelled)},
         summary={**visited.summary, "selection": selection},
     )
 
 
 def _by_student(
-    config: SamplingConfig,
+    config: SamplingBase,
     *,
     teacher: Path,
     train: Path,
@@ -192,7 +182,7 @@ def _by_student(
     return _Sampled(
         selected=driven.selected,
         held_out=driven.held_out,
-        outcomes=last.outcomes,
+        tables=last.tables,
         calls=driven.calls,
         summary={
             **last.summary,
@@ -203,7 +193,7 @@ def _by_student(
 
 
 def _driven_selection(
-    config: SamplingConfig, driven: Driven, teacher: str, out: Path
+    config: SamplingBase, driven: Driven, teacher: str, out: Path
 ) -> dict[str, Any]:
     """How the labelled structures cover the last trajectories."""
     from threadpoolctl import threadpool_limits
@@ -236,8 +226,6 @@ def _select(
     if dropped:
         say(f"sampled structures: left out {in_words(dropped)}")
     summary: dict[str, Any] = {"sampled": len(visited.pool), "left_out": dropped}
-    if not visited.calls.keys() & {"scattering", "md", "rattle"}:
-        return [], [], summary
     from distill.sampling.descriptors import structure_descriptors
 
     held_trajectories = held_out_trajectories(visited.endings, config, seed)

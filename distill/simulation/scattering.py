@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator
 from ase.data import covalent_radii
 
-from distill.core.artifacts import atomic_path
 from distill.core.errors import UserError
 from distill.core.quantities import CONFIG_TYPE_KEY
 from distill.core.random_streams import stream
-from distill.core.work import Unit, WorkFolder
 from distill.data.structures import set_labels
-from distill.models.cached_calculators import ModelSpec, cached_calculator
 from distill.simulation.config import ScatteringConfig
 from distill.simulation.dynamics import ACCELERATION, Step, velocity_verlet
 from distill.simulation.rovibrational import bound_level, sample_molecule
@@ -290,115 +286,6 @@ def _labelled(
         "collision_energy_eV": condition.energy,
     }
     return set_labels(atoms, energy=step.energy, forces=step.forces)
-
-
-@dataclass(frozen=True)
-class TrajectoryUnit(Unit):
-    """Run one trajectory of a model.
-
-    Attributes
-    ----------
-    surfaces
-        Folder of the surfaces.
-    surfaces_key
-        What those of its condition were made from.
-    """
-
-    model: ModelSpec
-    config: ScatteringConfig
-    condition: Condition
-    number: int
-    seed: int
-    surfaces: Path
-    surfaces_key: str
-    trust: Trust | None = None
-
-    unkeyed = Unit.unkeyed | {"surfaces"}
-
-    def settings(self) -> dict[str, Any]:
-        """Its model, start and dynamics; not the other conditions of the config."""
-        return {**super().settings(), "config": self.config.dynamics()}
-
-    @property
-    def structures_path(self) -> Path:
-        """File of the structures, unless the trajectory blew up."""
-        return self.folder / f"{self.name}.xyz"
-
-    def files(self) -> list[Path]:
-        """The structures of a sound trajectory."""
-        return [path for path in [self.structures_path] if path.exists()]
-
-    def outcome(self) -> Outcome:
-        """How the finished trajectory ended."""
-        return Outcome(**self.numbers())
-
-    def work(self) -> dict[str, Any]:
-        """Run the trajectory; its structures go to its folder or, blown up, to `set_aside/`."""
-        from ase.io import write
-
-        start = initial_conditions(
-            self.config,
-            self.condition,
-            self.number,
-            self.seed,
-            cached_surfaces(self.config, self.surfaces),
-        )
-        outcome, structures = run_trajectory(
-            start,
-            cached_calculator(self.model),
-            self.config,
-            self.condition,
-            self.number,
-            trust=self.trust,
-        )
-        path = self.structures_path
-        path.unlink(missing_ok=True)
-        if outcome.outcome == BLOWN_UP:
-            path = self.folder.parent / "set_aside" / path.name
-        with atomic_path(path) as temporary:
-            write(temporary, structures, format="extxyz")
-        return asdict(outcome)
-
-
-def trajectory_units(
-    config: ScatteringConfig,
-    *,
-    model: ModelSpec,
-    surfaces: Surfaces,
-    work: WorkFolder,
-    trust: Trust | None = None,
-) -> list[TrajectoryUnit]:
-    """Every trajectory of a config, in the order of `conditions`, then by number.
-
-    Parameters
-    ----------
-    config
-        Conditions and dynamics.
-    model
-        What `distill.models.calculators.load_calculator` takes.
-    surfaces
-        Those of `work`'s folder `surfaces`.
-    work
-        Folder; `trajectories/NAME.xyz` will hold structures and `NAME.json` the outcome.
-    trust
-        Cuts a trajectory where its student extrapolates.
-    """
-    return [
-        TrajectoryUnit(
-            work.path / "trajectories",
-            trajectory_name(condition, number),
-            model=model,
-            config=config,
-            condition=condition,
-            number=number,
-            seed=work.seed,
-            surfaces=work.path / SURFACES_FOLDER,
-            surfaces_key=surfaces.keys[condition.facet, condition.temperature],
-            trust=trust,
-        )
-        for condition in conditions(config)
-        for number in range(config.trajectories)
-    ]
 
 
 def cached_surfaces(config: ScatteringConfig, folder: Path) -> Surfaces:

@@ -13,7 +13,7 @@ import numpy as np
 from distill.core.artifacts import read_json, write_json
 from distill.core.progress import say
 from distill.core.quantities import MEV
-from distill.metrics.errors import write_table_csv
+from distill.core.tables import write_table_csv
 
 FOLDER = "curve"
 FOUNDATION, SCRATCH = "foundation", "scratch"

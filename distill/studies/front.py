@@ -144,7 +144,7 @@ def speed_accuracy_front(
         If a choice is impossible, or the held-out structures have no forces.
     """
     from distill.core.figures import save_figure
-    from distill.metrics.errors import write_table_csv
+    from distill.core.tables import write_table_csv
     from distill.student.student_stage import STUDENT_FILE
 
     choices = {

@@ -19,7 +19,8 @@ from distill.core.progress import say
 from distill.core.quantities import CONFIG_TYPE_KEY
 from distill.data.reference_energies import composition_matrix, least_squares_shifts
 from distill.data.structures import read_structures, reference_energy, reference_forces
-from distill.sampling.config import RattleConfig, SelectionConfig
+from distill.sampling.config import SelectionConfig
+from distill.sampling.methods.rattle import RattleConfig
 from distill.teacher.config import ReplayConfig
 from distill.teacher.starting_model import Start
 

@@ -10,13 +10,8 @@ import pytest
 from ase import Atoms
 
 from distill.core.errors import UserError
-from distill.metrics.errors import (
-    error_budget,
-    error_table,
-    study_table_text,
-    table_rows,
-    write_table_csv,
-)
+from distill.core.tables import write_table_csv
+from distill.metrics.errors import error_budget, error_table, study_table_text, table_rows
 
 
 def labelled(symbols, energy=None, forces=None, stress=None, config_type=None):

@@ -13,6 +13,7 @@ from distill.core.errors import UserError
 from distill.core.work import run_waiting
 from distill.data.structures import read_structures, reference_energy, reference_forces
 from distill.models.calculators import load_calculator
+from distill.sampling.methods.scattering import trajectory_units
 from distill.simulation.neb_endpoints import end_points
 from distill.simulation.rovibrational import HBAR, bound_level
 from distill.simulation.scattering import (
@@ -20,7 +21,6 @@ from distill.simulation.scattering import (
     conditions,
     initial_conditions,
     run_trajectory,
-    trajectory_units,
 )
 from distill.simulation.surfaces import make_surfaces, read_surfaces
 from distill.systems.constraints import mobile_atoms

@@ -4,35 +4,74 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from distill.core.artifacts import write_json
-from distill.core.config import ParallelConfig
 from distill.core.errors import UserError
 from distill.core.quantities import ENERGY_KEY
-from distill.core.work import run_waiting
+from distill.core.results import Record, Result
+from distill.core.work import WorkFolder
 from distill.data.structures import read_structures
 from distill.models.cached_calculators import ModelSpec
-from distill.observables.model_comparison import REFERENCE, baseline
-from distill.simulation.config import NebConfig
+from distill.observables.barriers.config import BarrierConfig
+from distill.observables.base import REFERENCE, baseline
 from distill.simulation.neb import PathUnit, path_lengths, path_units
 
-RESULT_FILE = "barriers.json"
 INTERPOLATION = "interpolation"
 
 
+class Profile(Record):
+    """A path as one model has it.
+
+    Attributes
+    ----------
+    distance
+        Along the path, Å, one number for each image.
+    energy
+        eV, 0 at the first image.
+    barrier, reaction_energy
+        Of the highest and the last image over the first, eV.
+    converged, fmax, steps, calls
+        Of the band: largest force in eV/Å, optimiser steps, force calls; None for a stored path.
+    began_with
+        `interpolation`, or the model whose path it began with; None for a stored path.
+    file
+        Of a stored path.
+    """
+
+    distance: list[float]
+    energy: list[float]
+    barrier: float
+    reaction_energy: float
+    converged: bool | None = None
+    fmax: float | None = None
+    steps: int | None = None
+    calls: int | None = None
+    began_with: str | None = None
+    file: str | None = None
+
+
+class BarriersResult(Result):
+    """Profiles by path, such as `Cu(111) bridge`, and model."""
+
+    paths: dict[str, dict[str, Profile]]
+
+    def differences(self, one: str, other: str) -> dict[str, tuple[float, bool]]:
+        """By path, the barrier of one model minus another's, eV, and whether both converged."""
+        return {
+            title: (
+                profiles[one].barrier - profiles[other].barrier,
+                bool(profiles[one].converged and profiles[other].converged),
+            )
+            for title, profiles in self.paths.items()
+            if {one, other} <= set(profiles)
+        }
+
+
 def run_barriers(
-    nebs: Sequence[NebConfig],
-    models: Mapping[str, ModelSpec],
-    reference_paths: Mapping[str, str],
-    out: Path,
-    *,
-    parallel: ParallelConfig | None = None,
-) -> dict[str, Any]:
-    """Climbing-band profiles of every path by every model, and their differences.
+    configs: Sequence[BarrierConfig], models: Mapping[str, ModelSpec], work: WorkFolder
+) -> BarriersResult:
+    """Climbing-band profiles of every path by every model.
 
     Each model relaxes its own end points and band, on a slab of its own lattice constant where the
     config gives none. A band can end on a path that is not the lowest. So each model seeks its own
@@ -41,49 +80,29 @@ def run_barriers(
 
     Parameters
     ----------
-    nebs
+    configs
         The paths.
     models
-        Files, import paths or configs that `distill.models.calculators.load_calculator` takes, by
-        role, such as teacher and student; `reference` where the reference level can be run.
-    reference_paths
-        By facet: extended XYZ file, or `bundled:NAME`, of a finished path's images with
-        `REF_energy`, for the reference where it is not among `models`.
-    out
-        Folder of `barriers.json` and, by role, the paths' files. Finished ones are not sought
-        again.
-    parallel
-        Where the paths run, one unit each; in this process if not given.
-
-    Returns
-    -------
-    dict
-        `paths`: by path, such as `Cu(111) bridge`, then by role `energy` (eV, 0 at the start),
-        `distance` along the path (Å), `barrier` and `reaction_energy` (eV), and, of models,
-        `converged`, `fmax` (eV/Å), `steps`, `calls` and `began_with` (`interpolation`, or the model
-        whose path it began with). `differences`: by path, of barriers in eV, as `ROLE - ROLE`.
+        What `distill.models.calculators.load_calculator` takes, by role, such as teacher and
+        student; `reference` where the reference level can be run.
+    work
+        Folder of the paths' files by role, and where they run, one unit each.
 
     Raises
     ------
     UserError
-        If a reference path cannot be read or has fewer than three images.
+        If a stored path cannot be read or has fewer than three images.
     """
-    parallel = parallel or ParallelConfig(backend="serial")
-    found = _lowest_paths(nebs, models, out, parallel)
-    paths: dict[str, dict[str, Any]] = {}
-    for number, neb in enumerate(nebs):
-        profiles: dict[str, dict[str, Any]] = {}
-        if REFERENCE not in models and neb.initial is None and neb.facet in reference_paths:
-            profiles[REFERENCE] = stored_profile(reference_paths[neb.facet])
+    found = _lowest_paths(configs, models, work)
+    paths: dict[str, dict[str, Profile]] = {}
+    for number, config in enumerate(configs):
+        profiles: dict[str, Profile] = {}
+        if REFERENCE not in models and config.reference is not None:
+            profiles[REFERENCE] = stored_profile(config.reference)
         for role in models:
             profiles[role] = _profile(found[role][number])
-        paths[_title(neb, number, paths)] = profiles
-    result = {
-        "paths": paths,
-        "differences": {title: _differences(profiles) for title, profiles in paths.items()},
-    }
-    write_json(out / RESULT_FILE, result)
-    return result
+        paths[_title(config, number, paths)] = profiles
+    return BarriersResult(paths=paths)
 
 
 @dataclass(frozen=True)
@@ -109,16 +128,16 @@ class _Attempt:
 
 
 def _lowest_paths(
-    nebs: Sequence[NebConfig],
-    models: Mapping[str, ModelSpec],
-    out: Path,
-    parallel: ParallelConfig,
+    configs: Sequence[BarrierConfig], models: Mapping[str, ModelSpec], work: WorkFolder
 ) -> dict[str, list[_Attempt]]:
-    """By role, the attempt at each path of `nebs` that has the lowest barrier."""
-    units = {role: path_units(nebs, model=model, out=out / role) for role, model in models.items()}
+    """By role, the attempt at each path that has the lowest barrier."""
+    units = {
+        role: path_units(configs, model=model, out=work.path / role)
+        for role, model in models.items()
+    }
     seekers = [role for role in models if role != REFERENCE] or list(models)
     own = {role: [_Attempt(unit) for unit in units[role]] for role in seekers}
-    _run(own.values(), parallel, "minimum energy paths")
+    _run(own.values(), work, "minimum energy paths")
     others = {
         role: [
             [
@@ -132,7 +151,7 @@ def _lowest_paths(
     }
     _run(
         (attempts for found in others.values() for attempts in found),
-        parallel,
+        work,
         "the same from the others' paths",
     )
     best = {
@@ -148,17 +167,16 @@ def _lowest_paths(
             lead.after(unit, leader) if lead.converged else _Attempt(unit)
             for unit, lead in zip(units[REFERENCE], best[leader], strict=True)
         ]
-        _run([best[REFERENCE]], parallel, "minimum energy paths by the reference")
+        _run([best[REFERENCE]], work, "minimum energy paths by the reference")
     return best
 
 
-def _run(attempts: Iterable[Iterable[_Attempt]], parallel: ParallelConfig, label: str) -> None:
-    units = [attempt.unit for some in attempts for attempt in some]
-    run_waiting(units, parallel=parallel, label=label)
+def _run(attempts: Iterable[Iterable[_Attempt]], work: WorkFolder, label: str) -> None:
+    work.run([attempt.unit for some in attempts for attempt in some], label)
 
 
-def stored_profile(path: str) -> dict[str, Any]:
-    """Profile of a finished path from its images: energy (eV), distance (Å), barrier (eV).
+def stored_profile(path: str) -> Profile:
+    """Profile of a finished path from its images.
 
     Raises
     ------
@@ -170,41 +188,32 @@ def stored_profile(path: str) -> dict[str, Any]:
         raise UserError(f"{path} holds {len(images)} images of a path, expected three or more")
     energies = np.array([image.info[ENERGY_KEY] for image in images])
     relative = energies - energies[0]
-    return {
-        "distance": path_lengths(images).tolist(),
-        "energy": relative.tolist(),
-        "barrier": float(relative.max()),
-        "reaction_energy": float(relative[-1]),
-        "file": str(path),
-    }
+    return Profile(
+        distance=path_lengths(images).tolist(),
+        energy=relative.tolist(),
+        barrier=float(relative.max()),
+        reaction_energy=float(relative[-1]),
+        file=str(path),
+    )
 
 
-def _profile(attempt: _Attempt) -> dict[str, Any]:
+def _profile(attempt: _Attempt) -> Profile:
     summary = attempt.unit.summary()
-    return {
-        "distance": summary["coordinates_A"],
-        "energy": summary["energies_eV"],
-        "barrier": summary["barrier_eV"],
-        "reaction_energy": summary["reaction_energy_eV"],
-        "converged": summary["converged"],
-        "fmax": summary["fmax_eV_per_A"],
-        "steps": summary["steps"],
-        "calls": summary["calls"],
-        "began_with": attempt.began_with,
-    }
+    return Profile(
+        distance=summary["coordinates_A"],
+        energy=summary["energies_eV"],
+        barrier=summary["barrier_eV"],
+        reaction_energy=summary["reaction_energy_eV"],
+        converged=summary["converged"],
+        fmax=summary["fmax_eV_per_A"],
+        steps=summary["steps"],
+        calls=summary["calls"],
+        began_with=attempt.began_with,
+    )
 
 
-def _title(neb: NebConfig, number: int, taken: Mapping[str, Any]) -> str:
+def _title(config: BarrierConfig, number: int, taken: Mapping[str, object]) -> str:
     """Name of a path for people, with its place in the list where it would not be unique."""
-    title = f"{neb.slab.element}({neb.facet}) {neb.site}" if neb.initial is None else "path"
+    slab = config.slab
+    title = "path" if config.initial else f"{slab.element}({config.facet}) {config.site}"
     return f"{title} {number + 1}" if title in taken else title
-
-
-def _differences(profiles: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """Differences of barriers, eV, of every two roles in the order reference, teacher, student."""
-    roles = list(profiles)
-    return {
-        f"{one} - {other}": profiles[one]["barrier"] - profiles[other]["barrier"]
-        for index, one in enumerate(roles)
-        for other in roles[index + 1 :]
-    }

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from distill.core.errors import UserError
+from distill.observables.sticking.result import PublishedPoint
 
 REQUIRED = ("energy", "probability")
 OPTIONAL = ("low", "high", "facet", "temperature", "v", "j", "source")
 _NUMBERS = ("energy", "probability", "low", "high", "temperature", "v", "j")
 
 
-def read_points(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+def read_points(path: str | os.PathLike[str]) -> list[PublishedPoint]:
     """Sticking probabilities from a CSV file with a header line.
 
     Parameters
@@ -28,9 +29,8 @@ def read_points(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
 
     Returns
     -------
-    list of dict
-        For each line `energy`, `probability`, `interval` (or None), `source`, and `facet`,
-        `temperature`, `v`, `j`, each None where the file does not say.
+    list of PublishedPoint
+        One for each line.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def _check_header(file: Path, header: list[str]) -> None:
         raise UserError(f"{file}: low and high belong together, expected both columns or none")
 
 
-def _point(place: str, header: list[str], cells: list[str]) -> dict[str, Any]:
+def _point(place: str, header: list[str], cells: list[str]) -> PublishedPoint:
     if len(cells) != len(header):
         raise UserError(f"{place}: expected {len(header)} cells, found {len(cells)}")
     row = {name: cell.strip() for name, cell in zip(header, cells, strict=True) if cell.strip()}
@@ -98,11 +98,9 @@ def _point(place: str, header: list[str], cells: list[str]) -> dict[str, Any]:
         raise UserError(f"{place}: probability is {value:g}, expected 0 to 1")
     if low is not None and not low <= value <= high:
         raise UserError(f"{place}: probability {value:g} is not within {low:g} to {high:g}")
-    return {
-        **values,
-        "source": values["source"] or Path(place.rpartition(", line")[0]).stem,
-        "interval": None if low is None else [low, high],
-    }
+    source = values.pop("source") or Path(place.rpartition(", line")[0]).stem
+    interval = None if low is None else (low, high)
+    return PublishedPoint(**values, source=source, interval=interval)
 
 
 def _number(place: str, name: str, text: str) -> float:

@@ -14,10 +14,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from distill.core.artifacts import read_json, write_json
-from distill.core.config import ParallelConfig
 from distill.core.progress import say
-from distill.core.work import run_waiting
+from distill.core.work import Unit, WorkFolder
 from distill.metrics.statistics import (
     Estimate,
     PairedDifference,
@@ -27,14 +25,24 @@ from distill.metrics.statistics import (
     wilson,
 )
 from distill.models.cached_calculators import ModelSpec, cached_calculator
+from distill.observables.base import STUDENT, TEACHER
 from distill.observables.sticking.config import StickingConfig
 from distill.observables.sticking.published_points import read_points
+from distill.observables.sticking.result import (
+    ConditionSticking,
+    ModelSticking,
+    PairedSticking,
+    PrecisionReport,
+    StickingResult,
+    TwoLevelSticking,
+)
 from distill.observables.sticking.sequential_precision import Target, targets
 from distill.simulation.config import ScatteringConfig
 from distill.simulation.scattering import (
     BLOWN_UP,
     DISSOCIATED,
     OUTCOMES,
+    SURFACES_FOLDER,
     Condition,
     Outcome,
     cached_surfaces,
@@ -44,42 +52,44 @@ from distill.simulation.scattering import (
 )
 from distill.simulation.surfaces import make_surfaces
 
-RESULT_FILE = "sticking.json"
 # Trajectories in one file and unit: a teacher's takes minutes, a student's seconds.
-_SHARD = {"teacher": 1, "student": 10}
+_SHARD = {TEACHER: 1, STUDENT: 10}
 
 
 @dataclass(frozen=True)
-class StickingUnit:
-    """Some trajectories of one model under one condition, kept as a list of outcomes."""
+class StickingUnit(Unit):
+    """Some trajectories of one model under one condition; its numbers are how they ended.
 
-    role: str
+    Attributes
+    ----------
+    first, count
+        Numbers of the trajectories.
+    surfaces, surfaces_key
+        Folder of the surfaces, and what those of the condition were made from.
+    """
+
     model: ModelSpec
     config: ScatteringConfig
     condition: Condition
     first: int
     count: int
     seed: int
-    folder: Path
+    surfaces: Path
+    surfaces_key: str
 
-    @property
-    def path(self) -> Path:
-        """File of the outcomes."""
-        last = self.first + self.count - 1
-        return self.folder / self.role / f"{self.condition.name}_{self.first:06d}-{last:06d}.json"
+    unkeyed = Unit.unkeyed | {"surfaces"}
 
-    @property
-    def finished(self) -> bool:
-        """Whether the outcomes are there."""
-        return self.path.exists()
+    def settings(self) -> dict[str, Any]:
+        """Its model, starts and dynamics; not the other conditions of the config."""
+        return {**super().settings(), "config": self.config.dynamics()}
 
     def outcomes(self) -> list[Outcome]:
         """How the finished trajectories ended."""
-        return [Outcome(**entry) for entry in read_json(self.path)]
+        return [Outcome(**entry) for entry in self.numbers()]
 
-    def run(self) -> None:
-        """Run the trajectories and write how they ended."""
-        surfaces = cached_surfaces(self.config, self.folder / "surfaces")
+    def work(self) -> list[dict[str, Any]]:
+        """Run the trajectories."""
+        surfaces = cached_surfaces(self.config, self.surfaces)
         calculator = cached_calculator(self.model)
         outcomes = []
         for number in range(self.first, self.first + self.count):
@@ -88,57 +98,22 @@ class StickingUnit:
                 start, calculator, self.config, self.condition, number, keep_structures=False
             )
             outcomes.append(asdict(outcome))
-        write_json(self.path, outcomes)
-
-
-def check_sticking(config: StickingConfig) -> None:
-    """Refuse a budget too small for the precision, or published points that cannot be read.
-
-    Raises
-    ------
-    UserError
-        As `targets` and `read_points`.
-    """
-    targets(config)
-    if config.published:
-        read_points(config.published)
+        return outcomes
 
 
 def run_sticking(
-    config: StickingConfig,
-    *,
-    teacher: ModelSpec,
-    student: ModelSpec,
-    out: Path,
-    seed: int,
-    parallel: ParallelConfig,
-) -> dict[str, Any]:
-    """Sticking probabilities of both models for every condition; also written to `out`.
+    config: StickingConfig, *, teacher: ModelSpec, student: ModelSpec, work: WorkFolder
+) -> StickingResult:
+    """Sticking probabilities of both models for every condition.
 
     Parameters
     ----------
     config
         Conditions, dynamics and numbers of trajectories.
     teacher, student
-        Files, import paths or configs that `distill.models.calculators.load_calculator` takes.
-    out
-        Folder of `sticking.json`, `surfaces/` and the outcomes by model. Trajectories whose files
-        are there are not run again.
-    seed
-        The run's seed.
-    parallel
-        Where the trajectories run.
-
-    Returns
-    -------
-    dict
-        `conditions`: for each facet, temperature (K), state and energy (eV) `teacher` and `student`
-        (`probability`, its `interval`, sound `trajectories`, `outcomes` counted,
-        `mean_force_calls`), `paired` (`difference` teacher − student on `trajectories` pairs, its
-        `interval`, and the pairs in which `only_teacher` or `only_student` dissociates) and
-        `two_level` (the teacher's `probability`, its `interval`, student `trajectories` and `pairs`
-        behind it); None where no trajectory is left; `precision`: by model what `Target.report`
-        gives. `published`: what `read_points` gives. `force_calls`: by model and for the surfaces.
+        What `distill.models.calculators.load_calculator` takes.
+    work
+        Folder of `surfaces/` and the outcomes by model, seed, and where the trajectories run.
 
     Raises
     ------
@@ -148,44 +123,51 @@ def run_sticking(
     """
     aims = targets(config)
     points = read_points(config.published) if config.published else []
-    scattering = config.scattering
-    models = {"teacher": teacher, "student": student}
+    models = {TEACHER: teacher, STUDENT: student}
     surfaces = make_surfaces(
-        scattering,
+        config.scattering,
         model=models[config.initial_conditions],
-        out=out / "surfaces",
-        seed=seed,
-        parallel=parallel,
+        work=work.sub(SURFACES_FOLDER),
     )
-    found = _run_until_precise(config, aims, models, out, seed, parallel)
-    every = conditions(scattering)
-    outcomes = {(role, c): found[role, c].outcomes() for role in models for c in every}
+    every = conditions(config.scattering)
+    samples = {
+        (role, condition): _Sample(
+            role,
+            model,
+            config.scattering,
+            condition,
+            surfaces.keys[condition.facet, condition.temperature],
+            work,
+        )
+        for role, model in models.items()
+        for condition in every
+    }
+    _run_until_precise(config, aims, samples, every, work)
+    outcomes = {place: sample.outcomes() for place, sample in samples.items()}
     entries = [
         _entry(
             condition,
-            outcomes["teacher", condition],
-            outcomes["student", condition],
+            outcomes[TEACHER, condition],
+            outcomes[STUDENT, condition],
             aims,
             config.confidence,
         )
         for condition in every
     ]
-    result = {
-        "confidence": config.confidence,
-        "initial_conditions_from": config.initial_conditions,
-        "precision": config.precision,
-        "conditions": entries,
-        "published": points,
-        "force_calls": {
+    return StickingResult(
+        confidence=config.confidence,
+        initial_conditions_from=config.initial_conditions,
+        precision=config.precision,
+        conditions=entries,
+        published=points,
+        force_calls={
             "surfaces": surfaces.calls,
             **{
                 role: sum(o.calls for (r, _), found in outcomes.items() if r == role for o in found)
                 for role in models
             },
         },
-    }
-    write_json(out / RESULT_FILE, result)
-    return result
+    )
 
 
 @dataclass
@@ -196,8 +178,8 @@ class _Sample:
     model: ModelSpec
     config: ScatteringConfig
     condition: Condition
-    seed: int
-    folder: Path
+    surfaces_key: str
+    work: WorkFolder
     units: list[StickingUnit] = field(default_factory=list)
     count: int = 0
 
@@ -208,14 +190,16 @@ class _Sample:
             number = min(size, count - first)
             self.units.append(
                 StickingUnit(
-                    self.role,
-                    self.model,
-                    self.config,
-                    self.condition,
-                    first,
-                    number,
-                    self.seed,
-                    self.folder,
+                    self.work.path / self.role,
+                    f"{self.condition.name}_{first:06d}-{first + number - 1:06d}",
+                    model=self.model,
+                    config=self.config,
+                    condition=self.condition,
+                    first=first,
+                    count=number,
+                    seed=self.work.seed,
+                    surfaces=self.work.path / SURFACES_FOLDER,
+                    surfaces_key=self.surfaces_key,
                 )
             )
         self.count = max(count, self.count)
@@ -228,37 +212,29 @@ class _Sample:
 def _run_until_precise(
     config: StickingConfig,
     aims: dict[str, Target],
-    models: dict[str, ModelSpec],
-    out: Path,
-    seed: int,
-    parallel: ParallelConfig,
-) -> dict[tuple[str, Condition], _Sample]:
-    """Run trajectories, in rounds over all conditions, until none is asked for any more."""
-    every = conditions(config.scattering)
-    samples = {
-        (role, condition): _Sample(role, model, config.scattering, condition, seed, out)
-        for role, model in models.items()
-        for condition in every
-    }
+    samples: dict[tuple[str, Condition], _Sample],
+    every: Sequence[Condition],
+    work: WorkFolder,
+) -> None:
+    """Run trajectories until each condition is precise enough or its budget is spent."""
     for (role, _), sample in samples.items():
         sample.extend(aims[role].first)
     while True:
-        run_waiting(
+        work.run(
             [unit for sample in samples.values() for unit in sample.units],
-            parallel=parallel,
-            label="sticking trajectories",
+            "sticking trajectories",
         )
         planned = sum(sample.count for sample in samples.values())
         for condition in every:
-            teacher, student = samples["teacher", condition], samples["student", condition]
+            teacher, student = samples[TEACHER, condition], samples[STUDENT, condition]
             result = _estimates(teacher.outcomes(), student.outcomes(), config.confidence)
-            teacher.extend(aims["teacher"].after(result.difference, teacher.count))
+            teacher.extend(aims[TEACHER].after(result.difference, teacher.count))
             # Every teacher trajectory has its student's.
-            wanted = aims["student"].after(result.student, student.count)
+            wanted = aims[STUDENT].after(result.student, student.count)
             student.extend(max(wanted, teacher.count))
         further = sum(sample.count for sample in samples.values()) - planned
         if not further:
-            return samples
+            return
         say(f"sticking: {planned} trajectories are not precise enough, {further} more are run")
 
 
@@ -296,11 +272,11 @@ def _entry(
     student: Sequence[Outcome],
     aims: dict[str, Target],
     confidence: float,
-) -> dict[str, Any]:
+) -> ConditionSticking:
     found = _estimates(teacher, student, confidence)
     precision = {
-        "teacher": aims["teacher"].report(found.difference, len(teacher)),
-        "student": aims["student"].report(found.student, len(student)),
+        TEACHER: aims[TEACHER].report(found.difference, len(teacher)),
+        STUDENT: aims[STUDENT].report(found.student, len(student)),
     }
     for role, report in precision.items():
         if not report["reached"] and aims[role].most:
@@ -308,33 +284,32 @@ def _entry(
                 f"sticking: {condition.name}: {aims[role].most} {role} trajectories are too few "
                 f"for a precision of {report['asked']:g}: about {report['needed']} are needed"
             )
-    entry: dict[str, Any] = {
-        "name": condition.name,
+    difference, both = found.difference, found.two_level
+    return ConditionSticking(
+        name=condition.name,
         **asdict(condition),
-        "teacher": _summary(teacher, confidence),
-        "student": _summary(student, confidence),
-        "paired": None,
-        "two_level": None,
-        "precision": precision,
-    }
-    if found.difference and found.two_level:
-        entry["paired"] = {
-            "difference": found.difference.value,
-            "interval": list(found.difference.interval),
-            "trajectories": found.pairs,
-            "only_teacher": found.difference.only_first,
-            "only_student": found.difference.only_second,
-        }
-        entry["two_level"] = {
-            "probability": found.two_level.value,
-            "interval": list(found.two_level.interval),
-            "trajectories": found.two_level.samples,
-            "pairs": found.pairs,
-        }
-    return entry
+        teacher=_summary(teacher, confidence),
+        student=_summary(student, confidence),
+        paired=difference
+        and PairedSticking(
+            difference=difference.value,
+            interval=difference.interval,
+            trajectories=found.pairs,
+            only_teacher=difference.only_first,
+            only_student=difference.only_second,
+        ),
+        two_level=both
+        and TwoLevelSticking(
+            probability=both.value,
+            interval=both.interval,
+            trajectories=both.samples,
+            pairs=found.pairs,
+        ),
+        precision={role: PrecisionReport(**report) for role, report in precision.items()},
+    )
 
 
-def _summary(outcomes: Sequence[Outcome], confidence: float) -> dict[str, Any] | None:
+def _summary(outcomes: Sequence[Outcome], confidence: float) -> ModelSticking | None:
     if not outcomes:
         return None
     counts = Counter(outcome.outcome for outcome in outcomes)
@@ -348,10 +323,10 @@ def _summary(outcomes: Sequence[Outcome], confidence: float) -> dict[str, Any] |
     if not sound:
         return None
     probability = wilson(counts[DISSOCIATED], sound, confidence)
-    return {
-        "probability": probability.value,
-        "interval": list(probability.interval),
-        "trajectories": sound,
-        "outcomes": {name: counts[name] for name in OUTCOMES},
-        "mean_force_calls": sum(outcome.calls for outcome in outcomes) / len(outcomes),
-    }
+    return ModelSticking(
+        probability=probability.value,
+        interval=probability.interval,
+        trajectories=sound,
+        outcomes={name: counts[name] for name in OUTCOMES},
+        mean_force_calls=sum(outcome.calls for outcome in outcomes) / len(outcomes),
+    )

@@ -5,28 +5,69 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from ase import Atoms, units
 from ase.build import bulk
 from ase.calculators.calculator import Calculator
+from pydantic import Field, model_validator
 
+from distill.core.config import Count, NonNegative, Positive, Section
+from distill.core.input_files import InputFile
+from distill.core.progress import say
 from distill.core.quantities import CONFIG_TYPE_KEY
 from distill.core.random_streams import stream
 from distill.core.work import Unit
 from distill.data.structure_files import read_structure
 from distill.data.structures import read_structures, set_labels, write_structures
 from distill.models.cached_calculators import ModelSpec, cached_calculator
-from distill.sampling.config import MdConfig
+from distill.sampling.method import Sampler, SamplingMethod, Visited
 from distill.simulation.trust_bound import Trust
 from distill.systems.defects import LIF_LATTICE_CONSTANT, with_defect
 
 CONFIG_TYPE = "md"
-BLOWN_UP = "blown_up"
+BLOWN_UP, CUT = "blown_up", "cut"
 LIF_PRESET = "preset:lif"
 # Relaxation times of the Martyna-Tobias-Klein thermostat and barostat, in steps.
 _THERMOSTAT_STEPS, _BAROSTAT_STEPS = 100, 1000
+
+
+class MdConfig(Section):
+    """Molecular dynamics of a given structure at a list of temperatures."""
+
+    structure: InputFile = Field(
+        description="file read by ASE, bundled:NAME, or preset:lif (the cubic cell of LiF)"
+    )
+    index: int = Field(0, description="which structure of the file")
+    ensemble: Literal["nve", "nvt", "npt"] = Field("nvt", description="nvt by Langevin dynamics")
+    temperatures: Annotated[list[NonNegative], Field(min_length=1)] = Field(
+        [300.0, 600.0], description="K"
+    )
+    pressures: Annotated[list[float], Field(min_length=1)] = Field(
+        [0.0], description="eV/Å³, for npt; every one at every temperature"
+    )
+    supercell: tuple[Count, Count, Count] = Field((1, 1, 1), description="repeats along the axes")
+    defect: Literal["none", "interstitial", "vacancy", "dumbbell"] = Field(
+        "none", description="point defect put into the supercell"
+    )
+    defect_element: str | None = Field(
+        None, description="element of the defect; the structure's first if not given"
+    )
+    time: Positive = Field(2000.0, description="fs")
+    equilibration_time: NonNegative = Field(200.0, description="left out at the start, fs")
+    time_step: Positive = Field(1.0, description="fs")
+    save_every: Positive = Field(20.0, description="fs between saved structures")
+    friction: Positive = Field(0.01, description="of the Langevin dynamics, 1/fs")
+    max_temperature: Positive = Field(
+        10000.0, description="above which the run is stopped and set aside, K"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> MdConfig:
+        if self.ensemble != "npt" and self.pressures != [0.0]:
+            raise ValueError(f"pressures belong to ensemble npt, not to {self.ensemble}")
+        return self
 
 
 @dataclass(frozen=True)
@@ -87,38 +128,50 @@ def starting_structure(config: MdConfig) -> Atoms:
     return with_defect(crystal.repeat(config.supercell), config.defect, config.defect_element)
 
 
-def md_units(
-    configs: Sequence[MdConfig],
-    *,
-    model: ModelSpec,
-    out: Path,
-    seed: int,
-    trust: Trust | None = None,
-) -> list[MdUnit]:
-    """Every run of a list of configs, one for each temperature and, for npt, pressure.
+class MolecularDynamics(SamplingMethod):
+    """Runs at each temperature and, at constant pressure, each pressure."""
 
-    Parameters
-    ----------
-    configs
-        Structures, ensembles, temperatures and pressures.
-    model
-        What `distill.models.calculators.load_calculator` takes.
-    out
-        Where the runs' files go.
-    seed
-        The run's seed.
-    trust
-        Cuts a run where its student extrapolates; every structure is judged by it.
-    """
-    units = []
-    for number, config in enumerate(configs):
-        for temperature in config.temperatures:
-            for pressure in config.pressures:
-                name = f"md_{number:02d}_{temperature:g}K"
-                if config.ensemble == "npt":
-                    name += f"_{pressure:g}eVA3"
-                units.append(MdUnit(out, name, model, config, temperature, pressure, seed, trust))
-    return units
+    Config = MdConfig
+
+    def units(self, configs: Sequence[MdConfig], sampler: Sampler) -> list[Unit]:
+        """Every run of a list of options."""
+        units: list[Unit] = []
+        work = sampler.work.sub("md")
+        for number, config in enumerate(configs):
+            for temperature in config.temperatures:
+                for pressure in config.pressures:
+                    name = f"md_{number:02d}_{temperature:g}K"
+                    if config.ensemble == "npt":
+                        name += f"_{pressure:g}eVA3"
+                    units.append(
+                        MdUnit(
+                            work.path,
+                            name,
+                            model=sampler.model,
+                            config=config,
+                            temperature=temperature,
+                            pressure=pressure,
+                            seed=work.seed,
+                            trust=sampler.trust,
+                        )
+                    )
+        return units
+
+    def collect(self, units: Sequence[MdUnit]) -> Visited:
+        """Structures of the runs that did not blow up."""
+        runs = [unit.numbers() for unit in units]
+        visited = Visited(
+            calls={"md": sum(run["calls"] for run in runs)},
+            cut=sum(run["outcome"] == CUT for run in runs),
+            summary={"md": runs},
+        )
+        for unit, run in zip(units, runs, strict=True):
+            visited.pool += unit.structures()
+            if run["outcome"] == BLOWN_UP:
+                say(f"molecular dynamics {unit.name} was set aside: {run['reason']}")
+            else:
+                visited.endings[unit.name] = "md"
+        return visited
 
 
 def _follow(unit: MdUnit) -> tuple[list[Atoms], dict[str, Any]]:
@@ -147,7 +200,7 @@ def _follow(unit: MdUnit) -> tuple[list[Atoms], dict[str, Any]]:
             structures.append(_labelled(atoms, unit, step))
             reason = unit.trust.reason_to_stop(structures[-1]) if unit.trust else ""
             if reason:
-                outcome = "cut"
+                outcome = CUT
                 break
     return structures, {
         "name": unit.name,

@@ -6,22 +6,39 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
+from pydantic import Field
 
+from distill.core.config import Count, NonNegative, Section
+from distill.core.input_files import InputFile
 from distill.core.quantities import CONFIG_TYPE_KEY
 from distill.core.random_streams import stream
 from distill.core.work import Unit
 from distill.data.structures import read_structures, write_structures
 from distill.models.cached_calculators import ModelSpec, cached_calculator
 from distill.models.calculators import labelled_copy
-from distill.sampling.config import RattleConfig
+from distill.sampling.method import Sampler, SamplingMethod, Visited
 
 CONFIG_TYPE = "rattle"
 _RELAX_FMAX = 0.01
+
+
+class RattleConfig(Section):
+    """Random displacements and strains of given structures."""
+
+    structures: InputFile = Field(description="file read by ASE, or bundled:NAME")
+    copies: Count = Field(5, description="rattled copies of each")
+    amplitude: NonNegative = Field(0.1, description="standard deviation of displacements, Å")
+    strain: Annotated[float, Field(ge=0, lt=0.5)] = Field(
+        0.02, description="largest entry of the random strain"
+    )
+    relax_steps: Annotated[int, Field(ge=0)] = Field(
+        0, description="optimiser steps after each rattling; every structure on the way is kept"
+    )
 
 
 @dataclass(frozen=True)
@@ -79,33 +96,41 @@ def rattled(atoms: Atoms, config: RattleConfig, generator: np.random.Generator) 
     return copy
 
 
-def rattle_units(
-    configs: Sequence[RattleConfig], *, model: ModelSpec, out: Path, seed: int
-) -> list[RattleUnit]:
-    """A unit for every structure of a list of configs.
+class Rattle(SamplingMethod):
+    """Copies of every structure of a file."""
 
-    Parameters
-    ----------
-    configs
-        Structures, amplitudes and strains.
-    model
-        What `distill.models.calculators.load_calculator` takes.
-    out
-        Where the units' files go.
-    seed
-        The run's seed.
+    Config = RattleConfig
 
-    Raises
-    ------
-    UserError
-        If a file is missing or damaged.
-    """
-    units = []
-    for number, config in enumerate(configs):
-        for index, atoms in enumerate(read_structures(config.structures, require=())):
-            name = f"rattle_{number:02d}_{index:05d}"
-            units.append(RattleUnit(out, name, model, config, atoms, seed))
-    return units
+    def units(self, configs: Sequence[RattleConfig], sampler: Sampler) -> list[Unit]:
+        """A unit for every structure of a list of options.
+
+        Raises
+        ------
+        UserError
+            If a file is missing or damaged.
+        """
+        work = sampler.work.sub("rattle")
+        return [
+            RattleUnit(
+                work.path,
+                f"rattle_{number:02d}_{index:05d}",
+                model=sampler.model,
+                config=config,
+                atoms=atoms,
+                seed=work.seed,
+            )
+            for number, config in enumerate(configs)
+            for index, atoms in enumerate(read_structures(config.structures, require=()))
+        ]
+
+    def collect(self, units: Sequence[RattleUnit]) -> Visited:
+        """The labelled copies; each cost one call."""
+        structures = [atoms for unit in units for atoms in unit.structures()]
+        return Visited(
+            pool=structures,
+            endings={atoms.info["trajectory"]: "rattle" for atoms in structures},
+            calls={"rattle": len(structures)},
+        )
 
 
 def _relaxation(start: Atoms, calculator: Calculator, steps: int) -> Iterator[Atoms]:

@@ -1,0 +1,30 @@
+"""Minimum energy paths as a way of sampling: structures along climbing-image bands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from distill.core.work import Unit
+from distill.sampling.method import Sampler, SamplingMethod, Visited
+from distill.simulation.config import NebConfig
+from distill.simulation.neb import PathUnit, path_units
+
+
+class MinimumEnergyPaths(SamplingMethod):
+    """One path for each entry; structures along it are kept without a selection."""
+
+    Config = NebConfig
+    selects = False
+
+    def units(self, configs: Sequence[NebConfig], sampler: Sampler) -> list[Unit]:
+        """A unit for each path."""
+        return list(path_units(configs, model=sampler.model, out=sampler.work.path / "neb"))
+
+    def collect(self, units: Sequence[PathUnit]) -> Visited:
+        """The structures along every path."""
+        paths = [unit.summary() for unit in units]
+        return Visited(
+            paths=[atoms for unit in units for atoms in unit.kept()],
+            calls={"neb": sum(path["calls"] for path in paths)},
+            summary={"paths": paths},
+        )

@@ -1,0 +1,161 @@
+"""Scattering: trajectories of a molecule on thermal surfaces, the surfaces made first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from distill.core.artifacts import atomic_path
+from distill.core.progress import say
+from distill.core.work import Unit
+from distill.data.structures import read_structures
+from distill.models.cached_calculators import ModelSpec, cached_calculator
+from distill.sampling.method import Sampler, SamplingMethod, Visited
+from distill.simulation.config import ScatteringConfig
+from distill.simulation.scattering import (
+    BLOWN_UP,
+    CUT,
+    SURFACES_FOLDER,
+    Condition,
+    Outcome,
+    cached_surfaces,
+    conditions,
+    initial_conditions,
+    run_trajectory,
+    trajectory_name,
+)
+from distill.simulation.surfaces import make_surfaces, read_surfaces
+from distill.simulation.trust_bound import Trust
+
+
+@dataclass(frozen=True)
+class TrajectoryUnit(Unit):
+    """Run one trajectory of a model.
+
+    Attributes
+    ----------
+    surfaces
+        Folder of the surfaces.
+    surfaces_key
+        What those of its condition were made from.
+    """
+
+    model: ModelSpec
+    config: ScatteringConfig
+    condition: Condition
+    number: int
+    seed: int
+    surfaces: Path
+    surfaces_key: str
+    trust: Trust | None = None
+
+    unkeyed = Unit.unkeyed | {"surfaces"}
+
+    def settings(self) -> dict[str, Any]:
+        """Its model, start and dynamics; not the other conditions of the config."""
+        return {**super().settings(), "config": self.config.dynamics()}
+
+    @property
+    def structures_path(self) -> Path:
+        """File of the structures, unless the trajectory blew up."""
+        return self.folder / f"{self.name}.xyz"
+
+    def files(self) -> list[Path]:
+        """The structures of a sound trajectory."""
+        return [path for path in [self.structures_path] if path.exists()]
+
+    def outcome(self) -> Outcome:
+        """How the finished trajectory ended."""
+        return Outcome(**self.numbers())
+
+    def work(self) -> dict[str, Any]:
+        """Run the trajectory; its structures go to its folder or, blown up, to `set_aside/`."""
+        from ase.io import write
+
+        start = initial_conditions(
+            self.config,
+            self.condition,
+            self.number,
+            self.seed,
+            cached_surfaces(self.config, self.surfaces),
+        )
+        outcome, structures = run_trajectory(
+            start,
+            cached_calculator(self.model),
+            self.config,
+            self.condition,
+            self.number,
+            trust=self.trust,
+        )
+        path = self.structures_path
+        path.unlink(missing_ok=True)
+        if outcome.outcome == BLOWN_UP:
+            path = self.folder.parent / "set_aside" / path.name
+        with atomic_path(path) as temporary:
+            write(temporary, structures, format="extxyz")
+        return asdict(outcome)
+
+
+class Scattering(SamplingMethod):
+    """Trajectories under every condition."""
+
+    Config = ScatteringConfig
+    repeated = False
+
+    def units(self, configs: Sequence[ScatteringConfig], sampler: Sampler) -> list[Unit]:
+        """Every trajectory, in the order of `conditions`, then by number.
+
+        Raises
+        ------
+        UserError
+            As `make_surfaces`.
+        """
+        (config,) = configs
+        work = sampler.work
+        surfaces = make_surfaces(config, model=sampler.model, work=work.sub(SURFACES_FOLDER))
+        return [
+            TrajectoryUnit(
+                work.path / "trajectories",
+                trajectory_name(condition, number),
+                model=sampler.model,
+                config=config,
+                condition=condition,
+                number=number,
+                seed=work.seed,
+                surfaces=work.path / SURFACES_FOLDER,
+                surfaces_key=surfaces.keys[condition.facet, condition.temperature],
+                trust=sampler.trust,
+            )
+            for condition in conditions(config)
+            for number in range(config.trajectories)
+        ]
+
+    def collect(self, units: Sequence[TrajectoryUnit]) -> Visited:
+        """Structures of sound trajectories, and how all of them ended."""
+        visited = Visited()
+        outcomes = []
+        for unit in units:
+            outcome = unit.outcome()
+            outcomes.append(outcome)
+            if outcome.outcome == BLOWN_UP:
+                say(f"trajectory {unit.name} was set aside: {outcome.reason}")
+            else:
+                visited.pool += read_structures(unit.structures_path)
+                visited.endings[unit.name] = outcome.outcome
+        counts = Counter(outcome.outcome for outcome in outcomes)
+        visited.cut = counts[CUT]
+        visited.calls = {
+            "surfaces": read_surfaces(units[0].config, units[0].surfaces).calls,
+            "scattering": sum(outcome.calls for outcome in outcomes),
+        }
+        visited.tables["outcomes"] = [asdict(outcome) for outcome in outcomes]
+        visited.summary = {
+            "outcomes": dict(counts),
+            "set_aside": {o.trajectory: o.reason for o in outcomes if o.outcome == BLOWN_UP},
+        }
+        named = ", ".join(f"{count} {name}" for name, count in counts.items())
+        say(f"scattering: {len(units)} trajectories ({named})")
+        return visited

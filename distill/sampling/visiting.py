@@ -1,0 +1,52 @@
+"""Everything that a model visits: units of work of every method, and what they left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from distill.core.progress import say
+from distill.core.sections import asked
+from distill.core.work import Unit
+from distill.sampling.config import SamplingBase, SelectionConfig
+from distill.sampling.method import SAMPLING_METHODS, Sampler, Visited
+from distill.sampling.unphysical import without_unphysical
+
+Units = Mapping[str, Sequence[Unit]]
+
+
+def plan_units(config: SamplingBase, sampler: Sampler) -> dict[str, list[Unit]]:
+    """The units of a sampling section by method, those of long units first."""
+    return {
+        name: SAMPLING_METHODS.load(name)().units(configs, sampler)
+        for name, configs in asked(config, SAMPLING_METHODS).items()
+    }
+
+
+def every_unit(units: Units) -> list[Unit]:
+    """All units of all methods."""
+    return [unit for of_method in units.values() for unit in of_method]
+
+
+def collect(units: Units, config: SelectionConfig) -> Visited:
+    """What finished units left, without unphysical structures along paths.
+
+    Parameters
+    ----------
+    units
+        Finished units by method.
+    config
+        Filters of structures that are kept as they are.
+    """
+    visited = Visited()
+    for name, of_method in units.items():
+        if of_method:
+            visited.add(SAMPLING_METHODS.load(name)().collect(of_method))
+    visited.paths, dropped = without_unphysical(visited.paths, config)
+    if dropped:
+        say(f"minimum energy paths: left out {in_words(dropped)}")
+    return visited
+
+
+def in_words(dropped: Mapping[str, int]) -> str:
+    """Reasons and their counts, as part of a sentence."""
+    return ", ".join(f"{count} with {reason}" for reason, count in dropped.items())
