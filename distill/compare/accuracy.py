@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distill.core.errors import UserError
+from distill.core.results import Result
 from distill.data.structures import read_structures, reference_stress
-from distill.metrics.errors import error_budget, error_table, interval_rows, table_rows
+from distill.metrics.error_texts import interval_rows, table_rows
+from distill.metrics.errors import ErrorBudget, ErrorTable, error_budget, error_table
 from distill.models.calculators import label_structures, load_calculator
 
 if TYPE_CHECKING:
@@ -16,7 +18,20 @@ if TYPE_CHECKING:
 
     from distill.models.cached_calculators import ModelSpec
 
-Accuracy = dict[str, Any]
+
+class Accuracy(Result):
+    """Errors of models on data sets.
+
+    Attributes
+    ----------
+    tables
+        By `MODEL, DATA`, or `MODEL` alone where there is one data set.
+    budget
+        By data set, along the first two models; empty unless asked for.
+    """
+
+    tables: dict[str, ErrorTable]
+    budget: dict[str, ErrorBudget]
 
 
 def accuracy(
@@ -37,12 +52,6 @@ def accuracy(
         Also follow the error along the first two models: reference to the first (the teacher),
         the first to the second (the student), and reference to the second.
 
-    Returns
-    -------
-    dict
-        `tables`: by `MODEL, DATA` (`MODEL` alone where there is one data set) what `error_table`
-        gives. `budget`: by data set what `error_budget` gives, empty unless asked for.
-
     Raises
     ------
     UserError
@@ -56,8 +65,8 @@ def accuracy(
         )
     if not models or not data:
         raise UserError("errors need at least one model and one file of labelled structures")
-    tables: dict[str, Any] = {}
-    budgets: dict[str, Any] = {}
+    tables: dict[str, ErrorTable] = {}
+    budgets: dict[str, ErrorBudget] = {}
     for title, path in data.items():
         reference = read_structures(path)
         predicted = {
@@ -70,26 +79,33 @@ def accuracy(
         if budget:
             first, second = list(predicted.values())[:2]
             budgets[title] = error_budget(reference, first, second)
-    return {"tables": tables, "budget": budgets}
+    return Accuracy(tables=tables, budget=budgets)
 
 
 def accuracy_rows(result: Accuracy) -> list[dict[str, Any]]:
     """Flat rows of all tables, for a CSV file; what the budget adds is named after its steps."""
     steps = {
-        f"{step.replace('_', ' → ')}, {title}": table
-        for title, budget in result["budget"].items()
-        for step, table in budget.items()
-        if step != "force_error_correlation"
+        f"{step}, {title}": table
+        for title, budget in result.budget.items()
+        for step, table in _steps(budget).items()
     }
-    return table_rows({**result["tables"], **steps})
+    return table_rows({**result.tables, **steps})
+
+
+def _steps(budget: ErrorBudget) -> dict[str, ErrorTable]:
+    return {
+        "reference → teacher": budget.reference_teacher,
+        "teacher → student": budget.teacher_student,
+        "reference → student": budget.reference_student,
+    }
 
 
 def accuracy_text(result: Accuracy) -> str:
     """The tables as aligned text: the study's layout, then errors by element and config type."""
     from distill.core.tables import aligned
-    from distill.metrics.errors import study_table_text
+    from distill.metrics.error_texts import study_table_text
 
-    tables = result["tables"]
+    tables = result.tables
     rows = [(row["title"], row["cells"]) for row in interval_rows(tables)]
     lines = [
         study_table_text(tables),
@@ -97,13 +113,13 @@ def accuracy_text(result: Accuracy) -> str:
         "root mean square errors with 95 % intervals",
         aligned([("", list(tables)), *rows]),
     ]
-    for title, budget in result["budget"].items():
-        correlation = budget["force_error_correlation"]
-        steps = {k: v for k, v in budget.items() if k != "force_error_correlation"}
-        columns = {step.replace("_", " → "): table for step, table in steps.items()}
-        lines += ["", f"error budget on {title}", study_table_text(columns)]
-        if correlation is not None:
-            lines.append(f"correlation of the force errors of the two steps: {correlation:.2f}")
+    for title, budget in result.budget.items():
+        lines += ["", f"error budget on {title}", study_table_text(_steps(budget))]
+        if budget.force_error_correlation is not None:
+            lines.append(
+                "correlation of the force errors of the two steps: "
+                f"{budget.force_error_correlation:.2f}"
+            )
     return "\n".join(lines)
 
 

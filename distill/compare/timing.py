@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distill.compare.timing_process import QUANTITIES
-from distill.core.artifacts import read_json, write_json
+from distill.compare.timing_result import TimingBlock, TimingResult
+from distill.core.artifacts import write_json
 from distill.core.errors import UserError
 from distill.core.executors import THREAD_VARIABLES, available_cores
 from distill.core.number_text import number_text
+from distill.core.results import read_result
 from distill.models.config import CalculatorConfig
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ def time_models(
     cores: int = 1,
     core_counts: Sequence[int] = (),
     seed: int = 0,
-) -> dict[str, Any]:
+) -> TimingResult:
     """Measure every model on the same structure and core; the first is what ratios refer to.
 
     Parameters
@@ -66,12 +68,7 @@ def time_models(
 
     Returns
     -------
-    dict
-        `atoms`, `repeats`, `time_step_fs`, `machine`, and `models`, which holds for each name
-        `energy_ms` and `forces_ms` (each `median`, `q1`, `q3`, `min`, `calls`), `us_per_atom`,
-        `ns_per_day`, `load_s`, `first_call_s` (compilation included), `speedup_energy` and
-        `speedup_forces` (each `median`, `interval`). `scaling` lists the same for each supercell,
-        and `core_scaling` for each number of cores, with `cores` and its own `machine`.
+    TimingResult
         A speed-up is the median over rounds of time(first) / time(model); its 95 % interval comes
         from order statistics (Conover, Practical Nonparametric Statistics, 1999, sec. 3.2), or is
         the whole range below 6 rounds.
@@ -92,16 +89,23 @@ def time_models(
     sizes = [[1, 1, 1], *(list(s) for s in supercells)]
     result = _measured(atoms, {**request, "repeats": repeats, "supercells": sizes, "cores": cores})
     largest = max(sizes, key=lambda size: size[0] * size[1] * size[2])
-    result["core_scaling"] = []
+    on_cores = []
     for count in core_counts:
         settings = {"repeats": _CORE_REPEATS, "supercells": [largest], "cores": count}
         measured = _measured(atoms, {**request, **settings})
-        kept = {key: measured[key] for key in ("atoms", "models", "supercell", "machine")}
-        result["core_scaling"].append({"cores": count, **kept})
-    return result
+        on_cores.append(
+            TimingBlock(
+                atoms=measured.atoms,
+                supercell=measured.supercell,
+                models=measured.models,
+                cores=count,
+                machine=measured.machine,
+            )
+        )
+    return result.model_copy(update={"core_scaling": on_cores})
 
 
-def _measured(atoms: Atoms, request: Mapping[str, Any]) -> dict[str, Any]:
+def _measured(atoms: Atoms, request: Mapping[str, Any]) -> TimingResult:
     """What the measuring process gives for a request."""
     from distill.data.structures import write_structures
 
@@ -122,49 +126,38 @@ def _measured(atoms: Atoms, request: Mapping[str, Any]) -> dict[str, Any]:
         if process.returncode != 0:
             lines = process.stderr.strip().splitlines() or [f"exit code {process.returncode}"]
             raise UserError(f"timing failed: {lines[-1]}")
-        result: dict[str, Any] = read_json(folder / "result.json")
-    return result
+        return read_result(folder / "result.json", TimingResult)
 
 
-def _blocks(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Every size and number of cores that was measured, each with its `cores`."""
-    cores = result["machine"]["threads"]
-    sizes = [{"cores": cores, **block} for block in [result, *result["scaling"]]]
-    return [*sizes, *result.get("core_scaling", [])]
-
-
-def timing_rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+def timing_rows(result: TimingResult) -> list[dict[str, Any]]:
     """Flat rows of a timing result, one for each model, size and number of cores, for a CSV."""
-    rows = []
-    for block in _blocks(result):
-        for name, times in block["models"].items():
-            low, high = times["speedup_forces"]["interval"]
-            rows.append(
-                {
-                    "model": name,
-                    "atoms": block["atoms"],
-                    "cores": block["cores"],
-                    **{
-                        f"{quantity}_ms_{key}": times[f"{quantity}_ms"][key]
-                        for quantity in QUANTITIES
-                        for key in ("median", "q1", "q3", "min")
-                    },
-                    "us_per_atom": times["us_per_atom"],
-                    "ns_per_day": times["ns_per_day"],
-                    "speedup_energy": times["speedup_energy"]["median"],
-                    "speedup_forces": times["speedup_forces"]["median"],
-                    "speedup_forces_low": low,
-                    "speedup_forces_high": high,
-                }
-            )
-    return rows
+    return [
+        {
+            "model": name,
+            "atoms": block.atoms,
+            "cores": block.cores,
+            **{
+                f"{quantity}_ms_{key}": getattr(getattr(times, f"{quantity}_ms"), key)
+                for quantity in QUANTITIES
+                for key in ("median", "q1", "q3", "min")
+            },
+            "us_per_atom": times.us_per_atom,
+            "ns_per_day": times.ns_per_day,
+            "speedup_energy": times.speedup_energy.median,
+            "speedup_forces": times.speedup_forces.median,
+            "speedup_forces_low": times.speedup_forces.interval[0],
+            "speedup_forces_high": times.speedup_forces.interval[1],
+        }
+        for block in result.blocks()
+        for name, times in block.models.items()
+    ]
 
 
-def timing_table_text(result: Mapping[str, Any]) -> str:
+def timing_table_text(result: TimingResult) -> str:
     """The result as aligned plain text, what was measured on which machine below it."""
     from distill.core.tables import aligned
 
-    first = next(iter(result["models"]))
+    first = next(iter(result.models))
     header = [
         "atoms",
         "cores",
@@ -176,42 +169,42 @@ def timing_table_text(result: Mapping[str, Any]) -> str:
         f"times faster than {first}",
     ]
     rows = [("model", header)]
-    for block in _blocks(result):
-        for name, times in block["models"].items():
-            forces, ratio = times["forces_ms"], times["speedup_forces"]
-            low, high = map(number_text, ratio["interval"])
+    for block in result.blocks():
+        for name, times in block.models.items():
+            forces, ratio = times.forces_ms, times.speedup_forces
+            low, high = map(number_text, ratio.interval)
             cells = [
-                str(block["atoms"]),
-                str(block["cores"]),
-                number_text(times["energy_ms"]["median"]),
-                number_text(forces["median"]),
-                f"{number_text(forces['q1'])}–{number_text(forces['q3'])}",
-                number_text(times["us_per_atom"]),
-                number_text(times["ns_per_day"]),
-                f"{number_text(ratio['median'])} ({low}–{high})",
+                str(block.atoms),
+                str(block.cores),
+                number_text(times.energy_ms.median),
+                number_text(forces.median),
+                f"{number_text(forces.q1)}–{number_text(forces.q3)}",
+                number_text(times.us_per_atom),
+                number_text(times.ns_per_day),
+                f"{number_text(ratio.median)} ({low}–{high})",
             ]
             rows.append((name, cells))
     return "\n".join([aligned(rows), "", machine_text(result)])
 
 
-def machine_text(result: Mapping[str, Any]) -> str:
+def machine_text(result: TimingResult) -> str:
     """One sentence on how and where a result was measured."""
-    machine = result["machine"]
-    pinned = machine["pinned_cores"]
+    machine = result.machine
+    pinned = machine.pinned_cores
     where = f"core {', '.join(map(str, pinned))}" if pinned else "an unpinned core"
-    busy = machine["busy_percent_before"]
+    busy = machine.busy_percent_before
     caution = (
         "The machine was busy, so absolute times are too long and ratios less sure. "
         if busy > _BUSY_PERCENT
         else ""
     )
     return (
-        f"Median of {result['repeats']} rounds in which every model takes its turn, on {where} of "
-        f"{machine['cpu']} ({machine['cores']} cores, {busy:.0f} % busy when the measurement "
-        f"began), {machine['threads']} thread(s). {caution}A call goes through the ASE calculator "
+        f"Median of {result.repeats} rounds in which every model takes its turn, on {where} of "
+        f"{machine.cpu} ({machine.cores} cores, {busy:.0f} % busy when the measurement "
+        f"began), {machine.threads} thread(s). {caution}A call goes through the ASE calculator "
         "with new positions and includes the neighbour list; a MACE calculator computes forces and "
         "stress even when asked for the energy alone. "
-        f"ns/day at a time step of {result['time_step_fs']:g} fs."
+        f"ns/day at a time step of {result.time_step_fs:g} fs."
     )
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from distill.compare.timing_result import TimingResult
 from distill.core.artifacts import package_versions, read_json, write_json
 from distill.core.errors import UserError
 from distill.core.quantities import SECONDS_PER_DAY
@@ -89,7 +90,8 @@ def _measure(folder: Path) -> None:
     }
     result = {
         **blocks[0],
-        "scaling": blocks[1:],
+        "version": TimingResult.VERSION,
+        "scaling": [{**block, "cores": request["cores"]} for block in blocks[1:]],
         "repeats": request["repeats"],
         "time_step_fs": request["time_step"],
         "machine": machine,

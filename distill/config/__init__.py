@@ -3,7 +3,8 @@
 Nothing else in the package reads YAML. Unknown keys are refused with the nearest valid name.
 """
 
-from distill.compare.config import CompareConfig, TimingConfig, Tolerances
+from distill.compare.config import TimingConfig
+from distill.config.compare import CompareConfig, Tolerances
 from distill.config.curve import CurveConfig, CurveStrategy
 from distill.config.sampling import SamplingConfig
 from distill.config.workflow import RunConfig, load_config, parse_config, strategy_teacher
@@ -11,6 +12,7 @@ from distill.core.config import ParallelConfig, Section
 from distill.data.config import DataConfig
 from distill.models.config import CalculatorConfig, LabelConfig
 from distill.models.mace.config import ArchitectureConfig
+from distill.observables.barriers.config import BarrierConfig
 from distill.observables.bulk.config import BulkConfig, PhononsConfig, ThermalExpansionConfig
 from distill.observables.diffusion.config import DiffusionConfig
 from distill.observables.sticking.config import StickingConfig
@@ -32,6 +34,7 @@ from distill.teacher.config import (
 
 __all__ = [
     "ArchitectureConfig",
+    "BarrierConfig",
     "BulkConfig",
     "CalculatorConfig",
     "CommitteeConfig",

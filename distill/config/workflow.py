@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
-from distill.compare.config import CompareConfig
+from distill.config.compare import CompareConfig
 from distill.config.curve import CurveConfig, CurveStrategy
 from distill.config.sampling import SamplingConfig
-from distill.core.config import ParallelConfig, Section
+from distill.core.config import ParallelConfig, Section, is_plain_name
 from distill.core.errors import UserError
 from distill.core.input_files import with_absolute_files
 from distill.data.config import DataConfig
@@ -36,14 +36,14 @@ class RunConfig(Section):
     teacher: TeacherConfig = Field(default_factory=TeacherConfig)
     sampling: SamplingConfig = Field(default_factory=SamplingConfig)  # type: ignore[valid-type]
     student: StudentConfig = Field(default_factory=StudentConfig)
-    compare: CompareConfig = Field(default_factory=CompareConfig)
+    compare: CompareConfig = Field(default_factory=CompareConfig)  # type: ignore[valid-type]
     curve: CurveConfig = Field(default_factory=CurveConfig)
     parallel: ParallelConfig = Field(default_factory=ParallelConfig)
 
     @field_validator("name")
     @classmethod
     def _check_name(cls, name: str) -> str:
-        if not name or any(c in name for c in "/\\\0") or name.startswith("."):
+        if not is_plain_name(name):
             raise ValueError("expected a plain name without slashes or a leading dot")
         return name
 
@@ -96,12 +96,28 @@ def parse_config(data: dict[str, Any], origin: str) -> RunConfig:
         With one line for each wrong field, and the nearest valid key for a misspelt one.
     """
     try:
-        return RunConfig.model_validate(data)
+        return RunConfig.model_validate(_upgraded(data))
     except ValidationError as error:
         lines = [_explain(dict(item)) for item in error.errors()]
         raise UserError(
             f"{origin} has {len(lines)} wrong setting(s):\n  " + "\n  ".join(lines)
         ) from None
+
+
+def _upgraded(data: dict[str, Any]) -> dict[str, Any]:
+    """The data with keys of older versions put where they belong."""
+    compare = data.get("compare")
+    if not isinstance(compare, dict) or not isinstance(compare.get("reference_barriers"), dict):
+        return data
+    files = {str(facet): file for facet, file in compare["reference_barriers"].items()}
+    barriers = [
+        {"reference": files[facet], **entry}
+        if isinstance(entry, dict) and (facet := str(entry.get("facet", "111"))) in files
+        else entry
+        for entry in compare.get("barriers") or []
+    ]
+    kept = {key: value for key, value in compare.items() if key != "reference_barriers"}
+    return {**data, "compare": {**kept, "barriers": barriers}}
 
 
 def _apply_override(data: dict[str, Any], override: str) -> None:

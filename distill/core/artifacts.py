@@ -181,6 +181,8 @@ def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
 
 
 def _plain(value: Any) -> Any:
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json")
     if hasattr(value, "tolist"):
         return value.tolist()
     if isinstance(value, os.PathLike):

@@ -35,3 +35,8 @@ class ParallelConfig(Section):
     options: dict[str, Any] = Field(
         default_factory=dict, description="options of the dask cluster or parsl configuration"
     )
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a name can be that of a file or folder of ours: no slashes, no leading dot."""
+    return bool(name) and not any(c in name for c in "/\\\0") and not name.startswith(".")

@@ -60,8 +60,8 @@ def parity_figure(pairs: Mapping[str, Pair], tables: Mapping[str, Any]) -> Figur
             per_atom = _energies_per_atom(true, predicted)
             _parity(top, *per_atom, _HEAVY, "structures", 5.0)
             top.set(title=title, xlabel="energy [eV/atom]", ylabel="predicted [eV/atom]")
-            if table["energy_per_atom"]:
-                rmse = table["energy_per_atom"]["rmse"] * MEV
+            if table.energy_per_atom:
+                rmse = table.energy_per_atom.rmse * MEV
                 _note(top, f"RMSE {rmse:.2f} meV/atom")
             notes = []
             for element, colour, (x, y) in _forces_by_group(true, predicted):

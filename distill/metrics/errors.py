@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from distill.core.errors import UserError
-from distill.core.number_text import number_text
-from distill.core.quantities import MEV
-from distill.core.tables import aligned
+from distill.core.results import Interval, Record
 from distill.data.structures import (
     config_type,
     reference_energy,
@@ -27,7 +25,77 @@ RESAMPLES = 1000
 CONFIDENCE = 0.95
 _DRAWS_AT_ONCE = 4_000_000
 
-Table = dict[str, Any]
+
+class Errors(Record):
+    """Errors of one quantity, in its unit.
+
+    Attributes
+    ----------
+    mae, rmse, max
+        Mean absolute, root mean square and largest absolute error.
+    rmse_interval
+        95 %, percentile bootstrap over structures (Efron & Tibshirani 1993, ch. 13); None where
+        fewer than two structures carry the quantity.
+    mean
+        Signed, predicted minus reference.
+    count, structures
+        Numbers compared, and structures that they are of.
+    """
+
+    mae: float
+    rmse: float
+    rmse_interval: Interval | None
+    max: float
+    mean: float
+    count: int
+    structures: int
+
+
+class PartErrors(Record):
+    """Errors over some structures; None for a quantity that they lack.
+
+    Attributes
+    ----------
+    structures, atoms
+        What was compared.
+    energy_per_atom, energy
+        eV/atom and eV.
+    forces, forces_by_element
+        Over components, eV/Å; the latter by chemical symbol.
+    stress
+        Over components, eV/Å³.
+    """
+
+    structures: int
+    atoms: int
+    energy_per_atom: Errors | None
+    energy: Errors | None
+    forces: Errors | None
+    stress: Errors | None
+    forces_by_element: dict[str, Errors]
+
+
+class ErrorTable(PartErrors):
+    """Errors over all structures, and over those of each config type."""
+
+    by_config_type: dict[str, PartErrors]
+    confidence: float
+
+
+class ErrorBudget(Record):
+    """Errors of each step of a chain, and of both together.
+
+    Attributes
+    ----------
+    force_error_correlation
+        Of the force errors of the two steps: 0 where they are independent, below 0 where they
+        partly cancel; None without forces.
+    """
+
+    reference_teacher: ErrorTable
+    teacher_student: ErrorTable
+    reference_student: ErrorTable
+    force_error_correlation: float | None
 
 
 class _Residuals:
@@ -41,7 +109,7 @@ class _Residuals:
         self.largest = np.array([float(np.abs(r).max()) if len(r) else 0.0 for r in flat])
         self.signed = np.array([float(r.sum()) for r in flat])
 
-    def errors(self, members: np.ndarray, draws: np.ndarray) -> Table | None:
+    def errors(self, members: np.ndarray, draws: np.ndarray) -> Errors | None:
         """Errors over some of the structures, or None where none of them has the quantity.
 
         `draws` (n_resamples, n_members): how often a resample holds each member.
@@ -50,18 +118,18 @@ class _Residuals:
         total = count.sum()
         if total == 0:
             return None
-        return {
-            "mae": float(self.absolute[members].sum() / total),
-            "rmse": float(math.sqrt(squared.sum() / total)),
-            "rmse_interval": _rmse_interval(draws @ squared, draws @ count),
-            "max": float(self.largest[members].max()),
-            "mean": float(self.signed[members].sum() / total),
-            "count": int(total),
-            "structures": int((count > 0).sum()),
-        }
+        return Errors(
+            mae=float(self.absolute[members].sum() / total),
+            rmse=float(math.sqrt(squared.sum() / total)),
+            rmse_interval=_rmse_interval(draws @ squared, draws @ count),
+            max=float(self.largest[members].max()),
+            mean=float(self.signed[members].sum() / total),
+            count=int(total),
+            structures=int((count > 0).sum()),
+        )
 
 
-def error_table(reference: list[Atoms], predicted: list[Atoms], *, seed: int = 0) -> Table:
+def error_table(reference: list[Atoms], predicted: list[Atoms], *, seed: int = 0) -> ErrorTable:
     """Errors of predicted labels against reference labels.
 
     Parameters
@@ -71,17 +139,6 @@ def error_table(reference: list[Atoms], predicted: list[Atoms], *, seed: int = 0
         forces (n_atoms, 3) in eV/Å, stress in eV/Å³. A label that either side lacks is left out.
     seed
         Of the bootstrap.
-
-    Returns
-    -------
-    dict
-        JSON-plain. `energy_per_atom` [eV/atom], `energy` [eV], `forces` [eV/Å, over components]
-        and `stress` [eV/Å³, over components] each hold `mae`, `rmse`, `rmse_interval` (95 %,
-        percentile bootstrap over structures, Efron & Tibshirani 1993, ch. 13; None where fewer
-        than two structures carry it), `max`, `mean` (signed, predicted minus reference), `count`
-        and `structures`, or are None. `forces_by_element` maps a symbol to the same, and
-        `by_config_type` a config type to `structures`, `energy_per_atom`, `energy`, `forces`,
-        `forces_by_element` and `stress`. `structures` and `atoms` count what was compared.
 
     Raises
     ------
@@ -115,7 +172,7 @@ def error_table(reference: list[Atoms], predicted: list[Atoms], *, seed: int = 0
         for element in sorted({str(s) for names in symbols for s in names})
     }
 
-    def table_of(members: np.ndarray) -> Table:
+    def part(members: np.ndarray) -> dict[str, Any]:
         draws = _bootstrap_counts(len(members), seed)
         by_element = {name: r.errors(members, draws) for name, r in elements.items()}
         return {
@@ -126,16 +183,22 @@ def error_table(reference: list[Atoms], predicted: list[Atoms], *, seed: int = 0
         }
 
     types = np.array([config_type(a) for a in reference])
-    return {
-        **table_of(np.arange(len(reference))),
-        "by_config_type": {
-            str(name): table_of(np.flatnonzero(types == name)) for name in sorted(set(types))
+    return ErrorTable(
+        **part(np.arange(len(reference))),
+        by_config_type={
+            str(name): PartErrors(**part(np.flatnonzero(types == name)))
+            for name in sorted(set(types))
         },
-        "confidence": CONFIDENCE,
-    }
+        confidence=CONFIDENCE,
+    )
 
 
-def error_budget(reference: list[Atoms], teacher: list[Atoms], student: list[Atoms]) -> Table:
+def rmse_of(errors: Errors | None) -> float | None:
+    """The root mean square error, None without any."""
+    return None if errors is None else errors.rmse
+
+
+def error_budget(reference: list[Atoms], teacher: list[Atoms], student: list[Atoms]) -> ErrorBudget:
     """How much of the student's error against the reference each step brings.
 
     The residuals add up, (student − reference) = (teacher − reference) + (student − teacher), so
@@ -145,13 +208,6 @@ def error_budget(reference: list[Atoms], teacher: list[Atoms], student: list[Ato
     ----------
     reference, teacher, student
         The same structures in the same order, with the labels of each level under the REF_ keys.
-
-    Returns
-    -------
-    dict
-        The tables `reference_teacher`, `teacher_student` and `reference_student` of
-        `error_table`, and `force_error_correlation`: the correlation of the force errors of the
-        two steps (0: independent; below 0: they partly cancel), None without forces.
 
     Raises
     ------
@@ -163,151 +219,12 @@ def error_budget(reference: list[Atoms], teacher: list[Atoms], student: list[Ato
         "teacher_student": error_table(teacher, student),
         "reference_student": error_table(reference, student),
     }
-    first, second, both = (t["forces"] for t in tables.values())
+    first, second, both = (table.forces for table in tables.values())
     correlation = None
-    if first and second and both and first["rmse"] > 0 and second["rmse"] > 0:
-        covariance = (both["rmse"] ** 2 - first["rmse"] ** 2 - second["rmse"] ** 2) / 2
-        correlation = covariance / (first["rmse"] * second["rmse"])
-    return {**tables, "force_error_correlation": correlation}
-
-
-def table_rows(tables: Mapping[str, Table]) -> list[dict[str, Any]]:
-    """Flat rows (comparison, config_type, quantity, unit, mae, rmse, interval, max, counts)."""
-    rows = []
-    for comparison, table in tables.items():
-        for kind, part in {"all": table, **table["by_config_type"]}.items():
-            for quantity, unit, errors in _quantities(part):
-                low, high = errors["rmse_interval"] or (None, None)
-                rows.append(
-                    {
-                        "comparison": comparison,
-                        "config_type": kind,
-                        "quantity": quantity,
-                        "unit": unit,
-                        "mae": errors["mae"],
-                        "rmse": errors["rmse"],
-                        "rmse_low": low,
-                        "rmse_high": high,
-                        "max": errors["max"],
-                        "count": errors["count"],
-                        "structures": errors["structures"],
-                    }
-                )
-    return rows
-
-
-def study_rows(
-    tables: Mapping[str, Table], times_ms: Mapping[str, tuple[float, float]] | None = None
-) -> list[tuple[str, list[str]]]:
-    """The layout of the published accuracy table, a column for each comparison.
-
-    Parameters
-    ----------
-    tables
-        Error tables by column title.
-    times_ms
-        Milliseconds of an energy call and of a forces call by column title.
-
-    Returns
-    -------
-    list of (row title, cells)
-        MAE / RMSE of energies (meV, and meV/atom), forces (meV/Å), forces on each element, and
-        time E / time F (ms). A missing number is an em dash.
-    """
-    rows = [
-        ("MAE / RMSE E [meV]", [_cell(t["energy"]) for t in tables.values()]),
-        ("MAE / RMSE E [meV/atom]", [_cell(t["energy_per_atom"]) for t in tables.values()]),
-        ("MAE / RMSE F [meV/Å]", [_cell(t["forces"]) for t in tables.values()]),
-    ]
-    for element in _elements(tables):
-        cells = [_cell(t["forces_by_element"].get(element)) for t in tables.values()]
-        rows.append((f"{element} atoms MAE / RMSE F [meV/Å]", cells))
-    if any(t["stress"] for t in tables.values()):
-        cells = [_cell(t["stress"], digits=3) for t in tables.values()]
-        rows.append(("MAE / RMSE stress [meV/Å³]", cells))
-    if times_ms:
-        cells = [
-            " / ".join(f"{t:.3g}" for t in times_ms[name]) if name in times_ms else "—"
-            for name in tables
-        ]
-        rows.append(("time E / time F [ms]", cells))
-    return rows
-
-
-def interval_rows(tables: Mapping[str, Table]) -> list[dict[str, Any]]:
-    """RMSEs with their 95 % intervals, a column for each comparison.
-
-    Returns
-    -------
-    list of dict
-        `title` and `cells`, as text: energies (meV/atom), forces and forces on each element
-        (meV/Å), and force RMSE for each config type.
-    """
-
-    def cell(errors: Table | None) -> str:
-        if not errors:
-            return "—"
-        text = f"{MEV * errors['rmse']:.1f}"
-        if errors["rmse_interval"]:
-            low, high = (MEV * end for end in errors["rmse_interval"])
-            text += f" ({low:.1f} to {high:.1f})"
-        return text
-
-    def row(title: str, errors: Iterable[Table | None]) -> dict[str, Any]:
-        return {"title": title, "cells": [cell(e) for e in errors]}
-
-    parts = list(tables.values())
-    kinds = sorted({kind for table in parts for kind in table["by_config_type"]})
-    return [
-        row("energy [meV/atom]", (t["energy_per_atom"] for t in parts)),
-        row("forces [meV/Å]", (t["forces"] for t in parts)),
-        *(
-            row(
-                f"forces on {element} [meV/Å]", [t["forces_by_element"].get(element) for t in parts]
-            )
-            for element in _elements(tables)
-        ),
-        *(
-            row(
-                f"forces, {kind} [meV/Å]",
-                [t["by_config_type"].get(kind, {}).get("forces") for t in parts],
-            )
-            for kind in kinds
-        ),
-    ]
-
-
-def study_table_text(
-    tables: Mapping[str, Table], times_ms: Mapping[str, tuple[float, float]] | None = None
-) -> str:
-    """`study_rows` as aligned plain text, a header line first."""
-    return aligned([("", list(tables)), *study_rows(tables, times_ms)])
-
-
-def extrapolation_text(errors: Mapping[str, Any]) -> str:
-    """How many test structures the student was not trained for, and its force error on the others.
-
-    Parameters
-    ----------
-    errors
-        What the compare stage writes to `errors.json`. Without grades the text is empty.
-    """
-    found = errors.get("extrapolation")
-    if not found:
-        return ""
-    beyond = found["beyond_training"]
-    text = f"{beyond} of {found['structures']} test structures outside the training data"
-    if not beyond:
-        return text
-    text += f" (largest extrapolation grade {number_text(found['largest_grade'])})"
-    tables = found["teacher_student_within"], errors["test"]["teacher_student"]
-    within, everywhere = ((table or {}).get("forces") for table in tables)
-    if not (within and everywhere):
-        return text
-    return (
-        f"{text}; force RMSE against the teacher {number_text(MEV * within['rmse'])} meV/Å on the "
-        f"others, {number_text(MEV * everywhere['rmse'])} on all"
-    )
+    if first and second and both and first.rmse > 0 and second.rmse > 0:
+        covariance = (both.rmse**2 - first.rmse**2 - second.rmse**2) / 2
+        correlation = covariance / (first.rmse * second.rmse)
+    return ErrorBudget(**tables, force_error_correlation=correlation)
 
 
 def _zip(reference: list[Atoms], predicted: list[Atoms]) -> Iterable[tuple[Atoms, Atoms]]:
@@ -351,31 +268,8 @@ def _bootstrap_counts(members: int, seed: int) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def _rmse_interval(squared: np.ndarray, count: np.ndarray) -> list[float] | None:
+def _rmse_interval(squared: np.ndarray, count: np.ndarray) -> Interval | None:
     valid = count > 0
     if not valid.any():
         return None
-    return list(percentile_interval(np.sqrt(squared[valid] / count[valid]), CONFIDENCE))
-
-
-def _quantities(part: Table) -> Iterable[tuple[str, str, Table]]:
-    units = {"energy_per_atom": "eV/atom", "energy": "eV", "forces": "eV/Å", "stress": "eV/Å³"}
-    for name, unit in units.items():
-        if part[name]:
-            yield name, unit, part[name]
-    for element, errors in part["forces_by_element"].items():
-        yield f"forces on {element}", "eV/Å", errors
-
-
-def _elements(tables: Mapping[str, Table]) -> list[str]:
-    """Elements with force errors, lightest first."""
-    from ase.data import atomic_numbers
-
-    symbols = {e for table in tables.values() for e in table["forces_by_element"]}
-    return sorted(symbols, key=lambda symbol: int(atomic_numbers[symbol]))
-
-
-def _cell(errors: Table | None, digits: int = 1) -> str:
-    if not errors:
-        return "—"
-    return f"{MEV * errors['mae']:.{digits}f} / {MEV * errors['rmse']:.{digits}f}"
+    return percentile_interval(np.sqrt(squared[valid] / count[valid]), CONFIDENCE)

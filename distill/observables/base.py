@@ -28,8 +28,6 @@ OBSERVABLES: Registry[type[Observable[Any]]] = Registry(
     {
         "barriers": "distill.observables.barriers.observable:Barriers",
         "sticking": "distill.observables.sticking.observable:Sticking",
-        "diffusion": "distill.observables.diffusion.observable:Diffusion",
-        "bulk": "distill.observables.bulk.observable:Bulk",
     },
 )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +74,8 @@ def _figures(run_folder: Path, report: Report) -> dict[str, dict[str, Any]]:
         save_figure(calibration_figure(predicted, actual, "meV/Å"), folder, "calibration")
     stages = [run_folder / name for name in ("teacher_report", "sampling", "student", "compare")]
     folders = (*stages, folder)
-    files = [file for place in folders for file in place.glob("*.png")]
-    return {file.stem: _embedded(file) for file in sorted(files)}
+    pictures = [file for place in folders for file in place.glob("*.png")]
+    return {file.stem: _embedded(file) for file in sorted(pictures)}
 
 
 def _embedded(file: Path) -> dict[str, Any]:
@@ -85,10 +86,12 @@ def _embedded(file: Path) -> dict[str, Any]:
 
 
 def _render(report: Report, figures: Mapping[str, Any]) -> str:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from jinja2 import ChoiceLoader, Environment, FunctionLoader, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("distill.report", "templates"),
+        loader=ChoiceLoader(
+            [PackageLoader("distill.report", "templates"), FunctionLoader(_packaged)]
+        ),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -97,6 +100,7 @@ def _render(report: Report, figures: Mapping[str, Any]) -> str:
     environment.filters["number"] = number_text
     environment.filters["interval"] = interval_text
     environment.filters["duration"] = _duration
+    environment.filters["cell"] = _cell
     return environment.get_template("report.html.j2").render(r=report, figures=figures)
 
 
@@ -105,3 +109,24 @@ def _duration(seconds: float | None) -> str:
     from distill.core.progress import format_duration
 
     return "—" if seconds is None else format_duration(seconds)
+
+
+def _packaged(name: str) -> str | None:
+    """The template `package:file` of an observable."""
+    package, _, file = name.partition(":")
+    if not file:
+        return None
+    return (files(package) / file).read_text(encoding="utf-8")
+
+
+def _cell(value: Any) -> str:
+    """A value of any kind in a table."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None or isinstance(value, (int, float)):
+        return number_text(value)
+    if isinstance(value, (list, tuple)):
+        return interval_text(value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{count} {name}" for name, count in value.items())
+    return str(value)

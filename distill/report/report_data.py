@@ -9,23 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from distill._version import __version__
-from distill.compare.observables import (
-    activation_energy_difference,
-    arrhenius_rows,
-    barrier_differences,
-    barrier_rows,
-    bulk_rows,
-    diffusion_rows,
-    merit_rows,
-    sticking_differences,
-    sticking_rows,
-)
+from distill.compare.errors_result import ErrorsResult, extrapolation_text
 from distill.compare.timing import machine_text, timing_rows
-from distill.compare.verdict import bound_text, measured_interval_text, measured_text
+from distill.compare.timing_result import TimingResult
+from distill.compare.verdict import (
+    VERDICT_FILE,
+    Verdict,
+    bound_text,
+    measured_interval_text,
+    measured_text,
+)
 from distill.core.artifacts import read_json, read_manifest, sha256
 from distill.core.errors import UserError
 from distill.core.quantities import MEV
-from distill.metrics.errors import extrapolation_text, interval_rows, study_rows
+from distill.core.results import Kind, read_result
+from distill.metrics.error_texts import interval_rows, study_rows
+from distill.metrics.errors import Errors, ErrorTable
+from distill.observables.base import OBSERVABLES, STUDENT, TEACHER, Card
 
 STAGES = ("data", "teacher", "sampling", "student", "compare")
 # Radova, Stark, Allen, Maurer, Bartók, npj Comput. Mater. (2025): H2/Cu test set, 56-atom slab, one
@@ -69,11 +69,10 @@ def collect(run_folder: Path) -> Report:
         "sampling": _read(run_folder / "sampling" / "sampling.json"),
         "student_errors": _read(run_folder / "student" / "errors.json"),
         "uncertainty": _read(run_folder / "student" / "uncertainty.json"),
-        **{
-            name: _read(run_folder / "compare" / f"{name}.json")
-            for name in ("errors", "timing", "barriers", "sticking", "diffusion", "bulk", "verdict")
-        },
+        "errors": _result(run_folder / "compare" / "errors.json", ErrorsResult),
+        "timing": _result(run_folder / "compare" / "timing.json", TimingResult),
     }
+    observables = _observables(run_folder / "compare")
     manifests = {stage: read_manifest(run_folder / stage) for stage in STAGES}
     return {
         "name": config["name"],
@@ -86,14 +85,11 @@ def collect(run_folder: Path) -> Report:
             }
             for stage, manifest in manifests.items()
         },
-        "verdict": _verdict(parts["verdict"]),
-        "headline": _headline(parts),
+        "verdict": _verdict(_result(run_folder / "compare" / VERDICT_FILE, Verdict)),
+        "headline": [*_headline(parts), *(c for o in observables for c in o.pop("cards"))],
         "accuracy": _accuracy(parts),
         "timing": _timing(parts["timing"]),
-        "barriers": _barriers(parts["barriers"]),
-        "sticking": _sticking(parts["sticking"]),
-        "diffusion": _diffusion(parts["diffusion"]),
-        "bulk": _bulk(parts["bulk"]),
+        "observables": observables,
         "teacher": parts["teacher"],
         "history": _history(run_folder / "teacher" / "history.csv"),
         "sampling": parts["sampling"],
@@ -123,74 +119,81 @@ def _workflow(config: Mapping[str, Any], parts: Mapping[str, Any]) -> str:
     )
 
 
-def _verdict(verdict: Any) -> Any:
-    if not verdict:
+def _verdict(verdict: Verdict | None) -> Any:
+    if verdict is None:
         return None
     checks = [
         {
-            **check,
+            **check.model_dump(),
             "measured_text": measured_text(check),
             "interval_text": measured_interval_text(check) or "—",
             "bound_text": bound_text(check),
         }
-        for check in verdict["checks"]
+        for check in verdict.checks
     ]
-    return {**verdict, "checks": checks}
+    return {"passed": verdict.passed, "checks": checks}
+
+
+def _observables(folder: Path) -> list[dict[str, Any]]:
+    """What each observable that was computed shows: rows, result, cards and template."""
+    found = []
+    for name, kind in OBSERVABLES.members().items():
+        observable = kind()
+        result = _result(folder / f"{name}.json", observable.Result)
+        if result is not None:
+            found.append(
+                {
+                    "name": name,
+                    "title": observable.title,
+                    "template": observable.template,
+                    "rows": observable.rows(result),
+                    "result": result.model_dump(mode="json"),
+                    "cards": [card.model_dump() for card in observable.cards(result)],
+                }
+            )
+    return found
 
 
 def _headline(parts: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The few numbers that a reader looks for first; each with its interval, where it has one."""
-    cards: list[dict[str, Any]] = []
-    timing, errors = parts["timing"], parts["errors"]
-    if timing and "student" in timing["models"]:
-        ratio = timing["models"]["student"]["speedup_forces"]
-        note = f"energy and forces, {timing['atoms']} atoms, one core"
-        cards.append(_card("faster than the teacher", ratio, "median", "×", note))
+    """The few numbers on errors and times that a reader looks for first, with their intervals."""
+    cards: list[Card] = []
+    timing: TimingResult | None = parts["timing"]
+    errors: ErrorsResult | None = parts["errors"]
+    if timing and STUDENT in timing.models:
+        ratio = timing.models[STUDENT].speedup_forces
+        cards.append(
+            Card(
+                label="faster than the teacher",
+                value=ratio.median,
+                interval=ratio.interval,
+                unit="×",
+                note=f"energy and forces, {timing.atoms} atoms, one core",
+            )
+        )
+    if errors and errors.held_out.forces:
+        note = f"{errors.held_out.structures} held-out sampled structures"
+        label = "student’s force RMSE against the teacher"
+        cards.append(_error_card(label, errors.held_out.forces, note))
+    of_teacher = None
     if errors:
-        forces = errors["held_out"]["teacher_student"]["forces"]
-        note = f"{errors['held_out']['teacher_student']['structures']} held-out sampled structures"
-        cards.append(
-            _card("student’s force RMSE against the teacher", forces, "rmse", "meV/Å", note)
-        )
-    teacher_errors = parts["teacher_errors"]
-    if errors or teacher_errors:
-        table = errors["test"]["reference_teacher"] if errors else teacher_errors["teacher"]
-        forces, note = table["forces"], _improvement(teacher_errors)
-        cards.append(
-            _card("teacher’s force RMSE against the reference", forces, "rmse", "meV/Å", note)
-        )
-    barriers = barrier_differences(parts["barriers"])
-    if barriers:
-        name, result = max(barriers.items(), key=lambda item: abs(item[1]["difference"]))
-        note = name if len(barriers) == 1 else f"{name}, the largest of {len(barriers)} paths"
-        note += "" if result["converged"] else "; not converged"
-        cards.append(
-            _card("student’s barrier minus the teacher’s", result, "difference", "meV", note)
-        )
-    pairs = sticking_differences(parts["sticking"])
-    if pairs:
-        name, paired = max(pairs.items(), key=lambda item: abs(item[1]["difference"]))
-        note = name if len(pairs) == 1 else f"{name}, the largest of {len(pairs)} conditions"
-        note += f"; {paired['trajectories']} pairs"
-        label = "sticking probability, teacher minus student"
-        cards.append(_card(label, paired, "difference", "", note))
-    energy = activation_energy_difference(parts["diffusion"])
-    if energy:
-        label = "activation energy of diffusion, student minus teacher"
-        cards.append(_card(label, energy, "difference", "meV", ""))
-    return cards
+        of_teacher = errors.test.reference_teacher.forces
+    elif parts["teacher_errors"]:
+        of_teacher = ErrorTable.model_validate(parts["teacher_errors"]["teacher"]).forces
+    if of_teacher:
+        note = _improvement(parts["teacher_errors"])
+        cards.append(_error_card("teacher’s force RMSE against the reference", of_teacher, note))
+    return [card.model_dump() for card in cards]
 
 
-def _card(label: str, numbers: Mapping[str, Any], key: str, unit: str, note: str) -> dict[str, Any]:
-    scale = MEV if unit.startswith("meV") else 1.0
-    interval = numbers.get("interval", numbers.get("rmse_interval"))
-    return {
-        "label": label,
-        "value": scale * numbers[key],
-        "interval": [scale * end for end in interval] if interval else None,
-        "unit": unit,
-        "note": note,
-    }
+def _error_card(label: str, forces: Errors, note: str) -> Card:
+    interval = forces.rmse_interval
+    return Card(
+        label=label,
+        value=MEV * forces.rmse,
+        interval=interval and (MEV * interval[0], MEV * interval[1]),
+        unit="meV/Å",
+        note=note,
+    )
 
 
 def _improvement(errors: Any) -> str:
@@ -202,19 +205,22 @@ def _improvement(errors: Any) -> str:
 
 def _accuracy(parts: Mapping[str, Any]) -> Any:
     """The accuracy table in the published layout, and the full tables behind it."""
-    tables: dict[str, Any] = {}
-    if parts["teacher_errors"] and parts["teacher_errors"].get("foundation"):
-        tables["foundation – reference"] = parts["teacher_errors"]["foundation"]
-    if parts["errors"]:
-        test, held_out = parts["errors"]["test"], parts["errors"]["held_out"]
-        tables["teacher – reference"] = test["reference_teacher"]
-        tables["student – teacher, held out"] = held_out["teacher_student"]
-        tables["student – teacher"] = test["teacher_student"]
-        tables["student – reference"] = test["reference_student"]
-    elif parts["teacher_errors"]:
-        tables["teacher – reference"] = parts["teacher_errors"]["teacher"]
-    if parts["student_errors"] and not parts["errors"]:
-        tables["student – teacher, held out"] = parts["student_errors"]["test"]
+    tables: dict[str, ErrorTable] = {}
+    errors: ErrorsResult | None = parts["errors"]
+    of_teacher, of_student = parts["teacher_errors"], parts["student_errors"]
+    if of_teacher and of_teacher.get("foundation"):
+        tables["foundation – reference"] = ErrorTable.model_validate(of_teacher["foundation"])
+    if errors:
+        tables |= {
+            "teacher – reference": errors.test.reference_teacher,
+            "student – teacher, held out": errors.held_out,
+            "student – teacher": errors.test.teacher_student,
+            "student – reference": errors.test.reference_student,
+        }
+    elif of_teacher:
+        tables["teacher – reference"] = ErrorTable.model_validate(of_teacher["teacher"])
+    if of_student and not errors:
+        tables["student – teacher, held out"] = ErrorTable.model_validate(of_student["test"])
     if not tables:
         return None
     rows: list[dict[str, Any]] = [
@@ -222,61 +228,44 @@ def _accuracy(parts: Mapping[str, Any]) -> Any:
         for title, cells in study_rows(tables, _times_by_column(parts["timing"]))
     ]
     published: list[str] = []
-    if any(set(table["forces_by_element"]) == {"Cu", "H"} for table in tables.values()):
+    if any(set(table.forces_by_element) == {"Cu", "H"} for table in tables.values()):
         published = ["published teacher – DFT", "published student – teacher"]
         for row in rows:
             row["cells"] += [PUBLISHED[name].get(row["title"], "—") for name in PUBLISHED]
-    errors = parts["errors"]
     return {
         "columns": list(tables),
         "published_columns": published,
         "published_source": PUBLISHED_SOURCE if published else None,
         "rows": rows,
         "intervals": interval_rows(tables),
-        "structures": {name: table["structures"] for name, table in tables.items()},
-        "force_error_correlation": errors["test"]["force_error_correlation"] if errors else None,
+        "structures": {name: table.structures for name, table in tables.items()},
+        "force_error_correlation": errors.test.force_error_correlation if errors else None,
         "extrapolation": extrapolation_text(errors) if errors else "",
-        "tables": tables,
+        "tables": {name: table.model_dump(mode="json") for name, table in tables.items()},
     }
 
 
-def _times_by_column(timing: Any) -> dict[str, tuple[float, float]]:
+def _times_by_column(timing: TimingResult | None) -> dict[str, tuple[float, float]]:
     if not timing:
         return {}
-    times = {
-        name: (model["energy_ms"]["median"], model["forces_ms"]["median"])
-        for name, model in timing["models"].items()
-    }
     columns = {
-        "teacher – reference": "teacher",
-        "student – teacher, held out": "student",
-        "student – teacher": "student",
-        "student – reference": "student",
+        "teacher – reference": TEACHER,
+        "student – teacher, held out": STUDENT,
+        "student – teacher": STUDENT,
+        "student – reference": STUDENT,
     }
-    return {column: times[name] for column, name in columns.items() if name in times}
+    return {
+        column: timing.medians_ms(name) for column, name in columns.items() if name in timing.models
+    }
 
 
-def _timing(timing: Any) -> Any:
+def _timing(timing: TimingResult | None) -> Any:
     if not timing:
         return None
-    return {**timing, "rows": timing_rows(timing), "how": machine_text(timing)}
-
-
-def _barriers(barriers: Any) -> Any:
-    return {**barriers, "rows": barrier_rows(barriers)} if barriers else None
-
-
-def _sticking(sticking: Any) -> Any:
-    return {**sticking, "rows": sticking_rows(sticking)} if sticking else None
-
-
-def _diffusion(diffusion: Any) -> Any:
-    if not diffusion:
-        return None
     return {
-        **diffusion,
-        "rows": diffusion_rows(diffusion),
-        "arrhenius_rows": arrhenius_rows(diffusion),
+        **timing.model_dump(mode="json"),
+        "rows": timing_rows(timing),
+        "how": machine_text(timing),
     }
 
 
@@ -295,17 +284,6 @@ def _student(path: Path, errors: Any) -> Any:
         "committee": 0 if student.committee is None else len(student.committee),
         "train": errors["train"],
     }
-
-
-def _bulk(bulk: Any) -> Any:
-    """Bulk properties, a row for each property and a cell for each model."""
-    if not bulk:
-        return None
-    rows: dict[str, dict[str, Any]] = {}
-    for row in bulk_rows(bulk):
-        title = f"{row['property']} [{row['unit']}]"
-        rows.setdefault(title, {})[row["model"]] = {k: row[k] for k in ("value", "interval")}
-    return {**bulk, "rows": rows, "merit_rows": merit_rows(bulk)}
 
 
 def _history(path: Path) -> list[dict[str, float]]:
@@ -370,3 +348,7 @@ def _provenance(
 
 def _read(path: Path) -> Any:
     return read_json(path) if path.is_file() else None
+
+
+def _result(path: Path, kind: type[Kind]) -> Kind | None:
+    return read_result(path, kind) if path.is_file() else None

@@ -17,7 +17,8 @@ from distill.core.progress import say
 from distill.core.quantities import MEV
 from distill.core.tables import write_table_csv
 from distill.data.structures import read_structures
-from distill.metrics.errors import table_rows
+from distill.metrics.error_texts import table_rows
+from distill.metrics.errors import Errors, ErrorTable, PartErrors
 from distill.models.config import CalculatorConfig
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def teacher_report(run_folder: Path) -> Results | None:
         return None
     out = run_folder / FOLDER
     errors = read_json(teacher / "errors.json")
-    tables = {name: errors[name] for name in _MODELS if errors.get(name)}
+    tables = {name: ErrorTable.model_validate(errors[name]) for name in _MODELS if errors.get(name)}
     write_table_csv(out / "errors.csv", table_rows(tables))
     structures = _structures(run_folder)
     _draw_parity(run_folder, out, tables)
@@ -60,7 +61,7 @@ def teacher_report(run_folder: Path) -> Results | None:
     return {"error_rows": error_rows(tables), "curves": curves}
 
 
-def error_rows(tables: Mapping[str, Any]) -> list[Results]:
+def error_rows(tables: Mapping[str, ErrorTable]) -> list[Results]:
     """RMSEs of each model for each config type, as numbers.
 
     Parameters
@@ -75,22 +76,22 @@ def error_rows(tables: Mapping[str, Any]) -> list[Results]:
         meV/atom or meV/Å, None where it is not there.
     """
     whole = next(iter(tables.values()))
-    elements = list(whole["forces_by_element"])
+    elements = list(whole.forces_by_element)
     rows = []
-    for kind in ("all", *whole["by_config_type"]):
-        parts = {
-            model: table if kind == "all" else table["by_config_type"][kind]
+    for kind in ("all", *whole.by_config_type):
+        parts: dict[str, PartErrors] = {
+            model: table if kind == "all" else table.by_config_type[kind]
             for model, table in tables.items()
         }
         cells = {
-            "energy [meV/atom]": {m: _rmse(p["energy_per_atom"]) for m, p in parts.items()},
-            "forces [meV/Å]": {m: _rmse(p["forces"]) for m, p in parts.items()},
+            "energy [meV/atom]": {m: _rmse(p.energy_per_atom) for m, p in parts.items()},
+            "forces [meV/Å]": {m: _rmse(p.forces) for m, p in parts.items()},
         }
         for element in elements:
             cells[f"{element} forces [meV/Å]"] = {
-                m: _rmse(p["forces_by_element"].get(element)) for m, p in parts.items()
+                m: _rmse(p.forces_by_element.get(element)) for m, p in parts.items()
             }
-        structures = next(iter(parts.values()))["structures"]
+        structures = next(iter(parts.values())).structures
         rows.append({"config_type": kind, "structures": structures, "cells": cells})
     return rows
 
@@ -267,5 +268,5 @@ def _write_curves(out: Path, curves: Results) -> None:
         save_figure(figure, out, "teacher_curves")
 
 
-def _rmse(errors: Results | None) -> float | None:
-    return MEV * errors["rmse"] if errors else None
+def _rmse(errors: Errors | None) -> float | None:
+    return MEV * errors.rmse if errors else None

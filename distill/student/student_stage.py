@@ -14,6 +14,7 @@ from distill.core.progress import say
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from distill.metrics.errors import ErrorTable
     from distill.student.config import StudentConfig
     from distill.student.student_model import Student
 
@@ -77,7 +78,7 @@ def run(
         student, fitted = _acepotentials(structures, config, out, seed, teacher_e0)
     student = with_training_deviations(student, fitted)
     threads = config.threads or available_cores()
-    tables: dict[str, Any] = {}
+    tables: dict[str, ErrorTable] = {}
     for name, reference in (("train", structures), ("test", held_out)):
         predicted = predicted_structures(student, reference, threads)
         tables[name] = error_table(reference, predicted, seed=seed)
@@ -182,12 +183,12 @@ def _acepotentials(
     return replace(student, provenance=provenance), fitted
 
 
-def _rmse(table: Mapping[str, Any]) -> dict[str, float]:
+def _rmse(table: ErrorTable) -> dict[str, float]:
     names = ("energy_per_atom", "forces", "stress")
-    return {name: table[name]["rmse"] for name in names if table[name]}
+    return {name: found.rmse for name in names if (found := getattr(table, name))}
 
 
-def _rmse_line(table: Mapping[str, Any]) -> str:
+def _rmse_line(table: ErrorTable) -> str:
     units = {"energy_per_atom": "meV/atom", "forces": "meV/Å", "stress": "meV/Å³"}
     parts = [f"{1000 * value:.4g} {units[name]}" for name, value in _rmse(table).items()]
     return f"RMSE {', '.join(parts)}" if parts else "no labels to compare with"

@@ -9,10 +9,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from distill.compare.timing_result import TimingResult
 from distill.core.artifacts import hash_of, read_json, sha256, write_json
 from distill.core.errors import UserError
 from distill.core.progress import say
 from distill.core.quantities import MEV
+from distill.core.results import read_result, write_result
+from distill.metrics.errors import ErrorTable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -288,24 +291,26 @@ def _times(students: dict[str, Path], test: Path, out: Path) -> dict[str, float]
 
     hashes = {name: sha256(path) for name, path in students.items()}
     kept = out / "timing.json"
-    if kept.is_file() and read_json(kept)["students"] == hashes:
-        result = read_json(kept)
+    made_for = out / "timed_students.json"
+    if kept.is_file() and made_for.is_file() and read_json(made_for) == hashes:
+        result = read_result(kept, TimingResult)
     else:
         atoms = max(read_structures(test, require=()), key=len)
-        result = {**time_models(students, atoms), "students": hashes}
-        write_json(kept, result)
-    return {name: float(result["models"][name]["us_per_atom"]) for name in students}
+        result = time_models(students, atoms)
+        write_result(kept, result)
+        write_json(made_for, hashes)
+    return {name: result.models[name].us_per_atom for name in students}
 
 
 def _measured(name: str, student: StudentConfig, folder: Path, us_per_atom: float) -> Candidate:
     from distill.student.student_model import Student
     from distill.student.student_stage import ERRORS_FILE, STUDENT_FILE
 
-    table = read_json(folder / ERRORS_FILE)["test"]
-    forces, energy = table["forces"], table["energy_per_atom"]
+    table = ErrorTable.model_validate(read_json(folder / ERRORS_FILE)["test"])
+    forces, energy = table.forces, table.energy_per_atom
     if not forces:
         raise UserError("front: the held-out structures have no forces to measure errors with")
-    low, high = forces["rmse_interval"] or (forces["rmse"], forces["rmse"])
+    low, high = forces.rmse_interval or (forces.rmse, forces.rmse)
     model = Student.load(folder / STUDENT_FILE)
     return Candidate(
         name=name,
@@ -313,10 +318,10 @@ def _measured(name: str, student: StudentConfig, folder: Path, us_per_atom: floa
         totaldegree=student.degrees,
         rcut=model.cutoff,
         functions=model.basis.n_functions,
-        force_rmse=forces["rmse"],
+        force_rmse=forces.rmse,
         force_rmse_low=low,
         force_rmse_high=high,
-        energy_rmse=energy["rmse"] if energy else float("nan"),
+        energy_rmse=energy.rmse if energy else float("nan"),
         us_per_atom=us_per_atom,
     )
 

@@ -62,7 +62,7 @@ def run_committee(config: TeacherConfig, *, train: Path, test: Path, out: Path, 
     UserError
         As `distill.teacher.teacher_stage.run`.
     """
-    from distill.metrics.errors import error_table
+    from distill.metrics.errors import error_table, rmse_of
     from distill.teacher.made_labels import labelled_once
     from distill.teacher.teacher_record import say_errors, write_history
     from distill.teacher.teacher_stage import LABELS_FOLDER, without_isolated
@@ -87,8 +87,8 @@ def run_committee(config: TeacherConfig, *, train: Path, test: Path, out: Path, 
     result = {
         "members": [_member_row(folder) for folder in folders],
         "mean": {
-            "energy_per_atom_rmse": errors["teacher"]["energy_per_atom"]["rmse"],
-            "forces_rmse": errors["teacher"]["forces"]["rmse"],
+            "energy_per_atom_rmse": rmse_of(errors["teacher"].energy_per_atom),
+            "forces_rmse": rmse_of(errors["teacher"].forces),
         },
         "calibration": quality,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,8 @@ import numpy as np
 
 from distill.core.artifacts import atomic_path
 from distill.core.progress import say
+from distill.core.quantities import MEV
+from distill.metrics.errors import ErrorTable, rmse_of
 from distill.teacher.config import TeacherConfig
 from distill.teacher.fitting import Fitted
 from distill.teacher.starting_model import Start
@@ -66,16 +68,21 @@ def describe(
     return description
 
 
-def say_errors(errors: dict[str, Any]) -> None:
+def say_errors(errors: Mapping[str, ErrorTable]) -> None:
     """One line for each table of test errors."""
     for name, table in errors.items():
         elements = ", ".join(
-            f"{symbol} {1000 * e['rmse']:.1f}" for symbol, e in table["forces_by_element"].items()
+            f"{symbol} {MEV * e.rmse:.1f}" for symbol, e in table.forces_by_element.items()
         )
+        energy, forces = (rmse_of(e) for e in (table.energy_per_atom, table.forces))
         say(
-            f"{name} on the test set, RMSE: energies {1000 * table['energy_per_atom']['rmse']:.1f} "
-            f"meV/atom, forces {1000 * table['forces']['rmse']:.1f} meV/Å ({elements})"
+            f"{name} on the test set, RMSE: energies {_milli(energy)} meV/atom, "
+            f"forces {_milli(forces)} meV/Å ({elements})"
         )
+
+
+def _milli(value: float | None) -> str:
+    return "—" if value is None else f"{MEV * value:.1f}"
 
 
 def write_history(path: Path, history: Sequence[dict[str, Any]]) -> None:
