@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,9 +30,15 @@ from distill.core.artifacts import (
     write_manifest,
 )
 from distill.core.errors import ChecksFailed, UserError
+from distill.core.fingerprint import plain
+from distill.core.input_files import BUNDLED_PREFIX, named_files, resolve_file
 from distill.core.progress import format_duration, say
+from distill.core.work import keep_units
 
 STARTED_NAME = "started.json"
+LOCK_NAME = ".lock"
+MARKER_NAME = ".distill"
+_DISCARDED = ".discarded-"
 # The verdict follows from the other files and the tolerances, and may be made again at any time.
 _NOT_OUTPUTS = {MANIFEST_NAME, STARTED_NAME, "verdict.json"}
 
@@ -45,7 +52,7 @@ class Stage:
     name
         Also the name of its folder.
     settings
-        The part of the config that its result depends on, JSON-serialisable.
+        The part of the config that its result depends on, as `fingerprint` takes them.
     inputs
         Input files by role, given the config and the run folder.
     run
@@ -107,9 +114,12 @@ def run_pipeline(
     if start >= end:
         raise UserError(f"--from {first} comes after --until {last}")
     folder = run_folder(config)
+    refuse_foreign_folder(folder)
+    _refuse_inputs_inside(config, folder)
     failure: ChecksFailed | None = None
     with locked(folder):
         remove_partial_files(folder)
+        write_json(folder / MARKER_NAME, {"distill_run": 1})
         write_json(folder / "config.json", config.model_dump(mode="json"))
         for stage in STAGES[:start]:
             _require_finished(stage, folder)
@@ -127,6 +137,39 @@ def run_pipeline(
     return report
 
 
+def refuse_foreign_folder(folder: Path) -> None:
+    """Take a run folder only where it is new, empty, or that of a run.
+
+    Raises
+    ------
+    UserError
+        If it holds files that no run made.
+    """
+    if not folder.is_dir():
+        return
+    others = [path.name for path in folder.iterdir() if path.name != LOCK_NAME]
+    marked = (folder / MARKER_NAME).is_file() or (folder / "data" / MANIFEST_NAME).is_file()
+    if others and not marked:
+        shown = ", ".join(sorted(others)[:3])
+        raise UserError(
+            f"the run folder {folder} holds files that no run of distill made ({shown}, ...): "
+            "give another name or output in the config, so that nothing of yours is overwritten"
+        )
+
+
+def _refuse_inputs_inside(config: RunConfig, folder: Path) -> None:
+    """Refuse input files inside the folders of the stages, which would replace or delete them."""
+    for place, name in named_files(config):
+        if name.startswith(BUNDLED_PREFIX):
+            continue
+        for stage in STAGES:
+            if Path(name).resolve().is_relative_to((folder / stage.name).resolve()):
+                raise UserError(
+                    f"{place}: {name} lies inside {folder / stage.name}, which the run writes: "
+                    "copy the file elsewhere, or give another output"
+                )
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold a run folder for this process; a second process is refused.
@@ -138,7 +181,9 @@ def locked(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = open(folder / ".lock", "w")  # noqa: SIM115 - held until the block ends
+        # A link is not followed: what it points to is none of ours.
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+        handle = os.fdopen(os.open(folder / LOCK_NAME, flags, 0o666), "r+")
     except OSError as error:
         raise UserError(f"cannot write the run folder {folder}: {error.strerror}") from None
     with handle:
@@ -151,8 +196,10 @@ def locked(folder: Path) -> Iterator[None]:
 
 def _bring_up_to_date(stage: Stage, config: RunConfig, folder: Path, *, discard: bool) -> None:
     out = folder / stage.name
+    _remove_discarded(out)
     inputs = stage.inputs(config, folder)
-    settings = stage.settings(config)
+    options = stage.settings(config)
+    settings = plain(options)
     fingerprint = {
         "settings": settings,
         "seed": config.seed,
@@ -161,14 +208,15 @@ def _bring_up_to_date(stage: Stage, config: RunConfig, folder: Path, *, discard:
     begun = read_json(out / STARTED_NAME) if (out / STARTED_NAME).exists() else None
     if begun is not None and hash_of(begun) != hash_of(fingerprint):
         difference = "; ".join(differences(begun, fingerprint))
-        if not discard:
+        if discard or not _made_anything(out):
+            say(f"{stage.name}: discarded earlier results ({difference})")
+            _discard(out)
+            begun = None
+        else:
             raise UserError(
                 f"{out} was made with other settings ({difference}). Give another name or output "
                 f"in the config, or redo it and what follows with --from {stage.name}"
             )
-        say(f"{stage.name}: discarded earlier results ({difference})")
-        shutil.rmtree(out)
-        begun = None
     manifest = read_manifest(out) if begun is not None else None
     if manifest is not None:
         _check_outputs(out, manifest)
@@ -187,7 +235,7 @@ def _bring_up_to_date(stage: Stage, config: RunConfig, folder: Path, *, discard:
         out,
         stage=stage.name,
         config=settings,
-        inputs=inputs,
+        inputs={**inputs, **{place: resolve_file(name) for place, name in named_files(options)}},
         outputs=_output_names(out),
         seed=config.seed,
         wall_time=elapsed,
@@ -201,8 +249,10 @@ def _bring_up_to_date(stage: Stage, config: RunConfig, folder: Path, *, discard:
 class _Stopwatch:
     """Seconds spent on a stage, summed over the sessions that worked on it."""
 
+    NAME = ".elapsed.json"
+
     def __init__(self, out: Path) -> None:
-        self.file = out / ".elapsed.json"
+        self.file = out / self.NAME
         self.before = float(read_json(self.file)) if self.file.exists() else 0.0
         self.start = time.monotonic()
 
@@ -215,6 +265,33 @@ class _Stopwatch:
     def forget(self) -> None:
         """Remove the note: the manifest has the number now."""
         self.file.unlink(missing_ok=True)
+
+
+def _made_anything(out: Path) -> bool:
+    """Whether a stage that began left more than the note that it began."""
+    own = {STARTED_NAME, _Stopwatch.NAME}
+    return any(path.is_file() and path.name not in own for path in out.rglob("*"))
+
+
+def _discard(out: Path) -> None:
+    """Remove a stage's results, but not finished units of work: those say what they are of.
+
+    Everything is moved aside first, the note of what it was made with last, so that a run that is
+    killed meanwhile still knows that these results are to go. A folder that is a link stays one.
+    """
+    aside = Path(tempfile.mkdtemp(prefix=_DISCARDED, dir=out))
+    names = {path.name for path in out.iterdir() if not path.name.startswith(_DISCARDED)}
+    last = [name for name in (MANIFEST_NAME, STARTED_NAME) if name in names]
+    for name in [*sorted(names - set(last)), *last]:
+        os.rename(out / name, aside / name)
+    keep_units(aside, out)
+    shutil.rmtree(aside)
+
+
+def _remove_discarded(out: Path) -> None:
+    """Finish what a killed run had begun to discard."""
+    for aside in out.glob(f"{_DISCARDED}*"):
+        shutil.rmtree(aside)
 
 
 def _require_finished(stage: Stage, folder: Path) -> None:
@@ -262,15 +339,18 @@ def differences(old: Any, new: Any, place: str = "") -> list[str]:
         return []
     if place.startswith("inputs."):
         return [f"the input file {place.removeprefix('inputs.')} changed"]
+    if place.endswith(".sha256"):
+        option = place.removeprefix("settings.").removesuffix(".sha256")
+        return [f"the file of {option} changed"]
     return [f"{place.removeprefix('settings.')}: {old!r} -> {new!r}"]
 
 
-def _data_inputs(config: RunConfig, folder: Path) -> dict[str, Path]:
-    from distill.core.input_files import resolve_file
+def _artifacts(*names: str) -> Callable[[RunConfig, Path], dict[str, Path]]:
+    """Input files of a stage that earlier stages made, by their names without suffix."""
 
-    inputs = {"train": resolve_file(config.data.train)}
-    if config.data.test:
-        inputs["test"] = resolve_file(config.data.test)
+    def inputs(config: RunConfig, folder: Path) -> dict[str, Path]:
+        return {Path(name).stem: folder / name for name in names}
+
     return inputs
 
 
@@ -281,23 +361,15 @@ def _data_run(config: RunConfig, folder: Path, out: Path) -> None:
 
 
 def _teacher_inputs(config: RunConfig, folder: Path) -> dict[str, Path]:
-    from distill.core.input_files import resolve_file
     from distill.models.mace.bundled_foundation import TENSORS_NAME, bundled_foundation_path
     from distill.models.mace.foundation_store import find_foundation
 
-    teacher = config.teacher
-    foundation = find_foundation(teacher.foundation).path
-    inputs = {
+    foundation = find_foundation(config.teacher.foundation).path
+    return {
         "train": folder / "data" / "train.xyz",
         "test": folder / "data" / "test.xyz",
         "foundation": foundation or bundled_foundation_path() / TENSORS_NAME,
     }
-    if teacher.replay and teacher.replay.structures:
-        inputs["replay"] = resolve_file(teacher.replay.structures)
-    for role, calculator in teacher.calculators().items():
-        if ":" not in calculator.path:
-            inputs[role] = resolve_file(calculator.path)
-    return inputs
 
 
 def _teacher_run(config: RunConfig, folder: Path, out: Path) -> None:
@@ -313,11 +385,7 @@ def _teacher_run(config: RunConfig, folder: Path, out: Path) -> None:
     )
 
 
-def _sampling_inputs(config: RunConfig, folder: Path) -> dict[str, Path]:
-    return {
-        "teacher": folder / "teacher" / "teacher.model",
-        "train": folder / "data" / "train.xyz",
-    }
+_sampling_inputs = _artifacts("teacher/teacher.model", "data/train.xyz")
 
 
 def _sampling_run(config: RunConfig, folder: Path, out: Path) -> None:
@@ -387,15 +455,18 @@ def _compare_run(config: RunConfig, folder: Path, out: Path) -> None:
 
 
 def _section(name: str, *leave_out: str) -> Callable[[RunConfig], dict[str, Any]]:
+    """A section's options; the files that they name count by their contents."""
+
     def settings(config: RunConfig) -> dict[str, Any]:
-        return getattr(config, name).model_dump(mode="json", exclude=set(leave_out))
+        section = getattr(config, name)
+        names = (key for key in type(section).model_fields if key not in leave_out)
+        return {key: getattr(section, key) for key in names}
 
     return settings
 
 
 def _compare_settings(config: RunConfig) -> dict[str, Any]:
-    reference = config.reference.model_dump(mode="json") if config.reference else None
-    return {**_section("compare", "tolerances")(config), "reference": reference}
+    return {**_section("compare", "tolerances")(config), "reference": config.reference}
 
 
 def _compare_judge(config: RunConfig, out: Path) -> None:
@@ -404,10 +475,10 @@ def _compare_judge(config: RunConfig, out: Path) -> None:
     judge_student(config.compare, out)
 
 
-# File names are left out of the settings where the files' hashes are among the inputs, and so are
-# thread counts: they change how long a stage takes, not what it is. Tolerances only judge.
+# The foundation model is among the inputs. Thread counts change how long a stage takes, not what it
+# is. Tolerances only judge.
 STAGES: tuple[Stage, ...] = (
-    Stage("data", _section("data", "train", "test"), _data_inputs, _data_run),
+    Stage("data", _section("data"), _artifacts(), _data_run),
     Stage("teacher", _section("teacher", "foundation", "threads"), _teacher_inputs, _teacher_run),
     Stage("sampling", _section("sampling"), _sampling_inputs, _sampling_run),
     Stage("student", _section("student", "threads"), _student_inputs, _student_run),

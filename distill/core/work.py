@@ -8,6 +8,7 @@ the unit is made again.
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -146,6 +147,23 @@ def record_of(folder: Path, name: str) -> dict[str, Any]:
     if not isinstance(record, dict) or not {"key", "files", "numbers"} <= set(record):
         raise UserError(f"{folder / name}.json is no record of finished work; remove it")
     return record
+
+
+def keep_units(source: Path, target: Path) -> None:
+    """Move the finished units of work below one folder, and nothing else, to another.
+
+    What they are of is in their records, so they serve whoever asks for the same.
+    """
+    for record in sorted(source.rglob("*.json")):
+        try:
+            files = record_of(record.parent, record.stem)["files"]
+        except UserError:
+            continue
+        folder = target / record.parent.relative_to(source)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in [*files, record.name]:
+            if (record.parent / name).is_file():
+                os.replace(record.parent / name, folder / name)
 
 
 def run_waiting(units: Sequence[Unit], *, parallel: ParallelConfig, label: str) -> None:
