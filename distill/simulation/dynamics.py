@@ -1,4 +1,4 @@
-"""Newton's equations with one force call a step and nothing else that costs.
+"""Molecular dynamics: velocity Verlet and Langevin steps, for sampling and observables alike.
 
 The time step of a gas-surface trajectory is a fraction of a femtosecond, and a student answers in
 less than a millisecond, so the integrator's own overhead matters: it is a few array operations
@@ -8,9 +8,17 @@ here, and for a student the steps themselves are compiled.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from ase.calculators.calculator import Calculator
+
+
+from dataclasses import dataclass
+
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator, all_changes
 
@@ -86,6 +94,43 @@ def velocity_verlet(atoms: Atoms, calculator: Calculator, time_step: float) -> I
     none = np.zeros(len(atoms))
     scheme = Scheme(time_step, half_kicks(atoms, time_step), 1.0, none)
     return integrate(atoms, calculator, scheme)
+
+
+def langevin(
+    atoms: Atoms,
+    calculator: Calculator,
+    *,
+    time_step: float,
+    temperature: float,
+    friction: float,
+    generator: np.random.Generator,
+) -> Iterator[Step]:
+    """Steps of Langevin dynamics without end, from `atoms` with their momenta.
+
+    The splitting is BAOAB, whose configurations are exact to higher order in the time step than
+    those of other splittings. Atoms under a `FixAtoms` constraint do not move. Source: Leimkuhler
+    & Matthews, Appl. Math. Res. Express 2013, 34.
+
+    Parameters
+    ----------
+    atoms
+        Positions, momenta and masses; not changed.
+    calculator
+        Any ASE calculator; called once a step. A student's steps are compiled.
+    time_step
+        fs.
+    temperature
+        K.
+    friction
+        1/fs.
+    generator
+        Random stream of the thermostat; of a student it is drawn some steps ahead.
+    """
+    kept = float(np.exp(-friction * time_step))
+    variance = (1 - kept**2) * units.kB * temperature * ACCELERATION / atoms.get_masses()
+    noise = np.where(mobile_atoms(atoms), np.sqrt(variance), 0.0)
+    scheme = Scheme(time_step, half_kicks(atoms, time_step), kept, noise)
+    return integrate(atoms, calculator, scheme, generator)
 
 
 def half_kicks(atoms: Atoms, time_step: float) -> np.ndarray:
@@ -241,25 +286,27 @@ def thermalise(
     calls
         Force calls made.
     """
-    from ase.md.langevin import Langevin
     from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 
-    moving = atoms.copy()
-    moving.calc = calculator
+    start = atoms.copy()
     # At rest all energy to come is kinetic; half of it turns into potential energy.
-    MaxwellBoltzmannDistribution(moving, temperature_K=2 * temperature, rng=generator)
-    dynamics = Langevin(
-        moving,
-        time_step * units.fs,
-        temperature_K=temperature,
-        friction=friction / units.fs,
-        fixcm=False,
-        rng=generator,
+    MaxwellBoltzmannDistribution(start, temperature_K=2 * temperature, rng=generator)
+    trajectory = langevin(
+        start,
+        calculator,
+        time_step=time_step,
+        temperature=temperature,
+        friction=friction,
+        generator=generator,
     )
+    first, between = (max(round(time / time_step), 1) for time in (equilibration, interval))
     snapshots = []
-    for number in range(count):
-        dynamics.run(max(round((interval if number else equilibration) / time_step), 1))
-        snapshot = moving.copy()
-        snapshot.calc = None
-        snapshots.append(snapshot)
-    return snapshots, int(dynamics.nsteps) + 1
+    for step in trajectory:
+        if step.index >= first and (step.index - first) % between == 0:
+            snapshot = start.copy()
+            snapshot.positions[:] = step.positions
+            snapshot.set_velocities(step.velocities / units.fs)
+            snapshots.append(snapshot)
+        if len(snapshots) == count:
+            return snapshots, step.index + 1
+    raise AssertionError("a trajectory has no end")

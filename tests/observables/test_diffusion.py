@@ -15,7 +15,7 @@ from distill.config import CalculatorConfig, DiffusionConfig, ParallelConfig
 from distill.core.errors import UserError
 from distill.observables.diffusion import diffusion_runs as trajectories
 from distill.observables.diffusion.diffusion import run_diffusion
-from distill.simulation.langevin import langevin
+from distill.simulation.dynamics import langevin
 
 SERIAL = ParallelConfig(backend="serial")
 

@@ -12,8 +12,7 @@ from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
 from distill.config import StudentConfig
 from distill.core.errors import UserError
 from distill.data.structures import read_structures
-from distill.simulation.dynamics import velocity_verlet
-from distill.simulation.langevin import langevin
+from distill.simulation.dynamics import langevin, velocity_verlet
 from distill.student.calculator import StudentCalculator
 from distill.student.engine import compiled_dynamics as dynamics
 from distill.student.fit.native_fit import fit

@@ -206,8 +206,7 @@ def _dynamics(
     from ase.units import kB
 
     from distill.core.random_streams import stream
-    from distill.simulation.dynamics import velocity_verlet
-    from distill.simulation.langevin import langevin
+    from distill.simulation.dynamics import langevin, velocity_verlet
 
     calculator = load_calculator(run.model)
     if friction is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,7 +23,9 @@ from distill.data.structure_files import read_structure
 from distill.data.structures import read_structures, set_labels, write_structures
 from distill.models.cached_calculators import ModelSpec, cached_calculator
 from distill.sampling.method import Sampler, SamplingMethod, Visited
+from distill.simulation.dynamics import Step, langevin, velocity_verlet
 from distill.simulation.trust_bound import Trust
+from distill.systems.constraints import mobile_atoms
 from distill.systems.defects import LIF_LATTICE_CONSTANT, with_defect
 
 CONFIG_TYPE = "md"
@@ -31,6 +33,7 @@ BLOWN_UP, CUT = "blown_up", "cut"
 LIF_PRESET = "preset:lif"
 # Relaxation times of the Martyna-Tobias-Klein thermostat and barostat, in steps.
 _THERMOSTAT_STEPS, _BAROSTAT_STEPS = 100, 1000
+_ENDLESS = 10**12
 
 
 class MdConfig(Section):
@@ -181,27 +184,29 @@ def _follow(unit: MdUnit) -> tuple[list[Atoms], dict[str, Any]]:
     config = unit.config
     generator = stream(unit.seed, "md", unit.name)
     atoms = starting_structure(config)
-    atoms.calc = cached_calculator(unit.model)
+    calculator = cached_calculator(unit.model)
     # From a structure at rest half the kinetic energy turns into potential energy.
     MaxwellBoltzmannDistribution(atoms, temperature_K=2 * unit.temperature, rng=generator)
-    dynamics = _dynamics(atoms, unit, generator)
+    degrees_of_freedom = max(3 * int(mobile_atoms(atoms).sum()), 1)
     every = max(round(config.save_every / config.time_step), 1)
     first = round(config.equilibration_time / config.time_step)
+    steps = first + round(config.time / config.time_step)
     structures: list[Atoms] = []
     reason, outcome = "", "complete"
-    for _ in dynamics.irun(first + round(config.time / config.time_step)):
-        temperature = atoms.get_temperature()
+    for step in _dynamics(atoms, calculator, unit, generator):
+        temperature = 2 * step.kinetic / (units.kB * degrees_of_freedom)
         # Written so that NaN, which compares false, counts as blown up.
         if not temperature <= config.max_temperature:
             reason, outcome = f"temperature of {temperature:.3g} K", BLOWN_UP
             break
-        step = dynamics.nsteps
-        if step >= first and (step - first) % every == 0:
-            structures.append(_labelled(atoms, unit, step))
+        if step.index >= first and (step.index - first) % every == 0:
+            structures.append(_labelled(atoms, calculator, step, unit))
             reason = unit.trust.reason_to_stop(structures[-1]) if unit.trust else ""
             if reason:
                 outcome = CUT
                 break
+        if step.index == steps:
+            break
     return structures, {
         "name": unit.name,
         "structure": config.structure,
@@ -210,33 +215,37 @@ def _follow(unit: MdUnit) -> tuple[list[Atoms], dict[str, Any]]:
         "ensemble": config.ensemble,
         "outcome": outcome,
         "reason": reason,
-        "time_fs": dynamics.nsteps * config.time_step,
-        "calls": int(dynamics.nsteps) + 1,
+        "time_fs": step.index * config.time_step,
+        "calls": step.index + 1,
         "structures": len(structures),
     }
 
 
-def _dynamics(atoms: Atoms, unit: MdUnit, generator: np.random.Generator) -> Any:
+def _dynamics(
+    atoms: Atoms, calculator: Calculator, unit: MdUnit, generator: np.random.Generator
+) -> Iterator[Step]:
+    """Steps without end, from `atoms`; at constant pressure their cell follows."""
     config = unit.config
-    time_step = config.time_step * units.fs
     if config.ensemble == "nve":
-        from ase.md.verlet import VelocityVerlet
-
-        return VelocityVerlet(atoms, time_step)
+        return velocity_verlet(atoms, calculator, config.time_step)
     if config.ensemble == "nvt":
-        from ase.md.langevin import Langevin
-
-        return Langevin(
+        return langevin(
             atoms,
-            time_step,
-            temperature_K=unit.temperature,
-            friction=config.friction / units.fs,
-            fixcm=False,
-            rng=generator,
+            calculator,
+            time_step=config.time_step,
+            temperature=unit.temperature,
+            friction=config.friction,
+            generator=generator,
         )
+    return _at_constant_pressure(atoms, calculator, unit)
+
+
+def _at_constant_pressure(atoms: Atoms, calculator: Calculator, unit: MdUnit) -> Iterator[Step]:
     from ase.md.nose_hoover_chain import IsotropicMTKNPT
 
-    return IsotropicMTKNPT(
+    time_step = unit.config.time_step * units.fs
+    atoms.calc = calculator
+    dynamics = IsotropicMTKNPT(
         atoms,
         time_step,
         temperature_K=unit.temperature,
@@ -244,25 +253,29 @@ def _dynamics(atoms: Atoms, unit: MdUnit, generator: np.random.Generator) -> Any
         tdamp=_THERMOSTAT_STEPS * time_step,
         pdamp=_BAROSTAT_STEPS * time_step,
     )
+    for _ in dynamics.irun(_ENDLESS):
+        yield Step(
+            index=dynamics.nsteps,
+            positions=atoms.get_positions(),
+            velocities=atoms.get_velocities() * units.fs,
+            energy=atoms.get_potential_energy(),
+            forces=atoms.get_forces(apply_constraint=False),
+            kinetic=atoms.get_kinetic_energy(),
+        )
 
 
-def _labelled(atoms: Atoms, unit: MdUnit, step: int) -> Atoms:
-    copy = Atoms(atoms.symbols, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+def _labelled(atoms: Atoms, calculator: Calculator, step: Step, unit: MdUnit) -> Atoms:
+    # Forces on fixed atoms are labels too.
+    copy = Atoms(atoms.symbols, positions=step.positions, cell=atoms.cell, pbc=atoms.pbc)
     copy.info = {
         CONFIG_TYPE_KEY: CONFIG_TYPE,
         "trajectory": unit.name,
-        "step": step,
-        "time_fs": round(step * unit.config.time_step, 6),
+        "step": step.index,
+        "time_fs": round(step.index * unit.config.time_step, 6),
         "temperature_K": unit.temperature,
     }
-    calculator = atoms.calc
-    assert isinstance(calculator, Calculator)
     stress = None
     if atoms.pbc.all() and "stress" in calculator.implemented_properties:
-        stress = atoms.get_stress(apply_constraint=False)
-    return set_labels(
-        copy,
-        energy=atoms.get_potential_energy(),
-        forces=atoms.get_forces(apply_constraint=False),
-        stress=stress,
-    )
+        # Of the step's own call where its results are still there.
+        stress = calculator.get_property("stress", copy)
+    return set_labels(copy, energy=step.energy, forces=step.forces, stress=stress)
