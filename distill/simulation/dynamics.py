@@ -8,17 +8,9 @@ here, and for a student the steps themselves are compiled.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
-
-import numpy as np
-
-if TYPE_CHECKING:
-    from ase import Atoms
-    from ase.calculators.calculator import Calculator
-
-
 from dataclasses import dataclass
 
+import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator, all_changes
 
