@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
-from pydantic import Field, create_model
+from pydantic import Field, ValidationError, create_model
 
 from distill.core.config import Section
+from distill.core.errors import UserError
 from distill.core.registry import Registry
 
 Base = TypeVar("Base", bound=Section)
@@ -93,3 +94,21 @@ def map_sections(value: Any, kind: type[Base], change: Callable[[Base], Base]) -
     if isinstance(value, (list, tuple)):
         return type(value)(map_sections(entry, kind, change) for entry in value)
     return value
+
+
+def section_from(kind: type[Base], **options: Any) -> Base:
+    """A section made in Python; what is wrong with the options is said in one line each.
+
+    Raises
+    ------
+    UserError
+        For an unknown option or a value out of range.
+    """
+    try:
+        return kind(**options)
+    except ValidationError as error:
+        faults = [
+            f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].removeprefix('Value error, ')}"
+            for fault in error.errors()
+        ]
+        raise UserError(f"{kind.__name__}: {'; '.join(faults)}") from None

@@ -110,12 +110,48 @@ def read_structures(
     ]
     if not structures:
         raise UserError(f"{file} holds no structure")
+    check_structures(
+        structures,
+        require=require,
+        elements=elements,
+        min_distance=min_distance,
+        origin=f"{file}: ",
+    )
+    return _without_large_forces(structures, max_force, file)
+
+
+def check_structures(
+    structures: list[Atoms],
+    *,
+    require: Sequence[str] = ("energy", "forces"),
+    elements: Iterable[str] | None = None,
+    min_distance: float = 0.0,
+    origin: str = "",
+) -> list[Atoms]:
+    """The structures, all of which can be worked with.
+
+    Parameters
+    ----------
+    structures
+        With labels under the REF_ keys.
+    require, elements, min_distance
+        As for `read_structures`.
+    origin
+        Where they are from, for messages.
+
+    Raises
+    ------
+    UserError
+        As `read_structures`, naming the structure's index; also where there is none.
+    """
+    if not structures:
+        raise UserError(f"{origin}there is no structure")
     known = None if elements is None else set(elements)
     for index, atoms in enumerate(structures):
         problem = _problem(atoms, require, known, min_distance)
         if problem:
-            raise UserError(f"{file}: structure {index}: {problem}")
-    return _without_large_forces(structures, max_force, file)
+            raise UserError(f"{origin}structure {index}: {problem}")
+    return structures
 
 
 def write_structures(path: str | os.PathLike[str], structures: Sequence[Atoms]) -> None:

@@ -170,6 +170,45 @@ def run_sticking(
     )
 
 
+def sticking_of(
+    config: ScatteringConfig, model: ModelSpec, work: WorkFolder, *, confidence: float = 0.95
+) -> dict[Condition, ModelSticking | None]:
+    """Sticking probability of one model under each condition; None where all were set aside.
+
+    Parameters
+    ----------
+    config
+        Conditions, dynamics and the trajectories of each condition.
+    model
+        Of surfaces and trajectories.
+    work
+        As in `run_sticking`.
+    confidence
+        Of the intervals.
+
+    Raises
+    ------
+    UserError
+        As `make_surfaces` and `initial_conditions`.
+    """
+    surfaces = make_surfaces(config, model=model, work=work.sub(SURFACES_FOLDER))
+    samples = {
+        condition: _Sample(
+            STUDENT,
+            model,
+            config,
+            condition,
+            surfaces.keys[condition.facet, condition.temperature],
+            work,
+        )
+        for condition in conditions(config)
+    }
+    for sample in samples.values():
+        sample.extend(config.trajectories)
+    work.run([unit for sample in samples.values() for unit in sample.units], "trajectories")
+    return {c: _summary(sample.outcomes(), confidence) for c, sample in samples.items()}
+
+
 @dataclass
 class _Sample:
     """The trajectories of one model under one condition: those run and those to be run."""
