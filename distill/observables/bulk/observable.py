@@ -110,9 +110,7 @@ def _expansion_panel(axis: Axes, models: Mapping[str, BulkProperties]) -> None:
             if point.lattice_constant is not None and point.interval is not None
         ]
         x, y, *ends = np.array(points).reshape(-1, 4).T
-        axis.errorbar(
-            x, y, np.abs(ends - y), fmt="-o", ms=4, capsize=3, color=colour_of(name, k)
-        )
+        axis.errorbar(x, y, np.abs(ends - y), fmt="-o", ms=4, capsize=3, color=colour_of(name, k))
     axis.set(xlabel="temperature [K]", ylabel="lattice constant [Å]")
 
 
