@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 SUPPORT = Path(__file__).parent / "support"
+pytest.register_assert_rewrite("observable_tests")
 pytest_plugins = ["graded_fixtures", "mace_fixtures", "student_fixtures", "surface_fixtures"]
 
 # Processes that tests start find this checkout, and the same helpers and calculators.

@@ -9,7 +9,7 @@ from distill.core.input_files import resolve_file
 
 
 def read_structure(name: str, index: int = 0) -> Atoms:
-    """One structure of a file that ASE reads, with its constraints and without labels.
+    """One structure of a file that ASE reads, with its masses and constraints, without labels.
 
     Raises
     ------
@@ -31,4 +31,6 @@ def read_structure(name: str, index: int = 0) -> Atoms:
     found = structures[index]
     bare = Atoms(found.symbols, positions=found.positions, cell=found.cell, pbc=found.pbc)
     bare.set_constraint(found.constraints)
+    if found.has("masses"):
+        bare.set_masses(found.get_masses())
     return bare

@@ -7,7 +7,7 @@ import pytest
 from ase.units import kB
 
 from distill.core.errors import UserError
-from distill.observables.diffusion.arrhenius import activation_energy_difference, fit_arrhenius
+from distill.observables.diffusion.arrhenius import arrhenius_difference, fit_arrhenius
 from distill.observables.diffusion.diffusivity import diffusivity
 
 ENERGY, PREFACTOR = 0.25, 0.2
@@ -57,7 +57,6 @@ def test_exact_diffusivities_give_back_energy_and_prefactor() -> None:
     fit = fit_arrhenius(TEMPERATURES, values, [np.full(10, v) for v in values])
     assert fit.activation_energy == pytest.approx(ENERGY, abs=1e-9)
     assert fit.prefactor == pytest.approx(PREFACTOR, rel=1e-9)
-    assert fit.summary()["prefactor_cm2_per_s"] == pytest.approx(0.1 * PREFACTOR)
 
 
 def test_intervals_cover_the_truth_from_trajectories() -> None:
@@ -80,7 +79,7 @@ def test_covariance_is_that_of_weighted_least_squares() -> None:
     design = np.column_stack([-1 / (kB * np.array(TEMPERATURES)), np.ones(4)])
     expected = np.linalg.inv(design.T @ design / 0.1**2)
     assert np.cov(fit.samples.T) / fit.scale**2 == pytest.approx(expected, rel=0.15)
-    assert fit.summary()["correlation"] > 0.9
+    assert fit.summary().correlation > 0.9
 
 
 def test_scatter_beyond_the_errors_widens_the_interval() -> None:
@@ -106,7 +105,7 @@ def test_difference_of_two_models_has_an_interval_that_covers() -> None:
     for trial in range(trials):
         first = fit_arrhenius(TEMPERATURES, *noisy(2 * trial))
         second = fit_arrhenius(TEMPERATURES, *noisy(2 * trial + 1, energy=ENERGY + 0.02))
-        low, high = activation_energy_difference(second, first)["activation_energy_interval"]
+        low, high = arrhenius_difference(second, first).activation_energy_interval
         hits += low <= 0.02 <= high
     assert hits >= 88
 

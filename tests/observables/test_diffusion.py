@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +9,18 @@ import numpy as np
 import pytest
 from ase.calculators.lj import LennardJones
 from lattice_toys import CosineLattice, write_crystal
+from observable_tests import count_units
 
 from distill.config import CalculatorConfig, DiffusionConfig, ParallelConfig
 from distill.core.errors import UserError
-from distill.observables.diffusion import diffusion_runs as trajectories
+from distill.core.work import WorkFolder
+from distill.observables.diffusion import diffusion_runs
 from distill.observables.diffusion.diffusion import run_diffusion
+from distill.observables.diffusion.observable import Diffusion, DiffusionTolerances
+from distill.observables.diffusion.result import DiffusionResult
 from distill.simulation.dynamics import langevin
 
-SERIAL = ParallelConfig(backend="serial")
+HARDER = CalculatorConfig(path="lattice_toys:CosineLattice", args={"barrier": 0.12})
 
 
 def settings(folder: Path, **changes: Any) -> DiffusionConfig:
@@ -42,12 +45,12 @@ def settings(folder: Path, **changes: Any) -> DiffusionConfig:
     return DiffusionConfig(**{**values, **changes})
 
 
-def run(config: DiffusionConfig, out: Path, **models: str | CalculatorConfig) -> dict[str, Any]:
+def run(config: DiffusionConfig, out: Path, **models: str | CalculatorConfig) -> DiffusionResult:
     specs = {
         name: f"lattice_toys:{model}" if isinstance(model, str) else model
         for name, model in models.items()
     }
-    return run_diffusion(config, models=specs, out=out, seed=5, parallel=SERIAL)
+    return run_diffusion(config, specs, WorkFolder(out, seed=5))
 
 
 @pytest.mark.physics
@@ -62,23 +65,21 @@ def test_activation_energies_are_the_barriers(tmp_path: Path) -> None:
         fit_start=500.0,
         fit_end=2500.0,
     )
-    harder = CalculatorConfig(path="lattice_toys:CosineLattice", args={"barrier": 0.12})
-    result = run(config, tmp_path / "out", teacher="CosineLattice", student=harder)
+    result = run(config, tmp_path / "out", teacher="CosineLattice", student=HARDER)
     for name, barrier in (("teacher", 0.08), ("student", 0.12)):
-        model = result["models"][name]
-        low, high = model["arrhenius"]["activation_energy_interval"]
+        model = result.models[name]
+        low, high = model.arrhenius.activation_energy_interval
         # Jumps over several sites at low friction make the slope differ from the barrier a little.
         assert low - 0.01 < barrier < high + 0.01
         assert high - low < 0.08
-        values = [row["value"] for row in model["temperatures"]]
+        values = [point.diffusivity.value for point in model.temperatures]
         assert values == sorted(values)
-        assert model["nanoseconds_per_day"] > 0
-    difference = result["differences"]["student"]
-    assert difference["to"] == "teacher"
-    low, high = difference["arrhenius"]["activation_energy_interval"]
+        assert model.nanoseconds_per_day > 0
+    difference = result.differences["student"]
+    assert difference.to == "teacher"
+    low, high = difference.arrhenius.activation_energy_interval
     assert low - 0.01 < 0.04 < high + 0.01
-    assert all(row["value"] < 0 for row in difference["log_diffusivity"])
-    assert json.loads((tmp_path / "out" / "diffusion.json").read_text()) == result
+    assert all(ratio.value < 0 for ratio in difference.log_diffusivity)
 
 
 def test_a_killed_run_goes_on_to_bitwise_the_same_positions(
@@ -86,14 +87,14 @@ def test_a_killed_run_goes_on_to_bitwise_the_same_positions(
 ) -> None:
     config = settings(tmp_path)
     whole = run(config, tmp_path / "whole", student="CosineLattice")
-    produce = trajectories._produce
+    produce = diffusion_runs._produce
 
     def killed(unit: Any, index: int, *rest: Any) -> Any:
         if index == 3:
             raise KeyboardInterrupt
         return produce(unit, index, *rest)
 
-    monkeypatch.setattr(trajectories, "_produce", killed)
+    monkeypatch.setattr(diffusion_runs, "_produce", killed)
     with pytest.raises(KeyboardInterrupt):
         run(config, tmp_path / "killed", student="CosineLattice")
     done: list[int] = []
@@ -102,7 +103,7 @@ def test_a_killed_run_goes_on_to_bitwise_the_same_positions(
         done.append(index)
         return produce(unit, index, *rest)
 
-    monkeypatch.setattr(trajectories, "_produce", counted)
+    monkeypatch.setattr(diffusion_runs, "_produce", counted)
     resumed = run(config, tmp_path / "killed", student="CosineLattice")
     assert done == [3, 4, 1, 2, 3, 4]
     for file in ("student_400K_0.npz", "student_400K_1.npz"):
@@ -112,40 +113,86 @@ def test_a_killed_run_goes_on_to_bitwise_the_same_positions(
         assert np.array_equal(first["energies"], second["energies"])
     assert len(first["positions"]) == 81
     assert without_timing(resumed) == without_timing(whole)
-    run(config, tmp_path / "killed", student="CosineLattice")
-    assert len(done) == 6
+    assert not list((tmp_path / "killed" / "runs").glob("*.parts"))
 
 
-def without_timing(result: dict[str, Any]) -> dict[str, Any]:
-    models = {
-        name: {key: value for key, value in model.items() if key != "nanoseconds_per_day"}
-        for name, model in result["models"].items()
-    }
-    return {**result, "models": models}
+def test_parts_of_a_killed_run_do_not_pass_for_those_of_other_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    produce = diffusion_runs._produce
+
+    def killed(unit: Any, index: int, *rest: Any) -> Any:
+        if index == 3:
+            raise KeyboardInterrupt
+        return produce(unit, index, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(diffusion_runs, "_produce", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(settings(tmp_path), tmp_path / "out", student="CosineLattice")
+    assert list((tmp_path / "out" / "runs").glob("*.parts"))
+    other = settings(tmp_path, friction=0.02)
+    found = run(other, tmp_path / "out", student="CosineLattice")
+    fresh = run(other, tmp_path / "fresh", student="CosineLattice")
+    assert without_timing(found) == without_timing(fresh)
+    assert not list((tmp_path / "out" / "runs").glob("*.parts"))
+
+
+def test_no_two_parts_or_runs_share_their_noise(tmp_path: Path) -> None:
+    """Free atoms under so much friction that each step is the noise of that step alone."""
+    config = settings(
+        tmp_path,
+        friction=10.0,
+        equilibration_friction=10.0,
+        time_step=1.0,
+        save_every=1.0,
+        checkpoint_every=30.0,
+        time=90.0,
+        fit_start=1.0,
+        fit_end=5.0,
+        melting_displacement=1e9,
+    )
+    free = CalculatorConfig(
+        path="lattice_toys:CosineLattice", args={"barrier": 0.0, "framework": 0.0}
+    )
+    run(config, tmp_path / "out", teacher=free, student=free)
+    noise = {}
+    for file in (tmp_path / "out" / "runs").glob("*.npz"):
+        steps = np.diff(np.load(file)["positions"].astype(float), axis=0)
+        for part in range(3):
+            noise[file.stem, part] = steps[30 * part : 30 * (part + 1)].ravel()
+    assert len(noise) == 2 * 2 * 3
+    correlations = np.corrcoef(list(noise.values()))
+    others = correlations[np.triu_indices(len(noise), 1)]
+    # Independent ones scatter by 1 / sqrt(size), a little more as neighbouring steps share noise.
+    assert np.abs(others).max() < 6 / np.sqrt(len(steps[:30].ravel()))
+
+
+def without_timing(result: DiffusionResult) -> dict[str, Any]:
+    return result.model_dump(exclude={"models": {"__all__": {"nanoseconds_per_day"}}})
 
 
 def test_workers_do_not_change_the_result(tmp_path: Path) -> None:
     config = settings(tmp_path, time=4000.0)
     serial = run(config, tmp_path / "serial", student="CosineLattice")
+    workers = ParallelConfig(backend="local", workers=2)
     parallel = run_diffusion(
         config,
-        models={"student": Path("lattice_toys:CosineLattice")},
-        out=tmp_path / "parallel",
-        seed=5,
-        parallel=ParallelConfig(backend="local", workers=2),
+        {"student": Path("lattice_toys:CosineLattice")},
+        WorkFolder(tmp_path / "parallel", seed=5, parallel=workers),
     )
     assert without_timing(serial) == without_timing(parallel)
 
 
 def test_nothing_that_hops_gives_a_bound_and_no_fit(tmp_path: Path) -> None:
     config = settings(tmp_path, temperatures=[300.0, 400.0])
-    model = run(config, tmp_path / "out", student="stiff")["models"]["student"]
-    for row in model["temperatures"]:
-        assert row["value"] is None
-        assert row["upper_bound"] > 0
-        assert "no atom left its site" in row["reason"]
-    assert model["arrhenius"] is None
-    assert "0 of 2 temperatures" in model["arrhenius_reason"]
+    model = run(config, tmp_path / "out", student="stiff").models["student"]
+    for point in model.temperatures:
+        assert point.diffusivity.value is None
+        assert point.diffusivity.upper_bound > 0
+        assert "no atom left its site" in point.reason
+    assert model.arrhenius is None
+    assert "0 of 2 temperatures" in model.arrhenius_reason
 
 
 @pytest.mark.parametrize(("model", "reason"), [("runaway", "temperature"), ("liquid", "melted")])
@@ -153,21 +200,20 @@ def test_runs_gone_wrong_are_left_out_with_the_reason(
     tmp_path: Path, model: str, reason: str
 ) -> None:
     result = run(settings(tmp_path, ensemble="nve"), tmp_path / "out", student=model)
-    row = result["models"]["student"]["temperatures"][0]
-    assert row["value"] is None
-    assert row["reason"] == "every run was left out"
-    assert [r["used"] for r in row["runs"]] == [False, False]
-    assert all(reason in r["reason"] for r in row["runs"])
+    [point] = result.models["student"].temperatures
+    assert point.diffusivity is None
+    assert point.reason == "every run was left out"
+    assert [report.used for report in point.runs] == [False, False]
+    assert all(reason in report.reason for report in point.runs)
 
 
 def test_too_short_runs_are_refused_before_they_are_done(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"model teacher: a run of 1500 fs is too short"):
-        run(
-            settings(tmp_path, times={"teacher": 1500.0}),
-            tmp_path / "out",
-            teacher="CosineLattice",
-            student="CosineLattice",
-        )
+    short = settings(tmp_path, times={"teacher": 1500.0})
+    message = r"model teacher: a run of 1500 fs is too short"
+    with pytest.raises(UserError, match=message):
+        run(short, tmp_path / "out", teacher="CosineLattice", student="CosineLattice")
+    with pytest.raises(UserError, match=message):
+        Diffusion().refuse(short, DiffusionTolerances())
     with pytest.raises(UserError, match="foundation is none of the models"):
         run(
             settings(tmp_path, times={"foundation": 1500.0}),
@@ -177,15 +223,67 @@ def test_too_short_runs_are_refused_before_they_are_done(tmp_path: Path) -> None
     assert not (tmp_path / "out" / "runs").exists()
 
 
-def test_a_folder_of_other_settings_is_refused(tmp_path: Path) -> None:
-    run(settings(tmp_path, time=3000.0), tmp_path / "out", student="stiff")
-    with pytest.raises(UserError, match="other settings"):
-        run(settings(tmp_path, time=4000.0), tmp_path / "out", student="stiff")
-
-
 def test_a_crystal_without_the_element_is_refused(tmp_path: Path) -> None:
+    bare = settings(tmp_path, defect="none")
     with pytest.raises(UserError, match="there is no Li"):
-        run(settings(tmp_path, defect="none"), tmp_path / "out", student="stiff")
+        run(bare, tmp_path / "out", student="stiff")
+    with pytest.raises(UserError, match="there is no Li"):
+        Diffusion().refuse(bare, DiffusionTolerances())
+
+
+def test_a_bound_of_a_fit_to_one_temperature_is_refused(tmp_path: Path) -> None:
+    bound = DiffusionTolerances(activation_energy=0.02)
+    with pytest.raises(UserError, match="has one temperature"):
+        Diffusion().refuse(settings(tmp_path), bound)
+    Diffusion().refuse(settings(tmp_path, temperatures=[400.0, 500.0]), bound)
+
+
+def test_more_temperatures_and_runs_keep_those_that_were_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(settings(tmp_path, time=3000.0), tmp_path / "out", student="stiff")
+    made = count_units(monkeypatch)
+    more = settings(tmp_path, time=3000.0, temperatures=[400.0, 500.0], runs=3)
+    run(more, tmp_path / "out", student="stiff")
+    names = [record.stem for record in made]
+    assert sorted(names) == [
+        "student_400K_2",
+        "student_500K_0",
+        "student_500K_1",
+        "student_500K_2",
+    ]
+
+
+def test_only_models_with_a_time_of_their_own_join_teacher_and_student(tmp_path: Path) -> None:
+    config = settings(tmp_path, time=3000.0, times={"other": 4000.0})
+    roles = ("reference", "teacher", "student", "other", "further")
+    models = dict.fromkeys(roles, "lattice_toys:stiff")
+    result = Diffusion().run(config, models, WorkFolder(tmp_path / "out"))
+    assert list(result.models) == ["teacher", "student", "other"]
+
+
+def test_rows_are_in_square_centimetres_a_second(tmp_path: Path) -> None:
+    config = settings(tmp_path, temperatures=[600.0, 900.0])
+    result = run(config, tmp_path / "out", teacher="CosineLattice", student="CosineLattice")
+    tables = Diffusion().rows(result)
+    model = result.models["student"]
+    # 1 Å²/fs is 1e-16 cm² in 1e-15 s.
+    row, found = tables["diffusion"][2], model.temperatures[0].diffusivity
+    assert row["model"] == "student"
+    assert row["diffusivity_cm2_per_s"] == pytest.approx(0.1 * found.value)
+    assert row["interval_cm2_per_s"] == pytest.approx([0.1 * end for end in found.interval])
+    fit = tables["arrhenius"][1]
+    assert fit["prefactor_cm2_per_s"] == pytest.approx(0.1 * model.arrhenius.prefactor)
+    assert fit["activation_energy"] == model.arrhenius.activation_energy
+
+
+def test_no_fit_of_both_fails_the_check_and_says_why(tmp_path: Path) -> None:
+    result = run(settings(tmp_path), tmp_path / "out", teacher="CosineLattice", student="stiff")
+    [check] = Diffusion().checks(result, DiffusionTolerances(activation_energy=10.0))
+    assert not check.passed
+    assert check.value is None
+    assert "no Arrhenius fit of both" in check.comment
+    assert Diffusion().cards(result) == []
 
 
 @pytest.mark.physics

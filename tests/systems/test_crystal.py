@@ -60,7 +60,7 @@ def test_elastic_constants_agree_with_energies() -> None:
     atoms = relaxed_copper()
     constants = elastic_constants(atoms, EMT())
     curve = equation_of_state(atoms, EMT())
-    assert constants["bulk_modulus"] == pytest.approx(curve["bulk_modulus_GPa"], rel=0.01)
+    assert constants.bulk_modulus == pytest.approx(curve["bulk_modulus_GPa"], rel=0.01)
     energies = []
     angles = np.array([-0.004, 0.0, 0.004])
     for angle in angles:
@@ -71,12 +71,13 @@ def test_elastic_constants_agree_with_energies() -> None:
         sheared.calc = EMT()
         energies.append(sheared.get_potential_energy())
     curvature = 2 * np.polyfit(angles, energies, 2)[0] / atoms.get_volume()
-    assert constants["C44"] == pytest.approx(curvature / GPa, rel=0.01)
-    low, high = constants["C44_interval"]
-    assert low < constants["C44"] < high
-    assert constants["stable"]
-    voigt = (constants["C11"] - constants["C12"] + 3 * constants["C44"]) / 5
-    assert 0 < constants["shear_modulus"] < voigt
+    value = {name: constant.value for name, constant in constants.constants.items()}
+    assert value["C44"] == pytest.approx(curvature / GPa, rel=0.01)
+    low, high = constants.constants["C44"].interval
+    assert low < value["C44"] < high
+    assert constants.stable
+    voigt = (value["C11"] - value["C12"] + 3 * value["C44"]) / 5
+    assert 0 < constants.shear_modulus < voigt
 
 
 def test_properties_that_need_stresses_say_so() -> None:
@@ -150,21 +151,21 @@ def test_long_waves_travel_at_the_speed_of_sound() -> None:
 
     atoms = relaxed_copper()
     result = phonons(atoms, EMT(), config=PhononsConfig(supercell=(3, 3, 3), mesh=6))
-    assert result["stable"]
-    assert result["dispersion"]["labels"][:2] == ["G", "X"]
-    distance = np.array(result["dispersion"]["distance"][:4])
-    bands = np.array(result["dispersion"]["frequencies"][:4])
+    assert result.stable
+    assert result.dispersion.labels[:2] == ["G", "X"]
+    distance = np.array(result.dispersion.distance[:4])
+    bands = np.array(result.dispersion.frequencies[:4])
     density = atoms.get_masses().sum() / atoms.get_volume()
-    constants = elastic_constants(atoms, EMT())
+    constants = elastic_constants(atoms, EMT()).constants
     # sqrt(GPa / (amu/Å³)) in THz Å.
     unit = np.sqrt(1e9 / (1.66053907e-27 * 1e30)) * 1e-2
-    longitudinal = np.sqrt(constants["C11"] / density) * unit
-    transverse = np.sqrt(constants["C44"] / density) * unit
+    longitudinal = np.sqrt(constants["C11"].value / density) * unit
+    transverse = np.sqrt(constants["C44"].value / density) * unit
     assert bands[3, 2] / distance[3] == pytest.approx(longitudinal, rel=0.05)
     assert bands[3, 0] / distance[3] == pytest.approx(transverse, rel=0.05)
-    states = result["density_of_states"]
-    assert trapezoid(states["density"], states["frequency"]) == pytest.approx(3.0, rel=0.06)
-    assert len(result["free_energy"]) == 4
+    states = result.density_of_states
+    assert trapezoid(states.density, states.frequency) == pytest.approx(3.0, rel=0.06)
+    assert len(result.free_energy) == 4
 
 
 def test_free_energy_has_its_limits() -> None:
@@ -176,10 +177,10 @@ def test_free_energy_has_its_limits() -> None:
 
     config = PhononsConfig(mesh=8, temperatures=[0.0, 3000.0], volume_points=5)
     result = phonons(relaxed_copper(), EMT(), config=config)
-    states = result["density_of_states"]
-    frequency, density = np.array(states["frequency"]), np.array(states["density"])
+    states = result.density_of_states
+    frequency, density = np.array(states.frequency), np.array(states.density)
     quantum = 4.135667696e-3 * frequency
-    cold, hot = (row["value"] for row in result["free_energy"])
+    cold, hot = (energy.value for energy in result.free_energy)
     assert cold == pytest.approx(trapezoid(density * quantum / 2, frequency), rel=0.03)
     real = frequency > 0.3
     thermal = kB * 3000.0
@@ -187,8 +188,8 @@ def test_free_energy_has_its_limits() -> None:
         density[real] * thermal * np.log(quantum[real] / thermal), frequency[real]
     )
     assert hot == pytest.approx(classical, rel=0.03)
-    first = result["quasi_harmonic"][0]
-    assert first["lattice_constant"] > relaxed_copper().cell.lengths()[0]
+    first = result.quasi_harmonic[0]
+    assert first.lattice_constant > relaxed_copper().cell.lengths()[0]
 
 
 def test_phonons_of_an_unrelaxed_cell_are_refused() -> None:
@@ -227,11 +228,12 @@ def test_a_tetragonal_cell_relaxes_in_shape_and_volume() -> None:
 def test_elastic_constants_of_a_tetragonal_crystal_agree_with_energies() -> None:
     atoms = relaxed_cell(ordered_alloy(), EMT())
     found = elastic_constants(atoms, EMT())
-    assert found["C11"] == pytest.approx(found["C22"], rel=1e-3)
-    assert found["C13"] == pytest.approx(found["C23"], rel=1e-3)
-    assert found["C44"] == pytest.approx(found["C55"], rel=1e-3)
-    assert found["C33"] != pytest.approx(found["C11"], rel=0.01)
-    assert found["stable"]
+    value = {name: constant.value for name, constant in found.constants.items()}
+    assert value["C11"] == pytest.approx(value["C22"], rel=1e-3)
+    assert value["C13"] == pytest.approx(value["C23"], rel=1e-3)
+    assert value["C44"] == pytest.approx(value["C55"], rel=1e-3)
+    assert value["C33"] != pytest.approx(value["C11"], rel=0.01)
+    assert found.stable
     # The curvature of the energy over a strain along c is C33.
     strains = np.linspace(-0.004, 0.004, 5)
     energies = []
@@ -241,7 +243,7 @@ def test_elastic_constants_of_a_tetragonal_crystal_agree_with_energies() -> None
         strained.calc = EMT()
         energies.append(strained.get_potential_energy())
     curvature = 2 * np.polyfit(strains, energies, 2)[0] / atoms.get_volume() / GPa
-    assert curvature == pytest.approx(found["C33"], rel=0.02)
+    assert curvature == pytest.approx(value["C33"], rel=0.02)
 
 
 def test_a_crystal_unstable_when_stretched_gives_a_reason_and_no_number() -> None:
@@ -250,7 +252,7 @@ def test_a_crystal_unstable_when_stretched_gives_a_reason_and_no_number() -> Non
 
     config = PhononsConfig(mesh=4, temperatures=[0.0, 300.0], volume_points=5, volume_strain=0.19)
     rows = quasi_harmonic_energy(relaxed_copper(), EMT(), config=config)
-    assert [row["temperature"] for row in rows] == [0.0, 300.0]
+    assert [row.temperature for row in rows] == [0.0, 300.0]
     for row in rows:
-        assert "have real frequencies, 5 are needed" in row["reason"]
-        assert "free_energy" not in row
+        assert "have real frequencies, 5 are needed" in row.reason
+        assert row.free_energy is None

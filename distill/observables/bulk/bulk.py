@@ -2,85 +2,175 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distill.core.artifacts import read_json, write_json
 from distill.core.errors import UserError
-from distill.core.progress import say
-from distill.observables.bulk.elastic import CONSTANTS
+from distill.core.random_streams import stream
+from distill.core.work import Unit, WorkFolder
+from distill.models.calculators import load_calculator
+from distill.observables.base import REFERENCE, baseline
+from distill.observables.bulk.elastic import elastic_constants
 from distill.observables.bulk.figure_of_merit import figures_of_merit, given_numbers
-from distill.observables.model_comparison import REFERENCE, baseline, claim_folder
-from distill.systems.crystals import is_cubic
+from distill.observables.bulk.phonons import phonons
+from distill.observables.bulk.result import (
+    BulkDifference,
+    BulkProperties,
+    BulkResult,
+    ElasticConstants,
+    EquationOfState,
+    LatticeConstant,
+    Phonons,
+    PropertyDifference,
+    Quantity,
+)
+from distill.observables.crystal_files import read_crystal
+from distill.systems.config import NptConfig
+from distill.systems.crystals import (
+    equation_of_state,
+    is_cubic,
+    lattice_constant_at,
+    relaxed_cell,
+)
 
 if TYPE_CHECKING:
     from ase import Atoms
-    from ase.calculators.calculator import Calculator
 
-    from distill.core.config import ParallelConfig
     from distill.models.cached_calculators import ModelSpec
-    from distill.observables.bulk.config import BulkConfig
-
-RESULT_NAME = "bulk.json"
-EQUATION_OF_STATE = "equation_of_state"
-ELASTIC_CONSTANTS = "elastic_constants"
-LATTICE_CONSTANT = "lattice_constant"
-PHONONS = "phonons"
+    from distill.observables.bulk.config import BulkConfig, PhononsConfig
 
 
 @dataclass(frozen=True)
-class _Property:
-    """Unit of work: one property by one model.
+class _CurveUnit(Unit):
+    """Energy-volume curve; the shape of a cell that is not cubic is relaxed first, then kept."""
 
-    Attributes
-    ----------
-    kind
-        One of the names above.
-    name, model
-        Name of the model, and its file, import path or calculator.
-    crystal
-        Cell; relaxed for every property but the equation of state.
-    temperature
-        K, of the lattice constant.
-    config
-        All settings.
-    seed
-        Of the workflow.
-    folder
-        Where its file goes.
+    model: ModelSpec
+    crystal: Atoms
+    strain: float
+    points: int
+    confidence: float
+
+    def work(self) -> dict[str, Any]:
+        calculator = load_calculator(self.model)
+        cubic = is_cubic(self.crystal)
+        crystal = self.crystal if cubic else relaxed_cell(self.crystal, calculator)
+        curve = equation_of_state(
+            crystal,
+            calculator,
+            strain=self.strain,
+            points=self.points,
+            confidence=self.confidence,
+        )
+        if not cubic:
+            _, second, third = crystal.cell.lengths() * curve["scale"]
+            curve |= {
+                "cell": crystal.cell.array,
+                "scaled_positions": crystal.get_scaled_positions(),
+                "lattice_constant_b": second,
+                "lattice_constant_c": third,
+            }
+        return curve
+
+    def curve(self) -> EquationOfState:
+        """Of the finished unit."""
+        return EquationOfState.model_validate(self.numbers())
+
+    def relaxed(self) -> Atoms:
+        """The crystal at the minimum of the finished unit's curve."""
+        curve, relaxed = self.curve(), self.crystal.copy()
+        if curve.cell is not None:
+            relaxed.set_cell(curve.cell)
+            relaxed.set_scaled_positions(curve.scaled_positions)
+        relaxed.set_cell(relaxed.cell * curve.scale, scale_atoms=True)
+        return relaxed
+
+
+@dataclass(frozen=True)
+class _ElasticUnit(Unit):
+    """Elastic constants of a relaxed crystal."""
+
+    model: ModelSpec
+    crystal: Atoms
+    strain: float
+    confidence: float
+
+    def work(self) -> dict[str, Any]:
+        calculator = load_calculator(self.model)
+        return elastic_constants(
+            self.crystal, calculator, strain=self.strain, confidence=self.confidence
+        ).model_dump(mode="json")
+
+
+@dataclass(frozen=True)
+class _LatticeUnit(Unit):
+    """Lattice constant of a relaxed crystal at a temperature (K).
+
+    `role` is the model's name, which the random stream carries.
     """
 
-    kind: str
-    name: str
+    role: str
     model: ModelSpec
     crystal: Atoms
     temperature: float
-    config: BulkConfig
+    config: NptConfig
+    confidence: float
     seed: int
-    folder: Path
+
+    def work(self) -> dict[str, Any]:
+        return lattice_constant_at(
+            self.crystal,
+            load_calculator(self.model),
+            self.temperature,
+            config=self.config,
+            generator=stream(self.seed, "lattice constant", self.role, self.temperature),
+            confidence=self.confidence,
+        )
+
+
+@dataclass(frozen=True)
+class _PhononsUnit(Unit):
+    """Phonons of a relaxed crystal."""
+
+    model: ModelSpec
+    crystal: Atoms
+    config: PhononsConfig
+
+    def work(self) -> dict[str, Any]:
+        calculator = load_calculator(self.model)
+        return phonons(self.crystal, calculator, config=self.config).model_dump(mode="json")
+
+
+@dataclass(frozen=True)
+class _Properties:
+    """What is computed with one model at the minimum of its energy-volume curve."""
+
+    elastic: _ElasticUnit | None
+    expansion: list[_LatticeUnit]
+    phonons: _PhononsUnit | None
 
     @property
-    def file(self) -> Path:
-        """Where the result is."""
-        at = f"_{self.temperature:g}K" if self.kind == LATTICE_CONSTANT else ""
-        return self.folder / f"{self.name}_{self.kind}{at}.json"
+    def units(self) -> list[Unit]:
+        """All of them."""
+        return [unit for unit in (self.elastic, self.phonons, *self.expansion) if unit]
+
+    def found(self, curve: EquationOfState) -> BulkProperties:
+        """The properties, all units finished."""
+        elastic, vibrations = self.elastic, self.phonons
+        return BulkProperties(
+            equation_of_state=curve,
+            elastic_constants=elastic and ElasticConstants.model_validate(elastic.numbers()),
+            thermal_expansion=[
+                LatticeConstant.model_validate(unit.numbers()) for unit in self.expansion
+            ],
+            phonons=vibrations and Phonons.model_validate(vibrations.numbers()),
+        )
 
 
-def run_bulk(
-    config: BulkConfig,
-    *,
-    models: Mapping[str, ModelSpec],
-    out: Path,
-    seed: int,
-    parallel: ParallelConfig,
-) -> dict[str, Any]:
+def run_bulk(config: BulkConfig, models: Mapping[str, ModelSpec], work: WorkFolder) -> BulkResult:
     """Energy-volume curve and, as asked, elastic constants, lattice constants, phonons.
-
-    A property is computed again only where its file is missing.
 
     Parameters
     ----------
@@ -89,87 +179,65 @@ def run_bulk(
     models
         File, import path or calculator of each model by name. Differences are to the one called
         teacher, or to the first.
-    out
-        Folder; properties go to `properties/`, the result to `bulk.json`.
-    seed
-        Of the workflow.
-    parallel
-        Where the properties are computed.
-
-    Returns
-    -------
-    dict
-        JSON-plain. `models` by name: `equation_of_state`, `elastic_constants`,
-        `thermal_expansion` (a list over temperatures) and `phonons`, each as its function
-        returns it, None where not asked for. `differences` by name of the other model: `to`, and
-        `properties` by name with `value` and `interval` (None where one of both has none).
-        `merit`: what `figures_of_merit` gives.
+    work
+        Folder of `properties/`, seed, and where the properties are computed.
 
     Raises
     ------
     UserError
-        If the crystal cannot be made, a property cannot be computed, or the folder holds results
-        of other settings.
+        If the crystal cannot be made or a property cannot be computed.
     """
-    from distill.core.executors import run_units
+    crystal = checked_crystal(config)
+    work = work.sub("properties")
+    curves = {
+        role: _CurveUnit(
+            work.path,
+            f"{role}_equation_of_state",
+            model=model,
+            crystal=crystal,
+            strain=config.volume_strain,
+            points=config.volume_points,
+            confidence=config.confidence,
+        )
+        for role, model in models.items()
+    }
+    work.run(list(curves.values()), "energy-volume curves")
+    properties = {
+        role: _properties_of(config, role, model, curves[role].relaxed(), work)
+        for role, model in models.items()
+    }
+    work.run([unit for of_model in properties.values() for unit in of_model.units], "bulk")
+    results = {role: found.found(curves[role].curve()) for role, found in properties.items()}
+    return BulkResult(
+        formula=crystal.get_chemical_formula(),
+        confidence=config.confidence,
+        models=results,
+        differences=_differences(results),
+        merit=figures_of_merit(
+            results,
+            reference=REFERENCE if REFERENCE in results else baseline(results),
+            given=config.reference,
+        ),
+    )
 
+
+def checked_crystal(config: BulkConfig) -> Atoms:
+    """The cell of a config whose properties can be computed and held against its given numbers.
+
+    Raises
+    ------
+    UserError
+        As `crystal_cell` and `given_numbers`, or if the thermal expansion of a cell that is not
+        cubic is asked for.
+    """
+    given_numbers(config.reference)
     crystal = crystal_cell(config)
     if config.thermal_expansion and not is_cubic(crystal):
         raise UserError(
             f"compare.bulk.thermal_expansion: the cell of {crystal.get_chemical_formula()} is not "
             "cubic, and only the lattice constant of a cubic crystal is followed over temperature"
         )
-    if config.reference:
-        given_numbers(config.reference)
-    claim_folder(out, config, models, seed)
-
-    def unit(kind: str, name: str, cell: Atoms, temperature: float = 0.0) -> _Property:
-        model, folder = models[name], out / "properties"
-        return _Property(kind, name, model, cell, temperature, config, seed, folder)
-
-    def compute(units: list[_Property]) -> None:
-        waiting = [u for u in units if not u.file.exists()]
-        if len(waiting) < len(units):
-            say(f"bulk: {len(units) - len(waiting)} properties are done already")
-        run_units(_compute, waiting, config=parallel, label="bulk properties")
-
-    curves = {name: unit(EQUATION_OF_STATE, name, crystal) for name in models}
-    compute(list(curves.values()))
-    units: dict[str, list[_Property]] = {}
-    for name in models:
-        relaxed = _relaxed(crystal, read_json(curves[name].file))
-        units[name] = [unit(kind, name, relaxed) for kind in _kinds(config)]
-        if config.thermal_expansion:
-            units[name] += [
-                unit(LATTICE_CONSTANT, name, relaxed, t)
-                for t in config.thermal_expansion.temperatures
-            ]
-    compute([u for of_model in units.values() for u in of_model])
-    results = {
-        name: {
-            EQUATION_OF_STATE: read_json(curves[name].file),
-            ELASTIC_CONSTANTS: None,
-            PHONONS: None,
-            **{u.kind: read_json(u.file) for u in units[name] if u.kind != LATTICE_CONSTANT},
-            "thermal_expansion": [
-                read_json(u.file) for u in units[name] if u.kind == LATTICE_CONSTANT
-            ],
-        }
-        for name in models
-    }
-    result = {
-        "settings": {"formula": crystal.get_chemical_formula(), "confidence": config.confidence},
-        "models": results,
-        "differences": _differences(results),
-        "merit": figures_of_merit(
-            results,
-            reference=REFERENCE if REFERENCE in results else baseline(results),
-            given=config.reference,
-        ),
-    }
-    write_json(out / RESULT_NAME, result)
-    plain: dict[str, Any] = read_json(out / RESULT_NAME)
-    return plain
+    return crystal
 
 
 def crystal_cell(config: BulkConfig) -> Atoms:
@@ -194,163 +262,62 @@ def crystal_cell(config: BulkConfig) -> Atoms:
     return atoms
 
 
-def _relaxed(crystal: Atoms, curve: Mapping[str, Any]) -> Atoms:
-    """The crystal at the minimum of its energy-volume curve."""
-    relaxed = crystal.copy()
-    if curve.get("cell") is not None:
-        relaxed.set_cell(curve["cell"])
-        relaxed.set_scaled_positions(curve["scaled_positions"])
-    relaxed.set_cell(relaxed.cell * curve["scale"], scale_atoms=True)
-    return relaxed
-
-
-def read_crystal(structure: str, index: int = 0) -> Atoms:
-    """One structure of a file (or `bundled:NAME`), periodic in all directions.
-
-    Raises
-    ------
-    UserError
-        If the file is missing or unreadable, the index is out of range, or it is not periodic.
-    """
-    from ase.io import read
-
-    from distill.core.input_files import resolve_file
-
-    file = resolve_file(structure)
-    try:
-        atoms: Any = read(file, index=index)
-    except (IndexError, StopIteration):
-        raise UserError(f"{file}: there is no structure {index}") from None
-    except Exception as error:
-        # ASE's readers raise whatever their parsing meets first.
-        raise UserError(f"{file} is not readable: {type(error).__name__}: {error}") from None
-    if not atoms.pbc.all():
-        raise UserError(
-            f"{file}: expected a crystal periodic in all directions, found pbc {atoms.pbc.tolist()}"
+def _properties_of(
+    config: BulkConfig, role: str, model: ModelSpec, relaxed: Atoms, work: WorkFolder
+) -> _Properties:
+    elastic = vibrations = None
+    expansion: list[_LatticeUnit] = []
+    if config.elastic:
+        elastic = _ElasticUnit(
+            work.path,
+            f"{role}_elastic_constants",
+            model=model,
+            crystal=relaxed,
+            strain=config.elastic_strain,
+            confidence=config.confidence,
         )
-    atoms.calc = None
-    return cast("Atoms", atoms)
+    if config.phonons:
+        vibrations = _PhononsUnit(work.path, f"{role}_phonons", model, relaxed, config.phonons)
+    if config.thermal_expansion:
+        asked = config.thermal_expansion.model_dump(include=set(NptConfig.model_fields))
+        expansion = [
+            _LatticeUnit(
+                work.path,
+                f"{role}_lattice_constant_{temperature:g}K",
+                role=role,
+                model=model,
+                crystal=relaxed,
+                temperature=temperature,
+                config=NptConfig(**asked),
+                confidence=config.confidence,
+                seed=work.seed,
+            )
+            for temperature in config.thermal_expansion.temperatures
+        ]
+    return _Properties(elastic, expansion, vibrations)
 
 
-def _kinds(config: BulkConfig) -> list[str]:
-    asked = {ELASTIC_CONSTANTS: config.elastic, PHONONS: config.phonons is not None}
-    return [kind for kind, wanted in asked.items() if wanted]
-
-
-def _compute(unit: _Property) -> None:
-    from distill.models.calculators import load_calculator
-
-    properties: dict[str, Callable[[_Property, Calculator], dict[str, Any]]] = {
-        EQUATION_OF_STATE: _equation_of_state,
-        ELASTIC_CONSTANTS: _elastic_constants,
-        LATTICE_CONSTANT: _lattice_constant,
-        PHONONS: _phonons,
-    }
-    write_json(unit.file, properties[unit.kind](unit, load_calculator(unit.model)))
-
-
-def _equation_of_state(unit: _Property, calculator: Calculator) -> dict[str, Any]:
-    """The energy-volume curve; the shape of a cell that is not cubic is relaxed first, then kept.
-
-    `cell` (Å) and `scaled_positions` are what the curve's `scale` refers to; `lattice_constant_b`
-    and `lattice_constant_c` the other edges at the minimum, Å.
-    """
-    from distill.systems.crystals import equation_of_state, relaxed_cell
-
-    config = unit.config
-    cubic = is_cubic(unit.crystal)
-    crystal = unit.crystal if cubic else relaxed_cell(unit.crystal, calculator)
-    curve = equation_of_state(
-        crystal,
-        calculator,
-        strain=config.volume_strain,
-        points=config.volume_points,
-        confidence=config.confidence,
-    )
-    if not cubic:
-        _, second, third = crystal.cell.lengths() * curve["scale"]
-        curve |= {
-            "cell": crystal.cell.array.tolist(),
-            "scaled_positions": crystal.get_scaled_positions().tolist(),
-            "lattice_constant_b": float(second),
-            "lattice_constant_c": float(third),
-        }
-    return curve
-
-
-def _elastic_constants(unit: _Property, calculator: Calculator) -> dict[str, Any]:
-    from distill.observables.bulk.elastic import elastic_constants
-
-    config = unit.config
-    return elastic_constants(
-        unit.crystal, calculator, strain=config.elastic_strain, confidence=config.confidence
-    )
-
-
-def _lattice_constant(unit: _Property, calculator: Calculator) -> dict[str, Any]:
-    from distill.core.random_streams import stream
-    from distill.systems.crystals import lattice_constant_at
-
-    assert unit.config.thermal_expansion is not None
-    return lattice_constant_at(
-        unit.crystal,
-        calculator,
-        unit.temperature,
-        config=unit.config.thermal_expansion,
-        generator=stream(unit.seed, "lattice constant", unit.name, unit.temperature),
-        confidence=unit.config.confidence,
-    )
-
-
-def _phonons(unit: _Property, calculator: Calculator) -> dict[str, Any]:
-    from distill.observables.bulk.phonons import phonons
-
-    assert unit.config.phonons is not None
-    return phonons(unit.crystal, calculator, config=unit.config.phonons)
-
-
-def _differences(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _differences(results: Mapping[str, BulkProperties]) -> dict[str, BulkDifference]:
     base = baseline(results)
-    first = _numbers(results[base])
-    differences = {}
-    for name in results:
-        if name != base:
-            second = _numbers(results[name])
-            shared = {key: _difference(second[key], first[key]) for key in second if key in first}
-            differences[name] = {"to": base, "properties": shared}
-    return differences
+    first = results[base].quantities()
+    return {
+        role: BulkDifference(
+            to=base,
+            properties={
+                key: _difference(second, first[key])
+                for key, second in properties.quantities().items()
+                if key in first
+            },
+        )
+        for role, properties in results.items()
+        if role != base
+    }
 
 
-_Number = tuple[float, list[float] | None]
-
-
-def _numbers(result: Mapping[str, Any]) -> dict[str, _Number]:
-    """Every number of a model that is compared, by name, with its interval."""
-    numbers: dict[str, _Number] = {}
-    curve = result[EQUATION_OF_STATE]
-    for key in ("lattice_constant", "bulk_modulus_GPa", "energy_per_atom"):
-        numbers[key] = curve[key], curve.get(f"{key}_interval")
-    for key in ("lattice_constant_b", "lattice_constant_c"):
-        if key in curve:
-            numbers[key] = curve[key], None
-    elastic = result[ELASTIC_CONSTANTS] or {}
-    for key in CONSTANTS:
-        if key in elastic:
-            numbers[key] = elastic[key], elastic[f"{key}_interval"]
-    for row in result["thermal_expansion"]:
-        if row["status"] == "complete":
-            key = f"lattice_constant_{row['temperature']:g}K"
-            numbers[key] = row["lattice_constant"], row["interval"]
-    if result[PHONONS]:
-        for row in result[PHONONS]["free_energy"]:
-            numbers[f"free_energy_{row['temperature']:g}K"] = row["value"], None
-    return numbers
-
-
-def _difference(second: _Number, first: _Number) -> dict[str, Any]:
+def _difference(second: Quantity, first: Quantity) -> PropertyDifference:
     """Difference of two numbers; the half widths of independent intervals add in squares."""
-    value, interval = second[0] - first[0], None
-    if second[1] is not None and first[1] is not None:
-        half = float(np.hypot(np.ptp(second[1]) / 2, np.ptp(first[1]) / 2))
-        interval = [value - half, value + half]
-    return {"value": value, "interval": interval}
+    value, interval = second.value - first.value, None
+    if second.interval is not None and first.interval is not None:
+        half = float(np.hypot(np.ptp(second.interval) / 2, np.ptp(first.interval) / 2))
+        interval = value - half, value + half
+    return PropertyDifference(value=value, interval=interval)

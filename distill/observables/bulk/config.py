@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from distill.core.config import Count, NonNegative, Positive, Section
 from distill.core.input_files import InputFile
 from distill.systems.config import NptConfig
+
+# A Birch-Murnaghan curve has four parameters.
+FEWEST_VOLUMES = 5
 
 
 class ThermalExpansionConfig(NptConfig):
@@ -36,6 +39,15 @@ class PhononsConfig(Section):
     )
     max_force: Positive = Field(1e-3, description="that a relaxed cell may have, eV/Å")
     max_stress: Positive = Field(1e-3, description="that a relaxed cell may have, eV/Å³")
+
+    @model_validator(mode="after")
+    def _check(self) -> PhononsConfig:
+        if 0 < self.volume_points < FEWEST_VOLUMES:
+            raise ValueError(
+                f"volume_points: the quasi-harmonic free energy needs {FEWEST_VOLUMES} or more, "
+                f"found {self.volume_points}; 0 leaves it out"
+            )
+        return self
 
 
 class BulkConfig(Section):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from distill.core.errors import UserError
+from distill.observables.bulk.result import ElasticConstant, ElasticConstants
 from distill.systems.crystals import is_cubic
 
 if TYPE_CHECKING:
@@ -37,9 +38,11 @@ def elastic_constants(
     strain: float = 0.004,
     max_force: float = 1e-3,
     confidence: float = 0.95,
-) -> dict[str, Any]:
+) -> ElasticConstants:
     """Elastic constants from stress against strain (matscipy).
 
+    The moduli are Voigt-Reuss-Hill averages (Hill, Proc. Phys. Soc. A 65, 349 (1952)), Voigt's
+    where the crystal is not mechanically stable (Mouhat & Coudert, Phys. Rev. B 90, 224104 (2014)).
     Atoms are relaxed at each strain. A cubic cell is strained along its own axes as far as its
     symmetry asks for; any other in all six ways, and the nine constants that an orthorhombic,
     tetragonal or hexagonal crystal in its usual setting has are given.
@@ -56,14 +59,6 @@ def elastic_constants(
         Of the relaxation of the atoms, eV/Å.
     confidence
         Of the intervals, which are those of the linear fits.
-
-    Returns
-    -------
-    dict
-        `C11`, `C12`, `C44` (and `C22`, `C33`, `C13`, `C23`, `C55`, `C66` of other than cubic
-        cells) and the Voigt-Reuss-Hill averages `bulk_modulus` and `shear_modulus` in GPa (Hill,
-        Proc. Phys. Soc. A 65, 349 (1952)), intervals of the constants, and whether the crystal is
-        mechanically `stable` (Mouhat & Coudert, Phys. Rev. B 90, 224104 (2014)).
 
     Raises
     ------
@@ -100,22 +95,32 @@ def elastic_constants(
             "elastic constants need stresses, which this calculator does not give"
         ) from None
     quantile = t.ppf(0.5 * (1 + confidence), _STRAIN_STEPS - 2)
-    result: dict[str, Any] = {}
+    constants = {}
     for name, place in (_CUBIC if cubic else _ORTHORHOMBIC).items():
         value, half = float(matrix[place] / GPa), float(quantile * errors[place] / GPa)
-        result[name], result[f"{name}_interval"] = value, [value - half, value + half]
-    return {**result, **_averages(np.asarray(matrix) / GPa), "confidence": confidence}
+        constants[name] = ElasticConstant(value=value, interval=(value - half, value + half))
+    bulk, shear, stable = _averages(np.asarray(matrix) / GPa)
+    return ElasticConstants(
+        constants=constants,
+        bulk_modulus=bulk,
+        shear_modulus=shear,
+        stable=stable,
+        confidence=confidence,
+    )
 
 
-def _averages(stiffness: np.ndarray) -> dict[str, Any]:
-    """Averages over directions of a stiffness matrix in Voigt's notation, shape (6, 6), GPa."""
+def _averages(stiffness: np.ndarray) -> tuple[float, float, bool]:
+    """Bulk and shear modulus averaged over directions (GPa), and whether the crystal is stable.
+
+    The stiffness matrix is in Voigt's notation, shape (6, 6), GPa.
+    """
     stiffness = 0.5 * (stiffness + stiffness.T)
     stable = bool(np.linalg.eigvalsh(stiffness).min() > 0)
     bulk, shear = _voigt(stiffness)
     if stable:
         bulk_reuss, shear_reuss = _reuss(np.linalg.inv(stiffness))
         bulk, shear = (bulk + bulk_reuss) / 2, (shear + shear_reuss) / 2
-    return {"bulk_modulus": bulk, "shear_modulus": shear, "stable": stable}
+    return bulk, shear, stable
 
 
 def _voigt(c: np.ndarray) -> tuple[float, float]:

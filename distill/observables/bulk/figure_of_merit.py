@@ -20,38 +20,33 @@ import numpy as np
 
 from distill.core.errors import UserError
 from distill.observables.bulk.elastic import CONSTANTS
+from distill.observables.bulk.result import BulkProperties, FiguresOfMerit, Merit
 
 GROUPS = {
     "lattice": ("lattice_constant", "lattice_constant_b", "lattice_constant_c"),
     "elasticity": ("bulk_modulus_GPa", *CONSTANTS),
 }
 GIVEN = "given values"
-_Properties = Mapping[str, Any]
+Numbers = dict[str, dict[str, Any]]
 
 
 def figures_of_merit(
-    models: Mapping[str, _Properties],
+    models: Mapping[str, BulkProperties],
     *,
     reference: str,
     given: Mapping[str, float] | None = None,
-) -> dict[str, Any]:
+) -> FiguresOfMerit:
     """Figure of merit of every model but the reference.
 
     Parameters
     ----------
     models
-        By name, the properties as `run_bulk` gives them under `models`.
+        Properties by name.
     reference
         Name of the model that the others are held against.
     given
         Numbers to hold every model against in place of `reference`, such as measured ones: keys
         of `GROUPS`, lengths in Å and moduli in GPa.
-
-    Returns
-    -------
-    dict
-        `reference` (its name) and `models`: by name `merit` (percent, None where nothing is
-        shared) and `groups` (percent, by name of the group).
 
     Raises
     ------
@@ -65,27 +60,26 @@ def figures_of_merit(
             continue
         groups = _deviations(property_numbers(properties), truth)
         merit = sum(groups.values()) / len(groups) if groups else None
-        found[name] = {"merit": merit, "groups": groups}
-    return {"reference": GIVEN if given else reference, "models": found}
+        found[name] = Merit(merit=merit, groups=groups)
+    return FiguresOfMerit(reference=GIVEN if given else reference, models=found)
 
 
-def property_numbers(properties: _Properties) -> dict[str, dict[str, Any]]:
+def property_numbers(properties: BulkProperties) -> Numbers:
     """Numbers of one model by group and name; arrays for phonons."""
-    curve, elastic = properties["equation_of_state"], properties["elastic_constants"] or {}
-    flat = {**curve, **elastic}
-    numbers: dict[str, dict[str, Any]] = {
-        group: {key: flat[key] for key in keys if key in flat} for group, keys in GROUPS.items()
+    quantities = properties.quantities()
+    numbers: Numbers = {
+        group: {key: quantities[key].value for key in keys if key in quantities}
+        for group, keys in GROUPS.items()
     }
-    vibrations = properties["phonons"]
-    if vibrations:
-        numbers["phonons"] = {"frequencies": vibrations["dispersion"]["frequencies"]}
+    if vibrations := properties.phonons:
+        numbers["phonons"] = {"frequencies": vibrations.dispersion.frequencies}
         numbers["free energy"] = {
-            f"{row['temperature']:g} K": row["value"] for row in vibrations["free_energy"]
+            f"{energy.temperature:g} K": energy.value for energy in vibrations.free_energy
         }
     return numbers
 
 
-def given_numbers(given: Mapping[str, float]) -> dict[str, dict[str, Any]]:
+def given_numbers(given: Mapping[str, float]) -> Numbers:
     """Given numbers by group and name.
 
     Raises

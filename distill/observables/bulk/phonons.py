@@ -14,6 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill.core.errors import UserError
+from distill.observables.bulk.config import FEWEST_VOLUMES
+from distill.observables.bulk.result import (
+    DensityOfStates,
+    Dispersion,
+    FreeEnergy,
+    Phonons,
+    QuasiHarmonic,
+)
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -24,12 +32,12 @@ if TYPE_CHECKING:
 _POINTS_PER_SEGMENT = 40
 # Acoustic branches at Γ scatter about zero by this much, THz.
 _ROUNDING = 0.05
-# A Birch-Murnaghan curve has four parameters.
-_FEWEST_VOLUMES = 5
 
 
-def phonons(atoms: Atoms, calculator: Calculator, *, config: PhononsConfig) -> dict[str, Any]:
+def phonons(atoms: Atoms, calculator: Calculator, *, config: PhononsConfig) -> Phonons:
     """Phonon dispersion, density of states and free energy of a relaxed crystal.
+
+    Source: Maradudin et al., Theory of Lattice Dynamics in the Harmonic Approximation (1971).
 
     Parameters
     ----------
@@ -39,17 +47,6 @@ def phonons(atoms: Atoms, calculator: Calculator, *, config: PhononsConfig) -> d
         ASE calculator, with stress if the cell's relaxation is to be checked.
     config
         Supercell, displacement, mesh, temperatures and volumes.
-
-    Returns
-    -------
-    dict
-        `dispersion`: `distance` (1/Å), `frequencies` (THz, shape (n_points, n_branches), negative
-        for imaginary ones) and `labels` with their `positions`; `density_of_states`: `frequency`
-        (THz) and `density` (states per THz and primitive cell); `free_energy`: a list with
-        `temperature` (K) and `value` (eV/atom, vibrations only, zero-point energy included;
-        Maradudin et al., Theory of Lattice Dynamics in the Harmonic Approximation, 1971);
-        `lowest_frequency` (THz) and `stable`; `quasi_harmonic`, see `quasi_harmonic_energy`, or
-        None.
 
     Raises
     ------
@@ -62,29 +59,26 @@ def phonons(atoms: Atoms, calculator: Calculator, *, config: PhononsConfig) -> d
     solid.run_total_dos()
     density = solid.get_total_dos_dict()
     lowest = float(mesh_frequencies.min())
-    return {
-        "dispersion": _dispersion(solid),
-        "density_of_states": {
-            "frequency": density["frequency_points"].tolist(),
-            "density": density["total_dos"].tolist(),
-        },
-        "free_energy": [
-            {"temperature": t, "value": value}
+    return Phonons(
+        dispersion=_dispersion(solid),
+        density_of_states=DensityOfStates(
+            frequency=density["frequency_points"].tolist(), density=density["total_dos"].tolist()
+        ),
+        free_energy=[
+            FreeEnergy(temperature=t, value=value)
             for t, value in zip(config.temperatures, _free_energies(solid, config), strict=True)
         ],
-        "lowest_frequency": lowest,
-        "stable": lowest > -_ROUNDING,
-        "quasi_harmonic": (
-            quasi_harmonic_energy(atoms, calculator, config=config)
-            if config.volume_points
-            else None
-        ),
-    }
+        lowest_frequency=lowest,
+        stable=lowest > -_ROUNDING,
+        quasi_harmonic=quasi_harmonic_energy(atoms, calculator, config=config)
+        if config.volume_points
+        else None,
+    )
 
 
 def quasi_harmonic_energy(
     atoms: Atoms, calculator: Calculator, *, config: PhononsConfig
-) -> list[dict[str, Any]]:
+) -> list[QuasiHarmonic]:
     """Free energy at zero pressure where the volume follows the temperature.
 
     At each temperature the static energy plus the harmonic free energy of several volumes is
@@ -102,23 +96,12 @@ def quasi_harmonic_energy(
 
     Returns
     -------
-    list of dict
-        For each temperature (K): `free_energy` (eV/atom, static energy included),
-        `volume_per_atom` (Å³) and `lattice_constant` (Å); or a `reason` where there is no minimum
-        within the volumes, or too few of them are mechanically stable.
-
-    Raises
-    ------
-    UserError
-        If fewer than five volumes are asked for.
+    list of QuasiHarmonic
+        For each temperature; with a reason and no numbers where there is no minimum within the
+        volumes, or too few of them are mechanically stable.
     """
     from ase.eos import EquationOfState
 
-    if config.volume_points < _FEWEST_VOLUMES:
-        raise UserError(
-            f"compare.bulk.phonons.volume_points: the quasi-harmonic free energy needs five or "
-            f"more, found {config.volume_points}"
-        )
     volumes, energies = [], []
     # Heat and zero-point motion push outwards: most of the volumes lie on that side.
     strains = np.linspace(-config.volume_strain / 3, config.volume_strain, config.volume_points)
@@ -132,25 +115,30 @@ def quasi_harmonic_energy(
         static = strained.get_potential_energy() / len(atoms)
         volumes.append(strained.get_volume() / len(atoms))
         energies.append(static + np.array(_free_energies(solid, config)))
-    if len(volumes) < _FEWEST_VOLUMES:
+    if len(volumes) < FEWEST_VOLUMES:
         reason = (
             f"only {len(volumes)} of {config.volume_points} volumes have real frequencies, "
-            f"{_FEWEST_VOLUMES} are needed: lower compare.bulk.phonons.volume_strain"
+            f"{FEWEST_VOLUMES} are needed: lower compare.bulk.phonons.volume_strain"
         )
-        return [{"temperature": t, "reason": reason} for t in config.temperatures]
-    rows = []
+        return [QuasiHarmonic(temperature=t, reason=reason) for t in config.temperatures]
+    found = []
     for index, temperature in enumerate(config.temperatures):
         curve = [float(energy[index]) for energy in energies]
-        row: dict[str, Any] = {"temperature": temperature}
-        if 0 < int(np.argmin(curve)) < len(curve) - 1:
-            volume, energy, _ = EquationOfState(volumes, curve, eos="birchmurnaghan").fit()
-            row["free_energy"], row["volume_per_atom"] = float(energy), float(volume)
-            growth = (volume * len(atoms) / atoms.get_volume()) ** (1 / 3)
-            row["lattice_constant"] = float(atoms.cell.lengths()[0] * growth)
-        else:
-            row["reason"] = "the free energy has no minimum within the volumes"
-        rows.append(row)
-    return rows
+        if not 0 < int(np.argmin(curve)) < len(curve) - 1:
+            reason = "the free energy has no minimum within the volumes"
+            found.append(QuasiHarmonic(temperature=temperature, reason=reason))
+            continue
+        volume, energy, _ = EquationOfState(volumes, curve, eos="birchmurnaghan").fit()
+        growth = (volume * len(atoms) / atoms.get_volume()) ** (1 / 3)
+        found.append(
+            QuasiHarmonic(
+                temperature=temperature,
+                free_energy=float(energy),
+                volume_per_atom=float(volume),
+                lattice_constant=float(atoms.cell.lengths()[0] * growth),
+            )
+        )
+    return found
 
 
 def _require_relaxed(atoms: Atoms, calculator: Calculator, config: PhononsConfig) -> None:
@@ -229,7 +217,7 @@ def _free_energies(solid: Any, config: PhononsConfig) -> list[float]:
     return [float(energy) for energy in energies / len(solid.primitive)]
 
 
-def _dispersion(solid: Any) -> dict[str, Any]:
+def _dispersion(solid: Any) -> Dispersion:
     """Frequencies along the standard path (Setyawan & Curtarolo, Comput. Mater. Sci. 49, 299)."""
     from ase.cell import Cell
 
@@ -251,12 +239,12 @@ def _dispersion(solid: Any) -> dict[str, Any]:
             labels[-1] = f"{labels[-1]}|{first}"
         labels.append(last)
         positions.append(float(bands["distances"][index][-1]))
-    return {
-        "labels": labels,
-        "positions": positions,
-        "distance": distances.tolist(),
-        "frequencies": np.concatenate(bands["frequencies"]).tolist(),
-    }
+    return Dispersion(
+        labels=labels,
+        positions=positions,
+        distance=distances.tolist(),
+        frequencies=np.concatenate(bands["frequencies"]).tolist(),
+    )
 
 
 def _split_labels(piece: str, points: dict[str, np.ndarray]) -> list[str]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from distill.core.errors import UserError
 from distill.metrics.statistics import percentile_interval
-from distill.observables.diffusion.diffusivity import CM2_PER_S
+from distill.observables.diffusion.result import ArrheniusDifference, ArrheniusSummary
 
 # Below this probability of a worse fit the scatter about the line is more than the errors allow.
 _POOR_FIT = 0.05
@@ -62,27 +61,22 @@ class Arrhenius:
         low, high = percentile_interval(line, self.confidence)
         return float(self.prefactor * np.exp(-self.activation_energy * beta)), low, high
 
-    def summary(self, kept: int = 500) -> dict[str, Any]:
-        """JSON-plain, with the first `kept` joint samples."""
-        low, high = self.prefactor_interval
-        return {
-            "activation_energy": self.activation_energy,
-            "activation_energy_interval": list(self.activation_energy_interval),
-            "prefactor": self.prefactor,
-            "prefactor_interval": [low, high],
-            "prefactor_cm2_per_s": self.prefactor * CM2_PER_S,
-            "prefactor_interval_cm2_per_s": [low * CM2_PER_S, high * CM2_PER_S],
-            "correlation": float(np.corrcoef(self.samples.T)[0, 1]),
-            "temperatures": list(self.temperatures),
-            "chi_squared": self.chi_squared,
-            "p_value": self.p_value,
-            "scale": self.scale,
-            "confidence": self.confidence,
-            "samples": {
-                "activation_energy": self.samples[:kept, 0].tolist(),
-                "log_prefactor": self.samples[:kept, 1].tolist(),
-            },
-        }
+    def summary(self, kept: int = 500) -> ArrheniusSummary:
+        """The fit with its first `kept` joint samples."""
+        return ArrheniusSummary(
+            activation_energy=self.activation_energy,
+            activation_energy_interval=self.activation_energy_interval,
+            prefactor=self.prefactor,
+            prefactor_interval=self.prefactor_interval,
+            correlation=float(np.corrcoef(self.samples.T)[0, 1]),
+            temperatures=list(self.temperatures),
+            chi_squared=self.chi_squared,
+            p_value=self.p_value,
+            scale=self.scale,
+            confidence=self.confidence,
+            activation_energy_samples=self.samples[:kept, 0].tolist(),
+            log_prefactor_samples=self.samples[:kept, 1].tolist(),
+        )
 
 
 def fit_arrhenius(
@@ -157,7 +151,7 @@ def fit_arrhenius(
     )
 
 
-def activation_energy_difference(second: Arrhenius, first: Arrhenius) -> dict[str, Any]:
+def arrhenius_difference(second: Arrhenius, first: Arrhenius) -> ArrheniusDifference:
     """Ea(second) − Ea(first) and ln D0(second) − ln D0(first), eV and 1, with intervals.
 
     The two fits must rest on independent runs.
@@ -165,10 +159,10 @@ def activation_energy_difference(second: Arrhenius, first: Arrhenius) -> dict[st
     count = min(len(first.samples), len(second.samples))
     # Samples of both are in random order, so pairing them row by row makes independent pairs.
     difference = second.samples[:count] - first.samples[:count]
-    return {
-        "activation_energy": second.activation_energy - first.activation_energy,
-        "activation_energy_interval": list(percentile_interval(difference[:, 0], first.confidence)),
-        "log_prefactor": float(np.log(second.prefactor / first.prefactor)),
-        "log_prefactor_interval": list(percentile_interval(difference[:, 1], first.confidence)),
-        "confidence": first.confidence,
-    }
+    return ArrheniusDifference(
+        activation_energy=second.activation_energy - first.activation_energy,
+        activation_energy_interval=percentile_interval(difference[:, 0], first.confidence),
+        log_prefactor=float(np.log(second.prefactor / first.prefactor)),
+        log_prefactor_interval=percentile_interval(difference[:, 1], first.confidence),
+        confidence=first.confidence,
+    )

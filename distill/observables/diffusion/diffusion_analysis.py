@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
 from distill.core.progress import say
 from distill.core.random_streams import stream
 from distill.metrics.statistics import percentile_interval
+from distill.observables.base import baseline
 from distill.observables.diffusion.arrhenius import (
     Arrhenius,
-    activation_energy_difference,
+    arrhenius_difference,
     fit_arrhenius,
 )
 from distill.observables.diffusion.diffusivity import (
+    Counting,
     Diffusivity,
     diffusivity,
     displacements_in_framework,
 )
 from distill.observables.diffusion.kinisi_check import kinisi_diffusivity
-from distill.observables.model_comparison import baseline
+from distill.observables.diffusion.result import (
+    DiffusionAt,
+    DiffusionDifference,
+    LogRatio,
+    ModelDiffusion,
+    RunReport,
+)
 from distill.systems.defects import nearest_neighbour_distance
 
 if TYPE_CHECKING:
@@ -46,13 +54,13 @@ class Analysis:
         By temperature (K); None where every run was left out.
     arrhenius
         None where fewer than two temperatures gave a diffusivity.
-    summary
-        JSON-plain: `temperatures`, `arrhenius`, `arrhenius_reason`, `nanoseconds_per_day`.
+    result
+        The same without the bootstrap samples.
     """
 
     diffusivities: dict[float, Diffusivity | None]
     arrhenius: Arrhenius | None
-    summary: dict[str, Any]
+    result: ModelDiffusion
 
 
 def number_of_defects(config: DiffusionConfig, start: Atoms) -> int:
@@ -81,10 +89,12 @@ def fit_end(config: DiffusionConfig, time: float) -> float:
     return config.fit_end or max(time / 20, 2 * config.fit_start)
 
 
-def analyse(config: DiffusionConfig, runs: list[Run], *, seed: int) -> Analysis:
+def analyse(
+    config: DiffusionConfig, runs: Sequence[Run], *, lattice_scale: float, seed: int
+) -> Analysis:
     """Diffusivities and Arrhenius fit from the finished runs of one model.
 
-    Runs that blew up or melted are left out, with the reason in the summary.
+    Runs that blew up or melted are left out, and the result says why.
 
     Parameters
     ----------
@@ -92,28 +102,28 @@ def analyse(config: DiffusionConfig, runs: list[Run], *, seed: int) -> Analysis:
         What the runs were made with, and the fit.
     runs
         Of one model, all temperatures.
+    lattice_scale
+        Of the model's crystal, for the result.
     seed
         Of the bootstrap.
     """
-    from distill.observables.diffusion.diffusion_runs import read_trajectory
-
-    rows = []
+    results: list[DiffusionAt] = []
     found: dict[float, Diffusivity | None] = {}
     wall_time = simulated = 0.0
     for temperature in config.temperatures:
         good, reports = [], []
         for run in (r for r in runs if r.temperature == temperature):
-            trajectory = read_trajectory(run)
+            trajectory = run.trajectory()
             problem = trajectory.problem or _melted(config, run, trajectory)
             reports.append(_run_report(run, trajectory, problem))
             wall_time += trajectory.wall_time
             simulated += trajectory.calls * config.time_step
             if problem:
-                say(f"diffusion: {run.file.stem} is left out: {problem}")
+                say(f"diffusion: {run.name} is left out: {problem}")
             else:
                 good.append((run, trajectory))
-        found[temperature], row = _at_temperature(config, temperature, good, seed)
-        rows.append({"temperature": temperature, **row, "runs": reports})
+        found[temperature], result = _at_temperature(config, temperature, good, reports, seed)
+        results.append(result)
     usable = {t: d for t, d in found.items() if d is not None and d.value is not None}
     fit, reason = None, ""
     if len(usable) > 1:
@@ -122,60 +132,65 @@ def analyse(config: DiffusionConfig, runs: list[Run], *, seed: int) -> Analysis:
         fit = fit_arrhenius(list(usable), values, samples, confidence=config.confidence)
     else:
         reason = f"{len(usable)} of {len(found)} temperatures gave a diffusivity, two are needed"
-    summary = {
-        "temperatures": rows,
-        "arrhenius": None if fit is None else fit.summary(),
-        "arrhenius_reason": reason,
-        "nanoseconds_per_day": simulated / _FS_PER_NS / wall_time * _SECONDS_PER_DAY,
-    }
-    return Analysis(found, fit, summary)
+    return Analysis(
+        found,
+        fit,
+        ModelDiffusion(
+            lattice_scale=lattice_scale,
+            temperatures=results,
+            arrhenius=fit and fit.summary(),
+            arrhenius_reason=reason,
+            nanoseconds_per_day=simulated / _FS_PER_NS / wall_time * _SECONDS_PER_DAY,
+        ),
+    )
 
 
 def _at_temperature(
     config: DiffusionConfig,
     temperature: float,
-    good: list[tuple[Run, Trajectory]],
+    good: Sequence[tuple[Run, Trajectory]],
+    reports: list[RunReport],
     seed: int,
-) -> tuple[Diffusivity | None, dict[str, Any]]:
+) -> tuple[Diffusivity | None, DiffusionAt]:
     if not good:
-        return None, {"value": None, "interval": None, "reason": "every run was left out"}
-    start, name = good[0][0].start, good[0][0].name
-    mobile = _mobile(config, start)
+        return None, DiffusionAt(
+            temperature=temperature, diffusivity=None, collective=None, kinisi=None, runs=reports
+        )
+    first = good[0][0]
+    mobile = _mobile(config, first.start)
     tracks = [displacements_in_framework(t.positions, mobile) for _, t in good]
-    options: dict[str, Any] = {
-        "defects": number_of_defects(config, start),
-        "jump_length": jump_length(config, start),
-        "fit_start": config.fit_start,
-        "fit_end": fit_end(config, good[0][0].time),
-        "confidence": config.confidence,
-    }
-    both = {
+    defects, length = number_of_defects(config, first.start), jump_length(config, first.start)
+    by_counting: dict[Counting, Diffusivity] = {
         counting: diffusivity(
             tracks,
             config.save_every,
+            defects=defects,
+            jump_length=length,
+            fit_start=config.fit_start,
+            fit_end=fit_end(config, first.time),
             counting=counting,
-            generator=stream(seed, "bootstrap", name, temperature),
-            **options,
+            confidence=config.confidence,
+            generator=stream(seed, "bootstrap", first.role, temperature),
         )
-        for counting in ("tracer", "collective")
+        for counting in get_args(Counting)
     }
-    chosen = both[config.counting]
-    collective = both["collective"].summary()
-    kept = ("value", "interval", "upper_bound", "reason")
-    return chosen, {
-        **chosen.summary(),
-        "collective": {key: collective[key] for key in kept},
-        "kinisi": None
-        if both["tracer"].value is None
+    tracer, chosen = by_counting["tracer"], by_counting[config.counting]
+    return chosen, DiffusionAt(
+        temperature=temperature,
+        diffusivity=chosen.summary(),
+        collective=by_counting["collective"].summary(),
+        kinisi=None
+        if tracer.value is None
         else kinisi_diffusivity(
             tracks,
             config.save_every,
-            both["tracer"].lags,
-            defects=number_of_defects(config, start),
+            tracer.lags,
+            defects=defects,
             confidence=config.confidence,
             seed=seed,
         ),
-    }
+        runs=reports,
+    )
 
 
 def _mobile(config: DiffusionConfig, atoms: Atoms) -> np.ndarray:
@@ -206,53 +221,50 @@ def _melted(config: DiffusionConfig, run: Run, trajectory: Trajectory) -> str:
     return ""
 
 
-def _run_report(run: Run, trajectory: Trajectory, problem: str) -> dict[str, Any]:
-    return {
-        "number": run.number,
-        "used": not problem,
-        "reason": problem,
-        "time": max(len(trajectory.positions) - 1, 0) * run.config.save_every,
-        "mean_temperature": float(trajectory.temperatures.mean()) if not problem else None,
-        "force_calls": trajectory.calls,
-    }
+def _run_report(run: Run, trajectory: Trajectory, problem: str) -> RunReport:
+    return RunReport(
+        number=run.number,
+        used=not problem,
+        reason=problem,
+        time=max(len(trajectory.positions) - 1, 0) * run.config.save_every,
+        mean_temperature=None if problem else float(trajectory.temperatures.mean()),
+        force_calls=trajectory.calls,
+    )
 
 
-def differences(analysed: Mapping[str, Analysis], confidence: float) -> dict[str, Any]:
-    """Differences of every model to the teacher, or to the first model.
-
-    Returns
-    -------
-    dict
-        By model: `to` (the other's name), `arrhenius` (what `activation_energy_difference` gives,
-        or None) and `log_diffusivity`, a list with `temperature` (K), `value` and `interval`.
-    """
+def differences(
+    analysed: Mapping[str, Analysis], confidence: float
+) -> dict[str, DiffusionDifference]:
+    """Differences of every model to the teacher, or to the first model, by its name."""
     base = baseline(analysed)
     first = analysed[base]
     found = {}
     for name, second in analysed.items():
         if name == base:
             continue
-        energies = None
-        if first.arrhenius and second.arrhenius:
-            energies = activation_energy_difference(second.arrhenius, first.arrhenius)
         ratios = [
-            {"temperature": t, **_log_ratio(second.diffusivities[t], d, confidence)}
+            _log_ratio(t, second.diffusivities[t], d, confidence)
             for t, d in first.diffusivities.items()
         ]
-        found[name] = {
-            "to": base,
-            "arrhenius": energies,
-            "log_diffusivity": [ratio for ratio in ratios if "value" in ratio],
-        }
+        found[name] = DiffusionDifference(
+            to=base,
+            arrhenius=arrhenius_difference(second.arrhenius, first.arrhenius)
+            if first.arrhenius and second.arrhenius
+            else None,
+            log_diffusivity=[ratio for ratio in ratios if ratio],
+        )
     return found
 
 
 def _log_ratio(
-    second: Diffusivity | None, first: Diffusivity | None, confidence: float
-) -> dict[str, Any]:
-    """ln D(second) − ln D(first) with its interval; empty where one of them is only a bound."""
+    temperature: float, second: Diffusivity | None, first: Diffusivity | None, confidence: float
+) -> LogRatio | None:
+    """ln D(second) − ln D(first) with its interval; None where one of them is only a bound."""
     if second is None or first is None or not second.value or not first.value:
-        return {}
+        return None
     samples = np.log(second.samples) - np.log(first.samples)
-    ends = percentile_interval(samples, confidence)
-    return {"value": float(np.log(second.value / first.value)), "interval": list(ends)}
+    return LogRatio(
+        temperature=temperature,
+        value=float(np.log(second.value / first.value)),
+        interval=percentile_interval(samples, confidence),
+    )

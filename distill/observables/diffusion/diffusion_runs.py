@@ -7,6 +7,7 @@ bitwise the same positions as one that was not.
 
 from __future__ import annotations
 
+import glob
 import shutil
 import time
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ import numpy as np
 
 from distill.core.artifacts import atomic_path
 from distill.core.errors import UserError
+from distill.core.work import Unit
 from distill.models.calculators import load_calculator
 
 if TYPE_CHECKING:
@@ -29,54 +31,21 @@ if TYPE_CHECKING:
 
 _RELAXED_FORCE = 0.05
 _RELAXATION_STEPS = 300
+_SERIES = ("positions", "temperatures", "energies")
+# Options that a run depends on; the others make its start, or say which runs there are and how they
+# are analysed.
+_DYNAMICS = (
+    "equilibration_time",
+    "equilibration_friction",
+    "ensemble",
+    "friction",
+    "time_step",
+    "save_every",
+    "checkpoint_every",
+    "max_temperature_ratio",
+    "max_energy_change",
+)
 _Arrays = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Run:
-    """One independent run: a unit of work.
-
-    Attributes
-    ----------
-    name
-        Of the model.
-    model
-        Its file, import path or calculator.
-    start
-        Perfect crystal with its defect; unrelaxed positions, the run's cell.
-    temperature
-        K.
-    number
-        Of the run at this model and temperature.
-    time
-        Production, fs.
-    config
-        Dynamics.
-    seed
-        The whole workflow's.
-    folder
-        Where its file goes.
-    """
-
-    name: str
-    model: ModelSpec
-    start: Atoms
-    temperature: float
-    number: int
-    time: float
-    config: DiffusionConfig
-    seed: int
-    folder: Path
-
-    @property
-    def file(self) -> Path:
-        """Where the finished run is."""
-        return self.folder / f"{self.name}_{self.temperature:g}K_{self.number}.npz"
-
-    @property
-    def frames(self) -> int:
-        """Saved frames of the production, the first included."""
-        return round(self.time / self.config.save_every) + 1
 
 
 @dataclass(frozen=True)
@@ -107,53 +76,97 @@ class Trajectory:
     wall_time: float
 
 
-def simulate(run: Run) -> None:
-    """Do a run, or what is left of it, and write its file."""
-    folder = run.file.with_suffix(".parts")
-    frames_per_part = max(round(run.config.checkpoint_every / run.config.save_every), 1)
-    parts = [_part(run, folder, 0, None, 0)]
-    left = run.frames - 1
-    while left > 0 and not str(parts[-1]["problem"]):
-        frames = min(frames_per_part, left)
-        parts.append(_part(run, folder, len(parts), parts[-1], frames))
-        left -= frames
-    joined: _Arrays = {
-        key: np.concatenate([part[key] for part in parts])
-        for key in ("positions", "temperatures", "energies")
-    }
-    with atomic_path(run.file) as temporary:
-        np.savez(
-            temporary,
-            **joined,
-            problem=parts[-1]["problem"],
-            calls=sum(int(part["calls"]) for part in parts),
-            wall_time=sum(float(part["wall_time"]) for part in parts),
-        )
-    shutil.rmtree(folder)
+@dataclass(frozen=True)
+class Run(Unit):
+    """One independent run.
 
-
-def read_trajectory(run: Run) -> Trajectory:
-    """The finished run of a unit.
-
-    Raises
-    ------
-    UserError
-        If the file is damaged.
+    Attributes
+    ----------
+    role
+        Name of the model, which the run's random streams carry.
+    model
+        Its file, import path or calculator.
+    start
+        Perfect crystal with its defect; unrelaxed positions, the run's cell.
+    temperature
+        K.
+    number
+        Of the run at this model and temperature.
+    time
+        Production, fs.
+    config
+        Dynamics.
+    seed
+        The whole workflow's.
     """
-    data = _read(run.file)
-    return Trajectory(
-        positions=data["positions"],
-        temperatures=data["temperatures"],
-        energies=data["energies"],
-        problem=str(data["problem"]),
-        calls=int(data["calls"]),
-        wall_time=float(data["wall_time"]),
-    )
+
+    role: str
+    model: ModelSpec
+    start: Atoms
+    temperature: float
+    number: int
+    time: float
+    config: DiffusionConfig
+    seed: int
+
+    def settings(self) -> dict[str, Any]:
+        """Its model, start and dynamics; not the other runs of the config, nor their analysis."""
+        dynamics = {name: getattr(self.config, name) for name in _DYNAMICS}
+        return {**super().settings(), "config": dynamics}
+
+    def files(self) -> list[Path]:
+        """Positions, temperatures and energies."""
+        return [self.folder / f"{self.name}.npz"]
+
+    @property
+    def frames(self) -> int:
+        """Saved frames of the production, the first included."""
+        return round(self.time / self.config.save_every) + 1
+
+    @property
+    def parts(self) -> Path:
+        """Folder of the finished parts of the unfinished run."""
+        return self.folder / f"{self.name}.{self.key[:16]}.parts"
+
+    def run(self) -> None:
+        """Do the run, or what is left of it, and remove its parts once it is recorded."""
+        super().run()
+        # Those of runs with other settings, which were not finished, go as well.
+        for folder in self.folder.glob(f"{glob.escape(self.name)}.*.parts"):
+            shutil.rmtree(folder)
+
+    def work(self) -> dict[str, Any]:
+        """Do what is left of the run and join its parts."""
+        frames_per_part = max(round(self.config.checkpoint_every / self.config.save_every), 1)
+        parts = [_part(self, 0, None, 0)]
+        left = self.frames - 1
+        while left > 0 and not str(parts[-1]["problem"]):
+            frames = min(frames_per_part, left)
+            parts.append(_part(self, len(parts), parts[-1], frames))
+            left -= frames
+        joined: _Arrays = {name: np.concatenate([part[name] for part in parts]) for name in _SERIES}
+        with atomic_path(self.files()[0]) as temporary:
+            np.savez(temporary, **joined)
+        return {
+            "problem": str(parts[-1]["problem"]),
+            "calls": sum(int(part["calls"]) for part in parts),
+            "wall_time": sum(float(part["wall_time"]) for part in parts),
+        }
+
+    def trajectory(self) -> Trajectory:
+        """The finished run.
+
+        Raises
+        ------
+        UserError
+            If a file is damaged.
+        """
+        return Trajectory(**_read(self.files()[0]), **self.numbers())
 
 
-def _part(run: Run, folder: Path, index: int, before: _Arrays | None, frames: int) -> _Arrays:
+def _part(run: Run, index: int, before: _Arrays | None, frames: int) -> _Arrays:
     """Part `index` of a run, read or computed: 0 is the equilibration, the others production."""
-    file = folder / f"{index:05d}.npz"
+    file = run.parts / f"{index:05d}.npz"
     if file.exists():
         return _read(file)
     arrays = _equilibrate(run) if before is None else _produce(run, index, before, frames)
@@ -174,7 +187,7 @@ def _equilibrate(run: Run) -> _Arrays:
     FIRE(atoms, logfile=None).run(fmax=_RELAXED_FORCE, steps=_RELAXATION_STEPS)
     reference = atoms.get_potential_energy()
     atoms.calc = None
-    generator = stream(run.seed, "diffusion", run.name, run.temperature, run.number, "start")
+    generator = stream(run.seed, "diffusion", run.role, run.temperature, run.number, "start")
     MaxwellBoltzmannDistribution(atoms, temperature_K=run.temperature, rng=generator)
     steps = round(run.config.equilibration_time / run.config.time_step)
     friction = run.config.equilibration_friction
@@ -219,7 +232,7 @@ def _dynamics(
             temperature=run.temperature,
             friction=friction,
             generator=stream(
-                run.seed, "diffusion", run.name, run.temperature, run.number, "part", index
+                run.seed, "diffusion", run.role, run.temperature, run.number, "part", index
             ),
         )
     per_kelvin = 1.5 * len(atoms) * kB

@@ -14,10 +14,9 @@ from typing import Any, Literal
 import numpy as np
 
 from distill.core.errors import UserError
+from distill.observables.diffusion.result import DiffusivitySummary
 
 Counting = Literal["tracer", "collective"]
-# 1 Å²/fs = 1e-16 cm² / 1e-15 s.
-CM2_PER_S = 0.1
 BLOCKS_PER_WINDOW = 5
 LAGS = 30
 _LEAST_LAGS = 3
@@ -74,26 +73,22 @@ class Diffusivity:
     intercept: float
     samples: np.ndarray
 
-    def summary(self) -> dict[str, Any]:
-        """JSON-plain, without the bootstrap samples; Å²/fs and cm²/s."""
-        interval = None if self.interval is None else list(self.interval)
-        return {
-            "value": self.value,
-            "interval": interval,
-            "value_cm2_per_s": None if self.value is None else self.value * CM2_PER_S,
-            "interval_cm2_per_s": interval and [end * CM2_PER_S for end in interval],
-            "upper_bound": self.upper_bound,
-            "upper_bound_cm2_per_s": self.upper_bound and self.upper_bound * CM2_PER_S,
-            "reason": self.reason,
-            "late_window": self.late,
-            "jumps": self.jumps,
-            "time": self.time,
-            "blocks": self.blocks,
-            "intercept": self.intercept,
-            "lags": self.lags.tolist(),
-            "msd": self.msd.tolist(),
-            "msd_interval": [self.msd_low.tolist(), self.msd_high.tolist()],
-        }
+    def summary(self) -> DiffusivitySummary:
+        """All but the bootstrap samples."""
+        return DiffusivitySummary(
+            value=self.value,
+            interval=self.interval,
+            upper_bound=self.upper_bound,
+            reason=self.reason,
+            late_window=self.late,
+            jumps=self.jumps,
+            time=self.time,
+            blocks=self.blocks,
+            intercept=self.intercept,
+            lags=self.lags.tolist(),
+            msd=self.msd.tolist(),
+            msd_interval=(self.msd_low.tolist(), self.msd_high.tolist()),
+        )
 
 
 def displacements_in_framework(positions: np.ndarray, mobile: np.ndarray) -> np.ndarray:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import Any
 
 import numpy as np
 
 from distill.metrics.statistics import percentile_interval
+from distill.observables.diffusion.result import KinisiEstimate
 
 _STEPS = 1000
 
@@ -27,7 +27,7 @@ def kinisi_diffusivity(
     defects: int,
     confidence: float = 0.95,
     seed: int,
-) -> dict[str, Any] | None:
+) -> KinisiEstimate | None:
     """Diffusivity of one defect by tracer counting, with kinisi's credible interval.
 
     Parameters
@@ -47,9 +47,8 @@ def kinisi_diffusivity(
 
     Returns
     -------
-    dict or None
-        `value` (the median) and `interval`, Å²/fs, and `version`; None if kinisi is not
-        installed.
+    KinisiEstimate or None
+        None if kinisi is not installed.
     """
     if find_spec("kinisi") is None or find_spec("scipp") is None:
         return None
@@ -84,8 +83,8 @@ def kinisi_diffusivity(
         random_state=np.random.RandomState(seed),
     )
     samples = np.asarray(diffusion.gradient.values) * mobile / (6 * defects)
-    return {
-        "value": float(np.median(samples)),
-        "interval": list(percentile_interval(samples, confidence)),
-        "version": str(kinisi.__version__),
-    }
+    return KinisiEstimate(
+        value=float(np.median(samples)),
+        interval=percentile_interval(samples, confidence),
+        version=str(kinisi.__version__),
+    )

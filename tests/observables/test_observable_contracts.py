@@ -1,0 +1,106 @@
+"""Every observable of the package keeps the contract of observables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from lattice_toys import write_crystal
+from observable_tests import ObservableContract
+from surface_potentials import STICKY, WALL
+
+from distill.config import CalculatorConfig, ScatteringConfig, SlabConfig
+from distill.core.results import Result
+from distill.observables.barriers.config import BarrierConfig
+from distill.observables.barriers.observable import Barriers
+from distill.observables.bulk.config import BulkConfig
+from distill.observables.bulk.observable import Bulk
+from distill.observables.diffusion.config import DiffusionConfig
+from distill.observables.diffusion.observable import Diffusion
+from distill.observables.sticking.config import StickingConfig
+from distill.observables.sticking.observable import Sticking
+
+SLAB = SlabConfig(size=(3, 3), layers=2, fixed_layers=1, vacuum=13.0, lattice_constant=3.6)
+COSINE = "lattice_toys:CosineLattice"
+
+
+class TestBarriers(ObservableContract):
+    observable = Barriers
+    models: ClassVar = {"teacher": STICKY, "student": STICKY}
+    other = WALL
+
+    @classmethod
+    def config(cls, folder: Path) -> list[BarrierConfig]:
+        slab = SLAB.model_copy(update={"fixed_layers": 2})
+        return [BarrierConfig(slab=slab, images=5, fmax=0.3, max_steps=100)]
+
+
+class TestSticking(ObservableContract):
+    observable = Sticking
+    models: ClassVar = {"teacher": STICKY, "student": WALL}
+    other = STICKY
+
+    @classmethod
+    def config(cls, folder: Path) -> StickingConfig:
+        scattering = ScatteringConfig(
+            slab=SLAB,
+            facets=["111"],
+            surface_temperatures=[0.0],
+            states=[(0, 1)],
+            collision_energies=[1.0],
+            start_height=3.0,
+            time_step=0.5,
+            max_time=80.0,
+            max_energy_error=0.5,
+        )
+        return StickingConfig(
+            scattering=scattering, teacher_trajectories=2, student_trajectories=12
+        )
+
+
+class TestDiffusion(ObservableContract):
+    observable = Diffusion
+    models: ClassVar = {"teacher": COSINE, "student": COSINE}
+    other = CalculatorConfig(path=COSINE, args={"barrier": 0.12})
+
+    @classmethod
+    def config(cls, folder: Path) -> DiffusionConfig:
+        return DiffusionConfig(
+            structure=write_crystal(folder / "filled.xyz", filled=True),
+            defect="none",
+            relax_volume=False,
+            temperatures=[600.0, 900.0],
+            runs=2,
+            time=4000.0,
+            equilibration_time=200.0,
+            friction=0.01,
+            time_step=10.0,
+            save_every=100.0,
+            checkpoint_every=2000.0,
+            fit_start=200.0,
+            fit_end=600.0,
+        )
+
+    @classmethod
+    def comparable(cls, result: Result) -> dict[str, Any]:
+        return result.model_dump(exclude={"models": {"__all__": {"nanoseconds_per_day"}}})
+
+
+class TestBulk(ObservableContract):
+    observable = Bulk
+    models: ClassVar = {"teacher": "ase.calculators.emt:EMT", "student": "ase.calculators.emt:EMT"}
+    other = "lattice_toys:other_emt"
+
+    @classmethod
+    def config(cls, folder: Path) -> BulkConfig:
+        return BulkConfig(
+            thermal_expansion={
+                "temperatures": [300.0],
+                "supercell": (1, 1, 1),
+                "time": 200.0,
+                "equilibration_time": 20.0,
+                "time_step": 5.0,
+                "blocks": 4,
+            },
+            phonons={"supercell": (1, 1, 1), "mesh": 4},
+        )
