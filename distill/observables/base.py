@@ -30,6 +30,8 @@ OBSERVABLES: Registry[type[Observable[Any]]] = Registry(
         "sticking": "distill.observables.sticking.observable:Sticking",
         "diffusion": "distill.observables.diffusion.observable:Diffusion",
         "bulk": "distill.observables.bulk.observable:Bulk",
+        "rdf": "distill.observables.rdf.observable:RadialDistribution",
+        "vdos": "distill.observables.vdos.observable:VibrationalDensityOfStates",
     },
 )
 
