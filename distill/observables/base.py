@@ -28,6 +28,10 @@ OBSERVABLES: Registry[type[Observable[Any]]] = Registry(
     {
         "barriers": "distill.observables.barriers.observable:Barriers",
         "sticking": "distill.observables.sticking.observable:Sticking",
+        "diffusion": "distill.observables.diffusion.observable:Diffusion",
+        "bulk": "distill.observables.bulk.observable:Bulk",
+        "rdf": "distill.observables.rdf.observable:RadialDistribution",
+        "vdos": "distill.observables.vdos.observable:VibrationalDensityOfStates",
     },
 )
 

@@ -111,3 +111,53 @@ class NebConfig(Section):
         if (self.initial is None) != (self.final is None):
             raise ValueError("initial and final belong together: give both or none")
         return self
+
+
+class TrajectoryConfig(Section):
+    """Independent runs of molecular dynamics of a given structure at a list of temperatures."""
+
+    structure: InputFile = Field(
+        description="file read by ASE, bundled:NAME, or preset:lif (the cubic cell of LiF)"
+    )
+    index: int = Field(0, description="which structure of the file")
+    supercell: tuple[Count, Count, Count] = Field((1, 1, 1), description="repeats along the axes")
+    temperatures: Annotated[list[Positive], Field(min_length=1)] = Field([300.0], description="K")
+    runs: Annotated[int, Field(ge=2)] = Field(
+        4, description="independent runs at each temperature; intervals rest on them"
+    )
+    time: Positive = Field(10000.0, description="production of each run, fs")
+    equilibration_time: Positive = Field(2000.0, description="Langevin time before, fs")
+    time_step: Positive = Field(1.0, description="fs")
+    friction: Positive = Field(0.01, description="of the Langevin dynamics, 1/fs")
+    save_every: Positive = Field(20.0, description="fs between saved frames")
+    max_temperature: Positive = Field(
+        10000.0, description="above which a run is stopped and left out, K"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> TrajectoryConfig:
+        if not self.time_step <= self.save_every <= self.time:
+            raise ValueError("expected time_step <= save_every <= time")
+        return self
+
+    @property
+    def steps_between_frames(self) -> int:
+        """Of the integrator."""
+        return round(self.save_every / self.time_step)
+
+    @property
+    def frame_interval(self) -> float:
+        """Time between saved frames, fs: a whole number of steps."""
+        return self.steps_between_frames * self.time_step
+
+    def dynamics(self) -> dict[str, Any]:
+        """What a run depends on beside its model, start, temperature and number."""
+        names = (
+            "time",
+            "equilibration_time",
+            "time_step",
+            "friction",
+            "save_every",
+            "max_temperature",
+        )
+        return {name: getattr(self, name) for name in names}

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from ase import Atoms, units
-from ase.build import bulk
 from ase.calculators.calculator import Calculator
 from pydantic import Field, model_validator
 
@@ -19,18 +18,17 @@ from distill.core.progress import say
 from distill.core.quantities import CONFIG_TYPE_KEY
 from distill.core.random_streams import stream
 from distill.core.work import Unit
-from distill.data.structure_files import read_structure
 from distill.data.structures import read_structures, set_labels, write_structures
 from distill.models.cached_calculators import ModelSpec, cached_calculator
 from distill.sampling.method import Sampler, SamplingMethod, Visited
 from distill.simulation.dynamics import Step, langevin, velocity_verlet
 from distill.simulation.trust_bound import Trust
 from distill.systems.constraints import mobile_atoms
-from distill.systems.defects import LIF_LATTICE_CONSTANT, with_defect
+from distill.systems.defects import with_defect
+from distill.systems.named_structures import named_structure
 
 CONFIG_TYPE = "md"
 BLOWN_UP, CUT = "blown_up", "cut"
-LIF_PRESET = "preset:lif"
 # Relaxation times of the Martyna-Tobias-Klein thermostat and barostat, in steps.
 _THERMOSTAT_STEPS, _BAROSTAT_STEPS = 100, 1000
 _ENDLESS = 10**12
@@ -124,10 +122,7 @@ def starting_structure(config: MdConfig) -> Atoms:
     UserError
         If the file is missing or unreadable, or cannot hold the defect.
     """
-    if config.structure == LIF_PRESET:
-        crystal = bulk("LiF", "rocksalt", a=LIF_LATTICE_CONSTANT, cubic=True)
-    else:
-        crystal = read_structure(config.structure, config.index)
+    crystal = named_structure(config.structure, config.index)
     return with_defect(crystal.repeat(config.supercell), config.defect, config.defect_element)
 
 

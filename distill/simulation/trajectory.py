@@ -1,0 +1,283 @@
+"""Independent runs of molecular dynamics of a structure, and the frames that they leave.
+
+A run starts at rest with random velocities, is brought to its temperature by Langevin dynamics, and
+goes on by the same (nvt) or by Newton's equations (nve). Its random streams are named by its
+temperature and number and not by its model, so runs of two models are pairs: they start with the
+same velocities and feel the same noise.
+
+A run is done in parts. Each starts from the state that the part before it wrote, with a freshly
+loaded calculator and a random stream of its own, so that a run that was killed goes on with the
+part that it was in and leaves the same frames.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from zipfile import BadZipFile
+
+import numpy as np
+
+from distill.core.artifacts import atomic_path
+from distill.core.errors import UserError
+from distill.core.progress import say
+from distill.core.random_streams import stream
+from distill.core.work import Unit, WorkFolder
+from distill.models.cached_calculators import ModelSpec
+from distill.models.calculators import load_calculator
+from distill.simulation.config import TrajectoryConfig
+from distill.simulation.dynamics import langevin, velocity_verlet
+from distill.systems.constraints import mobile_atoms
+from distill.systems.named_structures import named_structure
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+Ensemble = Literal["nvt", "nve"]
+Quantity = Literal["positions", "velocities"]
+# Of the integrator in one part: half an hour of a costly model, a second of a student.
+_STEPS_IN_PART = 2000
+
+
+@dataclass(frozen=True)
+class TrajectoryUnit(Unit):
+    """One run: `NAME.npz` with its frames; its numbers are force `calls` and the `problem`, if any.
+
+    Attributes
+    ----------
+    start
+        The structure, with its constraints.
+    ensemble
+        Of the production.
+    quantity
+        What is saved of each frame.
+    temperature
+        K.
+    number
+        Of the run at this temperature.
+    """
+
+    model: ModelSpec
+    start: Atoms
+    config: TrajectoryConfig
+    ensemble: Ensemble
+    quantity: Quantity
+    temperature: float
+    number: int
+    seed: int
+
+    def settings(self) -> dict[str, Any]:
+        """Its model, start and dynamics; not the config's other temperatures and runs."""
+        return {**super().settings(), "config": self.config.dynamics()}
+
+    def files(self) -> list[Path]:
+        """The frames."""
+        return [self.folder / f"{self.name}.npz"]
+
+    def frames(self) -> np.ndarray:
+        """Unwrapped positions (Å) or velocities (Å/fs), (frames, N, 3), in single precision."""
+        return _read(self.files()[0])["frames"]
+
+    def mean_temperature(self) -> float:
+        """Mean kinetic temperature of the frames, K."""
+        return float(_read(self.files()[0])["temperatures"].mean())
+
+    @property
+    def problem(self) -> str:
+        """Why the finished run ended early; empty for a good one."""
+        return str(self.numbers()["problem"])
+
+    def work(self) -> dict[str, Any]:
+        """Do the run, or what is left of it, and write its frames."""
+        # The folder's name holds the key: parts of other settings are not gone on with.
+        folder = self.folder / f"{self.name}.{self.key[:16]}.parts"
+        parts = [_part(self, folder, None, 0, 0)]
+        every = self.config.steps_between_frames
+        left = round(self.config.time / self.config.frame_interval)
+        while left > 0 and not str(parts[-1]["problem"]):
+            frames = min(max(_STEPS_IN_PART // every, 1), left)
+            parts.append(_part(self, folder, parts[-1], len(parts), frames))
+            left -= frames
+        with atomic_path(self.files()[0]) as temporary:
+            np.savez(
+                temporary,
+                frames=np.concatenate([part["frames"] for part in parts]),
+                temperatures=np.concatenate([part["temperatures"] for part in parts]),
+            )
+        shutil.rmtree(folder)
+        return {
+            "problem": str(parts[-1]["problem"]),
+            "calls": sum(int(part["calls"]) for part in parts),
+        }
+
+
+def starting_structure(config: TrajectoryConfig) -> Atoms:
+    """The structure of a config, repeated, with its constraints.
+
+    Raises
+    ------
+    UserError
+        If there is none of this name.
+    """
+    return named_structure(config.structure, config.index).repeat(config.supercell)
+
+
+def trajectory_units(
+    config: TrajectoryConfig,
+    models: Mapping[str, ModelSpec],
+    work: WorkFolder,
+    *,
+    ensemble: Ensemble,
+    quantity: Quantity,
+) -> dict[tuple[str, float], list[TrajectoryUnit]]:
+    """By model and temperature (K), the runs by number.
+
+    Parameters
+    ----------
+    config
+        Structure, temperatures, runs and dynamics.
+    models
+        By name.
+    work
+        Folder of the runs by model, and seed.
+    ensemble
+        Of the production.
+    quantity
+        What is saved of each frame.
+
+    Raises
+    ------
+    UserError
+        If there is no such structure.
+    """
+    start = starting_structure(config)
+    return {
+        (name, temperature): [
+            TrajectoryUnit(
+                work.path / name,
+                f"{ensemble}_{temperature:g}K_{number:02d}",
+                model=model,
+                start=start,
+                config=config,
+                ensemble=ensemble,
+                quantity=quantity,
+                temperature=temperature,
+                number=number,
+                seed=work.seed,
+            )
+            for number in range(config.runs)
+        ]
+        for name, model in models.items()
+        for temperature in config.temperatures
+    }
+
+
+def run_trajectories(
+    units: Mapping[tuple[str, float], Sequence[TrajectoryUnit]], work: WorkFolder, label: str
+) -> None:
+    """Finish the runs of `trajectory_units`, and say which ended early."""
+    work.run([unit for of_model in units.values() for unit in of_model], label)
+    for (name, _), of_model in units.items():
+        for unit in of_model:
+            if unit.problem:
+                say(f"{label}: {unit.name} of the {name} is left out: {unit.problem}")
+
+
+def good_runs(units: Sequence[TrajectoryUnit]) -> dict[int, TrajectoryUnit]:
+    """By number, the finished runs that did not end early."""
+    return {unit.number: unit for unit in units if not unit.problem}
+
+
+_Arrays = dict[str, Any]
+
+
+def _part(
+    unit: TrajectoryUnit, folder: Path, before: _Arrays | None, index: int, frames: int
+) -> _Arrays:
+    """Part `index` of a run, read or computed: 0 is the equilibration, which leaves its end."""
+    file = folder / f"{index:05d}.npz"
+    if file.exists():
+        return _read(file)
+    arrays = _computed(unit, before, index, frames)
+    with atomic_path(file) as temporary:
+        np.savez(temporary, **arrays)
+    return arrays
+
+
+def _computed(unit: TrajectoryUnit, before: _Arrays | None, index: int, frames: int) -> _Arrays:
+    from ase import units
+    from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
+
+    config = unit.config
+    atoms = unit.start.copy()
+    if before is None:
+        # From a structure at rest half the kinetic energy turns into potential energy.
+        generator = stream(unit.seed, "trajectory", unit.temperature, unit.number, "start")
+        MaxwellBoltzmannDistribution(atoms, temperature_K=2 * unit.temperature, rng=generator)
+        every = max(round(config.equilibration_time / config.time_step), 1)
+        return _followed(unit, atoms, index, every, every, thermostat=True)
+    atoms.positions[:] = before["end_positions"]
+    momenta = before["end_velocities"] / units.fs * atoms.get_masses()[:, None]
+    atoms.set_momenta(momenta, apply_constraint=False)
+    every = config.steps_between_frames
+    return _followed(unit, atoms, index, frames * every, every, thermostat=unit.ensemble == "nvt")
+
+
+def _followed(
+    unit: TrajectoryUnit, atoms: Atoms, index: int, steps: int, every: int, *, thermostat: bool
+) -> _Arrays:
+    """Frames of so many steps with a look at each, and the state at the end."""
+    from ase.units import kB
+
+    config = unit.config
+    calculator = load_calculator(unit.model)
+    if thermostat:
+        trajectory = langevin(
+            atoms,
+            calculator,
+            time_step=config.time_step,
+            temperature=unit.temperature,
+            friction=config.friction,
+            generator=stream(unit.seed, "trajectory", unit.temperature, unit.number, index),
+        )
+    else:
+        trajectory = velocity_verlet(atoms, calculator, config.time_step)
+    per_kelvin = 1.5 * max(int(mobile_atoms(atoms).sum()), 1) * kB
+    frames, temperatures = [], []
+    problem = ""
+    step = next(trajectory)
+    try:
+        for step in islice(trajectory, steps):
+            temperature = step.kinetic / per_kelvin
+            # Written so that NaN, which compares false, counts as too hot.
+            if not temperature <= config.max_temperature:
+                problem = f"temperature of {temperature:.3g} K"
+                break
+            if step.index % every == 0:
+                frames.append(getattr(step, unit.quantity).astype(np.float32))
+                temperatures.append(temperature)
+    except UserError as error:
+        # The start was evaluated without complaint, so the model fails on where it led.
+        problem = str(error)
+    if problem:
+        problem = f"{problem}, after {step.index * config.time_step:g} fs of part {index}"
+    return {
+        "frames": np.array(frames, dtype=np.float32).reshape(-1, len(atoms), 3),
+        "temperatures": np.array(temperatures, dtype=float),
+        "end_positions": np.array(step.positions),
+        "end_velocities": np.array(step.velocities),
+        "problem": np.array(problem),
+        "calls": np.array(step.index + 1),
+    }
+
+
+def _read(file: Path) -> _Arrays:
+    try:
+        with np.load(file, allow_pickle=False) as data:
+            return dict(data)
+    except (OSError, ValueError, BadZipFile) as error:
+        raise UserError(f"{file} is damaged: {error}; remove it and run again") from None
