@@ -103,19 +103,11 @@ class StudentForce:
         UserError
             If the energy is not finite.
         """
-        from distill.student.engine.evaluate import evaluate_pairs
-
         start = time.perf_counter()
         species, first, neighbours, vectors = self._reader.read(len(forces))
         before = time.perf_counter()
-        result = evaluate_pairs(
-            self.student.basis.layout,
-            self.student.weights,
-            species,
-            first,
-            neighbours,
-            vectors,
-            self.threads,
+        result = self.student.potential.evaluate_pairs(
+            species, first, neighbours, vectors, self.threads
         )
         after = time.perf_counter()
         energy = self._writer.write(result.energies, result.forces, result.virial, forces)

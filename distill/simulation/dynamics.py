@@ -161,7 +161,7 @@ def _compiled_steps(
     generator: np.random.Generator | None,
 ) -> Iterator[Step] | None:
     """The same for a student, or None for any other calculator."""
-    from distill.student.calculator import StudentCalculator
+    from distill.student.student_model import StudentCalculator
 
     # A guarded student, which is a kind of it, has to see every step.
     if type(calculator) is not StudentCalculator:
@@ -169,7 +169,7 @@ def _compiled_steps(
     from distill.student.engine import compiled_dynamics as dynamics
 
     blocks = dynamics.integrate(
-        calculator.student,
+        calculator.student.potential,
         atoms,
         start.velocities,
         start.forces,

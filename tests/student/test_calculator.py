@@ -7,8 +7,8 @@ from ase.build import bulk
 from ase.md.verlet import VelocityVerlet
 
 from distill.core.errors import UserError
-from distill.student.calculator import StudentCalculator
 from distill.student.engine.neighbours import VerletList, list_neighbours
+from distill.student.student_model import StudentCalculator
 
 
 @pytest.fixture(scope="module")

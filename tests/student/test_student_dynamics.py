@@ -14,9 +14,9 @@ from distill.core.errors import UserError
 from distill.data.structures import read_structures
 from distill.simulation.dynamics import velocity_verlet
 from distill.simulation.langevin import langevin
-from distill.student.calculator import StudentCalculator
 from distill.student.engine import compiled_dynamics as dynamics
 from distill.student.fit.native_fit import fit
+from distill.student.student_model import StudentCalculator
 
 
 class PlainCalculator(StudentCalculator):

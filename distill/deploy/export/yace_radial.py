@@ -82,8 +82,8 @@ class RadialTargets:
         self._grid = basis.grid
         self._pair_transform = basis.pair_transform[pair]
         self._pair_envelope, self._pair_grid = basis.pair_envelope[pair], basis.pair_grid
-        self._pair_spline = student.weights.pair[kind][:, None]
-        self._core = student.weights.core[kind]
+        self._pair_spline = student.potential.weights.pair[kind][:, None]
+        self._core = student.potential.weights.core[kind]
 
     def __call__(self, r: Array) -> tuple[Array, Array]:
         """Values and slopes by r at distances r, (points, 1 + columns)."""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from distill.student.engine.evaluate import species_indices
 from distill.student.engine.neighbours import list_neighbours
+from distill.student.engine.tables import layout_of, once_per_basis
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -107,9 +108,10 @@ def site_descriptors(basis: Basis, atoms: Atoms) -> Array:
     return _assemble(basis, atoms, gradient=False, by_site=True)[0]
 
 
-def make_design_tables(basis: Basis) -> DesignTables:
-    """Index tables for `design_rows`; kept by the basis as `Basis.design_tables`."""
-    layout, coupling = basis.layout, basis.coupling
+@once_per_basis
+def design_tables_of(basis: Basis) -> DesignTables:
+    """Index tables for `design_rows`."""
+    layout, coupling = layout_of(basis), basis.coupling
     products = [row for block in coupling.products for row in block.tolist()]
     order = np.argsort(coupling.rows, kind="stable")
     entry_of: dict[tuple[int, int], int] = {}
@@ -164,7 +166,7 @@ def _assemble(
     forces = np.zeros((n_functions, 3 * len(atoms)) if gradient else (1, 1))
     virial = np.zeros((6, n_functions) if gradient else (1, 1))
     assemble(
-        basis.layout, basis.design_tables, species, first, neighbours, vectors, by_site, gradient,
-        energies, forces, virial,
+        layout_of(basis), design_tables_of(basis), species, first, neighbours, vectors, by_site,
+        gradient, energies, forces, virial,
     )  # fmt: skip
     return energies, forces, virial

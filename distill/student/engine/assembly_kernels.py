@@ -240,7 +240,7 @@ def assemble(
     layout, design
         `tables.Layout` and `assembly.DesignTables`.
     species, first, neighbours, vectors
-        As in `kernels.evaluate_atoms`.
+        As in `evaluation_kernels.evaluate_atoms`.
     site_energies
         Whether `energies` holds a row for each atom, (N, n_functions), or their sum,
         (1, n_functions).

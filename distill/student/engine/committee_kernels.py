@@ -103,7 +103,7 @@ def member_energies(features, weights, n_members, energies):
 
 @compiled
 def three_product_energies(layout, node_weight, leaf_weight, value, adjoint, energies):
-    """`kernels.product_energy` of three models, whose weights and adjoints stand side by side.
+    """`evaluation_kernels.product_energy` of three models with weights and adjoints side by side.
 
     `energies` are (models, lanes), flat.
     """
@@ -154,7 +154,7 @@ def add_three(adjoint, at, d0, d1, d2, factor):
 
 @compiled
 def pull_back_three(layout, pair_kind, begin, count, space, forces, with_virial):
-    """`kernels.pull_back` of three models, `forces` being (models, N, 3).
+    """`evaluation_kernels.pull_back` of three models, `forces` being (models, N, 3).
 
     `space.slopes` has those of the models side by side. The virial, where wanted, is that of the
     first model.
@@ -236,7 +236,7 @@ def evaluate_committee(
         `committee.ForceTables` of the models whose forces are wanted; the first is the student
         itself.
     atoms, species, first, neighbours, vectors
-        As in `kernels.evaluate_atoms`.
+        As in `evaluation_kernels.evaluate_atoms`.
     energies
         Output, (all atoms, members), eV.
     mean_energies

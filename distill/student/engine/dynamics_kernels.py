@@ -59,13 +59,13 @@ def take_steps(
     Parameters
     ----------
     layout, weights, species
-        As in `kernels.evaluate_atoms`.
+        As in `evaluation_kernels.evaluate_atoms`.
     order
         All atoms, those of one element together.
     pairs, reference, limit
         See `neighbours.VerletList`.
     scheme, table
-        `dynamics.Scheme` and `dynamics.Rows`.
+        `compiled_dynamics.Scheme` and `compiled_dynamics.StepRows`.
     noise
         Normal numbers of each step, (rows, N, 3), or (rows, 0, 3) without a thermostat.
     row

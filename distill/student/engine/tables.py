@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.student.basis.products import plan_products
 from distill.student.basis.zbl import core_parameters
+from distill.student.engine.products import plan_products
 
 if TYPE_CHECKING:
     from distill.student.basis.basis import Basis
+    from distill.student.basis.coupling import Coupling
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int32]
+Made = TypeVar("Made")
 
 LANES = 8
 
@@ -50,7 +54,7 @@ class Layout(NamedTuple):
         Norms of the spherical harmonics by l² + l + m.
     pair_transform, pair_envelope, pair_grid
         The same for the pair term, (pairs, 7) and (pairs, 3).
-    node_parent, node_factor, group_parent, group_first, leaf_factor
+    node_parent, node_factor, group_parent, group_first, leaf_factor, node_column, leaf_column
         See `products.ProductPlan`.
     """
 
@@ -106,7 +110,22 @@ class Weights(NamedTuple):
     core: Array
 
 
-def make_layout(basis: Basis) -> Layout:
+def once_per_basis(make: Callable[[Basis], Made]) -> Callable[[Basis], Made]:
+    """Keep what `make` derives from a basis for as long as the basis lives."""
+    kept: WeakKeyDictionary[Basis, Made] = WeakKeyDictionary()
+
+    @wraps(make)
+    def once(basis: Basis) -> Made:
+        found = kept.get(basis)
+        if found is None:
+            found = kept[basis] = make(basis)
+        return found
+
+    return once
+
+
+@once_per_basis
+def layout_of(basis: Basis) -> Layout:
     """Index tables of a basis."""
     coupling = basis.coupling
     n_species, pairs = basis.n_species, basis.n_species**2
@@ -179,7 +198,7 @@ def fold_weights(basis: Basis, coefficients: Array, e0: Mapping[str, float]) -> 
     e0
         One-body energy of each element, eV.
     """
-    layout, n_species = basis.layout, basis.n_species
+    layout, n_species = layout_of(basis), basis.n_species
     split = n_species * basis.n_many_body
     pair = coefficients[split:].reshape(n_species, basis.n_pair)
     products = np.pad(product_coefficients(basis, coefficients[:split]), ((0, 0), (0, 1)))
@@ -245,12 +264,12 @@ def _distinct_rows(columns: Array, used: Indices) -> tuple[dict[int, int], list[
     return row_of, kept
 
 
-def _shells(coupling: object, row_of: dict[int, int]) -> list[tuple[int, int, list[int]]]:
+def _shells(coupling: Coupling, row_of: dict[int, int]) -> list[tuple[int, int, list[int]]]:
     """Runs of one-particle functions with one harmonic and consecutive rows."""
     entries = sorted(
         (int(harmonic), row_of[int(function)], index)
         for index, (function, harmonic) in enumerate(
-            zip(coupling.radial_index, coupling.angular_index, strict=True)  # type: ignore[attr-defined]
+            zip(coupling.radial_index, coupling.angular_index, strict=True)
         )
         if int(function) in row_of
     )
