@@ -14,7 +14,7 @@ import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator, all_changes
 
-from distill.student.engine.compiled_dynamics import Scheme
+from distill.student.engine.kernels.kernel_arguments import Scheme
 from distill.systems.constraints import mobile_atoms
 
 # Å/fs² for 1 eV/Å on 1 amu.

@@ -47,7 +47,7 @@ def langevin(
     from ase import units
 
     from distill.simulation.dynamics import ACCELERATION, half_kicks, integrate
-    from distill.student.engine.compiled_dynamics import Scheme
+    from distill.student.engine.kernels.kernel_arguments import Scheme
     from distill.systems.constraints import mobile_atoms
 
     kept = float(np.exp(-friction * time_step))

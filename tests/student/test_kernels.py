@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from numba import njit
 from plain_ace import neighbours_of, site_basis
 
-from distill.student.engine import simd
 from distill.student.engine.assembly import design_rows, site_descriptors
 from distill.student.engine.evaluate import species_indices
+from distill.student.engine.kernels import simd
 from distill.student.engine.neighbours import list_neighbours
 from distill.student.engine.products import plan_products
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.student.basis.radial import spline_values
-from distill.student.basis.zbl import SCREENING
+from distill.student.engine.kernels.zbl import SCREENING
 
 if TYPE_CHECKING:
     from distill.student.basis.radial import Grid

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from distill.core.artifacts import atomic_path
 from distill.core.errors import UserError
+from distill.core.user_cache import user_cache_folder
 from distill.student.npz import read_npz
 
 Body = tuple[tuple[int, int], ...]
@@ -129,7 +129,7 @@ def couple(bodies: Sequence[Body], functions: Sequence[tuple[int, int]]) -> Coup
         If no body couples to an invariant.
     """
     key = hashlib.sha256(json.dumps([_CACHE_VERSION, bodies, functions]).encode()).hexdigest()
-    path = _cache_folder() / f"{key[:32]}.npz"
+    path = user_cache_folder() / "coupling" / f"{key[:32]}.npz"
     arrays = _read_cache(path)
     if arrays is None:
         arrays = _compute(bodies, functions)
@@ -203,11 +203,6 @@ def _orderings(product: NDArray, one_particle: NDArray) -> int:
         for value in set(angular_indices):
             ways //= math.factorial(angular_indices.count(value))
     return ways
-
-
-def _cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "distill" / "coupling"
 
 
 def _read_cache(path: Path) -> dict[str, NDArray] | None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from distill.core.errors import UserError
 from distill.student.engine.evaluate import Potential, species_indices
+from distill.student.engine.kernels.kernel_arguments import Scheme, StepRows
 from distill.student.engine.neighbours import VerletList
 
 if TYPE_CHECKING:
@@ -27,27 +28,6 @@ ROWS = 16
 _LARGEST_BLOCK = 2_000_000
 
 
-class Scheme(NamedTuple):
-    """An integrator: velocity Verlet, or BAOAB Langevin dynamics where `kept` is below 1.
-
-    Attributes
-    ----------
-    time_step
-        fs.
-    half_kick
-        Half a step over the mass, (N,), Å/fs per eV/Å; 0 for an atom that is held.
-    kept
-        What the thermostat leaves of a velocity in one step.
-    noise
-        Width of what it adds, (N,), Å/fs.
-    """
-
-    time_step: float
-    half_kick: Array
-    kept: float
-    noise: Array
-
-
 class StepBlock(NamedTuple):
     """Some successive steps.
 
@@ -57,23 +37,6 @@ class StepBlock(NamedTuple):
         (steps, N, 3), Å, Å/fs and eV/Å.
     energies
         Potential energy, (steps,), eV.
-    """
-
-    positions: Array
-    velocities: Array
-    forces: Array
-    energies: Array
-
-
-class StepRows(NamedTuple):
-    """A block that is being filled; row 0 is where it starts.
-
-    Attributes
-    ----------
-    positions, velocities, forces
-        (rows, N, 3), Å, Å/fs and eV/Å.
-    energies
-        Of each atom, (rows, N), eV.
     """
 
     positions: Array
@@ -184,7 +147,7 @@ def _take_steps(
     drifted: bool,
 ) -> int:
     """`dynamics_kernels.take_steps`: fill rows as far as the list goes, return the next."""
-    from distill.student.engine.dynamics_kernels import take_steps
+    from distill.student.engine.kernels.dynamics_kernels import take_steps
 
     return take_steps(
         system.potential.layout,
@@ -212,8 +175,8 @@ def _take_steps_on_threads(
     drifted: bool,
 ) -> int:
     """The same with the atoms shared among threads, which is worth it from some hundred atoms."""
-    from distill.student.engine.dynamics_kernels import drift, kick
-    from distill.student.engine.evaluation_kernels import pair_vectors
+    from distill.student.engine.kernels.dynamics_kernels import drift, kick
+    from distill.student.engine.kernels.evaluation_kernels import pair_vectors
 
     pairs = listed.pairs
     while row < len(table.positions):

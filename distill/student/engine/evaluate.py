@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.core.errors import UserError
+from distill.student.engine.kernels.kernel_arguments import Layout, Weights
 from distill.student.engine.neighbours import list_neighbours
-from distill.student.engine.tables import Layout, Weights, fold_weights, layout_of
+from distill.student.engine.tables import fold_weights, layout_of
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -108,7 +109,7 @@ class Potential:
         threads
             Threads to share the atoms among.
         """
-        from distill.student.engine.evaluation_kernels import evaluate_atoms
+        from distill.student.engine.kernels.evaluation_kernels import evaluate_atoms
 
         n_atoms, n_all = len(first) - 1, len(species)
         energies = np.zeros(n_atoms)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.core.errors import UserError
+from distill.student.engine.kernels.kernel_arguments import ListedPairs
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -46,25 +47,6 @@ def list_neighbours(atoms: Atoms, cutoff: float) -> Neighbours:
     return Neighbours(first, index, vectors)
 
 
-class ListedPairs(NamedTuple):
-    """What a Verlet list keeps between searches.
-
-    Attributes
-    ----------
-    first, neighbours
-        As in `Neighbours`.
-    shifts
-        Of the periodic image of each neighbour, (pairs, 3), Å.
-    vectors
-        Room for the vectors, (pairs, 3), Å.
-    """
-
-    first: Integers
-    neighbours: Integers
-    shifts: Array
-    vectors: Array
-
-
 class VerletList:
     """Neighbours of a structure that moves, searched again only after half the skin.
 
@@ -101,7 +83,7 @@ class VerletList:
         UserError
             As `list_neighbours`.
         """
-        from distill.student.engine.evaluation_kernels import pair_vectors
+        from distill.student.engine.kernels.evaluation_kernels import pair_vectors
 
         check_finite(atoms)
         if not self._still_covers(atoms):

@@ -10,8 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.student.engine.evaluate import Evaluation, species_indices
+from distill.student.engine.kernels.kernel_arguments import (
+    LANES,
+    MODELS,
+    ForceTables,
+    Layout,
+    MemberTables,
+)
 from distill.student.engine.neighbours import list_neighbours
-from distill.student.engine.tables import Layout, fold_weights, layout_of
+from distill.student.engine.tables import fold_weights, layout_of
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -20,55 +27,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int32]
-
-# Of the kernels, which are imported late.
-LANES = 8
-MODELS = 3
-
-
-class MemberTables(NamedTuple):
-    """Energies of all members as one product of a matrix with features of an atom.
-
-    Features are the many-body functions and, for each element of a neighbour, the B-splines of the
-    pair term times its envelope, summed over neighbours.
-
-    Attributes
-    ----------
-    n_members
-        A multiple of the lanes; members beyond the committee's are zero.
-    function_first, parent, factor, coefficient
-        Many-body function f is the sum over k, from function_first[f] to function_first[f + 1], of
-        `coefficient[k]` times product nodes `parent[k]` and `factor[k]`, number n_nodes being 1.
-    weights
-        Of each element, (species, features x members).
-    """
-
-    n_members: int
-    function_first: Indices
-    parent: Indices
-    factor: Indices
-    coefficient: Array
-    weights: Array
-
-
-class ForceTables(NamedTuple):
-    """Models whose forces are wanted, three by three, in the tables of `Weights`.
-
-    Attributes
-    ----------
-    one_body, core
-        As in `Weights`, of the first model; deviations of members have neither.
-    node, leaf
-        (triples, species, nodes x 3) and (triples, species, leaves x 3).
-    pair
-        (triples, 3, pairs, spline rows).
-    """
-
-    one_body: Array
-    core: Array
-    node: Array
-    leaf: Array
-    pair: Array
 
 
 class CommitteeEvaluation(NamedTuple):
@@ -115,7 +73,7 @@ class Committee:
         UserError
             As `Student.evaluate`.
         """
-        from distill.student.engine.committee_kernels import evaluate_committee
+        from distill.student.engine.kernels.committee_kernels import evaluate_committee
 
         basis, potential = self.student.basis, self.student.potential
         species = species_indices(basis.elements, atoms)
