@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +23,6 @@ from distill.core.user_cache import user_cache_folder
 from distill.student.npz import read_npz
 
 Body = tuple[tuple[int, int], ...]
-_CACHE_VERSION = 1
 
 
 class Coupling(NamedTuple):
@@ -128,8 +128,7 @@ def couple(bodies: Sequence[Body], functions: Sequence[tuple[int, int]]) -> Coup
     UserError
         If no body couples to an invariant.
     """
-    key = hashlib.sha256(json.dumps([_CACHE_VERSION, bodies, functions]).encode()).hexdigest()
-    path = user_cache_folder() / "coupling" / f"{key[:32]}.npz"
+    path = user_cache_folder() / "coupling" / f"{_key(bodies, functions)}.npz"
     arrays = _read_cache(path)
     if arrays is None:
         arrays = _compute(bodies, functions)
@@ -203,6 +202,12 @@ def _orderings(product: NDArray, one_particle: NDArray) -> int:
         for value in set(angular_indices):
             ways //= math.factorial(angular_indices.count(value))
     return ways
+
+
+def _key(bodies: Sequence[Body], functions: Sequence[tuple[int, int]]) -> str:
+    """What tells a coupling from others: what is coupled, and by which program."""
+    program = [Path(__file__).read_text(encoding="utf-8"), metadata.version("ace-jax-coupling")]
+    return hashlib.sha256(json.dumps([program, bodies, functions]).encode()).hexdigest()[:32]
 
 
 def _read_cache(path: Path) -> dict[str, NDArray] | None:
