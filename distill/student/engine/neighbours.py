@@ -72,7 +72,6 @@ class VerletList:
         self.cutoff = cutoff
         self.skin = skin
         self.limit = (skin / 2) ** 2
-        self.searches = 0
         self._atoms: Atoms | None = None
 
     def update(self, atoms: Atoms) -> Neighbours:
@@ -92,7 +91,6 @@ class VerletList:
             self.pairs = ListedPairs(first, neighbours, shifts, np.empty_like(shifts))
             self._atoms = atoms.copy()
             self.reference = self._atoms.positions
-            self.searches += 1
         pair_vectors(np.ascontiguousarray(atoms.positions), *self.pairs)
         return Neighbours(self.pairs.first, self.pairs.neighbours, self.pairs.vectors)
 
