@@ -37,7 +37,7 @@ from distill.core.artifacts import write_json, write_text
 from distill.simulation.dynamics import velocity_verlet
 from distill.student.basis.basis import BasisSpec, build_basis
 from distill.student.engine.assembly import design_rows
-from distill.student.engine.evaluate import evaluate_pairs, species_indices
+from distill.student.engine.evaluate import species_indices
 from distill.student.engine.neighbours import list_neighbours
 from distill.student.student_model import Student
 from distill.student.uncertainty.uncertainty_model import UncertaintyModel
@@ -46,7 +46,7 @@ FIRST_CALL = """
 import time
 start = time.perf_counter()
 from ase.io import read
-from distill.student.model import Student
+from distill.student.student_model import Student
 Student.load({student!r}).predict(read({structure!r}))
 print(time.perf_counter() - start)
 """
@@ -131,11 +131,11 @@ def parts(student: Student, atoms: Atoms, repeats: int) -> dict[str, float]:
     """What a call consists of, ms: medians on one thread."""
     species = species_indices(student.elements, atoms)
     neighbours = list_neighbours(atoms, student.cutoff)
-    layout, weights, basis = student.basis.layout, student.weights, student.basis
+    basis, potential = student.basis, student.potential
     return {
         "neighbour list": _median(lambda: list_neighbours(atoms, student.cutoff), 10 * repeats),
         "energy, forces, virial": _median(
-            lambda: evaluate_pairs(layout, weights, species, *neighbours), 10 * repeats
+            lambda: potential.evaluate_pairs(species, *neighbours), 10 * repeats
         ),
         "site basis": _median(lambda: student.descriptors(atoms), repeats),
         "design rows with forces and virial": _median(lambda: design_rows(basis, atoms), repeats),
@@ -175,7 +175,7 @@ def scaling(student: Student, largest: int) -> list[dict[str, Any]]:
         repeats = max(3, 20_000 // len(atoms))
 
         def evaluate(threads: int, neighbours: Any = neighbours, species: Any = species) -> None:
-            evaluate_pairs(student.basis.layout, student.weights, species, *neighbours, threads)
+            student.potential.evaluate_pairs(species, *neighbours, threads)
 
         one, two = (_least(lambda t=t: evaluate(t), repeats) for t in (1, 2))
         alone = _median(lambda: evaluate(1), repeats)
@@ -206,7 +206,7 @@ def dynamics(student: Student, atoms: Atoms) -> list[dict[str, Any]]:
     atoms.set_velocities(speed * generator.normal(size=(len(atoms), 3)) / units.fs)
     species = species_indices(student.elements, atoms)
     neighbours = list_neighbours(atoms, student.cutoff)
-    layout, weights = student.basis.layout, student.weights
+    potential = student.potential
     moving = atoms.copy()
     moving.calc = student.calculator()
     in_ase = VelocityVerlet(moving, 0.5 * units.fs)
@@ -215,7 +215,7 @@ def dynamics(student: Student, atoms: Atoms) -> list[dict[str, Any]]:
 
     def evaluate() -> None:
         for _ in range(steps):
-            evaluate_pairs(layout, weights, species, *neighbours)
+            potential.evaluate_pairs(species, *neighbours)
 
     times = _in_turn(
         {

@@ -26,7 +26,7 @@ import numpy as np
 from ase import Atoms
 
 from distill.core.artifacts import write_json, write_text
-from distill.student.engine.evaluate import Evaluation, evaluate_pairs, species_indices
+from distill.student.engine.evaluate import Evaluation, species_indices
 from distill.student.engine.neighbours import list_neighbours
 from distill.student.student_model import Student
 from distill.systems.slabs import timing_slab
@@ -78,7 +78,7 @@ def _measure(
     count = max(1, repeats * 56 // len(atoms))
 
     def once() -> Evaluation:
-        return evaluate_pairs(student.basis.layout, student.weights, species, *near)
+        return student.potential.evaluate_pairs(species, *near)
 
     result, times = once(), {"student": np.inf}
     difference = 0.0

@@ -23,7 +23,7 @@ from distill.core.errors import ChecksFailed, UserError
 from distill.core.progress import say
 from distill.core.quantities import CONFIG_TYPE_KEY
 from distill.data.structures import read_structures, set_labels
-from distill.student.calculator import StudentCalculator
+from distill.student.student_model import StudentCalculator
 from distill.student.uncertainty.grading import GRADE_KEY, UNGRADED
 from distill.student.uncertainty.uncertainty_model import UncertaintyModel, is_graded
 

@@ -114,7 +114,6 @@ class StudentForce:
         UserError
             If the energy is not finite.
         """
-        from distill.student.engine.evaluate import evaluate_pairs
         from distill.student.uncertainty.grading import WATCH_EVERY
 
         start = time.perf_counter()
@@ -123,14 +122,8 @@ class StudentForce:
         if self._last_step is None or step != self._last_step + 1 or step % _CHECK_EVERY == 0:
             self._check_list(first)
         self._last_step = step
-        result = evaluate_pairs(
-            self.student.basis.layout,
-            self.student.weights,
-            species,
-            first,
-            neighbours,
-            vectors,
-            self.threads,
+        result = self.student.potential.evaluate_pairs(
+            species, first, neighbours, vectors, self.threads
         )
         after = time.perf_counter()
         energy = self._writer.write(result.energies, result.forces, result.virial, forces)

@@ -14,7 +14,7 @@ import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator, all_changes
 
-from distill.student.engine.compiled_dynamics import Scheme
+from distill.student.engine.kernels.kernel_arguments import Scheme
 from distill.systems.constraints import mobile_atoms
 
 # Å/fs² for 1 eV/Å on 1 amu.
@@ -198,7 +198,7 @@ def _compiled_steps(
     generator: np.random.Generator | None,
 ) -> Iterator[Step] | None:
     """The same for a student, or None for any other calculator."""
-    from distill.student.calculator import StudentCalculator
+    from distill.student.student_model import StudentCalculator
 
     # A guarded student, which is a kind of it, has to see every step.
     if type(calculator) is not StudentCalculator:
@@ -206,7 +206,7 @@ def _compiled_steps(
     from distill.student.engine import compiled_dynamics as dynamics
 
     blocks = dynamics.integrate(
-        calculator.student,
+        calculator.student.potential,
         atoms,
         start.velocities,
         start.forces,

@@ -1,166 +1,37 @@
-"""The student: a linear ACE model with its coefficients, as users load, evaluate and keep it."""
+"""The student as users load, evaluate and keep it, and as an ASE calculator."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
 from numpy.typing import NDArray
 
 from distill.core.errors import UserError
-from distill.student.basis.basis import Basis
-from distill.student.file_schema import (
-    PREFIX,
-    basis_from_arrays,
-    basis_to_arrays,
-    read_arrays,
-    write_arrays,
-)
-
-if TYPE_CHECKING:
-    from ase import Atoms
-
-    from distill.student.basis.tables import Weights
-    from distill.student.calculator import StudentCalculator
-    from distill.student.engine.evaluate import Evaluation
-    from distill.student.uncertainty.grading import ExtrapolationWatch
+from distill.core.quantities import stress_from_virial, voigt
+from distill.student.engine.assembly import site_descriptors
+from distill.student.engine.evaluate import Evaluation, species_indices, thread_pool
+from distill.student.engine.neighbours import VerletList
+from distill.student.parameters import StudentParameters
+from distill.student.uncertainty.grading import ExtrapolationWatch
 
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Student:
-    """A fitted linear ACE potential.
-
-    Attributes
-    ----------
-    basis
-        Its basis.
-    coefficients
-        (n_functions,), eV, in ACEpotentials' order: many-body of each element, pair of each.
-    e0
-        One-body energy of each element, eV.
-    committee
-        Further coefficient vectors drawn from the posterior, (members, n_functions), or None.
-    provenance
-        Where it comes from: files with SHA-256, settings, versions; JSON values and NumPy numbers.
-    training
-        Errors and statistics of the fit, of the same kinds of values.
-    """
-
-    basis: Basis
-    coefficients: Array
-    e0: Mapping[str, float]
-    committee: Array | None = None
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    training: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        n = self.basis.n_functions
-        if self.coefficients.shape != (n,):
-            raise UserError(
-                f"a student with {n} functions has coefficients of shape "
-                f"{self.coefficients.shape}, expected ({n},)"
-            )
-        if not np.isfinite(self.coefficients).all():
-            raise UserError("the student's coefficients are not finite numbers; fit it again")
-        missing = [symbol for symbol in self.basis.elements if symbol not in self.e0]
-        if missing:
-            raise UserError(f"the student has no one-body energy (e0) for {', '.join(missing)}")
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Student:
-        """Read a student file, or any linear model in the schema of ace-jax.
-
-        Raises
-        ------
-        UserError
-            If the file is missing, damaged, foreign or of an unknown version.
-        """
-        arrays, meta = read_arrays(path)
-        basis = basis_from_arrays(arrays, meta, str(path))
-        try:
-            shapes = arrays["WB"].shape, arrays["Wpair"].shape
-            expected = (basis.n_many_body, basis.n_species), (basis.n_pair, basis.n_species)
-            if shapes != expected:
-                raise ValueError(f"coefficients have shapes {shapes}, expected {expected}")
-            coefficients = np.concatenate(
-                [np.asarray(arrays[name], float).T.ravel() for name in ("WB", "Wpair")]
-            )
-            e0 = dict(zip(basis.elements, arrays["E0"].astype(float).tolist(), strict=True))
-            extra = json.loads(bytes(arrays.get(PREFIX + "json", np.frombuffer(b"{}", np.uint8))))
-        except (KeyError, ValueError) as error:
-            raise UserError(f"{path} is damaged: {error}") from None
-        return cls(
-            basis=basis,
-            coefficients=coefficients,
-            e0=e0,
-            committee=arrays.get(PREFIX + "committee"),
-            provenance=extra.get("provenance", {"source": meta.get("source", "unknown")}),
-            training=extra.get("training", {}),
-        )
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the student file; it appears whole or not at all."""
-        arrays, meta = basis_to_arrays(self.basis)
-        n_species, split = self.basis.n_species, self.basis.n_species * self.basis.n_many_body
-        arrays["WB"] = self.coefficients[:split].reshape(n_species, -1).T
-        arrays["Wpair"] = self.coefficients[split:].reshape(n_species, self.basis.n_pair).T
-        arrays["E0"] = np.array([self.e0[symbol] for symbol in self.basis.elements], float)
-        if self.committee is not None:
-            arrays[PREFIX + "committee"] = self.committee
-        extra = {"provenance": dict(self.provenance), "training": dict(self.training)}
-        text = json.dumps(extra, default=lambda value: value.tolist())
-        arrays[PREFIX + "json"] = np.frombuffer(text.encode(), np.uint8)
-        write_arrays(path, arrays, meta)
-
-    @property
-    def elements(self) -> tuple[str, ...]:
-        """Chemical symbols the student knows."""
-        return self.basis.elements
-
-    @property
-    def cutoff(self) -> float:
-        """Largest cutoff, Å."""
-        return self.basis.cutoff
-
-    @cached_property
-    def weights(self) -> Weights:
-        """Coefficients folded into the kernels' tables."""
-        return self.fold(self.coefficients)
-
-    def fold(self, coefficients: Array) -> Weights:
-        """Kernel tables for another coefficient vector on this basis, such as a committee's."""
-        from distill.student.basis.tables import fold_weights
-
-        return fold_weights(self.basis, coefficients, self.e0)
+class Student(StudentParameters):
+    """A fitted linear ACE potential: its parameters, and what can be asked of it."""
 
     def evaluate(self, atoms: Atoms, threads: int = 1) -> Evaluation:
         """Atomic energies (N,), forces (N, 3) and virial (3, 3) of a structure; eV, Å.
 
-        Parameters
-        ----------
-        atoms
-            The structure; cells smaller than the cutoff are handled by images.
-        threads
-            Threads to share the atoms among; worth it from some hundred atoms.
-
-        Raises
-        ------
-        UserError
-            If an element is unknown, a position is not finite or atoms coincide.
+        Unlike `predict` it is not watched. Parameters and errors are those of
+        `engine.evaluate.Potential.evaluate`.
         """
-        from distill.student.engine.evaluate import evaluate_pairs, species_indices
-        from distill.student.engine.neighbours import list_neighbours
-
-        species = species_indices(self.elements, atoms)
-        neighbours = list_neighbours(atoms, self.cutoff)
-        return evaluate_pairs(self.basis.layout, self.weights, species, *neighbours, threads)
+        return self.potential.evaluate(atoms, threads)
 
     def predict(self, atoms: Atoms, threads: int = 1) -> tuple[float, Array, Array]:
         """Energy (eV), forces (N, 3) (eV/Å) and virial (3, 3) (eV); see `evaluate` and `watch`."""
@@ -190,7 +61,6 @@ class Student:
         UserError
             As `evaluate`, naming the structure's index.
         """
-        from distill.student.engine.evaluate import thread_pool
 
         def predict(numbered: tuple[int, Atoms]) -> tuple[float, Array, Array]:
             index, atoms = numbered
@@ -208,15 +78,11 @@ class Student:
 
         Its sum over atoms times the coefficients is the energy without its one-body part.
         """
-        from distill.student.engine.assembly import site_descriptors
-
         return site_descriptors(self.basis, atoms)
 
     @cached_property
     def watch(self) -> ExtrapolationWatch:
-        """Grades one structure in a hundred and warns of the first far outside the training."""
-        from distill.student.uncertainty.grading import ExtrapolationWatch
-
+        """Grades one structure in 200 and warns of the first far outside the training."""
         return ExtrapolationWatch(self)
 
     def calculator(self, skin: float = 0.5, threads: int = 1) -> StudentCalculator:
@@ -232,6 +98,82 @@ class Student:
         threads
             Threads to share the atoms among.
         """
-        from distill.student.calculator import StudentCalculator
-
         return StudentCalculator(self, skin=skin, threads=threads)
+
+
+class StudentCalculator(Calculator):
+    """Energy, energies, free energy, forces and (in periodic cells) stress; eV, Å.
+
+    Parameters
+    ----------
+    student
+        The model.
+    skin
+        What the neighbour list reaches beyond the cutoff, Å.
+    threads
+        Threads to share the atoms among.
+    """
+
+    implemented_properties = [  # noqa: RUF012 - ASE's own declaration
+        "energy",
+        "energies",
+        "free_energy",
+        "forces",
+        "stress",
+    ]
+
+    # ASE's cache copies and compares whole structures twice a step, which costs as much as the
+    # evaluation; `check_state` and `calculate` below keep their own.
+    use_cache = False
+
+    def __init__(self, student: Student, *, skin: float = 0.5, threads: int = 1) -> None:
+        super().__init__()
+        self.student = student
+        self.threads = threads
+        self.neighbours = VerletList(student.cutoff, skin)
+
+    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
+        """Which of positions, numbers, cell and pbc differ from the last evaluation, exactly."""
+        old = self.atoms
+        if old is None or len(old) != len(atoms):
+            return list(all_changes)
+        pairs = {
+            "positions": (old.positions, atoms.positions),
+            "numbers": (old.numbers, atoms.numbers),
+            "cell": (old.cell.array, atoms.cell.array),
+            "pbc": (old.pbc, atoms.pbc),
+        }
+        return [name for name, (a, b) in pairs.items() if not (a == b).all()]
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Any = ("energy",),
+        system_changes: Any = all_changes,
+    ) -> None:
+        """Evaluate the student; all properties come from one evaluation.
+
+        Raises
+        ------
+        UserError
+            If an element is unknown, a position is not finite or atoms coincide.
+        """
+        structure = cast("Atoms", self.atoms if atoms is None else atoms)
+        species = species_indices(self.student.elements, structure)
+        neighbours = self.neighbours.update(structure)
+        result = self.student.potential.evaluate_pairs(species, *neighbours, self.threads)
+        self.student.watch.look(structure)
+        energy = float(result.energies.sum())
+        self.results = {
+            "energy": energy,
+            "free_energy": energy,
+            "energies": result.energies,
+            "forces": result.forces,
+        }
+        cell = structure.cell.array
+        volume = abs(np.linalg.det(cell))
+        if volume > 0.0:
+            self.results["stress"] = stress_from_virial(voigt(result.virial), volume)
+        self.atoms = Atoms(
+            numbers=structure.numbers, positions=structure.positions, cell=cell, pbc=structure.pbc
+        )

@@ -18,7 +18,7 @@ from distill.deploy.export import yace
 from distill.deploy.export.yace_check import Comparison, sample_structures
 from distill.deploy.export.yace_products import complex_products
 from distill.deploy.export.yace_radial import chebyshev, fit_series, tabulation_error
-from distill.student.basis.zbl import core_parameters
+from distill.student.engine.kernels.zbl import core_parameters
 from distill.student.student_model import Student
 
 STUDENT_FILE = SAMPLE_STUDENT

@@ -190,7 +190,7 @@ def test_ctrl_c_ends_the_fit_and_julia(fake_julia, tmp_path):
         "import signal, sys\n"
         # A shell's background jobs ignore the signal, and so would what they start.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        f"sys.path.insert(0, {str(SUPPORT)!r})\n"
+        f"sys.path[:0] = {[str(SUPPORT), str(Path(__file__).parent)]!r}\n"
         "from pathlib import Path\n"
         "import test_acepotentials as t\n"
         f"t.run_fit(Path({str(tmp_path)!r}))\n"

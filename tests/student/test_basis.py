@@ -108,6 +108,19 @@ def test_a_damaged_cache_entry_is_made_again(monkeypatch, tmp_path):
     np.testing.assert_array_equal(coupling.couple(bodies, functions).values, fresh.values)
 
 
+def test_a_coupling_by_another_program_is_not_taken_for_this_ones(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    functions = one_particle_functions(1, 4.0, 1.5)
+    bodies = list_bodies(1, (4.0, 4.0), 1.5, limit=100)
+    coupling.couple(bodies, functions)
+    other = tmp_path / "coupling.py"
+    other.write_text("another way to scale them")
+    monkeypatch.setattr(coupling, "__file__", str(other))
+    monkeypatch.setattr(coupling, "_compute", lambda *_: pytest.fail("coupled again"))
+    with pytest.raises(pytest.fail.Exception, match="coupled again"):
+        coupling.couple(bodies, functions)
+
+
 def test_every_element_has_a_bond_length():
     for symbol in chemical_symbols[1:104]:
         assert 1.0 < bond_length(symbol, symbol) < 6.0

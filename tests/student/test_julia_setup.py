@@ -83,7 +83,7 @@ def test_juliapkg_and_the_julia_package_agree():
 
 
 def test_every_function_called_from_python_is_in_the_julia_package():
-    worker = (ROOT / "distill" / "student" / "julia_worker.py").read_text()
+    worker = (ROOT / "distill" / "student" / "julia" / "julia_worker.py").read_text()
     called = {
         name.replace("_b", "!") if name.endswith("_b") else name
         for name in re.findall(r"self\.module\.(\w+)\(", worker)

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from numba import njit
 from plain_ace import neighbours_of, site_basis
 
-from distill.student.basis.products import plan_products
-from distill.student.engine import simd
 from distill.student.engine.assembly import design_rows, site_descriptors
-from distill.student.engine.evaluate import evaluate_pairs, species_indices
+from distill.student.engine.evaluate import species_indices
+from distill.student.engine.kernels import simd
 from distill.student.engine.neighbours import list_neighbours
+from distill.student.engine.products import plan_products
 
 MODELS = {
     "one element, order 1": {"elements": ("Si",), "totaldegree": (7.0,)},
@@ -147,9 +147,7 @@ def test_lists_of_any_order_and_reach_give_the_same(random_student):
         [generator.permutation(np.arange(first[i], first[i + 1])) for i in range(len(atoms))]
     )
     species = species_indices(student.elements, atoms)
-    found = evaluate_pairs(
-        student.basis.layout, student.weights, species, first, neighbour[order], vectors[order]
-    )
+    found = student.potential.evaluate_pairs(species, first, neighbour[order], vectors[order])
     np.testing.assert_allclose(found.energies, expected.energies, atol=1e-12)
     np.testing.assert_allclose(found.forces, expected.forces, atol=1e-12)
 
@@ -163,7 +161,7 @@ def test_images_as_own_atoms_carry_their_forces(random_student):
     species = species_indices(student.elements, atoms)
     ghosts = np.concatenate([species, species[neighbour]])
     index = len(atoms) + np.arange(len(neighbour))
-    found = evaluate_pairs(student.basis.layout, student.weights, ghosts, first, index, vectors)
+    found = student.potential.evaluate_pairs(ghosts, first, index, vectors)
     forces = found.forces[: len(atoms)].copy()
     np.add.at(forces, neighbour, found.forces[len(atoms) :])
     np.testing.assert_allclose(forces, expected.forces, atol=1e-12)

@@ -10,10 +10,14 @@ from helpers import ROOT
 from julia_support import random_student as random_julia_student
 from julia_support import small_config
 
+from distill.core.user_cache import user_cache_folder
 from distill.student.basis.basis import BasisSpec, build_basis
 from distill.student.student_model import Student
 
 FAKE = Path(__file__).parent / "fake_julia"
+
+# The kernels' machine code stays with the user's, whatever cache folder a test sets.
+os.environ.setdefault("NUMBA_CACHE_DIR", str(user_cache_folder().parent))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -241,7 +241,7 @@ def yace_text(
     spacing
         Of ML-PACE's tables, Å.
     """
-    from distill.student.basis.zbl import SCREENING, core_parameters
+    from distill.student.engine.kernels.zbl import SCREENING, core_parameters
 
     elements = student.elements
     cores = core_parameters(elements).reshape(len(elements), len(elements), 3)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.core.errors import UserError
-from distill.student.engine.evaluate import evaluate_pairs, species_indices
+from distill.student.engine.evaluate import species_indices
 from distill.student.engine.neighbours import list_neighbours
 
 if TYPE_CHECKING:
@@ -100,8 +100,7 @@ class Comparison:
                     neighbours = list_neighbours(atoms, student.cutoff)
                 except UserError as error:
                     raise UserError(f"export: {kind} structure {index}: {error}") from None
-                layout, weights = student.basis.layout, student.weights
-                result = evaluate_pairs(layout, weights, species, *neighbours)
+                result = student.potential.evaluate_pairs(species, *neighbours)
                 owner = np.repeat(np.arange(len(species)), np.diff(neighbours.first))
                 parts.append(
                     (

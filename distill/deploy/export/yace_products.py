@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.student.basis.tables import product_coefficients
+from distill.student.engine.tables import product_coefficients
 
 if TYPE_CHECKING:
     from distill.student.basis.basis import Basis

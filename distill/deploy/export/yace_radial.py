@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.student.basis.radial import spline_values
-from distill.student.basis.zbl import SCREENING
+from distill.student.engine.kernels.zbl import SCREENING
 
 if TYPE_CHECKING:
     from distill.student.basis.radial import Grid
@@ -82,8 +82,8 @@ class RadialTargets:
         self._grid = basis.grid
         self._pair_transform = basis.pair_transform[pair]
         self._pair_envelope, self._pair_grid = basis.pair_envelope[pair], basis.pair_grid
-        self._pair_spline = student.weights.pair[kind][:, None]
-        self._core = student.weights.core[kind]
+        self._pair_spline = student.potential.weights.pair[kind][:, None]
+        self._core = student.potential.weights.core[kind]
 
     def __call__(self, r: Array) -> tuple[Array, Array]:
         """Values and slopes by r at distances r, (points, 1 + columns)."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,9 +22,7 @@ from distill.student.basis.coupling import (
 from distill.student.basis.radial import Grid
 
 if TYPE_CHECKING:
-    from distill.student.basis.tables import Layout
     from distill.student.config import StudentConfig
-    from distill.student.engine.assembly import DesignTables
 
 Array = NDArray[np.float64]
 PairTable = float | Mapping[tuple[str, str], float]
@@ -120,9 +117,11 @@ class BasisSpec:
         return _look_up(self.r0, first, second, "r0")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Basis:
     """All that an evaluation needs, as plain arrays in the layout of the student file.
+
+    Two bases are equal only if they are the same object.
 
     Attributes
     ----------
@@ -219,20 +218,6 @@ class Basis:
         many = species * self.n_many_body + np.arange(self.n_many_body)
         start = self.n_species * self.n_many_body + species * self.n_pair
         return np.concatenate([many, start + np.arange(self.n_pair)])
-
-    @cached_property
-    def layout(self) -> Layout:
-        """Index tables of the kernels, made once."""
-        from distill.student.basis.tables import make_layout
-
-        return make_layout(self)
-
-    @cached_property
-    def design_tables(self) -> DesignTables:
-        """Index tables of the assembly, made once."""
-        from distill.student.engine.assembly import make_design_tables
-
-        return make_design_tables(self)
 
 
 def build_basis(spec: BasisSpec) -> Basis:

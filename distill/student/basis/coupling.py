@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from distill.core.artifacts import atomic_path
 from distill.core.errors import UserError
+from distill.core.user_cache import user_cache_folder
 from distill.student.npz import read_npz
 
 Body = tuple[tuple[int, int], ...]
-_CACHE_VERSION = 1
 
 
 class Coupling(NamedTuple):
@@ -128,8 +128,7 @@ def couple(bodies: Sequence[Body], functions: Sequence[tuple[int, int]]) -> Coup
     UserError
         If no body couples to an invariant.
     """
-    key = hashlib.sha256(json.dumps([_CACHE_VERSION, bodies, functions]).encode()).hexdigest()
-    path = _cache_folder() / f"{key[:32]}.npz"
+    path = user_cache_folder() / "coupling" / f"{_key(bodies, functions)}.npz"
     arrays = _read_cache(path)
     if arrays is None:
         arrays = _compute(bodies, functions)
@@ -205,9 +204,10 @@ def _orderings(product: NDArray, one_particle: NDArray) -> int:
     return ways
 
 
-def _cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "distill" / "coupling"
+def _key(bodies: Sequence[Body], functions: Sequence[tuple[int, int]]) -> str:
+    """What tells a coupling from others: what is coupled, and by which program."""
+    program = [Path(__file__).read_text(encoding="utf-8"), metadata.version("ace-jax-coupling")]
+    return hashlib.sha256(json.dumps([program, bodies, functions]).encode()).hexdigest()[:32]
 
 
 def _read_cache(path: Path) -> dict[str, NDArray] | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from distill.student.engine.evaluate import species_indices
+from distill.student.engine.kernels.kernel_arguments import DesignTables
 from distill.student.engine.neighbours import list_neighbours
+from distill.student.engine.tables import layout_of, once_per_basis
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -17,38 +19,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int32]
-
-
-class DesignTables(NamedTuple):
-    """Index tables of the many-body functions' derivatives by the one-particle functions.
-
-    Attributes
-    ----------
-    n_entries
-        Number of nonzero derivatives (function, one-particle function).
-    term_first, term_factor, term_entry
-        Term t multiplies one-particle functions `term_factor[term_first[t]:term_first[t + 1]]`;
-        leaving one out contributes to the entry of the same place.
-    term_function, term_value
-        Function of each term and its coefficient.
-    function_first, entry, local
-        For each pair of elements, function f has entries `entry[k]`, k from
-        function_first[pair, f] to function_first[pair, f + 1], whose one-particle function is
-        number `local[k]` of the pair's shells.
-    pair_splines
-        B-spline coefficients of the pair functions, (pairs, nodes + 2, n_pair).
-    """
-
-    n_entries: int
-    term_first: Indices
-    term_factor: Indices
-    term_entry: Indices
-    term_function: Indices
-    term_value: Array
-    function_first: Indices
-    entry: Indices
-    local: Indices
-    pair_splines: Array
 
 
 def design_rows(
@@ -107,9 +77,10 @@ def site_descriptors(basis: Basis, atoms: Atoms) -> Array:
     return _assemble(basis, atoms, gradient=False, by_site=True)[0]
 
 
-def make_design_tables(basis: Basis) -> DesignTables:
-    """Index tables for `design_rows`; kept by the basis as `Basis.design_tables`."""
-    layout, coupling = basis.layout, basis.coupling
+@once_per_basis
+def design_tables_of(basis: Basis) -> DesignTables:
+    """Index tables for `design_rows`."""
+    layout, coupling = layout_of(basis), basis.coupling
     products = [row for block in coupling.products for row in block.tolist()]
     order = np.argsort(coupling.rows, kind="stable")
     entry_of: dict[tuple[int, int], int] = {}
@@ -155,7 +126,7 @@ def make_design_tables(basis: Basis) -> DesignTables:
 def _assemble(
     basis: Basis, atoms: Atoms, *, gradient: bool, by_site: bool
 ) -> tuple[Array, Array, Array]:
-    from distill.student.engine.assembly_kernels import assemble
+    from distill.student.engine.kernels.assembly_kernels import assemble
 
     species = species_indices(basis.elements, atoms)
     first, neighbours, vectors = list_neighbours(atoms, basis.cutoff)
@@ -164,7 +135,7 @@ def _assemble(
     forces = np.zeros((n_functions, 3 * len(atoms)) if gradient else (1, 1))
     virial = np.zeros((6, n_functions) if gradient else (1, 1))
     assemble(
-        basis.layout, basis.design_tables, species, first, neighbours, vectors, by_site, gradient,
-        energies, forces, virial,
+        layout_of(basis), design_tables_of(basis), species, first, neighbours, vectors, by_site,
+        gradient, energies, forces, virial,
     )  # fmt: skip
     return energies, forces, virial

@@ -13,13 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.core.errors import UserError
-from distill.student.engine.evaluate import evaluate_pairs, species_indices
+from distill.student.engine.evaluate import Potential, species_indices
+from distill.student.engine.kernels.kernel_arguments import Scheme, StepRows
 from distill.student.engine.neighbours import VerletList
 
 if TYPE_CHECKING:
     from ase import Atoms
-
-    from distill.student.student_model import Student
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -29,28 +28,7 @@ ROWS = 16
 _LARGEST_BLOCK = 2_000_000
 
 
-class Scheme(NamedTuple):
-    """An integrator: velocity Verlet, or BAOAB Langevin dynamics where `kept` is below 1.
-
-    Attributes
-    ----------
-    time_step
-        fs.
-    half_kick
-        Half a step over the mass, (N,), Å/fs per eV/Å; 0 for an atom that is held.
-    kept
-        What the thermostat leaves of a velocity in one step.
-    noise
-        Width of what it adds, (N,), Å/fs.
-    """
-
-    time_step: float
-    half_kick: Array
-    kept: float
-    noise: Array
-
-
-class Block(NamedTuple):
+class StepBlock(NamedTuple):
     """Some successive steps.
 
     Attributes
@@ -67,25 +45,8 @@ class Block(NamedTuple):
     energies: Array
 
 
-class Rows(NamedTuple):
-    """A block that is being filled; row 0 is where it starts.
-
-    Attributes
-    ----------
-    positions, velocities, forces
-        (rows, N, 3), Å, Å/fs and eV/Å.
-    energies
-        Of each atom, (rows, N), eV.
-    """
-
-    positions: Array
-    velocities: Array
-    forces: Array
-    energies: Array
-
-
 def integrate(
-    student: Student,
+    potential: Potential,
     atoms: Atoms,
     velocities: Array,
     forces: Array,
@@ -94,7 +55,7 @@ def integrate(
     *,
     skin: float = 0.5,
     threads: int = 1,
-) -> Iterator[Block]:
+) -> Iterator[StepBlock]:
     """Steps of molecular dynamics without end, a block at a time.
 
     The trajectory does not depend on the blocks: going on from the last step of one gives the same
@@ -103,8 +64,8 @@ def integrate(
 
     Parameters
     ----------
-    student
-        The model.
+    potential
+        The student's.
     atoms
         Where it starts, step 0; not changed, constraints are not looked at.
     velocities, forces
@@ -127,15 +88,15 @@ def integrate(
     moving = atoms.copy()
     moving.set_constraint()
     n_atoms = len(atoms)
-    species = species_indices(student.elements, atoms)
-    model = _Model(student, species, np.argsort(species, kind="stable"), threads)
-    listed = VerletList(student.cutoff, skin)
+    species = species_indices(potential.elements, atoms)
+    system = _System(potential, species, np.argsort(species, kind="stable"), threads)
+    listed = VerletList(potential.cutoff, skin)
     listed.update(moving)
     rows = block_length(n_atoms)
     last = moving.positions, velocities, forces
     while True:
         shape = (rows + 1, n_atoms, 3)
-        table = Rows(np.empty(shape), np.empty(shape), np.empty(shape), np.empty(shape[:2]))
+        table = StepRows(np.empty(shape), np.empty(shape), np.empty(shape), np.empty(shape[:2]))
         for values, start in zip(table[:3], last, strict=True):
             values[0] = start
         noise = np.empty((rows, 0, 3))
@@ -144,14 +105,14 @@ def integrate(
         row, problem = 1, None
         take = _take_steps if threads == 1 else _take_steps_on_threads
         try:
-            row = take(model, listed, scheme, noise, table, row, False)
+            row = take(system, listed, scheme, noise, table, row, False)
             while row <= rows:
                 moving.positions[:] = table.positions[row]
                 listed.update(moving)
-                row = take(model, listed, scheme, noise, table, row, True)
+                row = take(system, listed, scheme, noise, table, row, True)
         except UserError as error:
             problem = error
-        yield Block(
+        yield StepBlock(
             positions=table.positions[1:row],
             velocities=table.velocities[1:row],
             forces=table.forces[1:row],
@@ -167,32 +128,32 @@ def block_length(n_atoms: int) -> int:
     return max(1, min(ROWS, _LARGEST_BLOCK // (10 * max(n_atoms, 1))))
 
 
-class _Model(NamedTuple):
-    """A student for one system: the element of each atom, and all atoms sorted by element."""
+class _System(NamedTuple):
+    """A potential with the element of each atom, and all atoms sorted by element."""
 
-    student: Student
+    potential: Potential
     species: Integers
     order: Integers
     threads: int
 
 
 def _take_steps(
-    model: _Model,
+    system: _System,
     listed: VerletList,
     scheme: Scheme,
     noise: Array,
-    table: Rows,
+    table: StepRows,
     row: int,
     drifted: bool,
 ) -> int:
     """`dynamics_kernels.take_steps`: fill rows as far as the list goes, return the next."""
-    from distill.student.engine.dynamics_kernels import take_steps
+    from distill.student.engine.kernels.dynamics_kernels import take_steps
 
     return take_steps(
-        model.student.basis.layout,
-        model.student.weights,
-        model.order,
-        model.species,
+        system.potential.layout,
+        system.potential.weights,
+        system.order,
+        system.species,
         listed.pairs,
         listed.reference,
         listed.limit,
@@ -205,17 +166,17 @@ def _take_steps(
 
 
 def _take_steps_on_threads(
-    model: _Model,
+    system: _System,
     listed: VerletList,
     scheme: Scheme,
     noise: Array,
-    table: Rows,
+    table: StepRows,
     row: int,
     drifted: bool,
 ) -> int:
     """The same with the atoms shared among threads, which is worth it from some hundred atoms."""
-    from distill.student.engine.dynamics_kernels import drift, kick
-    from distill.student.engine.evaluation_kernels import pair_vectors
+    from distill.student.engine.kernels.dynamics_kernels import drift, kick
+    from distill.student.engine.kernels.evaluation_kernels import pair_vectors
 
     pairs = listed.pairs
     while row < len(table.positions):
@@ -223,14 +184,8 @@ def _take_steps_on_threads(
             return row
         drifted = False
         pair_vectors(table.positions[row], *pairs)
-        found = evaluate_pairs(
-            model.student.basis.layout,
-            model.student.weights,
-            model.species,
-            pairs.first,
-            pairs.neighbours,
-            pairs.vectors,
-            model.threads,
+        found = system.potential.evaluate_pairs(
+            system.species, pairs.first, pairs.neighbours, pairs.vectors, system.threads
         )
         table.energies[row], table.forces[row] = found.energies, found.forces
         kick(scheme, table.velocities[row], table.forces[row])

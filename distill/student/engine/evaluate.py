@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.core.errors import UserError
+from distill.student.engine.kernels.kernel_arguments import Layout, Weights
+from distill.student.engine.neighbours import list_neighbours
+from distill.student.engine.tables import fold_weights, layout_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ase import Atoms
 
-    from distill.student.basis.tables import Layout, Weights
+    from distill.student.basis.basis import Basis
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -46,52 +49,94 @@ class Evaluation(NamedTuple):
     virial: Array
 
 
-def evaluate_pairs(
-    layout: Layout,
-    weights: Weights,
-    species: Integers,
-    first: Integers,
-    neighbours: Integers,
-    vectors: Array,
-    threads: int = 1,
-) -> Evaluation:
-    """Evaluate a model on a full neighbour list, whoever made it.
+@dataclass(frozen=True, eq=False)
+class Potential:
+    """A linear ACE model as the kernels read it.
 
-    The result does not depend on the number of threads.
-
-    Parameters
+    Attributes
     ----------
+    elements
+        Chemical symbols, in the order of the tables.
+    cutoff
+        Largest cutoff, Å.
     layout, weights
-        `Basis.layout` and `Student.weights`.
-    species
-        Element index of each atom, images included, (N,).
-    first, neighbours, vectors
-        Neighbours of atom i are entries first[i] to first[i + 1] of `neighbours`, at `vectors`
-        (pairs, 3), Å, from it; atoms beyond len(first) - 1 have no energy of their own. Entries
-        beyond the cutoff do not matter.
-    threads
-        Threads to share the atoms among.
+        Tables of its basis, and its coefficients folded into them.
     """
-    from distill.student.engine.evaluation_kernels import evaluate_atoms
 
-    n_atoms, n_all = len(first) - 1, len(species)
-    energies = np.zeros(n_atoms)
-    order = np.argsort(species[:n_atoms], kind="stable")
+    elements: tuple[str, ...]
+    cutoff: float
+    layout: Layout
+    weights: Weights
 
-    def evaluate(atoms: Integers) -> tuple[Array, Array]:
-        forces, virial = np.zeros((n_all, 3)), np.zeros((3, 3))
-        evaluate_atoms(
-            layout, weights, atoms, species, first, neighbours, vectors, energies, forces, virial
-        )
-        return forces, virial
+    def evaluate(self, atoms: Atoms, threads: int = 1) -> Evaluation:
+        """Atomic energies, forces and virial of a structure.
 
-    parts = shares(order)
-    results = map(evaluate, parts) if threads == 1 else thread_pool(threads).map(evaluate, parts)
-    forces, virial = next(results)
-    for more_forces, more_virial in results:
-        forces += more_forces
-        virial += more_virial
-    return Evaluation(energies, forces, virial)
+        Parameters
+        ----------
+        atoms
+            The structure; cells smaller than the cutoff are handled by images.
+        threads
+            Threads to share the atoms among; worth it from some hundred atoms.
+
+        Raises
+        ------
+        UserError
+            If an element is unknown, a position is not finite or atoms coincide.
+        """
+        species = species_indices(self.elements, atoms)
+        return self.evaluate_pairs(species, *list_neighbours(atoms, self.cutoff), threads)
+
+    def evaluate_pairs(
+        self,
+        species: Integers,
+        first: Integers,
+        neighbours: Integers,
+        vectors: Array,
+        threads: int = 1,
+    ) -> Evaluation:
+        """The same on a full neighbour list, whoever made it.
+
+        The result does not depend on the number of threads.
+
+        Parameters
+        ----------
+        species
+            Element index of each atom, images included, (N,).
+        first, neighbours, vectors
+            Neighbours of atom i are entries first[i] to first[i + 1] of `neighbours`, at `vectors`
+            (pairs, 3), Å, from it; atoms beyond len(first) - 1 have no energy of their own.
+            Entries beyond the cutoff do not matter.
+        threads
+            Threads to share the atoms among.
+        """
+        from distill.student.engine.kernels.evaluation_kernels import evaluate_atoms
+
+        n_atoms, n_all = len(first) - 1, len(species)
+        energies = np.zeros(n_atoms)
+        order = np.argsort(species[:n_atoms], kind="stable")
+
+        def evaluate(atoms: Integers) -> tuple[Array, Array]:
+            forces, virial = np.zeros((n_all, 3)), np.zeros((3, 3))
+            evaluate_atoms(
+                self.layout, self.weights, atoms, species, first, neighbours, vectors, energies,
+                forces, virial,
+            )  # fmt: skip
+            return forces, virial
+
+        parts = shares(order)
+        alone = threads == 1
+        results = map(evaluate, parts) if alone else thread_pool(threads).map(evaluate, parts)
+        forces, virial = next(results)
+        for more_forces, more_virial in results:
+            forces += more_forces
+            virial += more_virial
+        return Evaluation(energies, forces, virial)
+
+
+def make_potential(basis: Basis, coefficients: Array, e0: Mapping[str, float]) -> Potential:
+    """The potential of a basis with its coefficients (n_functions,), eV, and E0 by element, eV."""
+    weights = fold_weights(basis, coefficients, e0)
+    return Potential(basis.elements, basis.cutoff, layout_of(basis), weights)
 
 
 def species_indices(elements: Sequence[str], atoms: Atoms) -> Integers:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.core.errors import UserError
+from distill.student.engine.kernels.kernel_arguments import ListedPairs
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -46,25 +47,6 @@ def list_neighbours(atoms: Atoms, cutoff: float) -> Neighbours:
     return Neighbours(first, index, vectors)
 
 
-class ListedPairs(NamedTuple):
-    """What a Verlet list keeps between searches.
-
-    Attributes
-    ----------
-    first, neighbours
-        As in `Neighbours`.
-    shifts
-        Of the periodic image of each neighbour, (pairs, 3), Å.
-    vectors
-        Room for the vectors, (pairs, 3), Å.
-    """
-
-    first: Integers
-    neighbours: Integers
-    shifts: Array
-    vectors: Array
-
-
 class VerletList:
     """Neighbours of a structure that moves, searched again only after half the skin.
 
@@ -90,7 +72,6 @@ class VerletList:
         self.cutoff = cutoff
         self.skin = skin
         self.limit = (skin / 2) ** 2
-        self.searches = 0
         self._atoms: Atoms | None = None
 
     def update(self, atoms: Atoms) -> Neighbours:
@@ -101,7 +82,7 @@ class VerletList:
         UserError
             As `list_neighbours`.
         """
-        from distill.student.engine.evaluation_kernels import pair_vectors
+        from distill.student.engine.kernels.evaluation_kernels import pair_vectors
 
         check_finite(atoms)
         if not self._still_covers(atoms):
@@ -110,7 +91,6 @@ class VerletList:
             self.pairs = ListedPairs(first, neighbours, shifts, np.empty_like(shifts))
             self._atoms = atoms.copy()
             self.reference = self._atoms.positions
-            self.searches += 1
         pair_vectors(np.ascontiguousarray(atoms.positions), *self.pairs)
         return Neighbours(self.pairs.first, self.pairs.neighbours, self.pairs.vectors)
 

@@ -17,6 +17,8 @@ from distill.core.errors import UserError
 from distill.core.executors import available_cores
 from distill.core.progress import format_duration, listed, say
 from distill.core.quantities import voigt
+from distill.student.engine.assembly import design_rows
+from distill.student.engine.evaluate import make_potential
 from distill.student.fit import training_set
 from distill.student.fit.accumulate import DesignRows, accumulate, plan_blocks, threads_that_fit
 from distill.student.fit.leave_out_scale import deviation_scale
@@ -222,7 +224,6 @@ def _solve(factors: Sequence[Factor], basis: Basis, config: StudentConfig) -> So
 
 def design_of(basis: Basis) -> DesignRows:
     """The rows that `basis` gives of a structure, as `accumulate` asks for them."""
-    from distill.student.engine.assembly import design_rows
 
     def design(
         atoms: Atoms, energy: bool, forces: bool, virial: bool
@@ -290,11 +291,8 @@ def _baseline(
     """What the linear model does not fit: one-body energies and the ZBL core."""
     if basis.spec is None or not basis.spec.zbl:
         return training_set.one_body_baseline(atoms, e0)
-    from distill.student.student_model import Student
-
-    core = Student(basis=basis, coefficients=np.zeros(basis.n_functions), e0=e0)
-    energy, forces, virial = core.predict(atoms)
-    return energy, forces, voigt(virial)
+    core = make_potential(basis, np.zeros(basis.n_functions), e0).evaluate(atoms)
+    return float(core.energies.sum()), core.forces, voigt(core.virial)
 
 
 def _folds(count: int, config: StudentConfig, seed: int) -> list[list[int]]:

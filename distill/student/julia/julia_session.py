@@ -13,7 +13,7 @@ from typing import Any
 
 from distill.core.errors import UserError
 from distill.core.executors import available_cores
-from distill.student.julia.julia_setup import option
+from distill.student.julia.julia_options import option
 
 
 class JuliaFailure(UserError):

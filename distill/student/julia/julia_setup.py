@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-import sys
 import time
 from importlib import metadata
 from pathlib import Path
@@ -18,6 +17,8 @@ from typing import Any
 
 from distill.core.errors import UserError
 from distill.core.progress import format_duration, say
+from distill.student.julia.julia_options import option
+from distill.student.julia.julia_session import JuliaSession
 from distill.student.julia.julia_worker import PACKAGE_FOLDER
 
 PACKAGE = "DistillACE"
@@ -96,8 +97,6 @@ def setup() -> None:
     UserError
         If juliacall is missing, or the installation or the first start of Julia fails.
     """
-    from distill.student.julia.julia_session import JuliaSession
-
     start = time.monotonic()
     say("setting up Julia and ACEpotentials.jl (some minutes and 2 GB the first time)")
     install()
@@ -124,14 +123,6 @@ def status() -> dict[str, Any]:
     found["offline"] = "yes" if _is_offline() else "no"
     found["threads"] = option("juliacall", "threads") or "student.threads, or all cores"
     return found
-
-
-def option(program: str, name: str) -> str | None:
-    """Setting of juliapkg or juliacall, from `-X program-name=…` or its environment variable."""
-    value = sys._xoptions.get(f"{program}-{name}")
-    if isinstance(value, str):
-        return value
-    return os.environ.get(f"PYTHON_{program.upper()}_{name.upper()}")
 
 
 def prepared() -> dict[str, Any] | None:

@@ -9,64 +9,24 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from distill.student.engine.evaluate import Evaluation, species_indices
+from distill.student.engine.kernels.kernel_arguments import (
+    LANES,
+    MODELS,
+    ForceTables,
+    Layout,
+    MemberTables,
+)
+from distill.student.engine.neighbours import list_neighbours
+from distill.student.engine.tables import fold_weights, layout_of
+
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from distill.student.basis.tables import Layout
-    from distill.student.engine.evaluate import Evaluation
-    from distill.student.student_model import Student
+    from distill.student.parameters import StudentParameters
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int32]
-
-# Of the kernels, which are imported late.
-LANES = 8
-MODELS = 3
-
-
-class MemberTables(NamedTuple):
-    """Energies of all members as one product of a matrix with features of an atom.
-
-    Features are the many-body functions and, for each element of a neighbour, the B-splines of the
-    pair term times its envelope, summed over neighbours.
-
-    Attributes
-    ----------
-    n_members
-        A multiple of the lanes; members beyond the committee's are zero.
-    function_first, parent, factor, coefficient
-        Many-body function f is the sum over k, from function_first[f] to function_first[f + 1], of
-        `coefficient[k]` times product nodes `parent[k]` and `factor[k]`, number n_nodes being 1.
-    weights
-        Of each element, (species, features x members).
-    """
-
-    n_members: int
-    function_first: Indices
-    parent: Indices
-    factor: Indices
-    coefficient: Array
-    weights: Array
-
-
-class ForceTables(NamedTuple):
-    """Models whose forces are wanted, three by three, in the tables of `Weights`.
-
-    Attributes
-    ----------
-    one_body, core
-        As in `Weights`, of the first model; deviations of members have neither.
-    node, leaf
-        (triples, species, nodes x 3) and (triples, species, leaves x 3).
-    pair
-        (triples, 3, pairs, spline rows).
-    """
-
-    one_body: Array
-    core: Array
-    node: Array
-    leaf: Array
-    pair: Array
 
 
 class CommitteeEvaluation(NamedTuple):
@@ -98,7 +58,7 @@ class Committee:
         Members, from the first, whose forces are evaluated.
     """
 
-    def __init__(self, student: Student, force_members: int) -> None:
+    def __init__(self, student: StudentParameters, force_members: int) -> None:
         if student.committee is None:
             raise ValueError("the student has no committee")
         self.student = student
@@ -113,11 +73,9 @@ class Committee:
         UserError
             As `Student.evaluate`.
         """
-        from distill.student.engine.committee_kernels import evaluate_committee
-        from distill.student.engine.evaluate import Evaluation, species_indices
-        from distill.student.engine.neighbours import list_neighbours
+        from distill.student.engine.kernels.committee_kernels import evaluate_committee
 
-        basis = self.student.basis
+        basis, potential = self.student.basis, self.student.potential
         species = species_indices(basis.elements, atoms)
         first, neighbours, vectors = list_neighbours(atoms, basis.cutoff)
         triples = self._triples
@@ -126,7 +84,7 @@ class Committee:
         all_forces = np.zeros((len(triples.node), MODELS, len(atoms), 3))
         order = np.argsort(species, kind="stable")
         evaluate_committee(
-            basis.layout, self._tables, triples, order, species, first, neighbours, vectors,
+            potential.layout, self._tables, triples, order, species, first, neighbours, vectors,
             energies, mean_energies, all_forces, virial,
         )  # fmt: skip
         deviations = energies[:, : len(self.deviations)]
@@ -137,7 +95,7 @@ class Committee:
     @cached_property
     def _tables(self) -> MemberTables:
         basis = self.student.basis
-        layout, coupling, n_species = basis.layout, basis.coupling, basis.n_species
+        layout, coupling, n_species = layout_of(basis), basis.coupling, basis.n_species
         n_members = LANES * math.ceil(len(self.deviations) / LANES)
         rows = basis.pair_splines.shape[2]
         weights = np.zeros((n_species, basis.n_many_body + n_species * rows, n_members))
@@ -163,9 +121,7 @@ class Committee:
     @cached_property
     def _triples(self) -> ForceTables:
         """The student's own tables, then those of the force members; E0 and core have no spread."""
-        from distill.student.basis.tables import fold_weights
-
-        mean = self.student.weights
+        mean = self.student.potential.weights
         none = dict.fromkeys(self.student.elements, 0.0)
         folded = [mean] + [
             fold_weights(self.student.basis, deviation, none)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from ase.calculators.calculator import Calculator
 
-    from distill.student.student_model import Student
+    from distill.student.parameters import StudentParameters
 
 ENERGY_DEVIATION_KEY = "energy_std"
 FORCE_DEVIATION_KEY = "forces_std"
@@ -44,7 +44,7 @@ class ExtrapolationWatch:
         The model.
     """
 
-    def __init__(self, student: Student) -> None:
+    def __init__(self, student: StudentParameters) -> None:
         self._student = student
         self._active = is_graded(student)
         self._model: UncertaintyModel | None = None
@@ -92,7 +92,7 @@ def unwatched(calculator: Calculator) -> Iterator[None]:
         student.watch.paused = before
 
 
-def add_uncertainties(structures: Sequence[Atoms], student: Student) -> None:
+def add_uncertainties(structures: Sequence[Atoms], student: StudentParameters) -> None:
     """Put the student's uncertainties on structures, and say which are outside its training data.
 
     Adds `energy_std` (eV) to `info`, and `forces_std` (eV/Å, (N,)) and `extrapolation_grade` ((N,),

@@ -11,7 +11,7 @@ the extrapolation grade: where sites look alike the derivatives may not, and a f
 on an atom whose energy seems known.
 
 Deviations are scaled by how much the fit's leave-one-structure-out errors exceed what the posterior
-predicts for them (`leave_out`), because a basis of finite size errs by more than the noise.
+predicts for them (`leave_out_scale`), because a basis of finite size errs by more than the noise.
 
 Source: MacKay, Neural Computation 4, 415 (1992); van der Oord et al., npj Comput. Mater. 9, 168
 (2023), for committees of linear ACE; Podryabinkin & Shapeev, Comput. Mater. Sci. 140, 171 (2017),
@@ -22,13 +22,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from distill.core.errors import UserError
 from distill.data.structures import config_type, reference_energy, reference_forces
 from distill.metrics.calibration import LEVELS, deviation_quality, rms
+from distill.student.engine.evaluate import species_indices
+from distill.student.parameters import StudentParameters
 from distill.student.uncertainty.committee import Committee, CommitteeEvaluation
 
 if TYPE_CHECKING:
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
 
     from distill.student.config import LabelWeights
     from distill.student.engine.evaluate import Evaluation
-    from distill.student.student_model import Student
 
 SITE_REFERENCE = "largest_site_deviation"
 FORCE_REFERENCE = "largest_force_deviation"
@@ -48,6 +49,8 @@ SCALE = "deviation_scale"
 FORCE_MEMBERS = 2
 # In calibration the cost matters less.
 _CALIBRATION_MEMBERS = 8
+
+Parameters = TypeVar("Parameters", bound=StudentParameters)
 
 
 class Uncertainty(NamedTuple):
@@ -100,7 +103,7 @@ class UncertaintyModel:
         If the student carries no committee.
     """
 
-    def __init__(self, student: Student, force_members: int = FORCE_MEMBERS) -> None:
+    def __init__(self, student: StudentParameters, force_members: int = FORCE_MEMBERS) -> None:
         if student.committee is None or len(student.committee) == 0:
             raise UserError(
                 "the student carries no committee, so it has no uncertainties: fit it with "
@@ -135,14 +138,12 @@ class UncertaintyModel:
         )
 
     def _grade(self, atoms: Atoms, deviations: np.ndarray, key: str) -> np.ndarray:
-        from distill.student.engine.evaluate import species_indices
-
         reference = self._largest[key][species_indices(self.student.elements, atoms)]
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(deviations > 0, deviations / reference, 0.0)
 
 
-def is_graded(student: Student) -> bool:
+def is_graded(student: StudentParameters) -> bool:
     """Whether a student has a committee and says what deviations its training data had.
 
     Without the latter every grade is infinite.
@@ -151,7 +152,7 @@ def is_graded(student: Student) -> bool:
     return has_committee and all(key in student.training for key in TRAINING_DEVIATIONS)
 
 
-def with_training_deviations(student: Student, structures: Sequence[Atoms]) -> Student:
+def with_training_deviations(student: Parameters, structures: Sequence[Atoms]) -> Parameters:
     """The student with the largest deviations of each element over its training structures.
 
     They are those of atoms' energies and, with as many members as `UncertaintyModel` takes, of the
@@ -172,7 +173,7 @@ def with_training_deviations(student: Student, structures: Sequence[Atoms]) -> S
 
 
 def calibration(
-    student: Student, structures: Sequence[Atoms], weights: Mapping[str, LabelWeights]
+    student: StudentParameters, structures: Sequence[Atoms], weights: Mapping[str, LabelWeights]
 ) -> dict[str, Any] | None:
     """How well predicted deviations describe the errors on held-out structures.
 
@@ -232,7 +233,7 @@ def calibration(
     }
 
 
-def extrapolation(student: Student, structures: Sequence[Atoms]) -> dict[str, Any] | None:
+def extrapolation(student: StudentParameters, structures: Sequence[Atoms]) -> dict[str, Any] | None:
     """Which structures the student's training data do not support.
 
     Returns

@@ -92,7 +92,7 @@ def _structures(arrays):
 
 class _Model:
     def __init__(self):
-        from distill.student.model import Student
+        from distill.student.student_model import Student
 
         self.student = Student.load(os.environ["FAKE_STUDENT"])
 
@@ -150,7 +150,7 @@ class DistillACE:
         return DictValue({"factorization": "svd", "committee": arguments.get("committee", 0)})
 
     def export_arrays(self, model):
-        from distill.student.schema import read_arrays
+        from distill.student.file_schema import read_arrays
 
         arrays, meta = read_arrays(os.environ["FAKE_STUDENT"])
         bodies = meta["nnll"]

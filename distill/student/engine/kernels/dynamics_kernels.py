@@ -1,17 +1,24 @@
 """Compiled steps of molecular dynamics: the integrator around the engine's kernels."""
 
-# mypy: disable-error-code="no-untyped-def, call-arg, var-annotated"
-
 from __future__ import annotations
 
 import numpy as np
 
-from distill.student.engine.embedding_kernels import compiled
-from distill.student.engine.evaluation_kernels import evaluate_atoms, pair_vectors
+from distill.student.engine.kernels.compile import compiled
+from distill.student.engine.kernels.evaluation_kernels import evaluate_atoms, pair_vectors
+from distill.student.engine.kernels.kernel_arguments import (
+    Array,
+    Integers,
+    Layout,
+    ListedPairs,
+    Scheme,
+    StepRows,
+    Weights,
+)
 
 
 @compiled
-def drift(scheme, noise, table, row, reference):
+def drift(scheme: Scheme, noise: Array, table: StepRows, row: int, reference: Array) -> float:
     """First half kick and the drift of a step: positions of `row`, and velocities halfway to it.
 
     `noise` and `table` are those of `take_steps`. Returns the square of the largest distance, Å²,
@@ -43,7 +50,7 @@ def drift(scheme, noise, table, row, reference):
 
 
 @compiled
-def kick(scheme, midway, forces):
+def kick(scheme: Scheme, midway: Array, forces: Array) -> None:
     """Second half kick: turns velocities in the middle of a step into those at its end."""
     for atom in range(len(midway)):
         for axis in range(3):
@@ -52,20 +59,31 @@ def kick(scheme, midway, forces):
 
 @compiled
 def take_steps(
-    layout, weights, order, species, pairs, reference, limit, scheme, noise, table, row, drifted
-):
+    layout: Layout,
+    weights: Weights,
+    order: Integers,
+    species: Integers,
+    pairs: ListedPairs,
+    reference: Array,
+    limit: float,
+    scheme: Scheme,
+    noise: Array,
+    table: StepRows,
+    row: int,
+    drifted: bool,
+) -> int:
     """Fill rows of a trajectory from `row` on, as far as the neighbour list goes.
 
     Parameters
     ----------
     layout, weights, species
-        As in `kernels.evaluate_atoms`.
+        As in `evaluation_kernels.evaluate_atoms`.
     order
         All atoms, those of one element together.
     pairs, reference, limit
         See `neighbours.VerletList`.
     scheme, table
-        `dynamics.Scheme` and `dynamics.Rows`.
+        `compiled_dynamics.Scheme` and `compiled_dynamics.StepRows`.
     noise
         Normal numbers of each step, (rows, N, 3), or (rows, 0, 3) without a thermostat.
     row

@@ -1,24 +1,30 @@
 """Compiled assembly of design rows: basis functions and their gradients, summed by structure."""
 
-# mypy: disable-error-code="no-untyped-def, call-arg, var-annotated"
-
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from distill.student.engine.block_kernels import embed_block, make_workspace, neighbour_vectors
-from distill.student.engine.embedding_kernels import (
+from distill.student.engine.kernels.block_kernels import (
+    embed_block,
+    make_workspace,
+    neighbour_vectors,
+)
+from distill.student.engine.kernels.compile import compiled
+from distill.student.engine.kernels.embedding_kernels import (
     GEOMETRY,
-    compiled,
     spline_weights,
     transform_distance,
 )
-from distill.student.engine.pair_kernels import pair_envelope
-from distill.student.engine.simd import LANES, fma, load, splat, store, total
+from distill.student.engine.kernels.kernel_arguments import Array, DesignTables, Integers, Layout
+from distill.student.engine.kernels.pair_kernels import pair_envelope
+from distill.student.engine.kernels.simd import LANES, fma, load, splat, store, total
 
 
 @compiled
-def invariants(design, value, scratch, functions, entries):
+def invariants(
+    design: DesignTables, value: Array, scratch: Array, functions: Array, entries: Array
+) -> None:
     """Many-body functions of one atom and their derivatives by its one-particle functions.
 
     Parameters
@@ -50,7 +56,16 @@ def invariants(design, value, scratch, functions, entries):
 
 
 @compiled
-def one_particle_gradients(layout, kind, begin, end, geometry, radial, harmonics, out):
+def one_particle_gradients(
+    layout: Layout,
+    kind: int,
+    begin: int,
+    end: int,
+    geometry: Array,
+    radial: Array,
+    harmonics: Array,
+    out: Array,
+) -> None:
     """Derivatives of the one-particle functions of a pair's shells by neighbour positions.
 
     Written to `out` as (function, vector, x y z, lane).
@@ -88,20 +103,20 @@ def one_particle_gradients(layout, kind, begin, end, geometry, radial, harmonics
 
 @compiled
 def add_gradients(
-    design,
-    kind,
-    atom,
-    column,
-    begin,
-    count,
-    entries,
-    gradients,
-    slot_vector,
-    slot_atom,
-    tile,
-    forces,
-    virial,
-):
+    design: DesignTables,
+    kind: int,
+    atom: int,
+    column: int,
+    begin: int,
+    count: int,
+    entries: Array,
+    gradients: Array,
+    slot_vector: Array,
+    slot_atom: NDArray[np.uint64],
+    tile: Array,
+    forces: Array,
+    virial: Array,
+) -> None:
     """Add one atom's many-body functions, by its neighbours of one element, to the rows.
 
     `forces` is (n_functions, 3 N) and `virial` (6, n_functions); the atom's functions start at
@@ -155,21 +170,21 @@ def add_gradients(
 
 @compiled
 def add_pair_functions(
-    layout,
-    design,
-    kind,
-    atom,
-    column,
-    begin,
-    count,
-    slot_vector,
-    slot_atom,
-    tile,
-    energies,
-    forces,
-    virial,
-    gradient,
-):
+    layout: Layout,
+    design: DesignTables,
+    kind: int,
+    atom: int,
+    column: int,
+    begin: int,
+    count: int,
+    slot_vector: Array,
+    slot_atom: NDArray[np.uint64],
+    tile: Array,
+    energies: Array,
+    forces: Array,
+    virial: Array,
+    gradient: bool,
+) -> None:
     """Add one atom's pair functions, by its neighbours of one element, to the rows."""
     cutoff = layout.pair_envelope[kind, 0]
     n_pair = design.pair_splines.shape[2]
@@ -221,18 +236,18 @@ def add_pair_functions(
 
 @compiled
 def assemble(
-    layout,
-    design,
-    species,
-    first,
-    neighbours,
-    vectors,
-    site_energies,
-    gradient,
-    energies,
-    forces,
-    virial,
-):
+    layout: Layout,
+    design: DesignTables,
+    species: Integers,
+    first: Integers,
+    neighbours: Integers,
+    vectors: Array,
+    site_energies: bool,
+    gradient: bool,
+    energies: Array,
+    forces: Array,
+    virial: Array,
+) -> None:
     """Rows of one structure, added to zeros.
 
     Parameters
@@ -240,7 +255,7 @@ def assemble(
     layout, design
         `tables.Layout` and `assembly.DesignTables`.
     species, first, neighbours, vectors
-        As in `kernels.evaluate_atoms`.
+        As in `evaluation_kernels.evaluate_atoms`.
     site_energies
         Whether `energies` holds a row for each atom, (N, n_functions), or their sum,
         (1, n_functions).

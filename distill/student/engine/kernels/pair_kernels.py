@@ -1,23 +1,21 @@
 """Compiled pair terms: the envelope, the pair potential and the repulsive core."""
 
-# mypy: disable-error-code="no-untyped-def, call-arg, var-annotated"
-
 from __future__ import annotations
 
 import numpy as np
 
-from distill.student.basis.zbl import SCREENING
-from distill.student.engine.embedding_kernels import (
+from distill.student.engine.kernels.compile import compiled, inlined
+from distill.student.engine.kernels.embedding_kernels import (
     GEOMETRY,
     PAIR_SLOPE,
-    compiled,
-    inlined,
     power,
     spline_weights,
     transform_distance,
 )
-from distill.student.engine.simd import (
+from distill.student.engine.kernels.kernel_arguments import Array, Layout
+from distill.student.engine.kernels.simd import (
     LANES,
+    Lanes,
     fma,
     load,
     smaller,
@@ -26,10 +24,11 @@ from distill.student.engine.simd import (
     store,
     total,
 )
+from distill.student.engine.kernels.zbl import SCREENING
 
 
 @inlined
-def pair_distances(slot_vector, vector, cutoff):
+def pair_distances(slot_vector: Array, vector: int, cutoff: float) -> Lanes:
     """Distances of eight neighbours, no longer than the cutoff."""
     x = load(slot_vector, vector * 3 * LANES)
     y = load(slot_vector, vector * 3 * LANES + LANES)
@@ -38,7 +37,7 @@ def pair_distances(slot_vector, vector, cutoff):
 
 
 @inlined
-def pair_envelope(r, parameters):
+def pair_envelope(r: Lanes, parameters: Array) -> tuple[Lanes, Lanes]:
     """Envelope s^-p - sc^-p + p sc^-(p + 1) (s - sc) of the pair functions, and its slope by r.
 
     s = r / r0 and sc = cutoff / r0; `parameters` are cutoff, r0 and p.
@@ -52,7 +51,17 @@ def pair_envelope(r, parameters):
 
 
 @compiled
-def pair_energy(layout, table, pair_kind, begin, end, slot_vector, geometry, tile, place):
+def pair_energy(
+    layout: Layout,
+    table: Array,
+    pair_kind: int,
+    begin: int,
+    end: int,
+    slot_vector: Array,
+    geometry: Array,
+    tile: Array,
+    place: int,
+) -> float:
     """Sum of a pair potential over neighbour vectors; its slopes go to `geometry`.
 
     `table` are the potential's B-spline coefficients. The slopes are those of number `place`.
@@ -83,7 +92,7 @@ def pair_energy(layout, table, pair_kind, begin, end, slot_vector, geometry, til
 
 
 @compiled
-def core_energy(core, begin, count, slot_vector, geometry):
+def core_energy(core: Array, begin: int, count: int, slot_vector: Array, geometry: Array) -> float:
     """Half the ZBL repulsion over an atom's neighbours; its slopes are added to `geometry`."""
     energy = 0.0
     for slot in range(begin * LANES, begin * LANES + count):

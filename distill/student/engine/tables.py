@@ -3,110 +3,43 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import TYPE_CHECKING, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.student.basis.products import plan_products
-from distill.student.basis.zbl import core_parameters
+from distill.student.engine.kernels.kernel_arguments import LANES, Layout, Weights
+from distill.student.engine.kernels.zbl import core_parameters
+from distill.student.engine.products import plan_products
 
 if TYPE_CHECKING:
     from distill.student.basis.basis import Basis
+    from distill.student.basis.coupling import Coupling
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int32]
-
-LANES = 8
-
-
-class Layout(NamedTuple):
-    """Tables of a basis; a pair of elements is numbered centre x n_species + neighbour.
-
-    Radial functions that are equal for a pair are stored once, as rows. A shell is a run of
-    one-particle functions with one spherical harmonic and consecutive rows.
-
-    Attributes
-    ----------
-    n_species, n_one_particle, n_nodes, largest_l, n_rows
-        Numbers of elements, one-particle functions, product nodes, largest l, largest number of
-        rows of a pair (a multiple of the lanes).
-    cutoff
-        Of each pair, Å.
-    transform, envelope, grid
-        Parameters (pairs, 7) and (pairs, 5); spline grid (start, step, nodes).
-    splines, spline_first, row_count
-        B-spline coefficients, flat; where a pair's start; its rows, a multiple of the lanes.
-        A pair's block has shape (nodes + 2, rows).
-    shell_first
-        First shell of each pair, (pairs + 1,).
-    shell_harmonic, shell_row, shell_start
-        Of each shell: harmonic l² + l + m, first row, first entry in `one_particle`
-        (one more entry closes the last shell).
-    one_particle
-        One-particle functions of the shells, in order.
-    harmonic_norm
-        Norms of the spherical harmonics by l² + l + m.
-    pair_transform, pair_envelope, pair_grid
-        The same for the pair term, (pairs, 7) and (pairs, 3).
-    node_parent, node_factor, group_parent, group_first, leaf_factor
-        See `products.ProductPlan`.
-    """
-
-    n_species: int
-    n_one_particle: int
-    n_nodes: int
-    largest_l: int
-    n_rows: int
-    cutoff: Array
-    transform: Array
-    envelope: Array
-    grid: Array
-    splines: Array
-    spline_first: NDArray[np.int64]
-    row_count: Indices
-    shell_first: Indices
-    shell_harmonic: Indices
-    shell_row: Indices
-    shell_start: Indices
-    one_particle: Indices
-    harmonic_norm: Array
-    pair_transform: Array
-    pair_envelope: Array
-    pair_grid: Array
-    node_parent: Indices
-    node_factor: Indices
-    group_parent: Indices
-    group_first: Indices
-    leaf_factor: Indices
-    node_column: Indices
-    leaf_column: Indices
+Made = TypeVar("Made")
 
 
-class Weights(NamedTuple):
-    """A coefficient vector folded into the tables.
+def once_per_basis(make: Callable[[Basis], Made]) -> Callable[[Basis], Made]:
+    """Keep what `make` derives from a basis for as long as the basis lives."""
+    kept: WeakKeyDictionary[Basis, Made] = WeakKeyDictionary()
 
-    Attributes
-    ----------
-    one_body
-        E0 of each element, eV.
-    node, leaf
-        Coefficients of the product nodes and leaves, (species, nodes) and (species, leaves).
-    pair
-        B-spline coefficients of the pair potentials, (pairs, nodes + 2).
-    core
-        Parameters of the ZBL repulsion, (pairs, 3), see `zbl.core_parameters`; zeros without it.
-    """
+    @wraps(make)
+    def once(basis: Basis) -> Made:
+        found = kept.get(basis)
+        if found is None:
+            found = kept[basis] = make(basis)
+        return found
 
-    one_body: Array
-    node: Array
-    leaf: Array
-    pair: Array
-    core: Array
+    return once
 
 
-def make_layout(basis: Basis) -> Layout:
+@once_per_basis
+def layout_of(basis: Basis) -> Layout:
     """Index tables of a basis."""
     coupling = basis.coupling
     n_species, pairs = basis.n_species, basis.n_species**2
@@ -179,7 +112,7 @@ def fold_weights(basis: Basis, coefficients: Array, e0: Mapping[str, float]) -> 
     e0
         One-body energy of each element, eV.
     """
-    layout, n_species = basis.layout, basis.n_species
+    layout, n_species = layout_of(basis), basis.n_species
     split = n_species * basis.n_many_body
     pair = coefficients[split:].reshape(n_species, basis.n_pair)
     products = np.pad(product_coefficients(basis, coefficients[:split]), ((0, 0), (0, 1)))
@@ -245,12 +178,12 @@ def _distinct_rows(columns: Array, used: Indices) -> tuple[dict[int, int], list[
     return row_of, kept
 
 
-def _shells(coupling: object, row_of: dict[int, int]) -> list[tuple[int, int, list[int]]]:
+def _shells(coupling: Coupling, row_of: dict[int, int]) -> list[tuple[int, int, list[int]]]:
     """Runs of one-particle functions with one harmonic and consecutive rows."""
     entries = sorted(
         (int(harmonic), row_of[int(function)], index)
         for index, (function, harmonic) in enumerate(
-            zip(coupling.radial_index, coupling.angular_index, strict=True)  # type: ignore[attr-defined]
+            zip(coupling.radial_index, coupling.angular_index, strict=True)
         )
         if int(function) in row_of
     )

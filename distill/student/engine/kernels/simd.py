@@ -6,12 +6,11 @@ short, as all loops of an ACE evaluation are. Here a lane vector is a value of i
 with SSE2 or NEON. Arrays are one-dimensional float64; indices count doubles.
 """
 
-# mypy: disable-error-code="call-arg, import-untyped"
-
 from __future__ import annotations
 
 import operator
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 from llvmlite import ir
 from numba import types
@@ -19,11 +18,18 @@ from numba.core.datamodel import models
 from numba.core.extending import register_model
 from numba.extending import intrinsic, overload
 
-LANES = 8
+from distill.student.engine.kernels.kernel_arguments import LANES
 
 _VECTOR = ir.VectorType(ir.DoubleType(), LANES)
 _INDEX = ir.VectorType(ir.IntType(32), LANES)
 _FLAGS = ("contract", "nsz", "arcp")
+
+
+# What a kernel calls a vector of eight doubles; Python has no such value.
+Lanes: TypeAlias = Any
+
+# Kernels call an intrinsic without the typing context that its definition begins with.
+_intrinsic: Callable[[Callable[..., Any]], Callable[..., Any]] = intrinsic
 
 
 class LanesType(types.Type):
@@ -42,10 +48,6 @@ class _LanesModel(models.PrimitiveModel):
         super().__init__(manager, fe_type, _VECTOR)
 
 
-def _constant(value: float) -> ir.Constant:
-    return ir.Constant(_VECTOR, [value] * LANES)
-
-
 def _call(builder: Any, name: str, *arguments: Any) -> Any:
     """Call the LLVM intrinsic `name` on vectors."""
     function_type = ir.FunctionType(_VECTOR, [_VECTOR] * len(arguments))
@@ -61,7 +63,7 @@ def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any
     return builder.bitcast(builder.gep(data, [index], inbounds=True), _VECTOR.as_pointer())
 
 
-@intrinsic
+@_intrinsic
 def load(typingctx: Any, array: Any, index: Any) -> Any:
     """The eight doubles of a 1-D contiguous array that start at `index`."""
 
@@ -72,7 +74,7 @@ def load(typingctx: Any, array: Any, index: Any) -> Any:
     return lanes_type(array, types.intp), codegen
 
 
-@intrinsic
+@_intrinsic
 def store(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
     """Write eight doubles to a 1-D contiguous array from `index` on."""
 
@@ -84,7 +86,7 @@ def store(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
     return types.void(array, types.intp, lanes_type), codegen
 
 
-@intrinsic
+@_intrinsic
 def splat(typingctx: Any, value: Any) -> Any:
     """A vector whose lanes all hold `value`."""
 
@@ -100,7 +102,7 @@ def _splat(builder: Any, value: Any) -> Any:
     return builder.shuffle_vector(first, undefined, ir.Constant(_INDEX, [0] * LANES))
 
 
-@intrinsic
+@_intrinsic
 def load_splat(typingctx: Any, array: Any, index: Any) -> Any:
     """A vector whose lanes all hold the double at `index`, without Numba's check of its sign."""
 
@@ -112,7 +114,7 @@ def load_splat(typingctx: Any, array: Any, index: Any) -> Any:
     return lanes_type(array, types.intp), codegen
 
 
-@intrinsic
+@_intrinsic
 def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
     """a b + c, lane by lane, rounded once."""
 
@@ -122,7 +124,7 @@ def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
     return lanes_type(lanes_type, lanes_type, lanes_type), codegen
 
 
-@intrinsic
+@_intrinsic
 def total(typingctx: Any, a: Any) -> Any:
     """Sum of the lanes, pairwise, always in the same order."""
 
@@ -138,7 +140,7 @@ def total(typingctx: Any, a: Any) -> Any:
     return types.float64(lanes_type), codegen
 
 
-@intrinsic
+@_intrinsic
 def transpose(typingctx: Any, rows: Any) -> Any:
     """Transpose eight vectors given and returned as a tuple."""
     tuple_type = types.UniTuple(lanes_type, LANES)
@@ -168,7 +170,7 @@ def _exchange(builder: Any, values: list[Any], step: int) -> list[Any]:
 
 
 def _unary(name: str) -> Any:
-    @intrinsic
+    @_intrinsic
     def operation(typingctx: Any, a: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             return _call(builder, name, arguments[0])
@@ -179,7 +181,7 @@ def _unary(name: str) -> Any:
 
 
 def _extremum(name: str) -> Any:
-    @intrinsic
+    @_intrinsic
     def operation(typingctx: Any, a: Any, b: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             return _call(builder, name, *arguments)
@@ -198,7 +200,7 @@ larger = _extremum("maxnum")
 def _arithmetic(python_operator: Any, instruction: str) -> None:
     """Define `python_operator` between lane vectors, and with a scalar on either side."""
 
-    @intrinsic
+    @_intrinsic
     def operation(typingctx: Any, a: Any, b: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             return getattr(builder, instruction)(*arguments, flags=_FLAGS)

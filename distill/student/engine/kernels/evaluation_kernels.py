@@ -4,13 +4,11 @@ Eight neighbours of an atom are embedded at once, and eight atoms of one element
 products together.
 """
 
-# mypy: disable-error-code="no-untyped-def, call-arg, var-annotated"
-
 from __future__ import annotations
 
 import numpy as np
 
-from distill.student.engine.block_kernels import (
+from distill.student.engine.kernels.block_kernels import (
     add_virial,
     block_end,
     deliver,
@@ -22,13 +20,23 @@ from distill.student.engine.block_kernels import (
     neighbour_vectors,
     push_atom,
 )
-from distill.student.engine.embedding_kernels import GEOMETRY, PAIR_SLOPE, compiled
-from distill.student.engine.pair_kernels import core_energy, pair_energy
-from distill.student.engine.simd import LANES, fma, load, load_splat, splat, store
+from distill.student.engine.kernels.compile import compiled
+from distill.student.engine.kernels.embedding_kernels import GEOMETRY, PAIR_SLOPE
+from distill.student.engine.kernels.kernel_arguments import (
+    Array,
+    Integers,
+    Layout,
+    Weights,
+    Workspace,
+)
+from distill.student.engine.kernels.pair_kernels import core_energy, pair_energy
+from distill.student.engine.kernels.simd import LANES, Lanes, fma, load, load_splat, splat, store
 
 
 @compiled
-def product_energy(layout, node_weight, leaf_weight, value, adjoint):
+def product_energy(
+    layout: Layout, node_weight: Array, leaf_weight: Array, value: Array, adjoint: Array
+) -> Lanes:
     """Energies of eight atoms from their product nodes, and the derivatives by them.
 
     `value` and `adjoint` hold eight lanes for each product node; the first nodes are the
@@ -60,7 +68,9 @@ def product_energy(layout, node_weight, leaf_weight, value, adjoint):
 
 
 @compiled
-def pull_back(layout, pair_kind, begin, count, space, forces):
+def pull_back(
+    layout: Layout, pair_kind: int, begin: int, count: int, space: Workspace, forces: Array
+) -> None:
     """Push an atom's neighbours of one element by minus the gradients of its energy.
 
     `space.slopes` are the derivatives by the one-particle functions of the pair's shells.
@@ -102,8 +112,17 @@ def pull_back(layout, pair_kind, begin, count, space, forces):
 
 @compiled
 def evaluate_atoms(
-    layout, weights, atoms, species, first, neighbours, vectors, energies, forces, virial
-):
+    layout: Layout,
+    weights: Weights,
+    atoms: Integers,
+    species: Integers,
+    first: Integers,
+    neighbours: Integers,
+    vectors: Array,
+    energies: Array,
+    forces: Array,
+    virial: Array,
+) -> None:
     """Energies of some atoms, and what they add to forces and virial.
 
     Parameters
@@ -163,7 +182,9 @@ def evaluate_atoms(
 
 
 @compiled
-def pair_vectors(positions, first, neighbours, shifts, vectors):
+def pair_vectors(
+    positions: Array, first: Integers, neighbours: Integers, shifts: Array, vectors: Array
+) -> None:
     """Vectors from atoms to neighbours, with `shifts` (pairs, 3), Å, of the periodic images."""
     for atom in range(len(first) - 1):
         x, y, z = positions[atom, 0], positions[atom, 1], positions[atom, 2]

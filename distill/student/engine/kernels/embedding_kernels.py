@@ -4,14 +4,18 @@ Eight neighbours of an atom are handled at once. All scratch arrays are flat, wi
 innermost.
 """
 
-# mypy: disable-error-code="no-untyped-def, call-arg, var-annotated"
-
 from __future__ import annotations
 
-from numba import njit
+from typing import Any
 
-from distill.student.engine.simd import (
+import numpy as np
+from numpy.typing import NDArray
+
+from distill.student.engine.kernels.compile import compiled, inlined
+from distill.student.engine.kernels.kernel_arguments import Array, Integers, Layout
+from distill.student.engine.kernels.simd import (
     LANES,
+    Lanes,
     floor,
     fma,
     larger,
@@ -27,13 +31,9 @@ from distill.student.engine.simd import (
 GEOMETRY = 7
 PAIR_SLOPE = 4
 
-compiled = njit(cache=True, nogil=True, error_model="numpy")
-# Lane vectors are passed in memory to a function that is not inlined.
-inlined = njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-
 
 @inlined
-def power(base, exponent):
+def power(base: Lanes, exponent: int) -> Lanes:
     """Integer power of a lane vector, exponent >= 0."""
     result = splat(1.0)
     for _ in range(exponent):
@@ -42,7 +42,7 @@ def power(base, exponent):
 
 
 @inlined
-def transform_distance(r, parameters):
+def transform_distance(r: Lanes, parameters: Array) -> tuple[Lanes, Lanes]:
     """x(r) and dx/dr of the normalised Agnesi transform; see `radial.agnesi_parameters`."""
     p, q = int(parameters[0]), int(parameters[1])
     a = parameters[2]
@@ -59,7 +59,9 @@ def transform_distance(r, parameters):
 
 
 @inlined
-def spline_weights(x, grid):
+def spline_weights(
+    x: Lanes, grid: Array
+) -> tuple[Lanes, tuple[Lanes, Lanes, Lanes, Lanes], tuple[Lanes, Lanes, Lanes, Lanes]]:
     """Interval of a B-spline, its four weights and their derivatives by x."""
     position = (x - grid[0]) * (1.0 / grid[1])
     interval = smaller(larger(floor(position), splat(0.0)), splat(grid[2] - 2.0))
@@ -83,7 +85,7 @@ def spline_weights(x, grid):
 
 
 @inlined
-def envelope_of_x(x, parameters):
+def envelope_of_x(x: Lanes, parameters: Array) -> tuple[Lanes, Lanes]:
     """Envelope s (x - x1)^p1 (x2 - x)^p2 of the many-body functions, and its slope."""
     p1, p2 = int(parameters[2]), int(parameters[3])
     low = larger(x - parameters[0], splat(0.0))
@@ -98,8 +100,16 @@ def envelope_of_x(x, parameters):
 
 @compiled
 def gather_neighbours(
-    layout, species, first, neighbours, vectors, atoms, slot_atom, slot_vector, segment
-):
+    layout: Layout,
+    species: Integers,
+    first: Integers,
+    neighbours: Integers,
+    vectors: Array,
+    atoms: Integers,
+    slot_atom: NDArray[np.uint64],
+    slot_vector: Array,
+    segment: Integers,
+) -> int:
     """Sort the neighbours within the cutoff of up to eight atoms into lanes.
 
     Each atom's neighbours of one element fill whole vectors; what is left over of the last one is
@@ -140,7 +150,7 @@ def gather_neighbours(
 
 
 @inlined
-def interpolate_rows(splines, start, width, tile):
+def interpolate_rows(splines: Array, start: int, width: int, tile: Array) -> tuple[Any, Any]:
     """Values and slopes by r of eight rows for eight neighbours, each as (row, neighbour)."""
     v0, s0 = _row(splines, start, width, tile, 0)
     v1, s1 = _row(splines, start, width, tile, 1)
@@ -157,7 +167,7 @@ def interpolate_rows(splines, start, width, tile):
 
 
 @inlined
-def _row(splines, start, width, tile, lane):
+def _row(splines: Array, start: int, width: int, tile: Array, lane: int) -> tuple[Lanes, Lanes]:
     """Eight rows for the neighbour in one lane: the tile holds weights, slopes and interval."""
     place = start + int(tile[8 * LANES + lane]) * width
     c0, c1 = load(splines, place), load(splines, place + width)
@@ -173,7 +183,16 @@ def _row(splines, start, width, tile, lane):
 
 
 @inlined
-def evaluate_harmonics(ux, uy, uz, largest_l, norms, scratch, out, at):
+def evaluate_harmonics(
+    ux: Lanes,
+    uy: Lanes,
+    uz: Lanes,
+    largest_l: int,
+    norms: Array,
+    scratch: Array,
+    out: Array,
+    at: int,
+) -> None:
     """Real spherical harmonics of unit vectors and their gradients as polynomials in u.
 
     Y_lm = N Q_l^m(z) Re or Im (x + i y)^m with Q_l^m = P_l^m / (1 - z^2)^(m/2), whose derivative
@@ -233,8 +252,17 @@ def evaluate_harmonics(ux, uy, uz, largest_l, norms, scratch, out, at):
 
 @compiled
 def embed_neighbours(
-    layout, pair_kind, begin, end, slot_vector, geometry, radial, harmonics, tile, scratch
-):
+    layout: Layout,
+    pair_kind: int,
+    begin: int,
+    end: int,
+    slot_vector: Array,
+    geometry: Array,
+    radial: Array,
+    harmonics: Array,
+    tile: Array,
+    scratch: Array,
+) -> None:
     """Radial functions, their slopes and harmonics of the neighbour vectors begin to end.
 
     `radial` holds, for each vector, `n_rows` values and then `n_rows` slopes by r.
@@ -285,7 +313,15 @@ def embed_neighbours(
 
 
 @compiled
-def accumulate(layout, pair_kind, begin, end, radial, harmonics, sums):
+def accumulate(
+    layout: Layout,
+    pair_kind: int,
+    begin: int,
+    end: int,
+    radial: Array,
+    harmonics: Array,
+    sums: Array,
+) -> None:
     """Add up radial function times harmonic over neighbour vectors, eight partial sums each.
 
     Three functions at a time, so that their sums stay in registers and a harmonic is read once.

@@ -5,13 +5,11 @@ are evaluated for three models at once, which keeps the processor's pipelines fu
 alone waits for its sums, and reads each radial function and harmonic once.
 """
 
-# mypy: disable-error-code="no-untyped-def, call-arg, var-annotated"
-
 from __future__ import annotations
 
 import numpy as np
 
-from distill.student.engine.block_kernels import (
+from distill.student.engine.kernels.block_kernels import (
     add_virial,
     block_end,
     deliver,
@@ -23,27 +21,33 @@ from distill.student.engine.block_kernels import (
     neighbour_vectors,
     push_atom,
 )
-from distill.student.engine.embedding_kernels import (
+from distill.student.engine.kernels.compile import compiled, inlined
+from distill.student.engine.kernels.embedding_kernels import (
     GEOMETRY,
     PAIR_SLOPE,
-    compiled,
-    inlined,
     spline_weights,
     transform_distance,
 )
-from distill.student.engine.pair_kernels import (
+from distill.student.engine.kernels.kernel_arguments import (
+    MODELS,
+    Array,
+    ForceTables,
+    Integers,
+    Layout,
+    MemberTables,
+    Workspace,
+)
+from distill.student.engine.kernels.pair_kernels import (
     core_energy,
     pair_distances,
     pair_energy,
     pair_envelope,
 )
-from distill.student.engine.simd import LANES, fma, load, load_splat, splat, store
-
-MODELS = 3
+from distill.student.engine.kernels.simd import LANES, Lanes, fma, load, load_splat, splat, store
 
 
 @compiled
-def many_body_features(tables, value, features):
+def many_body_features(tables: MemberTables, value: Array, features: Array) -> None:
     """Many-body functions of eight atoms from the product nodes in `value`."""
     function_first, parents, factors, coefficient = (
         tables.function_first,
@@ -60,7 +64,17 @@ def many_body_features(tables, value, features):
 
 
 @compiled
-def add_pair_features(layout, pair_kind, begin, count, lane, slot_vector, tile, first, features):
+def add_pair_features(
+    layout: Layout,
+    pair_kind: int,
+    begin: int,
+    count: int,
+    lane: int,
+    slot_vector: Array,
+    tile: Array,
+    first: int,
+    features: Array,
+) -> None:
     """Add an atom's neighbours of one element, as weights of B-splines times the envelope.
 
     The features of the pair's splines start at number `first`.
@@ -80,7 +94,7 @@ def add_pair_features(layout, pair_kind, begin, count, lane, slot_vector, tile, 
 
 
 @compiled
-def member_energies(features, weights, n_members, energies):
+def member_energies(features: Array, weights: Array, n_members: int, energies: Array) -> None:
     """Energies of eight atoms, (members, lanes), from `weights`, (features, members); all flat."""
     for first in range(0, n_members, LANES):
         e0, e1, e2, e3 = splat(0.0), splat(0.0), splat(0.0), splat(0.0)
@@ -102,8 +116,15 @@ def member_energies(features, weights, n_members, energies):
 
 
 @compiled
-def three_product_energies(layout, node_weight, leaf_weight, value, adjoint, energies):
-    """`kernels.product_energy` of three models, whose weights and adjoints stand side by side.
+def three_product_energies(
+    layout: Layout,
+    node_weight: Array,
+    leaf_weight: Array,
+    value: Array,
+    adjoint: Array,
+    energies: Array,
+) -> None:
+    """`evaluation_kernels.product_energy` of three models with weights and adjoints side by side.
 
     `energies` are (models, lanes), flat.
     """
@@ -145,7 +166,7 @@ def three_product_energies(layout, node_weight, leaf_weight, value, adjoint, ene
 
 
 @inlined
-def add_three(adjoint, at, d0, d1, d2, factor):
+def add_three(adjoint: Array, at: int, d0: Lanes, d1: Lanes, d2: Lanes, factor: Lanes) -> None:
     """Add three numbers, each times a factor, to the adjoints of three models."""
     store(adjoint, at, fma(d0, factor, load(adjoint, at)))
     store(adjoint, at + LANES, fma(d1, factor, load(adjoint, at + LANES)))
@@ -153,8 +174,16 @@ def add_three(adjoint, at, d0, d1, d2, factor):
 
 
 @compiled
-def pull_back_three(layout, pair_kind, begin, count, space, forces, with_virial):
-    """`kernels.pull_back` of three models, `forces` being (models, N, 3).
+def pull_back_three(
+    layout: Layout,
+    pair_kind: int,
+    begin: int,
+    count: int,
+    space: Workspace,
+    forces: Array,
+    with_virial: bool,
+) -> None:
+    """`evaluation_kernels.pull_back` of three models, `forces` being (models, N, 3).
 
     `space.slopes` has those of the models side by side. The virial, where wanted, is that of the
     first model.
@@ -211,19 +240,19 @@ def pull_back_three(layout, pair_kind, begin, count, space, forces, with_virial)
 
 @compiled
 def evaluate_committee(
-    layout,
-    tables,
-    triples,
-    atoms,
-    species,
-    first,
-    neighbours,
-    vectors,
-    energies,
-    mean_energies,
-    forces,
-    virial,
-):
+    layout: Layout,
+    tables: MemberTables,
+    triples: ForceTables,
+    atoms: Integers,
+    species: Integers,
+    first: Integers,
+    neighbours: Integers,
+    vectors: Array,
+    energies: Array,
+    mean_energies: Array,
+    forces: Array,
+    virial: Array,
+) -> None:
     """Energies of some atoms with every member, and forces of some models.
 
     Parameters
@@ -236,7 +265,7 @@ def evaluate_committee(
         `committee.ForceTables` of the models whose forces are wanted; the first is the student
         itself.
     atoms, species, first, neighbours, vectors
-        As in `kernels.evaluate_atoms`.
+        As in `evaluation_kernels.evaluate_atoms`.
     energies
         Output, (all atoms, members), eV.
     mean_energies

@@ -1,68 +1,23 @@
 """Blocks of up to eight atoms of one element, which go through the kernels together."""
 
-# mypy: disable-error-code="no-untyped-def, call-arg, var-annotated"
-
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.student.engine.embedding_kernels import (
+from distill.student.engine.kernels.compile import compiled, inlined
+from distill.student.engine.kernels.embedding_kernels import (
     GEOMETRY,
     accumulate,
-    compiled,
     embed_neighbours,
     gather_neighbours,
-    inlined,
 )
-from distill.student.engine.simd import LANES, fma, load, store, total
-
-Array = NDArray[np.float64]
-
-
-class Workspace(NamedTuple):
-    """Scratch arrays of an evaluation, flat, with the eight lanes innermost.
-
-    Attributes
-    ----------
-    slot_atom, slot_vector, segment
-        See `embedding_kernels.gather_neighbours`; indices are unsigned, which spares a check.
-    geometry, radial, harmonics
-        Of the block's neighbours; see `embedding_kernels.embed_neighbours`.
-    value
-        Product nodes of the block's atoms, first of them the one-particle functions, and after
-        the last of them ones.
-    sums, slopes
-        One-particle functions of one atom, and derivatives by them.
-    tile, powers
-        Small scratch.
-    own, virial
-        Sums of pair gradients over the neighbours of one atom, three models x (x, y, z), and of
-        vectors times gradients over all atoms, (xx, xy, xz, yx, ...).
-    mask
-        Eight ones, then eight zeros.
-    """
-
-    slot_atom: NDArray[np.uint64]
-    slot_vector: Array
-    segment: NDArray[np.int64]
-    geometry: Array
-    radial: Array
-    harmonics: Array
-    value: Array
-    sums: Array
-    slopes: Array
-    tile: Array
-    powers: Array
-    own: Array
-    virial: Array
-    mask: Array
+from distill.student.engine.kernels.kernel_arguments import Array, Integers, Layout, Workspace
+from distill.student.engine.kernels.simd import LANES, Lanes, fma, load, store, total
 
 
 @compiled
-def make_workspace(layout, first, atoms, size):
+def make_workspace(layout: Layout, first: Integers, atoms: Integers, size: int) -> Workspace:
     """Scratch for blocks of up to `size` of these atoms."""
     most = 0
     for atom in atoms:
@@ -91,7 +46,7 @@ def make_workspace(layout, first, atoms, size):
 
 
 @compiled
-def block_end(species, atoms, start):
+def block_end(species: Integers, atoms: Integers, start: int) -> int:
     """End of the block of atoms of one element that begins at `start`."""
     end = start + 1
     while end < len(atoms) and end - start < LANES and species[atoms[end]] == species[atoms[start]]:
@@ -100,7 +55,15 @@ def block_end(species, atoms, start):
 
 
 @compiled
-def embed_block(layout, species, first, neighbours, vectors, atoms, space):
+def embed_block(
+    layout: Layout,
+    species: Integers,
+    first: Integers,
+    neighbours: Integers,
+    vectors: Array,
+    atoms: Integers,
+    space: Workspace,
+) -> None:
     """Embed the neighbours of a block's atoms and sum them to one-particle functions."""
     gather_neighbours(
         layout, species, first, neighbours, vectors, atoms, space.slot_atom, space.slot_vector,
@@ -126,14 +89,14 @@ def embed_block(layout, species, first, neighbours, vectors, atoms, space):
 
 
 @inlined
-def neighbour_vectors(space, lane, element):
+def neighbour_vectors(space: Workspace, lane: int, element: int) -> tuple[int, int, int]:
     """First and last vector, and number, of an atom's neighbours of one element."""
     begin, count = space.segment[lane, element, 0], space.segment[lane, element, 1]
     return begin, begin + (count + LANES - 1) // LANES, count
 
 
 @inlined
-def multiply_nodes(layout, value):
+def multiply_nodes(layout: Layout, value: Array) -> None:
     """Product nodes of eight atoms from the one-particle functions in `value`."""
     n_one = layout.n_one_particle
     for i in range(len(layout.node_parent)):
@@ -142,7 +105,9 @@ def multiply_nodes(layout, value):
 
 
 @inlined
-def neighbour_gradient(geometry, at, along, gx, gy, gz):
+def neighbour_gradient(
+    geometry: Array, at: int, along: Lanes, gx: Lanes, gy: Lanes, gz: Lanes
+) -> tuple[Lanes, Lanes, Lanes]:
     """Gradient by a neighbour's vector from the derivatives by its length and its direction."""
     ux, uy, uz = load(geometry, at), load(geometry, at + LANES), load(geometry, at + 2 * LANES)
     inverse = load(geometry, at + 3 * LANES)
@@ -151,7 +116,19 @@ def neighbour_gradient(geometry, at, along, gx, gy, gz):
 
 
 @inlined
-def deliver(gx, gy, gz, slot, count, mask, slot_atom, tile, at, own, forces):
+def deliver(
+    gx: Lanes,
+    gy: Lanes,
+    gz: Lanes,
+    slot: int,
+    count: int,
+    mask: Array,
+    slot_atom: NDArray[np.uint64],
+    tile: Array,
+    at: int,
+    own: Array,
+    forces: Array,
+) -> tuple[Lanes, Lanes, Lanes]:
     """Push eight neighbours, `count` of them real, by minus a gradient; sum it to `own[at:]`."""
     real = load(mask, LANES - count)
     gx, gy, gz = gx * real, gy * real, gz * real
@@ -170,7 +147,9 @@ def deliver(gx, gy, gz, slot, count, mask, slot_atom, tile, at, own, forces):
 
 
 @inlined
-def add_virial(gx, gy, gz, slot_vector, vector, virial):
+def add_virial(
+    gx: Lanes, gy: Lanes, gz: Lanes, slot_vector: Array, vector: int, virial: Array
+) -> None:
     """Subtract the vectors of eight neighbours times gradients from lane sums."""
     for axis in range(3):
         r = load(slot_vector, (3 * vector + axis) * LANES)
@@ -181,14 +160,14 @@ def add_virial(gx, gy, gz, slot_vector, vector, virial):
 
 
 @inlined
-def push_atom(space, model, atom, forces):
+def push_atom(space: Workspace, model: int, atom: int, forces: Array) -> None:
     """Add `space.own` of one model to the force on the atom."""
     for axis in range(3):
         forces[atom, axis] += total(load(space.own, (3 * model + axis) * LANES))
 
 
 @inlined
-def finish_virial(space, virial):
+def finish_virial(space: Workspace, virial: Array) -> None:
     """Add the lane sums to the virial, (3, 3)."""
     for place in range(9):
         virial[place // 3, place % 3] += total(load(space.virial, place * LANES))
