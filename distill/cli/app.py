@@ -38,10 +38,11 @@ def main() -> None:
     # Threads that spin while they wait slow everything down where cores are shared.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.basicConfig(level=logging.ERROR)
-    sys.exit(_exit_code(sys.argv[1:]))
+    sys.exit(exit_code(sys.argv[1:]))
 
 
-def _exit_code(arguments: list[str]) -> int:
+def exit_code(arguments: list[str]) -> int:
+    """Run one command line, say how it failed if it did, and return its exit code."""
     try:
         result = app(arguments, standalone_mode=False, prog_name="distill")
         if result == STOPPED:

@@ -20,18 +20,33 @@ def predict(
     structures: Annotated[Path, typer.Argument(help="File that ASE reads.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="extxyz to write.")],
     stress: Annotated[bool, typer.Option(help="Also the stress of fully periodic cells.")] = False,
+    as_labels: Annotated[
+        bool,
+        typer.Option(
+            "--as-labels",
+            help="Write REF_energy, REF_forces and REF_stress, to train on, in place of any labels "
+            "of the structures.",
+        ),
+    ] = False,
 ) -> None:
-    """Label structures with a model: energies (eV), forces (eV/Å), stress (eV/Å³).
+    """Predict energies (eV), forces (eV/Å) and stresses (eV/Å³) of structures.
 
-    A student adds its uncertainties, and warns of structures outside its training data.
+    They are written as predicted_energy, predicted_forces and predicted_stress; labels that the
+    structures have stay beside them. A student adds its uncertainties, and warns of structures
+    outside its training data.
     """
+    from distill.core.artifacts import refuse_to_overwrite
+    from distill.core.input_files import resolve_file
     from distill.core.progress import say
-    from distill.data.structures import read_structures, write_structures
+    from distill.data.structures import read_structures, with_predictions, write_structures
     from distill.models.calculators import label_structures, load_calculator
 
+    refuse_to_overwrite(output, model, resolve_file(structures))
     calculator = load_calculator(model)
     read = read_structures(structures, require=())
     labelled = label_structures(read, calculator, stress=stress, label="predict")
+    if not as_labels:
+        labelled = [with_predictions(*pair) for pair in zip(read, labelled, strict=True)]
     student = getattr(calculator, "student", None)
     if student is not None:
         from distill.student.uncertainty.grading import add_uncertainties
@@ -55,10 +70,13 @@ def errors(
 ) -> None:
     """Accuracy of any models on any data: MAE and RMSE, by element and config type."""
     from distill.compare.accuracy import accuracy, accuracy_rows, accuracy_text
-    from distill.core.artifacts import write_json
+    from distill.core.artifacts import refuse_to_overwrite, write_json
+    from distill.core.input_files import resolve_file
     from distill.core.progress import say
     from distill.metrics.errors import write_table_csv
 
+    for written in filter(None, (output, csv)):
+        refuse_to_overwrite(written, *models, *map(resolve_file, data))
     result = accuracy(_named(models), _named(data), budget=budget)
     say(accuracy_text(result))
     if output:
@@ -84,11 +102,13 @@ def timing(
 ) -> None:
     """Time models on one pinned core, in turn within one run."""
     from distill.compare.timing import time_models, timing_table_text
-    from distill.core.artifacts import write_json
+    from distill.core.artifacts import refuse_to_overwrite, write_json
     from distill.core.progress import say
     from distill.data.structures import read_structures
     from distill.systems.slabs import timing_slab
 
+    if output:
+        refuse_to_overwrite(output, structure, *models)
     atoms = read_structures(structure, require=())[0] if structure else timing_slab("111")
     result = time_models(
         _named(models),

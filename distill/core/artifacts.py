@@ -121,6 +121,36 @@ def remove_partial_files(folder: str | os.PathLike[str]) -> None:
             leftover.unlink(missing_ok=True)
 
 
+def refuse_to_overwrite(
+    output: str | os.PathLike[str], *inputs: str | os.PathLike[str] | None
+) -> None:
+    """Refuse to write onto a file that is read, whatever links lead to either.
+
+    Parameters
+    ----------
+    output
+        A file to write, or a folder whose contents are.
+    inputs
+        Files that are read. Names of what is no file, such as an import path, and None count for
+        nothing.
+
+    Raises
+    ------
+    UserError
+        If an input is `output` or lies in it.
+    """
+    written = Path(os.path.realpath(output))
+    for name in inputs:
+        if name is None or not os.path.exists(name):
+            continue
+        read = Path(os.path.realpath(name))
+        # Hard links, and names that differ in case alone on some disks, are one file.
+        same = written.exists() and written.samefile(read)
+        if same or written in read.parents:
+            place = "an input" if same else f"where the input {name} lies"
+            raise UserError(f"{output} is {place} of this command: choose another output")
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a UTF-8 text file atomically."""
     with atomic_path(path) as temporary:

@@ -12,6 +12,7 @@ from distill.core.artifacts import (
     hash_of,
     read_json,
     read_manifest,
+    refuse_to_overwrite,
     remove_partial_files,
     sha256,
     write_json,
@@ -162,6 +163,28 @@ def test_leftovers_of_killed_writers_are_removed_and_nothing_else(tmp_path):
     assert not bare.exists()
     assert (tmp_path / temporary.name).is_symlink()
     assert all((tmp_path / name).exists() for name in others)
+
+
+def test_an_output_that_is_an_input_is_refused(tmp_path):
+    data, other = tmp_path / "data.xyz", tmp_path / "other.xyz"
+    data.write_text("x")
+    refuse_to_overwrite(data, None, "package.module:Class", other, tmp_path / "gone.xyz")
+    for name in ("link.xyz", "hard.xyz"):
+        refuse_to_overwrite(tmp_path / name, data)
+    (tmp_path / "link.xyz").symlink_to(data)
+    os.link(data, tmp_path / "hard.xyz")
+    for output in (data, tmp_path / "sub" / ".." / "data.xyz", "link.xyz", "hard.xyz"):
+        with pytest.raises(UserError, match="is an input of this command: choose another output"):
+            refuse_to_overwrite(tmp_path / output, other, data)
+    with pytest.raises(UserError, match="is an input"):
+        refuse_to_overwrite(data, tmp_path / "link.xyz")
+
+
+def test_an_input_in_the_folder_that_is_written_is_refused(tmp_path):
+    write_text(tmp_path / "run" / "deep" / "data.xyz", "x")
+    refuse_to_overwrite(tmp_path / "run" / "other", tmp_path / "run" / "deep" / "data.xyz")
+    with pytest.raises(UserError, match=r"run is where the input .*data\.xyz lies"):
+        refuse_to_overwrite(tmp_path / "run", tmp_path / "run" / "deep" / "data.xyz")
 
 
 def test_json_takes_numpy_and_reports_damage(tmp_path):
