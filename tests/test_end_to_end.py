@@ -205,6 +205,7 @@ def test_student_of_the_run_predicts_from_the_command_line(finished, tmp_path):
     output = tmp_path / "out.xyz"
     result = run_distill("predict", student, folder / "test.xyz", "-o", output)
     assert result.returncode == 0, result.stderr
+    assert all("predicted_energy" in atoms.info for atoms in read(output, ":"))
     assert len(read(output, ":")) == 8
     shown = run_distill("show", student)
     assert "linear ACE for Cu, H" in shown.stdout

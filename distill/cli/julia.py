@@ -6,16 +6,16 @@ from typing import Any
 
 import typer
 
-julia_app = typer.Typer(help="Julia and ACEpotentials.jl, for the reference student fit.")
+commands = typer.Typer(help="Julia and ACEpotentials.jl, for the reference student fit.")
 
 
-@julia_app.command("setup")
+@commands.command("setup")
 def julia_setup() -> None:
     """Install Julia and ACEpotentials.jl ahead of the first fit."""
     _julia_door().setup()
 
 
-@julia_app.command("status")
+@commands.command("status")
 def julia_status() -> None:
     """Say what of Julia is there."""
     for key, value in _julia_door().status().items():

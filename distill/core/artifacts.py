@@ -6,9 +6,11 @@ import hashlib
 import json
 import os
 import platform
+import re
+import secrets
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,9 @@ from typing import Any
 from distill.core.errors import UserError
 
 MANIFEST_NAME = "manifest.json"
+# A temporary file is .STEM.MARK.partial.SUFFIX, its mark at random.
+_MARK_LENGTH = 16
+_PARTIAL = re.compile(rf"\..*\.[0-9a-f]{{{_MARK_LENGTH}}}\.partial(\.[^.]*)?")
 _PACKAGES = (
     "distill",
     "numpy",
@@ -57,36 +62,93 @@ def hash_of(data: Any) -> str:
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` when the block ends well.
 
-    The temporary name keeps the suffix of `path`, so writers that look at it work. A failed block
-    removes the temporary file and leaves an older `path` as it was.
+    The temporary file is there, empty, and its name keeps the suffix of `path`, so writers that
+    look at it work. A failed block removes it and leaves an older `path` as it was. Where `path` is
+    a link, the file that it leads to is replaced and the link stays.
 
     Raises
     ------
     UserError
-        If the disk is full or the folder cannot be written.
+        If the folder cannot be made, the file cannot be written, or `path` is something else than a
+        file. Errors of the block that name other files pass unchanged.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    target = Path(os.path.realpath(path))
+    mark = secrets.token_hex(_MARK_LENGTH // 2)
+    temporary = target.with_name(f".{target.stem}.{mark}.partial{target.suffix}")
+    with _writing(path):
+        if target.exists() and not target.is_file():
+            kind = "folder" if target.is_dir() else "device"
+            raise UserError(f"cannot write {path}: it is a {kind}, expected the name of a file")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # No one else's file is opened, and the process's umask decides who may read it.
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        os.utime(temporary, (0, 0))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        with open(temporary, "rb") as handle:
-            os.fsync(handle.fileno())
-        os.replace(temporary, path)
+        with _writing(path, temporary):
+            yield temporary
+        with _writing(path):
+            if temporary.stat().st_mtime_ns == 0:
+                raise OSError("nothing was written")
+            with open(temporary, "rb") as handle:
+                os.fsync(handle.fileno())
+            os.replace(temporary, target)
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _writing(path: str | os.PathLike[str], file: Path | None = None) -> Iterator[None]:
+    """Say which path cannot be written; with `file`, only errors of writing that file count."""
+    try:
+        yield
     except OSError as error:
+        # Where the disk is full, or a device fails, the error names no file.
+        nameless = type(error) is OSError and error.filename is None
+        if file is not None and not nameless and str(error.filename) != str(file):
+            raise
         raise UserError(
             f"cannot write {path}: {error.strerror or error}. "
             "Free some space or choose another folder, then run the same command again; "
             "what was finished is kept."
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def remove_partial_files(folder: str | os.PathLike[str]) -> None:
     """Remove what killed writers left below `folder`; only for a folder that nobody is writing."""
     for leftover in Path(folder).rglob(".*.partial*"):
-        leftover.unlink(missing_ok=True)
+        if _PARTIAL.fullmatch(leftover.name) and leftover.is_file() and not leftover.is_symlink():
+            leftover.unlink(missing_ok=True)
+
+
+def refuse_to_overwrite(
+    output: str | os.PathLike[str], *inputs: str | os.PathLike[str] | None
+) -> None:
+    """Refuse to write onto a file that is read, whatever links lead to either.
+
+    Parameters
+    ----------
+    output
+        A file to write, or a folder whose contents are.
+    inputs
+        Files that are read. Names of what is no file, such as an import path, and None count for
+        nothing.
+
+    Raises
+    ------
+    UserError
+        If an input is `output` or lies in it.
+    """
+    written = Path(os.path.realpath(output))
+    for name in inputs:
+        if name is None or not os.path.exists(name):
+            continue
+        read = Path(os.path.realpath(name))
+        # Hard links, and names that differ in case alone on some disks, are one file.
+        same = written.exists() and written.samefile(read)
+        if same or written in read.parents:
+            place = "an input" if same else f"where the input {name} lies"
+            raise UserError(f"{output} is {place} of this command: choose another output")
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

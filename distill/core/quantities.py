@@ -15,6 +15,12 @@ ENERGY_KEY = "REF_energy"
 FORCES_KEY = "REF_forces"
 STRESS_KEY = "REF_stress"
 CONFIG_TYPE_KEY = "config_type"
+# Where a model's predictions stand beside labels.
+PREDICTION_KEYS = {
+    ENERGY_KEY: "predicted_energy",
+    FORCES_KEY: "predicted_forces",
+    STRESS_KEY: "predicted_stress",
+}
 
 # Milli-units in a unit: meV in an eV, meV/Å in an eV/Å.
 MEV = 1000.0

@@ -17,6 +17,7 @@ from distill.core.quantities import (
     CONFIG_TYPE_KEY,
     ENERGY_KEY,
     FORCES_KEY,
+    PREDICTION_KEYS,
     STRESS_KEY,
     six_components,
     stress_from_virial,
@@ -180,6 +181,18 @@ def set_labels(
     if stress is not None:
         atoms.info[STRESS_KEY] = np.array(stress, dtype=float)
     return atoms
+
+
+def with_predictions(atoms: Atoms, predicted: Atoms) -> Atoms:
+    """A copy of `predicted` with its labels under `predicted_` keys, and the labels of `atoms`."""
+    found = predicted.copy()
+    for place, own in ((found.info, atoms.info), (found.arrays, atoms.arrays)):
+        for label, key in PREDICTION_KEYS.items():
+            if label in place:
+                place[key] = place.pop(label)
+            if label in own:
+                place[label] = own[label]
+    return found
 
 
 def _parse(file: Path) -> list[Atoms]:

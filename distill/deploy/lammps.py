@@ -15,17 +15,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from distill.core.artifacts import refuse_to_overwrite
 from distill.core.errors import UserError
 from distill.core.progress import say
 from distill.core.quantities import SECONDS_PER_DAY
 from distill.deploy.lammps_force import StudentForce, with_style
+from distill.models.config import CalculatorConfig
 from distill.student.student_model import Student
 from distill.student.uncertainty.grading import ExtrapolationWarning
-
-if TYPE_CHECKING:
-    from distill.models.config import CalculatorConfig
 
 _COMMAND = re.compile(r"^\s*(pair_style|pair_coeff)\s+(.*?)\s*(?:#.*)?$")
 # What to do about messages of LAMMPS that speak of the fix behind `pair_style distill`.
@@ -117,9 +116,14 @@ def run_lammps(
     ------
     UserError
         If LAMMPS is not installed or lacks a style, the input has no such pair lines, the element
-        mapping is wrong, units are not metal, or LAMMPS itself stops with an error.
+        mapping is wrong, units are not metal, the guard's file is one that is read, or LAMMPS
+        itself stops with an error.
     """
     path = Path(script)
+    if guard is not None:
+        teacher = guard.teacher
+        named = teacher.path if isinstance(teacher, CalculatorConfig) else teacher
+        refuse_to_overwrite(guard.file, script, student, named)
     before, listed, after = _split_input(path)
     if elements and listed and list(elements) != listed:
         raise UserError(

@@ -16,9 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from distill.config.workflow import RunConfig, strategy_teacher
-from distill.core.artifacts import package_versions, read_json, sha256, write_json
+from distill.core.artifacts import (
+    package_versions,
+    read_json,
+    refuse_to_overwrite,
+    sha256,
+    write_json,
+)
 from distill.core.errors import UserError
 from distill.core.executors import run_units
+from distill.core.input_files import named_files
 from distill.core.progress import say
 from distill.studies.curve_results import FOLDER, FOUNDATION, unit_row, write_results
 from distill.teacher.config import TeacherConfig
@@ -98,11 +105,14 @@ def learning_curves(config: RunConfig, *, train: bool = True) -> Path:
     ------
     UserError
         If a fraction holds no structure or is too small to validate on, a unit's folder belongs to
-        other settings, or units failed; those are listed after the others are finished and drawn.
+        other settings, the config names a file in a folder that is written, or units failed; those
+        are listed after the others are finished and drawn.
     """
     from distill.pipeline import locked, run_folder, run_pipeline
 
     folder = run_folder(config)
+    for name in (FOLDER, LABELS_FOLDER):
+        refuse_to_overwrite(folder / name, *(name for _, name in named_files(config)))
     if train:
         run_pipeline(config, last="data")
     elif not (folder / "data" / "train.xyz").is_file():

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distill.compare.timing_result import TimingResult
-from distill.core.artifacts import hash_of, read_json, sha256, write_json
+from distill.core.artifacts import hash_of, read_json, refuse_to_overwrite, sha256, write_json
 from distill.core.errors import UserError
+from distill.core.input_files import named_files
 from distill.core.progress import say
 from distill.core.quantities import MEV
 from distill.core.results import read_result, write_result
@@ -76,11 +77,13 @@ def front_of_run(config: RunConfig, **choices: Any) -> list[Candidate]:
     Raises
     ------
     UserError
-        If the run's sampling is not finished, or as `speed_accuracy_front`.
+        If the run's sampling is not finished, the config names a file in RUN/front, or as
+        `speed_accuracy_front`.
     """
     from distill.pipeline import locked, run_folder
 
     folder = run_folder(config)
+    refuse_to_overwrite(folder / FOLDER, *(name for _, name in named_files(config)))
     train, test = (folder / "sampling" / name for name in ("selected.xyz", "held_out.xyz"))
     teacher = folder / "teacher" / "teacher.json"
     if not (train.is_file() and test.is_file() and teacher.is_file()):
@@ -144,7 +147,8 @@ def speed_accuracy_front(
     Raises
     ------
     UserError
-        If a choice is impossible, or the held-out structures have no forces.
+        If a choice is impossible, the held-out structures have no forces, or the data lie in the
+        folder of a student.
     """
     from distill.core.figures import save_figure
     from distill.core.tables import write_table_csv
@@ -159,6 +163,8 @@ def speed_accuracy_front(
             )
         )
     }
+    for name in choices:
+        refuse_to_overwrite(out / name, train, test)
     say(f"front: {len(choices)} students")
     data = {"train": sha256(train), "test": sha256(test), "seed": seed}
     for name, student in choices.items():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
-from distill.cli.main import main
+from distill.cli.app import main
 from distill.compare.accuracy import accuracy, accuracy_rows, accuracy_text
 from distill.core.errors import UserError
 from distill.data.structures import read_structures, reference_forces, write_structures

@@ -16,7 +16,7 @@ from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from ase.md.verlet import VelocityVerlet
 from helpers import SAMPLE_STUDENT
 
-from distill.cli.main import main
+from distill.cli.app import main
 from distill.core.errors import UserError
 from distill.student.student_model import Student
 from distill.student.uncertainty.grading import ExtrapolationWarning

@@ -407,3 +407,13 @@ def test_the_foundation_has_nothing_to_train(finished):
 def test_units_name_themselves(workflow, finished):
     assert curve.FOLDER == "curve"
     assert planned(workflow)[0].title.endswith("seed 1")
+
+
+@pytest.mark.parametrize("folder", ["curve", "curve_labels"])
+def test_data_in_a_folder_that_is_written_are_refused(workflow, tmp_path, labelled_files, folder):
+    data = tmp_path / "run" / folder / "train.xyz"
+    data.parent.mkdir(parents=True)
+    data.write_bytes(labelled_files[0].read_bytes())
+    config = load_config(workflow, [f"output={tmp_path / 'run'}", f"data.train={data}"])
+    with pytest.raises(UserError, match=rf"{folder} is where the input .*xyz lies"):
+        learning_curves(config)

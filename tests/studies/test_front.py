@@ -83,3 +83,17 @@ def test_a_run_without_samples_says_what_to_run_first(tmp_path) -> None:
     config = load_config(QUICKSTART, [f"output={tmp_path / 'run'}"])
     with pytest.raises(UserError, match="no finished sampling; run it first"):
         front_of_run(config)
+
+
+def test_data_in_a_folder_that_is_written_are_refused(tmp_path) -> None:
+    data = tmp_path / "run" / "front" / "train.xyz"
+    write_structures(data, rattled_copper(2))
+    config = load_config(QUICKSTART, [f"output={tmp_path / 'run'}", f"data.train={data}"])
+    with pytest.raises(UserError, match=r"front is where the input .*xyz lies"):
+        front_of_run(config)
+    name = "order2_degree6-5_rcut4"
+    inside = tmp_path / "front" / name / "train.xyz"
+    write_structures(inside, rattled_copper(2))
+    with pytest.raises(UserError, match=rf"{name} is where the input .*xyz lies"):
+        speed_accuracy_front(BASE, train=inside, test=data, out=tmp_path / "front", seed=0)
+    assert inside.is_file()

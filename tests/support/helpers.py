@@ -55,6 +55,13 @@ def run_distill(*arguments: str | Path, cwd: Path | None = None) -> subprocess.C
     )
 
 
+def call_distill(*arguments: str | Path) -> int:
+    """The exit code of a command line that runs in this process."""
+    from distill.cli.app import exit_code
+
+    return exit_code([*map(str, arguments)])
+
+
 class CountedEMT(EMT):
     """EMT that counts its evaluations in this process, and is interrupted after `limit` of them."""
 

@@ -1,0 +1,75 @@
+"""Commands that take a student into other engines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from distill.core.errors import ChecksFailed, UserError
+
+PANEL = "Deployment"
+commands = typer.Typer()
+
+
+@commands.command(rich_help_panel=PANEL)
+def export(
+    student: Annotated[Path, typer.Argument(help="Student .npz.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="File to write.")],
+    to: Annotated[str, typer.Option(help="Format: yace, for LAMMPS' pair_style pace.")] = "yace",
+    structures: Annotated[
+        Path | None, typer.Option(help="Training structures, to compare the file on.")
+    ] = None,
+    tolerance: Annotated[
+        float, typer.Option(help="Largest difference of forces that is accepted, eV/Å.")
+    ] = 1e-5,
+) -> None:
+    """Write a student for another engine; the file is read back and compared before it is kept."""
+    from distill.data.structures import read_structures
+    from distill.deploy.export.yace import export_yace
+
+    if to != "yace":
+        raise UserError(f"--to: expected yace, found '{to}'")
+    read = read_structures(structures, require=()) if structures else []
+    export_yace(student, output, structures=read, tolerance=tolerance)
+
+
+@commands.command(
+    rich_help_panel=PANEL,
+    context_settings={"allow_extra_args": True, "allow_interspersed_args": True},
+)
+def lammps(
+    context: typer.Context,
+    script: Annotated[Path, typer.Argument(help="LAMMPS input.", metavar="IN.LAMMPS")],
+    student: Annotated[Path, typer.Option(help="Student .npz.")],
+    elements: Annotated[
+        str | None,
+        typer.Option(help="Elements of the atom types, as Li,F, where pair_coeff lists none."),
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the student.")] = 1,
+    guard: Annotated[
+        tuple[float, float] | None,
+        typer.Option(help="Extrapolation grades above which to keep structures, and to stop."),
+    ] = None,
+    guard_every: Annotated[int, typer.Option(min=1, help="Steps between two looks.")] = 10,
+    guard_file: Annotated[Path, typer.Option(help="extxyz of what is kept.")] = Path("kept.xyz"),
+    teacher: Annotated[
+        str | None, typer.Option(help="Model that takes the steps above the second grade.")
+    ] = None,
+) -> None:
+    """Run a LAMMPS input with a student: pair_style distill, pair_coeff * * Li F.
+
+    LAMMPS' own arguments follow after --, such as -- -var T 600.
+    """
+    from distill.deploy.lammps import GuardBounds, run_lammps
+
+    if teacher and guard is None:
+        raise UserError("--teacher takes over where --guard says so: give --guard KEEP STOP too")
+    bounds = GuardBounds(*guard, guard_file, guard_every, teacher) if guard else None
+    symbols = elements.replace(",", " ").split() if elements else None
+    result = run_lammps(
+        script, student, elements=symbols, threads=threads, guard=bounds, arguments=context.args
+    )
+    if result.stopped:
+        raise ChecksFailed(result.stopped)

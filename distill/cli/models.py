@@ -1,0 +1,151 @@
+"""Commands on model files: predictions, errors, times, what a student is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from distill.cli.options import whole_numbers
+from distill.core.errors import UserError
+
+PANEL = "Models"
+commands = typer.Typer()
+
+
+@commands.command(rich_help_panel=PANEL)
+def predict(
+    model: Annotated[str, typer.Argument(help="MACE .model, student .npz, or module:Class.")],
+    structures: Annotated[Path, typer.Argument(help="File that ASE reads.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="extxyz to write.")],
+    stress: Annotated[bool, typer.Option(help="Also the stress of fully periodic cells.")] = False,
+    as_labels: Annotated[
+        bool,
+        typer.Option(
+            "--as-labels",
+            help="Write REF_energy, REF_forces and REF_stress, to train on, in place of any labels "
+            "of the structures.",
+        ),
+    ] = False,
+) -> None:
+    """Predict energies (eV), forces (eV/Å) and stresses (eV/Å³) of structures.
+
+    They are written as predicted_energy, predicted_forces and predicted_stress; labels that the
+    structures have stay beside them. A student adds its uncertainties, and warns of structures
+    outside its training data.
+    """
+    from distill.core.artifacts import refuse_to_overwrite
+    from distill.core.input_files import resolve_file
+    from distill.core.progress import say
+    from distill.data.structures import read_structures, with_predictions, write_structures
+    from distill.models.calculators import label_structures, load_calculator
+
+    refuse_to_overwrite(output, model, resolve_file(structures))
+    calculator = load_calculator(model)
+    read = read_structures(structures, require=())
+    labelled = label_structures(read, calculator, stress=stress, label="predict")
+    if not as_labels:
+        labelled = [with_predictions(*pair) for pair in zip(read, labelled, strict=True)]
+    student = getattr(calculator, "student", None)
+    if student is not None:
+        from distill.student.uncertainty.grading import add_uncertainties
+
+        add_uncertainties(labelled, student)
+    write_structures(output, labelled)
+    say(f"wrote {len(read)} structures to {output}")
+
+
+@commands.command(rich_help_panel=PANEL)
+def errors(
+    models: Annotated[list[str], typer.Argument(help="Model files, or module:Class.")],
+    data: Annotated[
+        list[str], typer.Option(help="Labelled structures, or bundled:NAME; may be repeated.")
+    ],
+    budget: Annotated[
+        bool, typer.Option(help="Error budget: reference to first model, first to second.")
+    ] = False,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="JSON to write.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="CSV to write.")] = None,
+) -> None:
+    """Accuracy of any models on any data: MAE and RMSE, by element and config type."""
+    from distill.compare.accuracy import accuracy, accuracy_rows, accuracy_text
+    from distill.core.artifacts import refuse_to_overwrite, write_json
+    from distill.core.input_files import resolve_file
+    from distill.core.progress import say
+    from distill.core.tables import write_table_csv
+
+    for written in filter(None, (output, csv)):
+        refuse_to_overwrite(written, *models, *map(resolve_file, data))
+    result = accuracy(_named(models), _named(data), budget=budget)
+    say(accuracy_text(result))
+    if output:
+        write_json(output, result)
+    if csv:
+        write_table_csv(csv, accuracy_rows(result))
+
+
+@commands.command(rich_help_panel=PANEL)
+def timing(
+    models: Annotated[list[str], typer.Argument(help="Model files; ratios are to the first.")],
+    structure: Annotated[
+        Path | None, typer.Option(help="Structure to time; a 56-atom H2/Cu(111) slab if not given.")
+    ] = None,
+    repeats: Annotated[int, typer.Option(min=3, help="Timed calls of each model.")] = 15,
+    sizes: Annotated[
+        str | None, typer.Option(help="Scaling with size: repeats along the axes, as 1x1x1,2x2x1.")
+    ] = None,
+    cores: Annotated[
+        str | None, typer.Option(help="Scaling with cores, on the largest size, as 1,2,4.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="JSON to write.")] = None,
+) -> None:
+    """Time models on one pinned core, in turn within one run."""
+    from distill.compare.timing import time_models, timing_table_text
+    from distill.core.artifacts import refuse_to_overwrite, write_json
+    from distill.core.progress import say
+    from distill.data.structures import read_structures
+    from distill.systems.slabs import timing_slab
+
+    if output:
+        refuse_to_overwrite(output, structure, *models)
+    atoms = read_structures(structure, require=())[0] if structure else timing_slab("111")
+    result = time_models(
+        _named(models),
+        atoms,
+        repeats=repeats,
+        supercells=_supercells(sizes),
+        core_counts=whole_numbers(cores, "--cores"),
+    )
+    say(timing_table_text(result))
+    if output:
+        write_json(output, result)
+
+
+@commands.command(rich_help_panel=PANEL)
+def show(model: Annotated[Path, typer.Argument(help="Student .npz.")]) -> None:
+    """Print what a student is: elements, cutoff, size, errors, and where it came from."""
+    from distill.core.progress import say
+    from distill.student.student_model import Student
+    from distill.student.summary import summary
+
+    say(summary(Student.load(model)))
+
+
+def _supercells(text: str | None) -> list[tuple[int, int, int]]:
+    found = []
+    for part in (text or "").split(",") if text else ():
+        sizes = part.strip().split("x")
+        if len(sizes) != 3 or not all(size.isdigit() and int(size) > 0 for size in sizes):
+            raise UserError(f"--sizes {text}: expected repeats along three axes, such as 2x2x1")
+        found.append((int(sizes[0]), int(sizes[1]), int(sizes[2])))
+    return found
+
+
+def _named(models: list[str]) -> dict[str, str]:
+    """Files by a short name; the full path where two share theirs."""
+    stems = [Path(model).stem.removeprefix("bundled:") for model in models]
+    return {
+        model if stems.count(stem) > 1 else stem: model
+        for stem, model in zip(stems, models, strict=True)
+    }
