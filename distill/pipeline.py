@@ -30,8 +30,13 @@ from distill.core.artifacts import (
 )
 from distill.core.errors import ChecksFailed, UserError
 from distill.core.progress import format_duration, say
+from distill.core.stage_folder import (
+    STARTED_NAME,
+    outdated_stages,
+    read_started,
+    write_started,
+)
 
-STARTED_NAME = "started.json"
 # The verdict follows from the other files and the tolerances, and may be made again at any time.
 _NOT_OUTPUTS = {MANIFEST_NAME, STARTED_NAME, "verdict.json"}
 
@@ -81,7 +86,8 @@ def run_pipeline(
         The workflow.
     first
         Take the stages before this one as they are, and discard results of this and later stages
-        that were made with other settings. All stages, and no discarding, if None.
+        that were made with other settings. All stages, and no discarding, if None. The stages
+        before have to be made from each other's present files.
     last
         The last stage to run; all if None.
 
@@ -111,8 +117,9 @@ def run_pipeline(
     with locked(folder):
         remove_partial_files(folder)
         write_json(folder / "config.json", config.model_dump(mode="json"))
+        outdated = outdated_stages(folder, names[:start])
         for stage in STAGES[:start]:
-            _require_finished(stage, folder)
+            _require_finished(stage, folder, outdated.get(stage.name))
         for stage in STAGES[start:end]:
             try:
                 _bring_up_to_date(stage, config, folder, discard=first is not None)
@@ -158,7 +165,7 @@ def _bring_up_to_date(stage: Stage, config: RunConfig, folder: Path, *, discard:
         "seed": config.seed,
         "inputs": {role: sha256(path) for role, path in inputs.items()},
     }
-    begun = read_json(out / STARTED_NAME) if (out / STARTED_NAME).exists() else None
+    begun = read_started(out)
     if begun is not None and hash_of(begun) != hash_of(fingerprint):
         difference = "; ".join(differences(begun, fingerprint))
         if not discard:
@@ -177,7 +184,7 @@ def _bring_up_to_date(stage: Stage, config: RunConfig, folder: Path, *, discard:
             stage.judge(config, out)
         return
     say(f"{stage.name}: {'going on' if begun is not None else 'starting'}")
-    write_json(out / STARTED_NAME, fingerprint)
+    write_started(out, fingerprint, inputs)
     clock = _Stopwatch(out)
     try:
         stage.run(config, folder, out)
@@ -217,13 +224,17 @@ class _Stopwatch:
         self.file.unlink(missing_ok=True)
 
 
-def _require_finished(stage: Stage, folder: Path) -> None:
+def _require_finished(stage: Stage, folder: Path, outdated: str | None) -> None:
     out = folder / stage.name
     manifest = read_manifest(out)
     if manifest is None:
         raise UserError(
             f"{out} is not finished: run the earlier stages first (leave out --from, or give "
             f"--from {stage.name})"
+        )
+    if outdated:
+        raise UserError(
+            f"{out} is out of date: {outdated}. Redo it and what follows with --from {stage.name}"
         )
     _check_outputs(out, manifest)
 
