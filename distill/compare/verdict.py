@@ -14,7 +14,7 @@ from distill.core.progress import say
 from distill.core.quantities import MEV
 from distill.core.results import Result, read_result, write_result
 from distill.core.sections import asked
-from distill.observables.base import OBSERVABLES, STUDENT, Check
+from distill.observables.base import OBSERVABLES, STUDENT, USUAL_CONFIDENCE, Check
 
 VERDICT_FILE = "verdict.json"
 
@@ -152,11 +152,16 @@ def measured_text(check: Check) -> str:
 
 
 def measured_interval_text(check: Check) -> str:
-    """`low to high` of one check, in the unit of `measured_text`; empty without an interval."""
+    """`low to high` of one check, in the unit of `measured_text`; empty without an interval.
+
+    Followed by the confidence where it is not 95 %.
+    """
     scale, _ = _shown_unit(check)
     if check.interval is None:
         return ""
-    return " to ".join(number_text(scale * end) for end in check.interval)
+    text = " to ".join(number_text(scale * end) for end in check.interval)
+    usual = check.confidence == USUAL_CONFIDENCE
+    return text if usual else f"{text}, {number_text(100 * check.confidence)} %"
 
 
 def bound_text(check: Check) -> str:

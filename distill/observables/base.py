@@ -32,6 +32,7 @@ OBSERVABLES: Registry[type[Observable[Any]]] = Registry(
 )
 
 REFERENCE, TEACHER, STUDENT = "reference", "teacher", "student"
+USUAL_CONFIDENCE = 0.95
 Row = dict[str, Any]
 
 
@@ -56,6 +57,8 @@ class Check(Record):
         Whether the whole interval lies inside the bound.
     comment
         What would settle it, or why there is no number.
+    confidence
+        Of the interval.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Check(Record):
     unit: str
     passed: bool
     comment: str = ""
+    confidence: float = USUAL_CONFIDENCE
 
 
 class Card(Record):
@@ -77,6 +81,7 @@ class Card(Record):
     interval: Interval | None = None
     unit: str = ""
     note: str = ""
+    confidence: float = USUAL_CONFIDENCE
 
 
 class NoTolerances(Section):
@@ -128,10 +133,10 @@ class Observable(ABC, Generic[Outcome]):
 
     @abstractmethod
     def rows(self, result: Outcome) -> dict[str, list[Row]]:
-        """Flat rows of its CSV files, by their stem."""
+        """Flat rows of its CSV files, by their stem; no other observable may use the same stem."""
 
     def draw(self, result: Outcome) -> dict[str, Figure]:
-        """Figures by the stem of their files."""
+        """Figures by the stem of their files: `name`, or what begins with `name` and `_`."""
         return {}
 
     def checks(self, result: Outcome, tolerances: Any) -> list[Check]:
@@ -159,12 +164,13 @@ def within(
     *,
     sound: bool = True,
     comment: str = "",
+    confidence: float = USUAL_CONFIDENCE,
 ) -> Check:
     """The check of a difference that has to lie within ± a bound, its whole interval too.
 
     Parameters
     ----------
-    tolerance, name, value, interval, bound, unit, comment
+    tolerance, name, value, interval, bound, unit, comment, confidence
         Of `Check`. Without a value the check fails.
     sound
         False for a number that is not to be trusted, such as an unconverged one; it fails.
@@ -181,4 +187,5 @@ def within(
         unit=unit,
         passed=bool(inside and sound),
         comment=comment,
+        confidence=confidence,
     )
