@@ -175,8 +175,9 @@ def within(
     sound
         False for a number that is not to be trusted, such as an unconverged one; it fails.
     """
-    low, high = interval if interval is not None else (value, value)
-    inside = value is not None and max(abs(low or 0.0), abs(high or 0.0), abs(value)) <= bound
+    numbers = [value, *(interval or ())]
+    # Not by the largest of them: a maximum may pass over what is no number.
+    inside = all(number is not None and abs(number) <= bound for number in numbers)
     return Check(
         name=name,
         tolerance=tolerance,
@@ -185,7 +186,7 @@ def within(
         bound=bound,
         sense="within",
         unit=unit,
-        passed=bool(inside and sound),
+        passed=inside and sound,
         comment=comment,
         confidence=confidence,
     )

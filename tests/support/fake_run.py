@@ -188,34 +188,29 @@ def sampling_part(run: Path, rng):
     manifest(run / "sampling", "sampling", 171.9, ["selected.xyz"], ["teacher/teacher.model"])
 
 
-def make_run(
-    run: Path, *, tolerances: Tolerances | None = None, last: str = "compare", figures: bool = True
-) -> dict[str, object]:
-    """Write a run folder finished up to a stage; return what its parts hold."""
+def structure_levels():
+    """The test set and held-out structures by level, and the foundation model's on the former."""
     rng = np.random.default_rng(7)
     test, held_out = labelled_slabs(60, rng), labelled_slabs(80, rng)
     foundation = noisy(test, 1.9, 0.25, rng)
     teacher = noisy(test, 0.03, 0.03, rng)
-    student = noisy(teacher, 0.02, 0.014, rng)
-    held_out_student = noisy(held_out, 0.02, 0.013, rng)
-    config = RunConfig(name="Example run")
-    write_json(run / "config.json", config.model_dump(mode="json"))
-    write_text(run / "data" / "splits.json", "{}")
-    manifest(run / "data", "data", 1.3, ["splits.json"])
-    teacher_part(run, error_table(test, foundation), error_table(test, teacher))
-    if last == "teacher":
-        return {}
-    sampling_part(run, rng)
-    held_out_table = error_table(held_out, held_out_student)
-    write_json(run / "student" / "errors.json", {"test": held_out_table, "train": held_out_table})
-    write_json(run / "student" / "uncertainty.json", uncertainty_result())
-    save_student(run / "student" / "student.npz", rng)
-    manifest(run / "student", "student", 41.0, ["student.npz"], ["sampling/selected.xyz"])
-    if last == "student":
-        return {}
-    errors = ErrorsResult(
+    return {
+        "reference": test,
+        "foundation": foundation,
+        "teacher": teacher,
+        "student": noisy(teacher, 0.02, 0.014, rng),
+        "held_out_teacher": held_out,
+        "held_out_student": noisy(held_out, 0.02, 0.013, rng),
+    }
+
+
+def errors_result(levels=None) -> ErrorsResult:
+    """Errors of the levels, those of `structure_levels` if not given."""
+    levels = levels or structure_levels()
+    test, teacher, student = (levels[key] for key in ("reference", "teacher", "student"))
+    return ErrorsResult(
         test=error_budget(test, teacher, student),
-        held_out=held_out_table,
+        held_out=error_table(levels["held_out_teacher"], levels["held_out_student"]),
         extrapolation=Extrapolation(
             structures=len(test),
             beyond_training=2,
@@ -224,6 +219,32 @@ def make_run(
             within=error_table(teacher[2:], student[2:]),
         ),
     )
+
+
+def make_run(
+    run: Path, *, tolerances: Tolerances | None = None, last: str = "compare", figures: bool = True
+) -> dict[str, object]:
+    """Write a run folder finished up to a stage; return what its parts hold."""
+    levels = structure_levels()
+    test = levels["reference"]
+    config = RunConfig(name="Example run")
+    write_json(run / "config.json", config.model_dump(mode="json"))
+    write_text(run / "data" / "splits.json", "{}")
+    manifest(run / "data", "data", 1.3, ["splits.json"])
+    before, after = (error_table(test, levels[key]) for key in ("foundation", "teacher"))
+    teacher_part(run, before, after)
+    if last == "teacher":
+        return {}
+    rng = np.random.default_rng(8)
+    sampling_part(run, rng)
+    held_out_table = error_table(levels["held_out_teacher"], levels["held_out_student"])
+    write_json(run / "student" / "errors.json", {"test": held_out_table, "train": held_out_table})
+    write_json(run / "student" / "uncertainty.json", uncertainty_result())
+    save_student(run / "student" / "student.npz", rng)
+    manifest(run / "student", "student", 41.0, ["student.npz"], ["sampling/selected.xyz"])
+    if last == "student":
+        return {}
+    errors = errors_result(levels)
     timing = timing_result()
     observables = {name: make() for name, make in FAKES.items() if name in OBSERVABLES.names()}
     compare = run / "compare"
@@ -233,8 +254,6 @@ def make_run(
     verdict = judged(tolerances or Tolerances(), errors, timing, observables)
     write_result(compare / "verdict.json", verdict)
     if figures:
-        levels = {"reference": test, "teacher": teacher, "student": student}
-        levels |= {"held_out_teacher": held_out, "held_out_student": held_out_student}
         draw(compare, errors, timing, levels)
         for name, result in observables.items():
             for stem, figure in OBSERVABLES.load(name)().draw(result).items():
