@@ -33,9 +33,14 @@ from distill.core.errors import ChecksFailed, UserError
 from distill.core.fingerprint import plain
 from distill.core.input_files import BUNDLED_PREFIX, named_files, resolve_file
 from distill.core.progress import format_duration, say
+from distill.core.stage_folder import (
+    STARTED_NAME,
+    outdated_stages,
+    read_started,
+    write_started,
+)
 from distill.core.work import keep_units
 
-STARTED_NAME = "started.json"
 LOCK_NAME = ".lock"
 MARKER_NAME = ".distill"
 _DISCARDED = ".discarded-"
@@ -88,7 +93,8 @@ def run_pipeline(
         The workflow.
     first
         Take the stages before this one as they are, and discard results of this and later stages
-        that were made with other settings. All stages, and no discarding, if None.
+        that were made with other settings. All stages, and no discarding, if None. The stages
+        before have to be made from each other's present files.
     last
         The last stage to run; all if None.
 
@@ -121,8 +127,9 @@ def run_pipeline(
         remove_partial_files(folder)
         write_json(folder / MARKER_NAME, {"distill_run": 1})
         write_json(folder / "config.json", config.model_dump(mode="json"))
+        outdated = outdated_stages(folder, names[:start])
         for stage in STAGES[:start]:
-            _require_finished(stage, folder)
+            _require_finished(stage, folder, outdated.get(stage.name))
         for stage in STAGES[start:end]:
             try:
                 _bring_up_to_date(stage, config, folder, discard=first is not None)
@@ -205,7 +212,7 @@ def _bring_up_to_date(stage: Stage, config: RunConfig, folder: Path, *, discard:
         "seed": config.seed,
         "inputs": {role: sha256(path) for role, path in inputs.items()},
     }
-    begun = read_json(out / STARTED_NAME) if (out / STARTED_NAME).exists() else None
+    begun = read_started(out)
     if begun is not None and hash_of(begun) != hash_of(fingerprint):
         difference = "; ".join(differences(begun, fingerprint))
         if discard or not _made_anything(out):
@@ -225,7 +232,7 @@ def _bring_up_to_date(stage: Stage, config: RunConfig, folder: Path, *, discard:
             stage.judge(config, out)
         return
     say(f"{stage.name}: {'going on' if begun is not None else 'starting'}")
-    write_json(out / STARTED_NAME, fingerprint)
+    write_started(out, fingerprint, inputs)
     clock = _Stopwatch(out)
     try:
         stage.run(config, folder, out)
@@ -294,13 +301,17 @@ def _remove_discarded(out: Path) -> None:
         shutil.rmtree(aside)
 
 
-def _require_finished(stage: Stage, folder: Path) -> None:
+def _require_finished(stage: Stage, folder: Path, outdated: str | None) -> None:
     out = folder / stage.name
     manifest = read_manifest(out)
     if manifest is None:
         raise UserError(
             f"{out} is not finished: run the earlier stages first (leave out --from, or give "
             f"--from {stage.name})"
+        )
+    if outdated:
+        raise UserError(
+            f"{out} is out of date: {outdated}. Redo it and what follows with --from {stage.name}"
         )
     _check_outputs(out, manifest)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from ase.build import bulk
+from pydantic import Field
 
 import distill
 from distill.core.config import Section
@@ -36,7 +37,7 @@ class SurfaceUnit(Unit):
 
 class SurfaceEnergy(Observable):
     class Config(Section):
-        facets: list[str] = ["111", "100", "110"]
+        facets: list[str] = Field(["111", "100", "110"])
 
     class Result(Result):
         energies: dict[str, dict[str, float]]  # eV/Å², by facet and model

@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 
 from distill import pipeline
+from distill.compare.verdict import verdict_of
 from distill.config import RunConfig
-from distill.core.artifacts import read_manifest, write_json, write_text
+from distill.core.artifacts import read_manifest, write_text
 from distill.core.errors import ChecksFailed, UserError
+from distill.core.results import write_result
+from distill.observables.base import Check
 from distill.pipeline import Stage, locked, run_pipeline
 
 
@@ -93,6 +96,17 @@ class TestPipeline:
         run_pipeline(config(tmp_path, epochs=5), first="teacher")
         assert (tmp_path / "run" / "student" / "model.txt").read_text() == "5 2"
 
+    def test_an_outdated_stage_is_not_taken_as_it_is(self, tmp_path, calls, monkeypatch):
+        compare = Stage("compare", lambda c: {}, lambda c, f: {}, lambda c, f, o: None)
+        monkeypatch.setattr(pipeline, "STAGES", (*pipeline.STAGES, compare))
+        run_pipeline(config(tmp_path))
+        run_pipeline(config(tmp_path, epochs=5), first="teacher", last="teacher")
+        with pytest.raises(UserError, match=r"student is out of date: teacher/model\.txt has"):
+            run_pipeline(config(tmp_path, epochs=5), first="compare")
+        run_pipeline(config(tmp_path, epochs=5), first="student")
+        run_pipeline(config(tmp_path, epochs=5), first="compare")
+        assert calls == ["teacher", "student", "teacher", "student"]
+
     def test_until_stops_and_from_needs_the_earlier_stages(self, tmp_path, calls):
         with pytest.raises(UserError, match="teacher is not finished"):
             run_pipeline(config(tmp_path), first="student")
@@ -124,9 +138,17 @@ class TestPipeline:
         self, tmp_path, monkeypatch
     ):
         def fails(config: RunConfig, out: Path) -> None:
-            check = {"name": "speed", "value": 1.0, "interval": [0.9, 1.1], "bound": 10.0}
-            check |= {"sense": "at least", "unit": "", "passed": False, "comment": ""}
-            write_json(out / "verdict.json", {"passed": False, "checks": [check]})
+            check = Check(
+                name="speed",
+                tolerance="speedup",
+                value=1.0,
+                interval=(0.9, 1.1),
+                bound=10.0,
+                sense="at least",
+                unit="",
+                passed=False,
+            )
+            write_result(out / "verdict.json", verdict_of([check]))
             raise ChecksFailed("checks that did not pass: speed")
 
         stage = Stage("compare", lambda c: {}, lambda c, f: {}, lambda c, f, o: None, fails)

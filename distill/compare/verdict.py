@@ -14,7 +14,7 @@ from distill.core.progress import say
 from distill.core.quantities import MEV
 from distill.core.results import Result, read_result, write_result
 from distill.core.sections import asked
-from distill.observables.base import OBSERVABLES, STUDENT, Check
+from distill.observables.base import OBSERVABLES, STUDENT, USUAL_CONFIDENCE, Check
 
 VERDICT_FILE = "verdict.json"
 
@@ -152,11 +152,16 @@ def measured_text(check: Check) -> str:
 
 
 def measured_interval_text(check: Check) -> str:
-    """`low to high` of one check, in the unit of `measured_text`; empty without an interval."""
+    """`low to high` of one check, in the unit of `measured_text`; empty without an interval.
+
+    Followed by the confidence where it is not 95 %.
+    """
     scale, _ = _shown_unit(check)
     if check.interval is None:
         return ""
-    return " to ".join(number_text(scale * end) for end in check.interval)
+    text = " to ".join(number_text(scale * end) for end in check.interval)
+    usual = check.confidence == USUAL_CONFIDENCE
+    return text if usual else f"{text}, {number_text(100 * check.confidence)} %"
 
 
 def bound_text(check: Check) -> str:
@@ -194,10 +199,11 @@ def error_checks(tolerances: ErrorTolerances, errors: ErrorsResult) -> list[Chec
                 key, f"the {'held-out' if of_student else 'test'} structures carry no labels for it"
             )
         interval = measured.rmse_interval
+        inside = interval is not None and measured.rmse <= bound and interval[1] <= bound
         comment = ""
         if interval is None:
             comment = "a single structure gives no interval"
-        elif measured.rmse <= bound < interval[1]:
+        elif measured.rmse <= bound and not inside:
             comment = "the interval reaches beyond the bound: more test structures would narrow it"
         checks.append(
             Check(
@@ -208,7 +214,7 @@ def error_checks(tolerances: ErrorTolerances, errors: ErrorsResult) -> list[Chec
                 bound=bound,
                 sense="at most",
                 unit=unit,
-                passed=interval is not None and max(measured.rmse, interval[1]) <= bound,
+                passed=inside,
                 comment=comment,
             )
         )

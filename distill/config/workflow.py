@@ -36,7 +36,7 @@ class RunConfig(Section):
     teacher: TeacherConfig = Field(default_factory=TeacherConfig)
     sampling: SamplingConfig = Field(default_factory=SamplingConfig)  # type: ignore[valid-type]
     student: StudentConfig = Field(default_factory=StudentConfig)
-    compare: CompareConfig = Field(default_factory=CompareConfig)  # type: ignore[valid-type]
+    compare: CompareConfig = Field(default_factory=CompareConfig)
     curve: CurveConfig = Field(default_factory=CurveConfig)
     parallel: ParallelConfig = Field(default_factory=ParallelConfig)
 

@@ -18,6 +18,7 @@ from typing import Any
 from distill.core.errors import UserError
 
 MANIFEST_NAME = "manifest.json"
+MANIFEST_VERSION = 1
 # A temporary file is .STEM.MARK.partial.SUFFIX, its mark at random.
 _MARK_LENGTH = 16
 _PARTIAL = re.compile(rf"\..*\.[0-9a-f]{{{_MARK_LENGTH}}}\.partial(\.[^.]*)?")
@@ -204,13 +205,13 @@ def write_manifest(
     Parameters
     ----------
     folder
-        The stage's output folder.
+        The stage's output folder, directly in the run folder.
     stage
         Name of the stage.
     config
         The stage's full configuration, JSON-serialisable.
     inputs
-        Input files by role; their SHA-256 are recorded.
+        Input files by role; their names, as `name_in_run`, and SHA-256 are recorded.
     outputs
         File names inside `folder`; their SHA-256 are recorded.
     seed
@@ -220,10 +221,14 @@ def write_manifest(
     """
     folder = Path(folder)
     manifest = {
+        "version": MANIFEST_VERSION,
         "stage": stage,
         "config": dict(config),
         "config_hash": hash_of(config),
-        "inputs": {role: {"path": str(p), "sha256": sha256(p)} for role, p in inputs.items()},
+        "inputs": {
+            role: {"path": name_in_run(path, folder.parent), "sha256": sha256(path)}
+            for role, path in inputs.items()
+        },
         "outputs": {name: sha256(folder / name) for name in outputs},
         "seed": seed,
         "versions": package_versions(),
@@ -237,9 +242,39 @@ def write_manifest(
 
 
 def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """The manifest of a folder, or None where there is none yet."""
+    """The manifest of a folder, or None where there is none yet.
+
+    Raises
+    ------
+    UserError
+        If it is damaged.
+    """
     path = Path(folder) / MANIFEST_NAME
-    return read_json(path) if path.exists() else None
+    if not path.exists():
+        return None
+    manifest = read_json(path)
+    if not isinstance(manifest, dict) or not {"inputs", "outputs", "finished"} <= set(manifest):
+        raise UserError(f"{path} is damaged: expected a stage's manifest")
+    return manifest if "version" in manifest else _upgrade_v0(manifest, Path(folder).parent)
+
+
+def name_in_run(path: str | os.PathLike[str], run_folder: str | os.PathLike[str]) -> str:
+    """A file's name in a run's records: from the run folder on inside it, absolute elsewhere."""
+    absolute, run = Path(os.path.abspath(path)), Path(os.path.abspath(run_folder))
+    return (absolute.relative_to(run) if absolute.is_relative_to(run) else absolute).as_posix()
+
+
+def _upgrade_v0(manifest: dict[str, Any], run_folder: Path) -> dict[str, Any]:
+    """A manifest without a version: its inputs are named from where the run was started."""
+    marker = f"/{run_folder.resolve().name}/"
+
+    def renamed(path: str) -> str:
+        # The data stage reads no file of the run, the others read those of its stages' folders.
+        _, found, name = f"/{path}".rpartition(marker)
+        return name if found and "/" in name and manifest["stage"] != "data" else path
+
+    inputs = {role: {**e, "path": renamed(e["path"])} for role, e in manifest["inputs"].items()}
+    return {**manifest, "version": MANIFEST_VERSION, "inputs": inputs}
 
 
 def _plain(value: Any) -> Any:

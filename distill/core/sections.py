@@ -47,7 +47,7 @@ def with_members(
     """
     keys: dict[str, Any] = {}
     for key, member in registry.members().items():
-        about = (member.Config.__doc__ or "").strip().splitlines()[0]
+        about = (member.Config.__doc__ or "").strip().partition("\n")[0]
         if member.repeated:
             many: Any = Field(default_factory=list, description=about)
             keys[key] = (list[member.Config], many)  # type: ignore[name-defined]

@@ -84,7 +84,7 @@ def error_histogram_figure(pairs: Mapping[str, Pair]) -> Figure:
         for element, _, (x, y) in _forces_by_group(true, predicted):
             groups.setdefault(element, {})[title] = np.abs(y - x) * MEV
     with figure_style() as plt:
-        figure, axes = plt.subplots(1, len(groups), figsize=(FIGURE_WIDTH, 3.2), squeeze=False)
+        figure, axes = plt.subplots(1, len(groups), figsize=(FIGURE_WIDTH, 3.5), squeeze=False)
         for axis, (element, errors) in zip(axes[0], groups.items(), strict=True):
             pooled = np.concatenate(list(errors.values()))
             low, high = (
@@ -99,7 +99,8 @@ def error_histogram_figure(pairs: Mapping[str, Pair]) -> Figure:
             axis.set(xscale="log", title=f"{element} atoms", ylabel="share of components [%]")
             axis.set_xlabel("absolute force error [meV/Å]")
             plain_ticks(axis.xaxis)
-        axes[0, 0].legend(loc="upper left", fontsize=8.5)
+        handles, titles = axes[0, 0].get_legend_handles_labels()
+        figure.legend(handles, titles, loc="outside upper center", ncols=len(titles))
         return figure
 
 

@@ -36,6 +36,7 @@ OBSERVABLES: Registry[type[Observable[Any]]] = Registry(
 )
 
 REFERENCE, TEACHER, STUDENT = "reference", "teacher", "student"
+USUAL_CONFIDENCE = 0.95
 Row = dict[str, Any]
 
 
@@ -60,6 +61,8 @@ class Check(Record):
         Whether the whole interval lies inside the bound.
     comment
         What would settle it, or why there is no number.
+    confidence
+        Of the interval.
     """
 
     name: str
@@ -71,6 +74,7 @@ class Check(Record):
     unit: str
     passed: bool
     comment: str = ""
+    confidence: float = USUAL_CONFIDENCE
 
 
 class Card(Record):
@@ -81,6 +85,7 @@ class Card(Record):
     interval: Interval | None = None
     unit: str = ""
     note: str = ""
+    confidence: float = USUAL_CONFIDENCE
 
 
 class NoTolerances(Section):
@@ -132,10 +137,10 @@ class Observable(ABC, Generic[Outcome]):
 
     @abstractmethod
     def rows(self, result: Outcome) -> dict[str, list[Row]]:
-        """Flat rows of its CSV files, by their stem."""
+        """Flat rows of its CSV files, by their stem; no other observable may use the same stem."""
 
     def draw(self, result: Outcome) -> dict[str, Figure]:
-        """Figures by the stem of their files."""
+        """Figures by the stem of their files: `name`, or what begins with `name` and `_`."""
         return {}
 
     def checks(self, result: Outcome, tolerances: Any) -> list[Check]:
@@ -163,18 +168,20 @@ def within(
     *,
     sound: bool = True,
     comment: str = "",
+    confidence: float = USUAL_CONFIDENCE,
 ) -> Check:
     """The check of a difference that has to lie within ± a bound, its whole interval too.
 
     Parameters
     ----------
-    tolerance, name, value, interval, bound, unit, comment
+    tolerance, name, value, interval, bound, unit, comment, confidence
         Of `Check`. Without a value the check fails.
     sound
         False for a number that is not to be trusted, such as an unconverged one; it fails.
     """
-    low, high = interval if interval is not None else (value, value)
-    inside = value is not None and max(abs(low or 0.0), abs(high or 0.0), abs(value)) <= bound
+    numbers = [value, *(interval or ())]
+    # Not by the largest of them: a maximum may pass over what is no number.
+    inside = all(number is not None and abs(number) <= bound for number in numbers)
     return Check(
         name=name,
         tolerance=tolerance,
@@ -183,6 +190,7 @@ def within(
         bound=bound,
         sense="within",
         unit=unit,
-        passed=bool(inside and sound),
+        passed=inside and sound,
         comment=comment,
+        confidence=confidence,
     )

@@ -7,10 +7,11 @@ that is not finished gives a report of what is there.
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from distill.core.artifacts import write_json, write_text
 from distill.core.figures import FIGURE_DPI
@@ -18,8 +19,12 @@ from distill.core.number_text import interval_text, number_text
 from distill.core.quantities import MEV
 from distill.report.report_data import Report, collect
 
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
 REPORT_NAME = "report.html"
 FIGURES_FOLDER = "figures"
+_UNIT = re.compile(r"\[[^\[\]]*\]")
 
 
 def write_report(run_folder: Path) -> Path:
@@ -43,7 +48,9 @@ def write_report(run_folder: Path) -> Path:
     from distill.report.teacher_report import teacher_report
 
     run_folder = Path(run_folder)
-    report = {**collect(run_folder), "teacher_report": teacher_report(run_folder)}
+    report = collect(run_folder)
+    current = report["stages"]["teacher"]["outdated"] is None
+    report["teacher_report"] = teacher_report(run_folder) if current else None
     figures = _figures(run_folder, report)
     write_json(run_folder / "report.json", report)
     path = run_folder / REPORT_NAME
@@ -52,30 +59,37 @@ def write_report(run_folder: Path) -> Path:
 
 
 def _figures(run_folder: Path, report: Report) -> dict[str, dict[str, Any]]:
-    """PNG figures as base64, by name: those of the stages, and those drawn here."""
+    """PNG figures as base64, by name: those of the stages that are shown, and those drawn here."""
     from distill.core.figures import save_figure
     from distill.metrics.error_plots import calibration_figure
     from distill.report.plots import time_spent_figure, training_figure
 
+    stages = {name: stage for name, stage in report["stages"].items() if stage["outdated"] is None}
+    shown = [*stages, *(["teacher_report"] if "teacher" in stages else [])]
+    pictures = [file for name in shown for file in sorted((run_folder / name).glob("*.png"))]
     folder = run_folder / FIGURES_FOLDER
     if len(report["history"]) > 1:
-        save_figure(training_figure(report["history"]), folder, "training")
-    times = {
-        name: stage["wall_time_s"]
-        for name, stage in report["stages"].items()
-        if stage["wall_time_s"] is not None
-    }
+        pictures.append(save_figure(training_figure(report["history"]), folder, "training"))
+    times = {name: s["wall_time_s"] for name, s in stages.items() if s["wall_time_s"] is not None}
     if times:
-        save_figure(time_spent_figure(times), folder, "time_spent")
+        pictures.append(save_figure(time_spent_figure(times), folder, "time_spent"))
     forces = (report["uncertainty"] or {}).get("forces")
     if forces:
         predicted = [MEV * part["predicted_deviation"] for part in forces["bins"]]
         actual = [MEV * part["rmse"] for part in forces["bins"]]
-        save_figure(calibration_figure(predicted, actual, "meV/Å"), folder, "calibration")
-    stages = [run_folder / name for name in ("teacher_report", "sampling", "student", "compare")]
-    folders = (*stages, folder)
-    pictures = [file for place in folders for file in place.glob("*.png")]
-    return {file.stem: _embedded(file) for file in sorted(pictures)}
+        figure = calibration_figure(predicted, actual, "meV/Å")
+        pictures.append(save_figure(figure, folder, "calibration"))
+    return {file.stem: _embedded(file) for file in pictures}
+
+
+def _by_observable(figures: Iterable[str], observables: Iterable[str]) -> dict[str, list[str]]:
+    """The figures of each observable: named as it is, or beginning with its name and `_`."""
+    found: dict[str, list[str]] = {name: [] for name in observables}
+    for figure in figures:
+        owners = [name for name in found if figure == name or figure.startswith(f"{name}_")]
+        if owners:
+            found[max(owners, key=len)].append(figure)
+    return found
 
 
 def _embedded(file: Path) -> dict[str, Any]:
@@ -101,7 +115,11 @@ def _render(report: Report, figures: Mapping[str, Any]) -> str:
     environment.filters["interval"] = interval_text
     environment.filters["duration"] = _duration
     environment.filters["cell"] = _cell
-    return environment.get_template("report.html.j2").render(r=report, figures=figures)
+    environment.filters["columns"] = _columns
+    environment.filters["unbroken"] = _unbroken
+    own = _by_observable(figures, [observable["name"] for observable in report["observables"]])
+    template = environment.get_template("report.html.j2")
+    return template.render(r=report, figures=figures, figures_of=own)
 
 
 def _duration(seconds: float | None) -> str:
@@ -130,3 +148,16 @@ def _cell(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{count} {name}" for name, count in value.items())
     return str(value)
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, bool]:
+    """The columns of a table, and whether they hold text."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {n: any(isinstance(row.get(n), (str, Mapping)) for row in rows) for n in names}
+
+
+def _unbroken(text: str) -> Markup:
+    """A text whose units in brackets stay on one line."""
+    from markupsafe import Markup, escape
+
+    return Markup(_UNIT.sub(r'<span class="whole">\g<0></span>', str(escape(text))))

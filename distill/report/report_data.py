@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import csv
+import shlex
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from distill._version import __version__
-from distill.compare.errors_result import ErrorsResult, extrapolation_text
+from distill.compare.errors_result import ErrorsResult
 from distill.compare.timing import machine_text, timing_rows
 from distill.compare.timing_result import TimingResult
 from distill.compare.verdict import (
@@ -23,37 +25,34 @@ from distill.core.artifacts import read_json, read_manifest, sha256
 from distill.core.errors import UserError
 from distill.core.quantities import MEV
 from distill.core.results import Kind, read_result
-from distill.metrics.error_texts import interval_rows, study_rows
+from distill.core.stage_folder import outdated_stages
 from distill.metrics.errors import Errors, ErrorTable
-from distill.observables.base import OBSERVABLES, STUDENT, TEACHER, Card
+from distill.observables.base import OBSERVABLES, STUDENT, Card
+from distill.report.accuracy_tables import accuracy_tables
 
 STAGES = ("data", "teacher", "sampling", "student", "compare")
-# Radova, Stark, Allen, Maurer, Bartók, npj Comput. Mater. (2025): H2/Cu test set, 56-atom slab, one
-# core of an AMD EPYC 7742. Rows as `study_rows` names them.
-PUBLISHED_SOURCE = (
-    "Radova et al., npj Computational Materials (2025), doi 10.1038/s41524-025-01727-x: H2/Cu with "
-    "DFT data, MACE-MP as foundation model, ACE of order 4; times on one core of an AMD EPYC 7742"
+# What the page shows of these files.
+_TEACHER = (
+    "strategy",
+    "freeze",
+    "foundation",
+    "elements",
+    "r_max",
+    "parameters",
+    "trainable_parameters",
+    "training",
+    "e0",
+    "e0_method",
 )
-PUBLISHED = {
-    "teacher": {
-        "MAE / RMSE E [meV]": "6.7 / 13.5",
-        "MAE / RMSE F [meV/Å]": "3.1 / 10.1",
-        "H atoms MAE / RMSE F [meV/Å]": "4.3 / 17.1",
-        "time E / time F [ms]": "372.6 / 390.5",
-    },
-    "student": {
-        "MAE / RMSE E [meV]": "4.8 / 6.4",
-        "MAE / RMSE F [meV/Å]": "7.2 / 10.9",
-        "H atoms MAE / RMSE F [meV/Å]": "9.0 / 17.7",
-        "time E / time F [ms]": "9.6 / 22.6",
-    },
-}
+_SAMPLING = ("selection", "selected", "held_out", "teacher_calls")
 
 Report = dict[str, Any]
 
 
 def collect(run_folder: Path) -> Report:
-    """Everything that the report shows, as plain data.
+    """Everything that the report shows, as plain data and typed results.
+
+    Of a stage that is out of date, as `outdated_stages` says, there is nothing but the reason.
 
     Raises
     ------
@@ -62,17 +61,18 @@ def collect(run_folder: Path) -> Report:
     """
     if not (run_folder / "config.json").is_file():
         raise UserError(f"{run_folder} is not a run folder: expected config.json in it")
-    config = read_json(run_folder / "config.json")
+    config = _block(run_folder / "config.json", ("name", "seed", "teacher", "student"))
+    run = _Run(run_folder, outdated_stages(run_folder, STAGES))
     parts = {
-        "teacher": _read(run_folder / "teacher" / "teacher.json"),
-        "teacher_errors": _read(run_folder / "teacher" / "errors.json"),
-        "sampling": _read(run_folder / "sampling" / "sampling.json"),
-        "student_errors": _read(run_folder / "student" / "errors.json"),
-        "uncertainty": _read(run_folder / "student" / "uncertainty.json"),
-        "errors": _result(run_folder / "compare" / "errors.json", ErrorsResult),
-        "timing": _result(run_folder / "compare" / "timing.json", TimingResult),
+        "teacher": run.block("teacher", "teacher.json", _TEACHER),
+        "teacher_errors": run.block("teacher", "errors.json", ("teacher",)),
+        "sampling": run.block("sampling", "sampling.json", _SAMPLING),
+        "student_errors": run.block("student", "errors.json", ("test", "train")),
+        "uncertainty": run.block("student", "uncertainty.json", ("members",)),
+        "errors": run.result("compare", "errors.json", ErrorsResult),
+        "timing": run.result("compare", "timing.json", TimingResult),
     }
-    observables = _observables(run_folder / "compare")
+    observables = _observables(run)
     manifests = {stage: read_manifest(run_folder / stage) for stage in STAGES}
     return {
         "name": config["name"],
@@ -82,35 +82,66 @@ def collect(run_folder: Path) -> Report:
             stage: {
                 "finished": manifest["finished"] if manifest else None,
                 "wall_time_s": manifest["wall_time_s"] if manifest else None,
+                "outdated": run.outdated.get(stage),
             }
             for stage, manifest in manifests.items()
         },
-        "verdict": _verdict(_result(run_folder / "compare" / VERDICT_FILE, Verdict)),
+        "verdict": _verdict(run.result("compare", VERDICT_FILE, Verdict)),
         "headline": [*_headline(parts), *(c for o in observables for c in o.pop("cards"))],
-        "accuracy": _accuracy(parts),
+        "accuracy": accuracy_tables(parts),
         "timing": _timing(parts["timing"]),
         "observables": observables,
         "teacher": parts["teacher"],
-        "history": _history(run_folder / "teacher" / "history.csv"),
+        "history": _history(run.file("teacher", "history.csv")),
         "sampling": parts["sampling"],
-        "outcomes": _outcomes(run_folder / "sampling" / "outcomes.csv"),
-        "student": _student(run_folder / "student" / "student.npz", parts["student_errors"]),
+        "outcomes": _outcomes(run.file("sampling", "outcomes.csv")),
+        "student": _student(run.file("student", "student.npz"), parts["student_errors"]),
         "uncertainty": parts["uncertainty"],
-        "provenance": _provenance(run_folder, config, manifests),
+        "provenance": _provenance(run, config, manifests),
     }
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run's folder, and the stages in it that are out of date: their files are not looked at."""
+
+    folder: Path
+    outdated: Mapping[str, str]
+
+    def file(self, stage: str, name: str) -> Path | None:
+        """A file of a stage, if it is there and to be shown."""
+        path = self.folder / stage / name
+        return path if stage not in self.outdated and path.is_file() else None
+
+    def result(self, stage: str, name: str, kind: type[Kind]) -> Kind | None:
+        path = self.file(stage, name)
+        return None if path is None else read_result(path, kind)
+
+    def block(self, stage: str, name: str, keys: Iterable[str]) -> Any:
+        path = self.file(stage, name)
+        return path and _block(path, keys)
+
+
+def _block(path: Path, keys: Iterable[str]) -> dict[str, Any]:
+    """A JSON file that has to have some keys."""
+    found = read_json(path)
+    missing = [key for key in keys if not isinstance(found, dict) or key not in found]
+    if missing:
+        raise UserError(f"{path} is damaged: expected {', '.join(missing)} in it")
+    return dict(found)
 
 
 def _workflow(config: Mapping[str, Any], parts: Mapping[str, Any]) -> str:
     """One sentence on what was made from what."""
     teacher = parts["teacher"]
-    foundation = teacher["foundation"]["name"] if teacher else config["teacher"]["foundation"]
-    strategy, freeze = config["teacher"]["strategy"], config["teacher"]["freeze"]
+    asked = teacher or config["teacher"]
+    foundation = teacher["foundation"]["name"] if teacher else asked["foundation"]
     made = {
-        "finetune": f"the foundation model “{foundation}” fine-tuned ({freeze})",
+        "finetune": f"the foundation model “{foundation}” fine-tuned ({asked['freeze']})",
         "scratch": f"a MACE trained from scratch in the shape of “{foundation}”",
         "delta": f"a small MACE trained on top of “{foundation}”",
         "none": f"the foundation model “{foundation}” as it is",
-    }[strategy]
+    }[asked["strategy"]]
     used = f" on {teacher['training']['used']} reference structures" if teacher else ""
     student = config["student"]
     return (
@@ -134,12 +165,12 @@ def _verdict(verdict: Verdict | None) -> Any:
     return {"passed": verdict.passed, "checks": checks}
 
 
-def _observables(folder: Path) -> list[dict[str, Any]]:
+def _observables(run: _Run) -> list[dict[str, Any]]:
     """What each observable that was computed shows: rows, result, cards and template."""
     found = []
     for name, kind in OBSERVABLES.members().items():
         observable = kind()
-        result = _result(folder / f"{name}.json", observable.Result)
+        result = run.result("compare", f"{name}.json", observable.Result)
         if result is not None:
             found.append(
                 {
@@ -147,7 +178,7 @@ def _observables(folder: Path) -> list[dict[str, Any]]:
                     "title": observable.title,
                     "template": observable.template,
                     "rows": observable.rows(result),
-                    "result": result.model_dump(mode="json"),
+                    "result": result,
                     "cards": [card.model_dump() for card in observable.cards(result)],
                 }
             )
@@ -203,62 +234,6 @@ def _improvement(errors: Any) -> str:
     return f"test set; the foundation model’s is {before / after:.1f} times as large"
 
 
-def _accuracy(parts: Mapping[str, Any]) -> Any:
-    """The accuracy table in the published layout, and the full tables behind it."""
-    tables: dict[str, ErrorTable] = {}
-    errors: ErrorsResult | None = parts["errors"]
-    of_teacher, of_student = parts["teacher_errors"], parts["student_errors"]
-    if of_teacher and of_teacher.get("foundation"):
-        tables["foundation – reference"] = ErrorTable.model_validate(of_teacher["foundation"])
-    if errors:
-        tables |= {
-            "teacher – reference": errors.test.reference_teacher,
-            "student – teacher, held out": errors.held_out,
-            "student – teacher": errors.test.teacher_student,
-            "student – reference": errors.test.reference_student,
-        }
-    elif of_teacher:
-        tables["teacher – reference"] = ErrorTable.model_validate(of_teacher["teacher"])
-    if of_student and not errors:
-        tables["student – teacher, held out"] = ErrorTable.model_validate(of_student["test"])
-    if not tables:
-        return None
-    rows: list[dict[str, Any]] = [
-        {"title": title, "cells": cells}
-        for title, cells in study_rows(tables, _times_by_column(parts["timing"]))
-    ]
-    published: list[str] = []
-    if any(set(table.forces_by_element) == {"Cu", "H"} for table in tables.values()):
-        published = ["published teacher – DFT", "published student – teacher"]
-        for row in rows:
-            row["cells"] += [PUBLISHED[name].get(row["title"], "—") for name in PUBLISHED]
-    return {
-        "columns": list(tables),
-        "published_columns": published,
-        "published_source": PUBLISHED_SOURCE if published else None,
-        "rows": rows,
-        "intervals": interval_rows(tables),
-        "structures": {name: table.structures for name, table in tables.items()},
-        "force_error_correlation": errors.test.force_error_correlation if errors else None,
-        "extrapolation": extrapolation_text(errors) if errors else "",
-        "tables": {name: table.model_dump(mode="json") for name, table in tables.items()},
-    }
-
-
-def _times_by_column(timing: TimingResult | None) -> dict[str, tuple[float, float]]:
-    if not timing:
-        return {}
-    columns = {
-        "teacher – reference": TEACHER,
-        "student – teacher, held out": STUDENT,
-        "student – teacher": STUDENT,
-        "student – reference": STUDENT,
-    }
-    return {
-        column: timing.medians_ms(name) for column, name in columns.items() if name in timing.models
-    }
-
-
 def _timing(timing: TimingResult | None) -> Any:
     if not timing:
         return None
@@ -269,9 +244,9 @@ def _timing(timing: TimingResult | None) -> Any:
     }
 
 
-def _student(path: Path, errors: Any) -> Any:
+def _student(path: Path | None, errors: Any) -> Any:
     """What the student is, and its errors on what it was fitted to."""
-    if not path.is_file() or not errors:
+    if path is None or not errors:
         return None
     from distill.student.student_model import Student
 
@@ -286,16 +261,16 @@ def _student(path: Path, errors: Any) -> Any:
     }
 
 
-def _history(path: Path) -> list[dict[str, float]]:
-    if not path.is_file():
+def _history(path: Path | None) -> list[dict[str, float]]:
+    if path is None:
         return []
     with path.open(newline="") as handle:
         return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(handle)]
 
 
-def _outcomes(path: Path) -> Any:
+def _outcomes(path: Path | None) -> Any:
     """How the teacher's trajectories ended, counted by facet and collision energy."""
-    if not path.is_file():
+    if path is None:
         return None
     with path.open(newline="") as handle:
         rows = list(csv.DictReader(handle))
@@ -316,39 +291,35 @@ def _outcomes(path: Path) -> Any:
 
 
 def _provenance(
-    run_folder: Path, config: Mapping[str, Any], manifests: Mapping[str, Any]
+    run: _Run, config: Mapping[str, Any], manifests: Mapping[str, Any]
 ) -> dict[str, Any]:
     import yaml
 
-    finished = [m for m in manifests.values() if m]
-    newest = finished[-1] if finished else {}
+    shown = {s: manifest for s, manifest in manifests.items() if manifest and s not in run.outdated}
+    newest = list(shown.values())[-1] if shown else {}
     models = {
         name: sha256(path)
-        for name, path in {
-            "teacher.model": run_folder / "teacher" / "teacher.model",
-            "student.npz": run_folder / "student" / "student.npz",
-        }.items()
-        if path.is_file()
+        for stage, name in (("teacher", "teacher.model"), ("student", "student.npz"))
+        if (path := run.file(stage, name)) is not None
     }
+    files = [run.folder / "teacher" / "teacher.model", run.folder / "student" / "student.npz"]
     return {
         "seed": config["seed"],
         "versions": newest.get("versions", {}),
         "host": newest.get("host"),
         "machine": newest.get("machine"),
-        "inputs": {stage: manifest["inputs"] for stage, manifest in manifests.items() if manifest},
+        "inputs": {stage: manifest["inputs"] for stage, manifest in shown.items()},
         "models": models,
         "config": yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True),
         "commands": [
             "distill run workflow.yaml",
-            f"distill timing {run_folder}/teacher/teacher.model {run_folder}/student/student.npz",
-            f"distill report {run_folder}",
+            f"distill timing {' '.join(map(_argument, files))}",
+            f"distill report {_argument(run.folder)}",
         ],
     }
 
 
-def _read(path: Path) -> Any:
-    return read_json(path) if path.is_file() else None
-
-
-def _result(path: Path, kind: type[Kind]) -> Kind | None:
-    return read_result(path, kind) if path.is_file() else None
+def _argument(path: Path) -> str:
+    """A path as a shell takes it for this path and nothing else."""
+    text = str(path)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)

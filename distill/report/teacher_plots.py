@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distill.core.figures import FIGURE_WIDTH, colour_of, figure_style
+from distill.core.figures import FIGURE_WIDTH, colour_of, figure_style, smooth
 from distill.core.quantities import MEV
 
 if TYPE_CHECKING:
@@ -110,4 +110,4 @@ def _draw(axis: Axes, name: str, x: Any, y: Any) -> None:
     if name == _DATA:
         axis.plot(x, y, "o", ms=4, mfc="none", color=colour_of("reference"), label=label, zorder=4)
     else:
-        axis.plot(x, y, color=colour_of(name), label=label)
+        axis.plot(*smooth(np.asarray(x), np.asarray(y)), color=colour_of(name), label=label)

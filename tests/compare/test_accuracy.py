@@ -33,28 +33,28 @@ def files(tmp_path_factory):
 
 def test_every_model_has_a_table_on_every_set(files):
     result = accuracy({"teacher": TEACHER, "student": STUDENT}, files)
-    assert list(result["tables"]) == [
+    assert list(result.tables) == [
         "teacher, one",
         "student, one",
         "teacher, two",
         "student, two",
     ]
     forces = np.concatenate([reference_forces(a).ravel() for a in read_structures(files["one"])])
-    found = result["tables"]["teacher, one"]["forces"]["rmse"]
+    found = result.tables["teacher, one"].forces.rmse
     assert found == pytest.approx(0.03 * np.sqrt(np.mean(forces**2)), rel=1e-5)
-    assert set(result["tables"]["teacher, one"]["by_config_type"]) == {"bulk", "strained"}
+    assert set(result.tables["teacher, one"].by_config_type) == {"bulk", "strained"}
 
 
 def test_budget_follows_the_chain_and_is_written(files, tmp_path, monkeypatch, capsys):
     result = accuracy({"teacher": TEACHER, "student": STUDENT}, {"one": files["one"]}, budget=True)
-    steps = result["budget"]["one"]
+    steps = result.budget["one"]
     first, second, both = (
-        steps[k]["forces"]["rmse"]
+        getattr(steps, k).forces.rmse
         for k in ("reference_teacher", "teacher_student", "reference_student")
     )
     # Both steps scale the forces up, so their errors add.
     assert both == pytest.approx(first + second, rel=1e-6)
-    assert steps["force_error_correlation"] == pytest.approx(1, abs=1e-6)
+    assert steps.force_error_correlation == pytest.approx(1, abs=1e-6)
     text = accuracy_text(result)
     assert "error budget on one" in text and "forces, strained" in text and "forces on Cu" in text
     titles = {row["comparison"] for row in accuracy_rows(result)}

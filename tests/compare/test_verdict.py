@@ -4,70 +4,148 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
+from fake_run import (
+    FAKES,
+    barriers_result,
+    errors_result,
+    judged,
+    sticking_condition,
+    sticking_result,
+    timing_result,
+)
 
-from distill.compare.verdict import check_text, judge, require_computed, verdict_text
+from distill.compare.errors_result import ErrorsResult
+from distill.compare.timing_result import Ratio
+from distill.compare.verdict import (
+    Verdict,
+    check_text,
+    error_checks,
+    refuse_what_cannot_work,
+    speedup_check,
+    verdict_of,
+    verdict_text,
+)
 from distill.config import CompareConfig, StickingConfig, Tolerances
 from distill.core.errors import UserError
+from distill.metrics.errors import Errors
 from distill.metrics.statistics import paired_difference, pairs_needed
+from distill.observables.barriers.observable import Barriers
+from distill.observables.base import OBSERVABLES, within
+from distill.observables.sticking.observable import Sticking
+from distill.observables.sticking.result import PairedSticking
+
+# A bound that anything is inside of: within or at most this, and at least its inverse.
+ENDLESS = 1e12
+KEYS = list(Tolerances.model_fields)
 
 
-def errors(rmse, interval):
-    table = {"forces": {"rmse": rmse, "rmse_interval": interval}, "energy_per_atom": None}
-    return {"test": {"reference_teacher": table}, "held_out": {"teacher_student": table}}
+@pytest.fixture(scope="module")
+def results():
+    """Made-up errors, times and observables."""
+    observables = {name: make() for name, make in FAKES.items() if name in OBSERVABLES.names()}
+    return errors_result(), timing_result(), observables
 
 
-def only(verdict):
-    (check,) = verdict["checks"]
-    assert verdict["passed"] == check["passed"]
+def errors_with(rmse, interval) -> ErrorsResult:
+    """Errors in which all that is judged by its forces has an RMSE, and there are no energies."""
+    found = errors_result()
+    forces = Errors(
+        mae=rmse, rmse=rmse, rmse_interval=interval, max=rmse, mean=0.0, count=9, structures=3
+    )
+    table = found.held_out.model_copy(update={"forces": forces, "energy_per_atom": None})
+    test = found.test.model_copy(update={"reference_teacher": table})
+    return found.model_copy(update={"test": test, "held_out": table})
+
+
+def with_speedup(median, interval):
+    timing = timing_result()
+    student = timing.models["student"].model_copy(
+        update={"speedup_forces": Ratio(median=median, interval=interval)}
+    )
+    return timing.model_copy(update={"models": {**timing.models, "student": student}})
+
+
+def pairs_of(difference, interval, trajectories=100, only_teacher=0, only_student=0):
+    return PairedSticking(
+        difference=difference,
+        interval=interval,
+        trajectories=trajectories,
+        only_teacher=only_teacher,
+        only_student=only_student,
+    )
+
+
+def sticking_check(paired, confidence=0.95):
+    result = sticking_result(sticking_condition(paired=paired), confidence=confidence)
+    (check,) = Sticking().checks(result, Tolerances(sticking=0.05))
     return check
+
+
+def barrier_differences(*pairs):
+    """Paths whose barriers differ by so many eV, student minus teacher, both converged or not."""
+    paths = {}
+    for number, (difference, converged) in enumerate(pairs):
+        (profiles,) = barriers_result().paths.values()
+        barrier = profiles["teacher"].barrier + difference
+        student = profiles["student"].model_copy(
+            update={"barrier": barrier, "converged": converged}
+        )
+        paths[f"path {number}"] = {**profiles, "student": student}
+    return barriers_result().model_copy(update={"paths": paths})
 
 
 @pytest.mark.parametrize(
     ("rmse", "interval", "passed"),
     [
-        (0.03, [0.02, 0.039], True),
-        (0.03, [0.02, 0.041], False),
-        (0.05, [0.045, 0.06], False),
+        (0.03, (0.02, 0.039), True),
+        (0.03, (0.02, 0.041), False),
+        (0.05, (0.045, 0.06), False),
         (0.03, None, False),
     ],
 )
 def test_an_rmse_passes_with_its_upper_end(rmse, interval, passed):
-    check = only(judge(Tolerances(student_force_rmse=0.04), errors=errors(rmse, interval)))
-    assert check["passed"] is passed
-    assert ("beyond the bound" in check["comment"]) is (
-        rmse < 0.04 and bool(interval) and not passed
-    )
+    (check,) = error_checks(Tolerances(student_force_rmse=0.04), errors_with(rmse, interval))
+    assert check.passed is passed
+    assert ("beyond the bound" in check.comment) is (rmse < 0.04 and bool(interval) and not passed)
+
+
+def test_each_bound_of_an_error_is_on_its_own_number():
+    errors = errors_result()
+    expected = {
+        "teacher_force_rmse": errors.test.reference_teacher.forces.rmse,
+        "teacher_energy_rmse": errors.test.reference_teacher.energy_per_atom.rmse,
+        "student_force_rmse": errors.held_out.forces.rmse,
+        "student_energy_rmse": errors.held_out.energy_per_atom.rmse,
+    }
+    assert len(set(expected.values())) == 4
+    for key, value in expected.items():
+        (check,) = error_checks(Tolerances(**{key: 1.0}), errors)
+        assert (check.tolerance, check.value) == (key, value)
 
 
 @pytest.mark.parametrize(
     ("low", "high", "passed"), [(-0.04, 0.04, True), (-0.06, 0.02, False), (-0.02, 0.051, False)]
 )
 def test_a_sticking_difference_passes_with_both_ends(low, high, passed):
-    result = {"difference": (low + high) / 2, "interval": [low, high], "trajectories": 100}
-    verdict = judge(Tolerances(sticking=0.05), errors={}, sticking={"111": result})
-    assert only(verdict)["passed"] is passed
+    assert sticking_check(pairs_of((low + high) / 2, (low, high))).passed is passed
 
 
 def test_a_wide_sticking_interval_says_how_many_trajectories_are_needed():
     def check(teacher, student):
         found = paired_difference(teacher, student, 0.9)
-        result = {
-            "difference": found.value,
-            "interval": list(found.interval),
-            "trajectories": found.samples,
-            "only_teacher": found.only_first,
-            "only_student": found.only_second,
-            "confidence": 0.9,
-        }
-        return only(judge(Tolerances(sticking=0.05), errors={}, sticking={"111": result}))
+        paired = pairs_of(
+            found.value, found.interval, found.samples, found.only_first, found.only_second
+        )
+        return sticking_check(paired, confidence=0.9)
 
     def needed(comment):
         return int(re.search(r"about (\d+) teacher trajectories", comment)[1])
 
     agreeing = check([True] * 20, [True] * 20)
-    assert not agreeing["passed"]
-    assert needed(agreeing["comment"]) == pairs_needed(0.05, 0.9) < 60
+    assert not agreeing.passed
+    assert needed(agreeing.comment) == pairs_needed(0.05, 0.9) < 60
 
     # Three pairs in 50 disagree, most to one side: the difference takes up part of the room.
     def one_sided(times):
@@ -75,106 +153,151 @@ def test_a_wide_sticking_interval_says_how_many_trajectories_are_needed():
         return check(teacher, student * times)
 
     wide = one_sided(1)
-    assert "instead of 50" in wide["comment"]
-    times = needed(wide["comment"]) // 50
-    assert not one_sided(times)["passed"]
-    assert one_sided(times + 1)["passed"]
+    assert "instead of 50" in wide.comment
+    times = needed(wide.comment) // 50
+    assert not one_sided(times).passed
+    assert one_sided(times + 1).passed
 
 
 def test_a_difference_beyond_the_bound_is_not_a_matter_of_trajectories():
-    result = {"difference": 0.06, "interval": [0.04, 0.08], "trajectories": 5000}
-    check = only(judge(Tolerances(sticking=0.05), errors={}, sticking={"111": result}))
-    assert not check["passed"] and check["comment"] == ""
-
-
-def test_a_sticking_difference_without_its_counts_is_judged_too():
-    result = {"difference": 0.0, "interval": [-0.1, 0.1], "trajectories": 50}
-    check = only(judge(Tolerances(sticking=0.05), errors={}, sticking={"111": result}))
-    assert not check["passed"] and "more than the 50 teacher trajectories" in check["comment"]
+    check = sticking_check(pairs_of(0.06, (0.04, 0.08), 5000))
+    assert not check.passed and check.comment == ""
 
 
 def test_a_speedup_passes_with_its_lower_end():
     for median, interval, passed, comment in (
-        (11.0, [10.5, 12.0], True, ""),
-        (11.0, [9.5, 12.0], False, "the interval reaches below the bound"),
-        (9.0, [8.5, 9.5], False, ""),
+        (11.0, (10.5, 12.0), True, ""),
+        (11.0, (9.5, 12.0), False, "the interval reaches below the bound"),
+        (9.0, (8.5, 9.5), False, ""),
     ):
-        speedup = {"median": median, "interval": interval}
-        check = only(judge(Tolerances(speedup=10), errors={}, speedup=speedup))
-        assert check["passed"] is passed
-        assert check["comment"].split(":")[0] == comment
+        check = speedup_check(with_speedup(median, interval), 10)
+        assert check.passed is passed
+        assert check.comment.split(":")[0] == comment
 
 
-def test_an_activation_energy_passes_with_both_ends():
-    for interval, passed in (([-0.015, 0.019], True), ([-0.03, 0.05], False)):
-        result = {"difference": 0.01, "interval": interval}
-        check = only(judge(Tolerances(activation_energy=0.02), errors={}, activation_energy=result))
-        assert check["passed"] is passed
-        assert ("longer or more runs" in check["comment"]) is not passed
+def test_a_speedup_needs_a_timed_student():
+    timing = timing_result()
+    timing = timing.model_copy(update={"models": {"teacher": timing.models["teacher"]}})
+    with pytest.raises(UserError, match=r"tolerances\.speedup is set"):
+        speedup_check(timing, 10)
 
 
 def test_one_failed_barrier_fails_the_verdict():
-    barriers = {
-        "Cu(111)": {"difference": -0.01, "converged": True},
-        "Cu(100)": {"difference": 0.03, "converged": True},
-    }
-    verdict = judge(Tolerances(barrier=0.02), errors={}, barriers=barriers)
-    assert verdict["passed"] is False
-    assert [check["passed"] for check in verdict["checks"]] == [True, False]
+    barriers = barrier_differences((-0.01, True), (0.03, True))
+    verdict = verdict_of(Barriers().checks(barriers, Tolerances(barrier=0.02)))
+    assert verdict.passed is False
+    assert [check.passed for check in verdict.checks] == [True, False]
     assert verdict_text(verdict).splitlines() == [
         "verdict: 1 of 2 checks failed",
-        "  pass  barrier Cu(111), student − teacher: −10 meV, within ±20 meV",
-        "  FAIL  barrier Cu(100), student − teacher: 30 meV, within ±20 meV",
+        "  pass  barrier path 0, student − teacher: −10 meV, within ±20 meV",
+        "  FAIL  barrier path 1, student − teacher: 30 meV, within ±20 meV",
     ]
-    good = judge(Tolerances(barrier=0.04), errors={}, barriers=barriers)
-    assert good["passed"] is True
+    good = verdict_of(Barriers().checks(barriers, Tolerances(barrier=0.04)))
+    assert good.passed is True
     assert verdict_text(good).splitlines()[0] == "verdict: all 2 checks passed"
 
 
+def test_a_barrier_of_a_band_that_did_not_converge_does_not_pass():
+    for converged in (False, None):
+        barriers = barrier_differences((0.001, converged))
+        (check,) = Barriers().checks(barriers, Tolerances(barrier=0.02))
+        assert check.passed is False
+        assert "did not converge" in check.comment
+
+
 def test_a_check_is_told_with_its_interval_and_unit():
-    check = only(judge(Tolerances(student_force_rmse=0.04), errors=errors(0.03, [0.02, 0.041])))
+    (check,) = error_checks(Tolerances(student_force_rmse=0.04), errors_with(0.03, (0.02, 0.041)))
     assert check_text(check).startswith("30 meV/Å (20 to 41), at most 40 meV/Å; the interval")
-    speedup = {"median": 11.0, "interval": [10.5, 12.0]}
-    check = only(judge(Tolerances(speedup=10), errors={}, speedup=speedup))
+    check = speedup_check(with_speedup(11.0, (10.5, 12.0)), 10)
     assert check_text(check) == "11 (10.5 to 12), at least 10"
 
 
-def test_a_barrier_of_a_band_that_did_not_converge_does_not_pass():
-    barriers = {"Cu(111)": {"difference": 0.001, "converged": False}}
-    check = only(judge(Tolerances(barrier=0.02), errors={}, barriers=barriers))
-    assert check["passed"] is False
-    assert "did not converge" in check["comment"]
+def test_a_check_with_another_confidence_says_so():
+    check = sticking_check(pairs_of(0.0, (-0.02, 0.02)), confidence=0.9)
+    assert check_text(check) == "0 (−0.02 to 0.02, 90 %), within ±0.05"
+    check = sticking_check(pairs_of(0.0, (-0.02, 0.02)))
+    assert check_text(check) == "0 (−0.02 to 0.02), within ±0.05"
 
 
-def test_without_tolerances_there_is_no_verdict():
-    verdict = judge(Tolerances(), errors={})
-    assert verdict == {"passed": None, "checks": []}
+def test_without_tolerances_there_is_no_verdict(results):
+    verdict = judged(Tolerances(), *results)
+    assert verdict == Verdict(passed=None, checks=[])
     assert "no tolerances" in verdict_text(verdict)
 
 
 def test_what_gave_no_number_fails_with_the_reason():
-    verdict = judge(Tolerances(sticking=0.05, activation_energy=0.02), errors={})
-    assert verdict["passed"] is False
-    assert [check["value"] for check in verdict["checks"]] == [None, None]
-    assert "no number, within ±20 meV; no Arrhenius fit of both" in verdict_text(verdict)
+    result = sticking_result(sticking_condition(teacher=None, paired=None, two_level=None))
+    verdict = verdict_of(Sticking().checks(result, Tolerances(sticking=0.05)))
+    assert verdict.passed is False
+    assert [check.value for check in verdict.checks] == [None]
+    assert "no number, within ±0.05; no pair of sound trajectories" in verdict_text(verdict)
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_a_number_that_is_none_does_not_pass(value):
+    assert not within("barrier", "x", value, None, 1.0, "eV").passed
+    assert not within("sticking", "x", 0.0, (-0.1, value), 1.0, "").passed
+    assert not within("sticking", "x", 0.0, (value, 0.1), 1.0, "").passed
+    assert within("sticking", "x", 0.0, (-0.1, 0.1), 1.0, "").passed
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_an_rmse_that_is_no_number_does_not_pass(value):
+    for rmse, interval in ((value, (0.02, 0.03)), (0.02, (0.02, value))):
+        (check,) = error_checks(Tolerances(student_force_rmse=0.04), errors_with(rmse, interval))
+        assert not check.passed
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_bound_has_checks_that_pass_only_with_the_whole_interval(key, results):
+    def checks(bound):
+        found = judged(Tolerances(**{key: bound}), *results).checks
+        assert found
+        assert {check.tolerance for check in found} == {key}
+        assert {check.bound for check in found} == {bound}
+        return {check.name: check for check in found}
+
+    for name, check in checks(ENDLESS).items():
+        ends = [check.value, *(check.interval or ())]
+        if check.sense == "at least":
+            reach, beyond = min(ends), 1 + 1e-6
+        else:
+            reach, beyond = max(map(abs, ends)), 1 - 1e-6
+        assert reach > 0
+        assert checks(reach / beyond)[name].passed
+        assert not checks(reach * beyond)[name].passed
+
+
+def needed_by(key):
+    """The section that a tolerance of an observable needs."""
+    for name, kind in OBSERVABLES.members().items():
+        if key in kind.Tolerances.model_fields:
+            return name
+    return None
+
+
+@pytest.mark.parametrize("key", [key for key in KEYS if needed_by(key)])
+def test_a_bound_of_an_observable_that_is_not_asked_for_is_refused_by_name(key):
+    config = CompareConfig(timing=None, tolerances={key: 0.02})
+    named = rf"tolerances\.{key} is set, but compare\.{needed_by(key)} is off"
+    with pytest.raises(UserError, match=named):
+        refuse_what_cannot_work(config)
 
 
 @pytest.mark.parametrize(
     ("tolerances", "other", "named"),
     [
         ({"speedup": 10}, {"timing": None}, "tolerances.speedup is set, but compare.timing is off"),
-        ({"barrier": 0.02}, {}, "tolerances.barrier"),
-        ({"activation_energy": 0.02}, {}, "tolerances.activation_energy"),
-        ({"sticking": 0.05}, {}, "tolerances.sticking"),
         ({"sticking": 0.05}, {"sticking": StickingConfig(teacher_trajectories=0)}, "below 2"),
+        ({"sticking": 0.05}, {"sticking": StickingConfig(teacher_trajectories=1)}, "below 2"),
     ],
 )
 def test_a_tolerance_on_something_not_computed_is_refused(tolerances, other, named):
     config = CompareConfig(tolerances=Tolerances(**tolerances), **other)
     with pytest.raises(UserError, match=named):
-        require_computed(config)
+        refuse_what_cannot_work(config)
 
 
 def test_a_tolerance_on_labels_that_are_missing_is_refused():
     with pytest.raises(UserError, match=r"tolerances\.student_energy_rmse is set"):
-        judge(Tolerances(student_energy_rmse=0.01), errors=errors(0.1, [0.1, 0.2]))
+        error_checks(Tolerances(student_energy_rmse=0.01), errors_with(0.1, (0.1, 0.2)))

@@ -11,7 +11,8 @@ from ase import Atoms
 
 from distill.core.errors import UserError
 from distill.core.tables import write_table_csv
-from distill.metrics.errors import error_budget, error_table, study_table_text, table_rows
+from distill.metrics.error_texts import study_table_text, table_rows
+from distill.metrics.errors import ErrorTable, error_budget, error_table
 
 
 def labelled(symbols, energy=None, forces=None, stress=None, config_type=None):
@@ -43,39 +44,40 @@ def pair():
 
 def test_errors_equal_the_hand_computed_ones(pair):
     table = error_table(*pair)
-    assert table["energy"]["mae"] == pytest.approx(0.3)
-    assert table["energy"]["rmse"] == pytest.approx(np.sqrt((0.04 + 0.16) / 2))
-    assert table["energy"]["mean"] == pytest.approx(-0.1)
-    assert table["energy_per_atom"]["mae"] == pytest.approx(0.15)
-    assert table["energy_per_atom"]["rmse"] == pytest.approx(np.sqrt((0.01 + 0.04) / 2))
-    assert table["forces"]["mae"] == pytest.approx(1.7 / 12)
-    assert table["forces"]["rmse"] == pytest.approx(np.sqrt((0.09 + 0.16 + 0.5) / 12))
-    assert table["forces"]["max"] == pytest.approx(0.5)
-    assert table["forces"]["count"] == 12
-    assert table["forces_by_element"]["Cu"]["rmse"] == pytest.approx(np.sqrt(0.09 / 3))
-    assert table["forces_by_element"]["H"]["rmse"] == pytest.approx(np.sqrt(0.66 / 9))
-    assert table["stress"]["rmse"] == pytest.approx(np.sqrt(6e-4 / 12))
-    assert (table["structures"], table["atoms"]) == (2, 4)
-    gas = table["by_config_type"]["gas"]
-    assert gas["structures"] == 1
-    assert gas["forces"]["rmse"] == pytest.approx(np.sqrt(0.5 / 6))
-    assert gas["forces"]["rmse_interval"] is None
-    assert list(gas["forces_by_element"]) == ["H"]
+    assert table.energy.mae == pytest.approx(0.3)
+    assert table.energy.rmse == pytest.approx(np.sqrt((0.04 + 0.16) / 2))
+    assert table.energy.mean == pytest.approx(-0.1)
+    assert table.energy_per_atom.mae == pytest.approx(0.15)
+    assert table.energy_per_atom.rmse == pytest.approx(np.sqrt((0.01 + 0.04) / 2))
+    assert table.forces.mae == pytest.approx(1.7 / 12)
+    assert table.forces.rmse == pytest.approx(np.sqrt((0.09 + 0.16 + 0.5) / 12))
+    assert table.forces.max == pytest.approx(0.5)
+    assert table.forces.count == 12
+    assert table.forces_by_element["Cu"].rmse == pytest.approx(np.sqrt(0.09 / 3))
+    assert table.forces_by_element["H"].rmse == pytest.approx(np.sqrt(0.66 / 9))
+    assert table.stress.rmse == pytest.approx(np.sqrt(6e-4 / 12))
+    assert (table.structures, table.atoms) == (2, 4)
+    gas = table.by_config_type["gas"]
+    assert gas.structures == 1
+    assert gas.forces.rmse == pytest.approx(np.sqrt(0.5 / 6))
+    assert gas.forces.rmse_interval is None
+    assert list(gas.forces_by_element) == ["H"]
 
 
-def test_the_table_is_plain_json(pair):
+def test_the_table_survives_json(pair):
     table = error_table(*pair)
-    assert json.loads(json.dumps(table)) == table
+    text = json.dumps(table.model_dump(mode="json"))
+    assert ErrorTable.model_validate(json.loads(text)) == table
 
 
 def test_labels_that_one_side_lacks_are_left_out():
     reference = [labelled("CuH", None, np.zeros((2, 3))), labelled("CuH", 1.0, np.zeros((2, 3)))]
     predicted = [labelled("CuH", 5.0, np.ones((2, 3))), labelled("CuH", 2.0, None)]
     table = error_table(reference, predicted)
-    assert table["energy"]["mae"] == pytest.approx(1.0)
-    assert table["energy"]["structures"] == 1
-    assert table["forces"]["structures"] == 1
-    assert table["stress"] is None
+    assert table.energy.mae == pytest.approx(1.0)
+    assert table.energy.structures == 1
+    assert table.forces.structures == 1
+    assert table.stress is None
 
 
 def test_lists_that_do_not_match_are_refused(pair):
@@ -97,7 +99,7 @@ def test_intervals_cover_the_true_rmse():
         predicted = [
             labelled("Cu4", 0.0, sigma * rng.standard_normal((4, 3))) for _ in range(structures)
         ]
-        low, high = error_table(reference, predicted)["forces"]["rmse_interval"]
+        low, high = error_table(reference, predicted).forces.rmse_interval
         covered += low <= sigma <= high
     assert 0.86 <= covered / runs <= 0.99
 
@@ -116,11 +118,9 @@ def test_the_steps_of_the_budget_add_up():
     teacher = [labelled("CuH2", 0.0, s) for s in steps[0]]
     student = [labelled("CuH2", 0.0, s) for s in steps.sum(axis=0)]
     budget = error_budget(reference, teacher, student)
-    assert budget["teacher_student"]["forces"]["rmse"] == pytest.approx(
-        np.sqrt((steps[1] ** 2).mean())
-    )
+    assert budget.teacher_student.forces.rmse == pytest.approx(np.sqrt((steps[1] ** 2).mean()))
     expected = (steps[0] * steps[1]).mean() / np.sqrt((steps**2).mean(axis=(1, 2, 3))).prod()
-    assert budget["force_error_correlation"] == pytest.approx(expected)
+    assert budget.force_error_correlation == pytest.approx(expected)
 
 
 def test_csv_has_a_column_for_every_number(tmp_path):
@@ -142,9 +142,9 @@ def test_csv_holds_every_number(pair, tmp_path):
     rows = list(csv.DictReader((tmp_path / "errors.csv").open()))
     found = {(r["config_type"], r["quantity"]): r for r in rows}
     table = tables["reference_teacher"]
-    assert float(found["all", "forces"]["rmse"]) == table["forces"]["rmse"]
-    hydrogen = table["by_config_type"]["gas"]["forces_by_element"]["H"]
-    assert float(found["gas", "forces on H"]["mae"]) == hydrogen["mae"]
+    assert float(found["all", "forces"]["rmse"]) == table.forces.rmse
+    hydrogen = table.by_config_type["gas"].forces_by_element["H"]
+    assert float(found["gas", "forces on H"]["mae"]) == hydrogen.mae
     assert found["gas", "forces"]["rmse_low"] == ""
 
 

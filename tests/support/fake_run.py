@@ -8,18 +8,28 @@ from pathlib import Path
 import numpy as np
 from ase.build import add_adsorbate, fcc111, molecule
 
-from distill.compare import observable_plots
-from distill.compare.observables import (
-    barrier_differences,
-    barrier_profiles,
-    sticking_curves,
-    sticking_differences,
-)
-from distill.compare.verdict import judge
+from distill.compare.errors_result import ErrorsResult, Extrapolation
+from distill.compare.predictions import pairs
+from distill.compare.timing_plots import cost_figure, timing_figure
+from distill.compare.timing_result import Machine, ModelTiming, Ratio, Spread, TimingResult
+from distill.compare.verdict import error_checks, speedup_check, verdict_of
 from distill.config import RunConfig, StudentConfig, Tolerances
 from distill.core.artifacts import write_json, write_manifest, write_text
+from distill.core.figures import save_figure
+from distill.core.results import write_result
+from distill.metrics.error_plots import error_histogram_figure, parity_figure
 from distill.metrics.errors import error_budget, error_table
-from distill.report import plots
+from distill.metrics.statistics import wilson
+from distill.observables.barriers.barriers import BarriersResult, Profile
+from distill.observables.base import OBSERVABLES
+from distill.observables.sticking.result import (
+    ConditionSticking,
+    ModelSticking,
+    PairedSticking,
+    PrecisionReport,
+    StickingResult,
+    TwoLevelSticking,
+)
 
 ELEMENTS_NOISE = {1: 1.8, 29: 1.0}
 
@@ -51,48 +61,46 @@ def noisy(structures, energy_noise, force_noise, rng):
     return copies
 
 
-def timing_result():
-    """What `time_models` returns, for a student about 40 times faster than its teacher."""
+def timing_result() -> TimingResult:
+    """Times of a student about 40 times faster than its teacher."""
 
     def model(energy, forces, first):
-        spread = {
-            name: {"median": v, "q1": 0.97 * v, "q3": 1.04 * v, "min": 0.95 * v, "calls": 5}
-            for name, v in (("energy_ms", energy), ("forces_ms", forces))
-        }
         ratio = first / forces
-        speedup = {"median": ratio, "interval": [0.95 * ratio, 1.06 * ratio]}
-        if ratio == 1:
-            speedup = {"median": 1.0, "interval": [1.0, 1.0]}
-        return {
-            **spread,
-            "us_per_atom": 1e3 * forces / 56,
-            "ns_per_day": 86400 / (forces / 1e3) * 0.1e-6,
-            "load_s": 1.0,
-            "first_call_s": 1.5,
-            "speedup_energy": speedup,
-            "speedup_forces": speedup,
-        }
+        interval = (0.95 * ratio, 1.06 * ratio) if ratio != 1 else (1.0, 1.0)
+        speedup = Ratio(median=ratio, interval=interval)
+        return ModelTiming(
+            **{
+                name: Spread(median=v, q1=0.97 * v, q3=1.04 * v, min=0.95 * v, calls=5)
+                for name, v in (("energy_ms", energy), ("forces_ms", forces))
+            },
+            us_per_atom=1e3 * forces / 56,
+            ns_per_day=86400 / (forces / 1e3) * 0.1e-6,
+            load_s=1.0,
+            first_call_s=1.5,
+            speedup_energy=speedup,
+            speedup_forces=speedup,
+        )
 
-    return {
-        "structure": "H2/Cu(111) slab",
-        "atoms": 56,
-        "models": {"teacher": model(95.4, 96.1, 96.1), "student": model(1.1, 2.31, 96.1)},
-        "scaling": [],
-        "repeats": 15,
-        "time_step_fs": 0.1,
-        "machine": {
-            "cpu": "Example CPU at 2.25 GHz",
-            "cores": 2,
-            "pinned_cores": [1],
-            "threads": 1,
-            "busy_percent_before": 3.0,
-            "load_before": 0.21,
-            "load_after": 0.9,
-            "host": "example",
-            "system": "Linux",
-            "versions": {},
-        },
-    }
+    return TimingResult(
+        structure="H2/Cu(111) slab",
+        atoms=56,
+        supercell=[1, 1, 1],
+        models={"teacher": model(95.4, 96.1, 96.1), "student": model(1.1, 2.31, 96.1)},
+        repeats=15,
+        time_step_fs=0.1,
+        machine=Machine(
+            cpu="Example CPU at 2.25 GHz",
+            cores=2,
+            pinned_cores=[1],
+            threads=1,
+            busy_percent_before=3.0,
+            load_before=0.21,
+            load_after=0.9,
+            host="example",
+            system="Linux",
+            versions={},
+        ),
+    )
 
 
 def write_table(path, rows):
@@ -103,12 +111,14 @@ def write_table(path, rows):
         writer.writerows(rows)
 
 
-def manifest(folder, stage, wall_time, outputs=()):
+def manifest(folder, stage, wall_time, outputs=(), inputs=()):
+    """A stage's manifest; inputs are files of the run, such as `teacher/teacher.model`."""
+    run = folder.parent
     write_manifest(
         folder,
         stage=stage,
         config={},
-        inputs={},
+        inputs={Path(name).stem: run / name for name in inputs},
         outputs=list(outputs),
         seed=1,
         wall_time=wall_time,
@@ -148,7 +158,7 @@ def teacher_part(run: Path, foundation, teacher):
     ]
     write_table(folder / "history.csv", rows)
     write_text(folder / "teacher.model", "weights")
-    manifest(folder, "teacher", 154.2, ["teacher.model"])
+    manifest(folder, "teacher", 154.2, ["teacher.model"], ["data/splits.json"])
 
 
 def sampling_part(run: Path, rng):
@@ -174,61 +184,93 @@ def sampling_part(run: Path, rng):
             "teacher_calls": {"scattering": 96012, "neb": 840, "total": 96852},
         },
     )
-    manifest(run / "sampling", "sampling", 171.9)
+    write_text(run / "sampling" / "selected.xyz", "")
+    manifest(run / "sampling", "sampling", 171.9, ["selected.xyz"], ["teacher/teacher.model"])
+
+
+def structure_levels():
+    """The test set and held-out structures by level, and the foundation model's on the former."""
+    rng = np.random.default_rng(7)
+    test, held_out = labelled_slabs(60, rng), labelled_slabs(80, rng)
+    foundation = noisy(test, 1.9, 0.25, rng)
+    teacher = noisy(test, 0.03, 0.03, rng)
+    return {
+        "reference": test,
+        "foundation": foundation,
+        "teacher": teacher,
+        "student": noisy(teacher, 0.02, 0.014, rng),
+        "held_out_teacher": held_out,
+        "held_out_student": noisy(held_out, 0.02, 0.013, rng),
+    }
+
+
+def errors_result(levels=None) -> ErrorsResult:
+    """Errors of the levels, those of `structure_levels` if not given."""
+    levels = levels or structure_levels()
+    test, teacher, student = (levels[key] for key in ("reference", "teacher", "student"))
+    return ErrorsResult(
+        test=error_budget(test, teacher, student),
+        held_out=error_table(levels["held_out_teacher"], levels["held_out_student"]),
+        extrapolation=Extrapolation(
+            structures=len(test),
+            beyond_training=2,
+            beyond_training_indices=[0, 1],
+            largest_grade=3.21,
+            within=error_table(teacher[2:], student[2:]),
+        ),
+    )
 
 
 def make_run(
     run: Path, *, tolerances: Tolerances | None = None, last: str = "compare", figures: bool = True
 ) -> dict[str, object]:
     """Write a run folder finished up to a stage; return what its parts hold."""
-    rng = np.random.default_rng(7)
-    test, held_out = labelled_slabs(60, rng), labelled_slabs(80, rng)
-    foundation = noisy(test, 1.9, 0.25, rng)
-    teacher = noisy(test, 0.03, 0.03, rng)
-    student = noisy(teacher, 0.02, 0.014, rng)
-    held_out_student = noisy(held_out, 0.02, 0.013, rng)
+    levels = structure_levels()
+    test = levels["reference"]
     config = RunConfig(name="Example run")
     write_json(run / "config.json", config.model_dump(mode="json"))
-    manifest(run / "data", "data", 1.3)
-    teacher_part(run, error_table(test, foundation), error_table(test, teacher))
+    write_text(run / "data" / "splits.json", "{}")
+    manifest(run / "data", "data", 1.3, ["splits.json"])
+    before, after = (error_table(test, levels[key]) for key in ("foundation", "teacher"))
+    teacher_part(run, before, after)
     if last == "teacher":
         return {}
+    rng = np.random.default_rng(8)
     sampling_part(run, rng)
-    held_out_table = error_table(held_out, held_out_student)
+    held_out_table = error_table(levels["held_out_teacher"], levels["held_out_student"])
     write_json(run / "student" / "errors.json", {"test": held_out_table, "train": held_out_table})
     write_json(run / "student" / "uncertainty.json", uncertainty_result())
     save_student(run / "student" / "student.npz", rng)
-    manifest(run / "student", "student", 41.0, ["student.npz"])
+    manifest(run / "student", "student", 41.0, ["student.npz"], ["sampling/selected.xyz"])
     if last == "student":
         return {}
-    errors = {
-        "test": error_budget(test, teacher, student),
-        "held_out": {"teacher_student": held_out_table},
-        "extrapolation": {
-            "structures": len(test),
-            "beyond_training": 2,
-            "beyond_training_indices": [0, 1],
-            "largest_grade": 3.21,
-            "teacher_student_within": error_table(teacher[2:], student[2:]),
-        },
-    }
-    timing, barriers, sticking = timing_result(), barriers_result(), sticking_result()
+    errors = errors_result(levels)
+    timing = timing_result()
+    observables = {name: make() for name, make in FAKES.items() if name in OBSERVABLES.names()}
     compare = run / "compare"
-    parts = {"errors": errors, "timing": timing, "barriers": barriers, "sticking": sticking}
+    parts = {"errors": errors, "timing": timing, **observables}
     for name, part in parts.items():
-        write_json(compare / f"{name}.json", part)
-    verdict = judge(
-        tolerances or Tolerances(),
-        errors=errors,
-        speedup=timing["models"]["student"]["speedup_forces"],
-        barriers=barrier_differences(barriers),
-        sticking=sticking_differences(sticking),
-    )
-    write_json(compare / "verdict.json", verdict)
+        write_result(compare / f"{name}.json", part)
+    verdict = judged(tolerances or Tolerances(), errors, timing, observables)
+    write_result(compare / "verdict.json", verdict)
     if figures:
-        draw(compare, parts, test, teacher, student, held_out, held_out_student)
-    manifest(compare, "compare", 95.0)
+        draw(compare, errors, timing, levels)
+        for name, result in observables.items():
+            for stem, figure in OBSERVABLES.load(name)().draw(result).items():
+                save_figure(figure, compare, stem)
+    made_from = ["teacher/teacher.model", "student/student.npz"]
+    manifest(compare, "compare", 95.0, ["errors.json"], made_from)
     return {**parts, "verdict": verdict}
+
+
+def judged(tolerances, errors, timing, observables):
+    """The verdict on made-up results."""
+    checks = error_checks(tolerances, errors)
+    for name, result in observables.items():
+        checks += OBSERVABLES.load(name)().checks(result, tolerances)
+    if tolerances.speedup is not None:
+        checks.append(speedup_check(timing, tolerances.speedup))
+    return verdict_of(checks)
 
 
 def save_student(path, rng):
@@ -253,140 +295,97 @@ def uncertainty_result():
     }
 
 
-def draw(folder, parts, test, teacher, student, held_out, held_out_student):
-    pairs = {
-        "reference → teacher": (test, teacher),
-        "teacher → student, held out": (held_out, held_out_student),
-        "reference → student": (test, student),
+def draw(folder, errors, timing, levels):
+    """The figures of errors and times."""
+    save_figure(parity_figure(pairs(levels), errors.tables()), folder, "parity")
+    save_figure(error_histogram_figure(pairs(levels)), folder, "error_histograms")
+    save_figure(timing_figure(timing), folder, "timing")
+    forces = {
+        "teacher": errors.test.reference_teacher.forces,
+        "student": errors.test.reference_student.forces,
     }
-    errors = parts["errors"]
-    tables = {
-        "reference → teacher": errors["test"]["reference_teacher"],
-        "teacher → student, held out": errors["held_out"]["teacher_student"],
-        "reference → student": errors["test"]["reference_student"],
-    }
-    profiles, curves = barrier_profiles(parts["barriers"]), sticking_curves(parts["sticking"])
-    plots.save_figure(plots.parity_figure(pairs, tables), folder, "parity")
-    plots.save_figure(plots.error_histogram_figure(pairs), folder, "error_histograms")
-    plots.save_figure(plots.timing_figure(parts["timing"]), folder, "timing")
-    models = {name: errors["test"][f"reference_{name}"] for name in ("teacher", "student")}
-    plots.save_figure(plots.cost_figure(parts["timing"], models), folder, "cost")
-    plots.save_figure(observable_plots.barrier_figure(profiles), folder, "barriers")
-    plots.save_figure(observable_plots.sticking_figure(curves), folder, "sticking")
+    save_figure(cost_figure(timing, forces), folder, "cost")
 
 
-def barriers_result():
+def barriers_result() -> BarriersResult:
+    """One path by reference, teacher and student."""
     x = np.linspace(0, 3.6, 9)
     shape = np.sin(np.pi * np.clip((x - 0.6) / 2.6, 0, 1)) ** 2
 
     def path(height, end):
         energy = height * shape + end * (x / x[-1]) ** 3
-        return {
-            "distance": x.tolist(),
-            "energy": energy.tolist(),
-            "barrier": float(energy.max()),
-            "converged": True,
-        }
+        return Profile(
+            distance=x.tolist(),
+            energy=energy.tolist(),
+            barrier=float(energy.max()),
+            reaction_energy=end,
+            converged=True,
+            fmax=0.04,
+            steps=31,
+            calls=280,
+            began_with="interpolation",
+        )
 
-    return {
-        "paths": {
-            "Cu(111) bridge": {
-                "reference": path(0.71, -0.22),
-                "teacher": path(0.74, -0.19),
-                "student": path(0.735, -0.18),
-            }
-        }
+    profiles = {
+        "reference": path(0.71, -0.22),
+        "teacher": path(0.74, -0.19),
+        "student": path(0.735, -0.18),
     }
+    return BarriersResult(paths={"Cu(111) bridge": profiles})
 
 
-def sticking_result():
-    from scipy.stats import binomtest
+def sticking_condition(**changes) -> ConditionSticking:
+    """One condition; `changes` are its fields."""
 
     def model(dissociated, trajectories):
-        interval = binomtest(dissociated, trajectories).proportion_ci(method="wilson")
-        return {
-            "probability": dissociated / trajectories,
-            "interval": [interval.low, interval.high],
-            "trajectories": trajectories,
-            "outcomes": {"dissociated": dissociated, "scattered": trajectories - dissociated},
-        }
+        proportion = wilson(dissociated, trajectories)
+        return ModelSticking(
+            probability=proportion.value,
+            interval=proportion.interval,
+            trajectories=trajectories,
+            outcomes={"dissociated": dissociated, "scattered": trajectories - dissociated},
+            mean_force_calls=900.0,
+        )
 
-    return {
-        "confidence": 0.95,
-        "conditions": [
-            {
-                "facet": "111",
-                "temperature": 300.0,
-                "v": 0,
-                "j": 1,
-                "energy": 0.8,
-                "teacher": model(9, 20),
-                "student": model(92, 200),
-                "paired": {
-                    "difference": -0.05,
-                    "interval": [-0.19, 0.09],
-                    "trajectories": 20,
-                    "only_teacher": 0,
-                    "only_student": 1,
-                },
-                "two_level": {"probability": 0.41, "interval": [0.26, 0.56]},
-            }
-        ],
-    }
-
-
-def diffusion_result():
-    """What `run_diffusion` returns, for a teacher with one upper bound and a student."""
-    from ase.units import kB
-
-    rng = np.random.default_rng(0)
-
-    def model(energy, prefactor, bounded):
-        points = []
-        for temperature in (400.0, 500.0, 700.0):
-            value = prefactor * np.exp(-energy / (kB * temperature))
-            bound = temperature == bounded
-            points.append(
-                {
-                    "temperature": temperature,
-                    "value": None if bound else value,
-                    "value_cm2_per_s": None if bound else 0.1 * value,
-                    "interval_cm2_per_s": None if bound else [0.08 * value, 0.13 * value],
-                    "upper_bound_cm2_per_s": 0.3 * value if bound else None,
-                    "reason": "no jump was seen" if bound else "",
-                    "jumps": 0.0 if bound else 40.0,
-                    "time": 2e5,
-                }
-            )
-        energies = energy + 0.02 * rng.standard_normal(200)
-        return {
-            "temperatures": points,
-            "arrhenius": {
-                "activation_energy": energy,
-                "activation_energy_interval": [energy - 0.04, energy + 0.04],
-                "prefactor": prefactor,
-                "prefactor_cm2_per_s": 0.1 * prefactor,
-                "prefactor_interval_cm2_per_s": [0.05 * prefactor, 0.2 * prefactor],
-                "temperatures": [p["temperature"] for p in points if p["value"]],
-                "samples": {
-                    "activation_energy": energies.tolist(),
-                    "log_prefactor": (np.log(prefactor) + (energies - energy) / 0.045).tolist(),
-                },
-            },
-            "arrhenius_reason": "",
-            "nanoseconds_per_day": 12.0,
-        }
-
-    return {
-        "settings": {"element": "Li", "defect": "interstitial", "atoms": 65},
-        "models": {"teacher": model(0.24, 0.02, 400.0), "student": model(0.25, 0.02, None)},
-        "differences": {
-            "student": {
-                "to": "teacher",
-                "arrhenius": {
-                    "activation_energy": 0.01,
-                    "activation_energy_interval": [-0.03, 0.05],
-                },
-            }
+    fields = {
+        "name": "111_300K_v0j1_0.8eV",
+        "facet": "111",
+        "temperature": 300.0,
+        "v": 0,
+        "j": 1,
+        "energy": 0.8,
+        "teacher": model(9, 20),
+        "student": model(92, 200),
+        "paired": PairedSticking(
+            difference=-0.05,
+            interval=(-0.19, 0.09),
+            trajectories=20,
+            only_teacher=0,
+            only_student=1,
+        ),
+        "two_level": TwoLevelSticking(
+            probability=0.41, interval=(0.26, 0.56), trajectories=200, pairs=20
+        ),
+        "precision": {
+            role: PrecisionReport(asked=None, half_width=0.1, reached=True, needed=None)
+            for role in ("teacher", "student")
         },
     }
+    return ConditionSticking(**fields | changes)
+
+
+def sticking_result(*conditions, **changes) -> StickingResult:
+    """Sticking under one condition, or those given."""
+    fields = {
+        "confidence": 0.95,
+        "initial_conditions_from": "teacher",
+        "precision": None,
+        "conditions": list(conditions) or [sticking_condition()],
+        "published": [],
+        "force_calls": {"surfaces": 5000, "teacher": 18000, "student": 180000},
+    }
+    return StickingResult(**fields | changes)
+
+
+# Made-up results by observable; those that the registry knows are in the run.
+FAKES = {"barriers": barriers_result, "sticking": sticking_result}

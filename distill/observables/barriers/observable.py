@@ -11,7 +11,7 @@ from distill.core.config import Positive, Section
 from distill.core.errors import UserError
 from distill.core.quantities import MEV
 from distill.core.work import WorkFolder
-from distill.observables.barriers.barriers import BarriersResult, run_barriers
+from distill.observables.barriers.barriers import BarriersResult, run_barriers, stored_profile
 from distill.observables.barriers.config import BarrierConfig
 from distill.observables.base import STUDENT, TEACHER, Card, Check, Observable, Row, within
 
@@ -39,6 +39,12 @@ class Barriers(Observable[BarriersResult]):
     Tolerances: ClassVar = BarrierTolerances
     Result: ClassVar = BarriersResult
     template: ClassVar = "distill.observables.barriers:section.html.j2"
+
+    def refuse(self, config: Sequence[BarrierConfig], tolerances: BarrierTolerances) -> None:
+        """Refuse a stored path that cannot be used."""
+        for path in config:
+            if path.reference is not None:
+                stored_profile(path.reference)
 
     def run(
         self, config: Sequence[BarrierConfig], models: Mapping[str, ModelSpec], work: WorkFolder

@@ -115,7 +115,12 @@ class Sticking(Observable[StickingResult]):
                 axis.set(ylim=(-0.03, 1.03), xlim=(energies[0] - margin, energies[-1] + margin))
                 if len(energies) <= 8:
                     axis.set_xticks(energies)
-                axis.legend(loc="best", fontsize=8.5)
+            shown = dict(
+                pair
+                for axis, *_ in contents
+                for pair in zip(*reversed(axis.get_legend_handles_labels()), strict=True)
+            )
+            figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=4)
         return {self.name: figure}
 
     def checks(self, result: StickingResult, tolerances: StickingTolerances) -> list[Check]:
@@ -143,6 +148,7 @@ class Sticking(Observable[StickingResult]):
                 value=paired.difference,
                 interval=paired.interval,
                 note=f"{note}; {paired.trajectories} pairs",
+                confidence=result.confidence,
             )
         ]
 
@@ -196,4 +202,5 @@ def _check(condition: ConditionSticking, bound: float, confidence: float) -> Che
         bound,
         "",
         comment=comment,
+        confidence=confidence,
     )

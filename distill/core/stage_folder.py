@@ -1,0 +1,94 @@
+"""What the folder of a stage says of itself: begun or finished, and from which files.
+
+A stage's folder lies in the run folder. It holds `started.json` from its first moment and
+`manifest.json` once it is finished; both name the files that it is made from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from distill.core.artifacts import name_in_run, read_json, read_manifest, write_json
+from distill.core.input_files import file_digest
+
+STARTED_NAME = "started.json"
+_FILES = "files"
+
+
+def write_started(folder: Path, fingerprint: Mapping[str, Any], inputs: Mapping[str, Path]) -> None:
+    """Note what a stage is being made from.
+
+    Parameters
+    ----------
+    folder
+        The stage's folder.
+    fingerprint
+        Its settings, seed and `inputs`, the SHA-256 by role.
+    inputs
+        The input files by role.
+    """
+    files = {role: name_in_run(path, folder.parent) for role, path in inputs.items()}
+    write_json(folder / STARTED_NAME, {**fingerprint, _FILES: files})
+
+
+def read_started(folder: Path) -> dict[str, Any] | None:
+    """The fingerprint that a stage was begun with, or None where it was not begun."""
+    begun = _started(folder)
+    return begun and {key: value for key, value in begun.items() if key != _FILES}
+
+
+def outdated_stages(run_folder: Path, stages: Sequence[str]) -> dict[str, str]:
+    """Stages whose results are not made from the present files, each with the reason.
+
+    A file of the run that is missing or has another SHA-256 makes a stage outdated, begun or
+    finished, and so does a file from outside with another SHA-256; one from outside that is gone
+    does not. What was made from the files of an outdated stage is outdated too.
+
+    Parameters
+    ----------
+    run_folder
+        The run.
+    stages
+        Names of the stages in their order.
+
+    Raises
+    ------
+    UserError
+        If a manifest is damaged or a file cannot be read.
+    """
+    found: dict[str, str] = {}
+    for stage in stages:
+        made_from = _made_from(run_folder / stage)
+        changed = [name for name, digest in made_from.items() if _differs(run_folder, name, digest)]
+        before = [name.split("/", 1)[0] for name in made_from]
+        if changed:
+            verb = "has" if len(changed) == 1 else "have"
+            found[stage] = f"{', '.join(changed)} {verb} changed since"
+        elif outdated := [name for name in before if name in found]:
+            found[stage] = f"the {outdated[0]} stage before it is out of date"
+    return found
+
+
+def _made_from(folder: Path) -> dict[str, str]:
+    """SHA-256 of the input files that a stage was or is being made from, by name in the run."""
+    manifest = read_manifest(folder)
+    if manifest is not None:
+        return {entry["path"]: entry["sha256"] for entry in manifest["inputs"].values()}
+    begun = _started(folder)
+    if begun is None:
+        return {}
+    return {name: begun["inputs"][role] for role, name in begun.get(_FILES, {}).items()}
+
+
+def _started(folder: Path) -> dict[str, Any] | None:
+    path = folder / STARTED_NAME
+    return read_json(path) if path.exists() else None
+
+
+def _differs(run_folder: Path, name: str, digest: str) -> bool:
+    path = run_folder / name
+    if path.is_file():
+        return file_digest(path) != digest
+    return not Path(name).is_absolute()
