@@ -89,6 +89,18 @@ def test_crystals_from_a_formula_or_a_file(tmp_path: Path) -> None:
         crystal_cell(BulkConfig(structure=str(file), index=7))
 
 
+def test_isotopes_and_a_missing_period_of_a_file_are_seen(tmp_path: Path) -> None:
+    heavy = bulk("Cu")
+    heavy.set_masses([65.0])
+    heavy.write(tmp_path / "heavy.xyz", format="extxyz", columns=["symbols", "positions", "masses"])
+    cell = crystal_cell(BulkConfig(structure=str(tmp_path / "heavy.xyz")))
+    assert cell.get_masses() == pytest.approx([65.0])
+    heavy.pbc = (True, True, False)
+    heavy.write(tmp_path / "slab.xyz")
+    with pytest.raises(UserError, match=r"slab.xyz: expected a crystal periodic"):
+        crystal_cell(BulkConfig(structure=str(tmp_path / "slab.xyz")))
+
+
 def test_a_cell_of_other_shape_is_relaxed_and_its_edges_are_given(tmp_path: Path) -> None:
     file = tmp_path / "cell.xyz"
     cell = [2.7, 2.7, 3.75]

@@ -262,7 +262,7 @@ def test_only_models_with_a_time_of_their_own_join_teacher_and_student(tmp_path:
     assert list(result.models) == ["teacher", "student", "other"]
 
 
-def test_rows_are_in_square_centimetres_a_second(tmp_path: Path) -> None:
+def test_rows_and_cards_are_in_the_units_that_they_name(tmp_path: Path) -> None:
     config = settings(tmp_path, temperatures=[600.0, 900.0])
     result = run(config, tmp_path / "out", teacher="CosineLattice", student="CosineLattice")
     tables = Diffusion().rows(result)
@@ -275,6 +275,13 @@ def test_rows_are_in_square_centimetres_a_second(tmp_path: Path) -> None:
     fit = tables["arrhenius"][1]
     assert fit["prefactor_cm2_per_s"] == pytest.approx(0.1 * model.arrhenius.prefactor)
     assert fit["activation_energy"] == model.arrhenius.activation_energy
+    [card] = Diffusion().cards(result)
+    difference = result.differences["student"].arrhenius
+    assert card.unit == "meV"
+    assert card.value == pytest.approx(1000 * difference.activation_energy)
+    assert card.interval == pytest.approx(
+        [1000 * end for end in difference.activation_energy_interval]
+    )
 
 
 def test_no_fit_of_both_fails_the_check_and_says_why(tmp_path: Path) -> None:

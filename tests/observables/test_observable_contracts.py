@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from lattice_toys import write_crystal
-from observable_tests import ObservableContract
+from observable_tests import ENDLESS, ObservableContract
 from surface_potentials import STICKY, WALL
 
 from distill.config import CalculatorConfig, ScatteringConfig, SlabConfig
 from distill.core.results import Result
+from distill.core.work import WorkFolder
 from distill.observables.barriers.config import BarrierConfig
 from distill.observables.barriers.observable import Barriers
 from distill.observables.bulk.config import BulkConfig
@@ -33,6 +34,14 @@ class TestBarriers(ObservableContract):
     def config(cls, folder: Path) -> list[BarrierConfig]:
         slab = SLAB.model_copy(update={"fixed_layers": 2})
         return [BarrierConfig(slab=slab, images=5, fmax=0.3, max_steps=100)]
+
+    def test_a_band_that_did_not_converge_passes_no_bound(self, tmp_path: Path) -> None:
+        [config] = self.config(tmp_path)
+        hasty = [config.model_copy(update={"max_steps": 1})]
+        result = Barriers().run(hasty, self.models, WorkFolder(tmp_path))
+        [check] = Barriers().checks(result, Barriers.Tolerances(barrier=ENDLESS))
+        assert not check.passed
+        assert "did not converge" in check.comment
 
 
 class TestSticking(ObservableContract):
