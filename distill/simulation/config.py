@@ -93,6 +93,9 @@ class NebConfig(Section):
     final: InputFile | None = Field(
         None, description="structure file of the second end point, same atoms in the same order"
     )
+    exchange: bool = Field(
+        False, description="like atoms change places between end points of your own on purpose"
+    )
     relax_ends: bool = Field(
         True, description="relax the end points first, to 0.005 eV/Å or fmax if that is less"
     )

@@ -9,6 +9,7 @@ from ase.calculators.calculator import Calculator
 from distill.core.errors import UserError
 from distill.data.structure_files import read_structure
 from distill.simulation.config import NebConfig
+from distill.simulation.path_ends import matched_ends
 from distill.systems.slabs import build_slab, height_above, static_lattice_constant
 
 # Å from the nearest metal atom, where little of the repulsion is left; relaxed further outwards.
@@ -27,10 +28,11 @@ def end_points(config: NebConfig, calculator: Calculator) -> tuple[Atoms, Atoms]
     Raises
     ------
     UserError
-        If the user's end points do not hold the same atoms in the same cell.
+        As `matched_ends`, for end points of the user's.
     """
     if config.initial is not None and config.final is not None:
-        return _user_end_points(config.initial, config.final)
+        ends = read_structure(config.initial), read_structure(config.final)
+        return matched_ends(*ends, exchange=config.exchange)
     slab = build_slab(
         config.slab, config.facet, static_lattice_constant(config.slab, calculator)[0]
     )
@@ -54,19 +56,6 @@ def molecule_near(above: Atoms, slab: Atoms) -> Atoms:
     centre = above.positions[-2:, :2].mean(axis=0)
     axis = line[:2] / np.linalg.norm(line[:2])
     return _molecule(slab[:-2], centre, axis, _NEAR_DISTANCE)
-
-
-def _user_end_points(initial: str, final: str) -> tuple[Atoms, Atoms]:
-    first, last = read_structure(initial), read_structure(final)
-    if first.get_chemical_symbols() != last.get_chemical_symbols():
-        raise UserError(
-            f"end points {initial} and {final} differ in their atoms: expected the same elements "
-            f"in the same order, found {first.get_chemical_formula()} and "
-            f"{last.get_chemical_formula()}"
-        )
-    if not np.allclose(first.cell, last.cell, atol=1e-6):
-        raise UserError(f"end points {initial} and {final} differ in their cells")
-    return first, last
 
 
 def _site(slab: Atoms, site: str) -> tuple[np.ndarray, np.ndarray, float]:

@@ -13,6 +13,7 @@ from ase.calculators.calculator import Calculator
 from pydantic import Field, model_validator
 
 from distill.core.config import Count, NonNegative, Positive, Section
+from distill.core.errors import UserError
 from distill.core.input_files import InputFile
 from distill.core.progress import say
 from distill.core.quantities import CONFIG_TYPE_KEY
@@ -126,6 +127,31 @@ def starting_structure(config: MdConfig) -> Atoms:
     return with_defect(crystal.repeat(config.supercell), config.defect, config.defect_element)
 
 
+def refuse_pressure(config: MdConfig, atoms: Atoms) -> None:
+    """Refuse constant pressure where there is none.
+
+    Raises
+    ------
+    UserError
+        For a structure that is not periodic in all directions or holds atoms fixed, or for 0 K.
+    """
+    if config.ensemble != "npt":
+        return
+    problem = ""
+    if not atoms.pbc.all():
+        problem = (
+            f"is not periodic in all directions (pbc {atoms.pbc.tolist()}): vacuum has no pressure"
+        )
+    elif atoms.constraints:
+        problem = "has fixed atoms (constraints), which a cell that changes would move"
+    elif min(config.temperatures) == 0:
+        problem = "is to be kept at 0 K, where the barostat's equations do not hold"
+    if problem:
+        raise UserError(
+            f"md: ensemble npt: {config.structure} {problem}; use nvt, or another structure"
+        )
+
+
 class MolecularDynamics(SamplingMethod):
     """Runs at each temperature and, at constant pressure, each pressure."""
 
@@ -136,6 +162,7 @@ class MolecularDynamics(SamplingMethod):
         units: list[Unit] = []
         work = sampler.work.sub("md")
         for number, config in enumerate(configs):
+            refuse_pressure(config, starting_structure(config))
             for temperature in config.temperatures:
                 for pressure in config.pressures:
                     name = f"md_{number:02d}_{temperature:g}K"

@@ -1,0 +1,106 @@
+"""The two ends of a path as one thing: atoms, cell, periodicity, fixed atoms, order."""
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import add_adsorbate, fcc111
+from ase.constraints import FixAtoms
+
+from distill.core.errors import UserError
+from distill.simulation.path_ends import matched_ends
+
+
+def hop(site: str) -> Atoms:
+    """H in a hollow of Cu(111), the lowest layer fixed."""
+    slab = fcc111("Cu", (2, 2, 3), a=3.63, vacuum=7, periodic=True)
+    add_adsorbate(slab, "H", 0.9, site)
+    slab.set_constraint(FixAtoms(range(4)))
+    return slab
+
+
+def test_sound_ends_are_left_as_they_are():
+    first, last = matched_ends(hop("fcc"), hop("hcp"))
+    np.testing.assert_array_equal(first.positions, hop("fcc").positions)
+    np.testing.assert_array_equal(last.positions, hop("hcp").positions)
+
+
+def test_what_files_round_is_made_equal():
+    last = hop("hcp")
+    last.set_cell(last.cell.array.round(3), scale_atoms=True)
+    last.positions = last.positions.round(3)
+    first, last = matched_ends(hop("fcc"), last)
+    np.testing.assert_array_equal(first.cell, last.cell)
+    np.testing.assert_array_equal(first.positions[:4], last.positions[:4])
+    np.testing.assert_allclose(last.positions[-1], hop("hcp").positions[-1], atol=2e-3)
+
+
+@pytest.mark.parametrize("bare", ["first", "last"])
+def test_constraints_of_one_file_hold_in_both(bare, capsys):
+    ends = {"first": hop("fcc"), "last": hop("hcp")}
+    ends[bare].set_constraint()
+    for end in matched_ends(**ends):
+        (constraint,) = end.constraints
+        assert constraint.index.tolist() == [0, 1, 2, 3]
+    assert f"the {bare} is given the same 4 fixed atoms" in capsys.readouterr().out
+
+
+def changed(change):
+    last = hop("hcp")
+    found = change(last)
+    return last if found is None else found
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda a: a[:0], "no atoms"),
+        (lambda a: a[:-1], "differ in their atoms"),
+        (lambda a: a.set_pbc((True, True, False)), "periodicity"),
+        (lambda a: a.set_cell(1.01 * a.cell, scale_atoms=True), "cells"),
+        (lambda a: a.set_constraint(FixAtoms([0, 1])), "hold other atoms fixed.*2, 3"),
+        (lambda a: a.positions.__setitem__((1, 0), 0.3), "fixed atoms at different places: 1,"),
+        (lambda a: a.positions.__setitem__([6, 9], a.positions[[9, 6]]), "another order.*6, 9"),
+        (lambda a: a[[*range(4), 5, 6, 7, 4, *range(8, 13)]], "another order.*4, 5, 6, 7"),
+    ],
+)
+def test_ends_that_do_not_belong_together_are_refused(change, message):
+    with pytest.raises(UserError, match=message):
+        matched_ends(hop("fcc"), changed(change))
+
+
+def test_atoms_that_change_places_on_purpose_may():
+    last = hop("fcc")
+    last.positions[[8, 9]] = last.positions[[9, 8]]
+    with pytest.raises(UserError, match="exchange: true"):
+        matched_ends(hop("fcc"), last)
+    _, kept = matched_ends(hop("fcc"), last, exchange=True)
+    np.testing.assert_array_equal(kept.positions, last.positions)
+
+
+def test_an_atom_that_hops_over_the_boundary_has_not_changed_places():
+    last = hop("fcc")
+    last.positions[-1] += last.cell[0] / 2
+    last.wrap()
+    matched_ends(hop("fcc"), last)
+
+
+def test_a_chain_of_like_atoms_that_move_up_has_not_changed_places():
+    first = Atoms("Cu4", [(2.5 * i, 0, 0) for i in range(4)], cell=(40, 12, 12), pbc=True)
+    last = first.copy()
+    last.positions[:, 0] += 2.0
+    matched_ends(first, last)
+
+
+def test_one_structure_is_no_path():
+    same = hop("fcc")
+    same.positions[-1] += same.cell[1]
+    with pytest.raises(UserError, match="one structure"):
+        matched_ends(hop("fcc"), same)
+
+
+def test_where_nothing_can_move_there_is_no_path():
+    first, last = hop("fcc"), hop("fcc")
+    for end in (first, last):
+        end.set_constraint(FixAtoms(range(len(end))))
+    with pytest.raises(UserError, match="every atom"):
+        matched_ends(first, last)
