@@ -1,14 +1,10 @@
-"""An observable of one's own, the energy of clean surfaces, by students of two cutoffs.
-
-docs/extending/observable.md makes such a class a key of `compare` in a workflow file.
-"""
+"""An observable of one's own: energies of clean surfaces, by students of two cutoffs."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from ase.build import bulk
-from pydantic import Field
 
 import distill
 from distill.core.config import Section
@@ -37,19 +33,18 @@ class SurfaceUnit(Unit):
 
 class SurfaceEnergy(Observable):
     class Config(Section):
-        facets: list[str] = Field(["111", "100", "110"])
+        facets: tuple[str, ...] = ("111", "100", "110")
 
     class Result(Result):
         energies: dict[str, dict[str, float]]  # eV/Å², by facet and model
 
     def run(self, config, models, work):
         units = {
-            (facet, name): SurfaceUnit(work.path, f"{name}_{facet}", model, facet)
+            facet: {m: SurfaceUnit(work.path, f"{m}_{facet}", models[m], facet) for m in models}
             for facet in config.facets
-            for name, model in models.items()
         }
-        work.run(list(units.values()), "surface energies")
-        energies = {f: {n: units[f, n].numbers() for n in models} for f in config.facets}
+        work.run([unit for row in units.values() for unit in row.values()], "surface energies")
+        energies = {f: {m: unit.numbers() for m, unit in row.items()} for f, row in units.items()}
         return self.Result(energies=energies)
 
     def rows(self, result):
@@ -59,7 +54,6 @@ class SurfaceEnergy(Observable):
 models = {f"cutoff_{rcut}": Path(f"student_{rcut}.npz").resolve() for rcut in (4, 5)}
 for rcut, file in zip((4, 5), models.values(), strict=True):
     distill.fit_student("bundled:h2cu_train", order=2, totaldegree=[10, 8], rcut=rcut).save(file)
-observable = SurfaceEnergy()
-result = observable.run(observable.Config(), models, WorkFolder(Path("surfaces")))
-for row in observable.rows(result)["surfaces"]:
+result = SurfaceEnergy().run(SurfaceEnergy.Config(), models, WorkFolder(Path("surfaces")))
+for row in SurfaceEnergy().rows(result)["surfaces"]:
     print("Cu({facet}): {cutoff_4:.4f} and {cutoff_5:.4f} eV/Å²".format(**row))

@@ -18,6 +18,8 @@ from helpers import run_distill
 
 from distill.core.input_files import resolve_file
 
+pytestmark = pytest.mark.slow
+
 SLAB = {"size": [2, 2], "layers": 3, "fixed_layers": 1, "vacuum": 12.0}
 SCATTERING = {
     "slab": SLAB,

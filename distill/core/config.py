@@ -30,9 +30,7 @@ class Section(BaseModel):
 class ParallelConfig(Section):
     """Where independent units of work run."""
 
-    backend: Literal["serial", "local", "dask", "parsl"] = Field(
-        "local", description="in this process, on processes of this machine, by dask or by parsl"
-    )
+    backend: Literal["serial", "local", "dask", "parsl"] = Field("local")
     workers: Count | None = Field(None, description="processes; all cores if not given")
     options: dict[str, Any] = Field(
         default_factory=dict, description="options of the dask cluster or parsl configuration"

@@ -123,6 +123,7 @@ def test_the_student_learns_from_what_it_picks(sampled):
     assert errors[1] < 0.8 * errors[0]
 
 
+@pytest.mark.slow
 def test_kills_in_any_round_change_nothing(sampled, train, tmp_path):
     """A killed driver, and a killed worker of the one that goes on, on two workers."""
     driver = start_driver(tmp_path, train, what="driven")

@@ -99,6 +99,7 @@ def test_every_temperature_is_a_unit_and_repeats(copper, tmp_path):
         assert (one.folder / file).read_bytes() == (other.folder / file).read_bytes()
 
 
+@pytest.mark.slow
 def test_every_pressure_is_a_unit_and_pressure_compresses(copper, tmp_path):
     config = MdConfig(
         structure=str(copper),

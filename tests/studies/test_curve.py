@@ -208,6 +208,7 @@ def test_labels_are_made_once_for_all_trainings(workflow, tmp_path, monkeypatch)
     assert CountedEMT.count == 18 + 6 + lost
 
 
+@pytest.mark.slow
 def test_trainings_on_made_labels_are_those_of_the_teacher_stage(workflow, tmp_path):
     """As with the same teacher section alone: its labels, its test set, its numbers."""
     settings = [
@@ -266,6 +267,7 @@ def test_a_curve_from_scratch_needs_no_foundation_that_knows_the_elements(
     assert [row["strategy"] for row in found["summary"]] == ["scratch"]
 
 
+@pytest.mark.slow
 def test_a_killed_curve_goes_on_to_the_same_numbers(workflow, finished, tmp_path):
     """SIGKILL in mid training, then the same call in another process."""
     script = SUPPORT / "curve_tiny.py"

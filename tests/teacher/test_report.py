@@ -194,6 +194,7 @@ def test_curves_are_computed_once_for_each_model(run, monkeypatch):
     assert (run / report_module.FOLDER / "curves.csv").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_failing_reference_does_not_cost_the_report(run):
     config = read_json(run / "config.json")
     config["reference"] = {"path": "ase.calculators.emt:EMT", "args": {"nothing": 1}}
