@@ -116,7 +116,7 @@ class TrajectoryUnit(Unit):
         }
 
 
-def starting_structure(config: TrajectoryConfig) -> Atoms:
+def trajectory_start(config: TrajectoryConfig) -> Atoms:
     """The structure of a config, repeated, with its constraints.
 
     Raises
@@ -155,7 +155,7 @@ def trajectory_units(
     UserError
         If there is no such structure.
     """
-    start = starting_structure(config)
+    start = trajectory_start(config)
     return {
         (name, temperature): [
             TrajectoryUnit(
