@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,22 +17,39 @@ commands = typer.Typer()
 def export(
     student: Annotated[Path, typer.Argument(help="Student .npz.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="File to write.")],
-    to: Annotated[str, typer.Option(help="Format: yace, for LAMMPS' pair_style pace.")] = "yace",
+    to: Annotated[
+        str,
+        typer.Option(
+            help="Format: yace, for LAMMPS' pair_style pace, or one that another package adds."
+        ),
+    ] = "yace",
     structures: Annotated[
         Path | None, typer.Option(help="Training structures, to compare the file on.")
     ] = None,
     tolerance: Annotated[
-        float, typer.Option(help="Largest difference of forces that is accepted, eV/Å.")
+        float,
+        typer.Option(
+            help="Largest difference that is accepted, of forces in eV/Å and of energies in "
+            "eV/atom."
+        ),
     ] = 1e-5,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="An option of the format: key=value; may be repeated."),
+    ] = None,
 ) -> None:
     """Write a student for another engine; the file is read back and compared before it is kept."""
+    from distill.config.workflow import apply_override
+    from distill.core.artifacts import refuse_to_overwrite
     from distill.data.structures import read_structures
-    from distill.deploy.export.yace import export_yace
+    from distill.deploy.export.base import export_student
 
-    if to != "yace":
-        raise UserError(f"--to: expected yace, found '{to}'")
+    options: dict[str, Any] = {}
+    for setting in settings or ():
+        apply_override(options, setting)
+    refuse_to_overwrite(output, structures)
     read = read_structures(structures, require=()) if structures else []
-    export_yace(student, output, structures=read, tolerance=tolerance)
+    export_student(student, output, to=to, structures=read, tolerance=tolerance, options=options)
 
 
 @commands.command(

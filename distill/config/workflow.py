@@ -83,7 +83,7 @@ def load_config(path: str | os.PathLike[str], overrides: list[str] | None = None
             f"the config {path} must be a mapping of sections, found {type(data).__name__}"
         )
     for override in overrides or []:
-        _apply_override(data, override)
+        apply_override(data, override)
     return _with_absolute_files(parse_config(data, str(path)), path.parent)
 
 
@@ -120,7 +120,14 @@ def _upgraded(data: dict[str, Any]) -> dict[str, Any]:
     return {**data, "compare": {**kept, "barriers": barriers}}
 
 
-def _apply_override(data: dict[str, Any], override: str) -> None:
+def apply_override(data: dict[str, Any], override: str) -> None:
+    """Put a setting such as `teacher.epochs=20` into a mapping of sections; its value is YAML.
+
+    Raises
+    ------
+    UserError
+        If it is not of that form, or a part of the key is no section.
+    """
     import yaml
 
     key, separator, value = override.partition("=")

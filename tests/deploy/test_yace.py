@@ -1,23 +1,26 @@
-"""Students as `.yace` files: the conversion, the check by ace-jax, and what is refused."""
+"""Students as `.yace` files: the conversion, and the reading of them beside ace-jax's."""
 
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ase import Atoms
-from helpers import GOLDEN_DATA, SAMPLE_STUDENT, rattled_copper, run_distill
+from helpers import GOLDEN_DATA, SAMPLE_STUDENT, rattled_copper
+from scipy import special
 
 from distill.config import SolverConfig, StudentConfig
 from distill.core.errors import UserError
 from distill.deploy.export import yace
-from distill.deploy.export.yace_check import Comparison, sample_structures
+from distill.deploy.export.base import export_student
+from distill.deploy.export.parity import inner_distances
+from distill.deploy.export.yace_evaluator import evaluate_yace, harmonics
 from distill.deploy.export.yace_products import complex_products
 from distill.deploy.export.yace_radial import chebyshev, fit_series, tabulation_error
+from distill.deploy.export.yace_reader import read_yace
 from distill.student.engine.kernels.zbl import core_parameters
 from distill.student.student_model import Student
 
@@ -37,12 +40,12 @@ def with_core() -> Student:
 
 def _targets(student: Student) -> dict:
     products = complex_products(student)
-    return yace.bond_targets(student, products, yace.inner_distances(student, []))
+    return yace.bond_targets(student, products, inner_distances(student, []))
 
 
 def _text(student: Student, functions: int, scale: float = 1.0) -> str:
     products = complex_products(student)
-    targets = yace.bond_targets(student, products, yace.inner_distances(student, []))
+    targets = yace.bond_targets(student, products, inner_distances(student, []))
     series = {bond: scale * fit_series(t, functions)[0] for bond, t in targets.items()}
     return yace.yace_text(student, products, targets, series, 0.01)
 
@@ -81,58 +84,23 @@ def test_longer_series_and_finer_tables_come_closer(with_core) -> None:
 
 
 def test_a_student_of_two_elements_is_exported_and_agrees(tmp_path) -> None:
-    pytest.importorskip("ace_jax")
     out = tmp_path / "student.yace"
-    report = yace.export_yace(STUDENT_FILE, out, tolerance=1e-3)
+    report = export_student(STUDENT_FILE, out, tolerance=1e-3)
     assert max(report.force.values()) < 1e-3
     assert max(report.energy.values()) < 1e-5
     assert set(report.structures) == {"strained", "dimers", "trimers"}
-    assert json.loads(Path(f"{out}.json").read_text())["functions"] == report.functions
-    assert report.file_mb == pytest.approx(1e-6 * out.stat().st_size)
+    assert json.loads(Path(f"{out}.json").read_text())["details"] == report.details
+    assert report.details["functions"] == 200
+    assert report.details["memory_mb"] > 1
 
 
 def test_the_core_is_in_the_pair_potential(with_core, tmp_path) -> None:
-    pytest.importorskip("ace_jax")
     with_core.save(tmp_path / "student.npz")
     structures = rattled_copper(3)
     out = tmp_path / "student.yace"
-    report = yace.export_yace(tmp_path / "student.npz", out, structures=structures, tolerance=2e-4)
+    report = export_student(tmp_path / "student.npz", out, structures=structures, tolerance=2e-4)
     assert report.structures["training"] == 3
     assert report.inner["Cu-Cu"] < core_parameters(["Cu"])[0, 2]
-
-
-def test_a_wrong_file_is_found_out(student, tmp_path) -> None:
-    pytest.importorskip("ace_jax")
-    samples = sample_structures(student, [], yace.inner_distances(student, []))
-    comparison = Comparison(student, {"trimers": samples["trimers"]})
-    path = tmp_path / "wrong.yace"
-    path.write_text(_text(student, 120, scale=1.001))
-    wrong = comparison.run(path).force["trimers"]
-    path.write_text(_text(student, 120))
-    assert wrong > 10 * comparison.run(path).force["trimers"]
-
-
-def test_an_impossible_tolerance_leaves_no_file(student, tmp_path, monkeypatch) -> None:
-    pytest.importorskip("ace_jax")
-    monkeypatch.setattr(yace, "LENGTHS", (40,))
-    out = tmp_path / "student.yace"
-    with pytest.raises(UserError, match=r"no series of up to 40 .* meets 1e-09 eV/Å"):
-        yace.export_yace(STUDENT_FILE, out, tolerance=1e-9)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_ace_jax_must_be_there(tmp_path, monkeypatch) -> None:
-    monkeypatch.setitem(sys.modules, "ace_jax", None)
-    with pytest.raises(UserError, match=r"distill\[acejax\]"):
-        yace.export_yace(STUDENT_FILE, tmp_path / "student.yace")
-
-
-def test_mistakes_are_named(tmp_path) -> None:
-    with pytest.raises(UserError, match="tolerance above 0"):
-        yace.export_yace(STUDENT_FILE, tmp_path / "student.yace", tolerance=0.0)
-    result = run_distill("export", STUDENT_FILE, "--to", "snap", "-o", tmp_path / "x")
-    assert result.returncode == 2
-    assert "expected yace, found 'snap'" in result.stderr
 
 
 def test_another_schema_version_is_refused(student, tmp_path, monkeypatch) -> None:
@@ -142,17 +110,110 @@ def test_another_schema_version_is_refused(student, tmp_path, monkeypatch) -> No
     student.save(tmp_path / "newer.npz")
     monkeypatch.undo()
     with pytest.raises(UserError, match="has schema version 2; this program reads version 1"):
-        yace.export_yace(tmp_path / "newer.npz", tmp_path / "student.yace")
+        export_student(tmp_path / "newer.npz", tmp_path / "student.yace")
     assert not (tmp_path / "student.yace").exists()
+
+
+@pytest.fixture(scope="module")
+def short_series(with_core, tmp_path_factory) -> dict[str, Path]:
+    """Files with series that are too short for the students, which makes them no less readable."""
+    folder = tmp_path_factory.mktemp("yace")
+    students = {"with core": with_core, "two elements": Student.load(STUDENT_FILE)}
+    files = {name: folder / f"{name}.yace" for name in students}
+    for name, student in students.items():
+        files[name].write_text(_text(student, 12))
+    return files
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["with core", "two elements"])
+def test_files_are_read_as_ace_jax_reads_them(short_series, name) -> None:
+    ace_jax = pytest.importorskip("ace_jax")
+    import jax
+    from ace_jax import ACECalculator
+
+    path = short_series[name]
+    potential = read_yace(path)
+    structures = _structures(potential.elements)
+    found = evaluate_yace(potential, structures)
+    with jax.enable_x64(True):
+        calculator = ACECalculator(*ace_jax.load(path)[:2])
+        for atoms, energy, forces in zip(structures, found.energies, found.forces, strict=True):
+            atoms.calc = calculator
+            assert energy == pytest.approx(atoms.get_potential_energy(), abs=1e-9)
+            np.testing.assert_allclose(forces, atoms.get_forces(), atol=1e-8)
+
+
+def _structures(elements: list[str]) -> list[Atoms]:
+    """A crystal, a cluster with close atoms, where the file's core is, and one atom alone."""
+    crystal = rattled_copper(1, amplitude=0.2)[0]
+    crystal.symbols[0] = elements[-1]
+    positions = [[0, 0, 0], [0.9, 0.1, 0], [0.2, 2.0, 0.3], [0, 0, 4.4]]
+    cluster = Atoms(["Cu", "Cu", elements[-1], elements[-1]], positions, cell=[20, 20, 20])
+    return [crystal, cluster, Atoms("Cu", cell=[20, 20, 20])]
+
+
+@pytest.mark.skipif(not hasattr(special, "sph_harm_y"), reason="an older scipy")
+def test_harmonics_are_those_of_scipy() -> None:
+    import torch
+
+    vectors = np.random.default_rng(0).normal(size=(9, 3))
+    vectors /= np.linalg.norm(vectors, axis=1)[:, None]
+    polar, azimuth = np.arccos(vectors[:, 2]), np.arctan2(vectors[:, 1], vectors[:, 0])
+    found = harmonics(torch.from_numpy(vectors), 6).numpy()
+    for ell in range(7):
+        for m in range(ell + 1):
+            expected = np.sqrt(4 * np.pi) * special.sph_harm_y(ell, m, polar, azimuth)
+            np.testing.assert_allclose(found[:, ell, m], expected, atol=1e-12)
+
+
+def test_forces_are_the_gradient_of_the_energy(short_series) -> None:
+    potential, step = read_yace(short_series["two elements"]), 1e-5
+    atoms = _structures(potential.elements)[1]
+    forces = evaluate_yace(potential, [atoms]).forces[0]
+    for atom, axis in ((0, 0), (1, 2), (2, 1), (3, 0)):
+        moved = [atoms.copy(), atoms.copy()]
+        moved[0].positions[atom, axis] -= step
+        moved[1].positions[atom, axis] += step
+        low, high = evaluate_yace(potential, moved).energies
+        assert forces[atom, axis] == pytest.approx((low - high) / (2 * step), rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("ChebExpCos", "SBessel", "radbasename is SBessel, expected ChebExpCos"),
+        ("inner_cutoff_type: distance", "inner_cutoff_type: zbl", "expected distance"),
+        ("FS_parameters: [1.0, 1.0]", "FS_parameters: [1.0, 0.5]", "exponent in FS_parameters"),
+        ("ndensity: 1", "ndensity: 2", "ndensity is 2, expected 1"),
+        ("ns: [1]", "ns: [13]", "n 13, nradbasemax is 12"),
+        ("E0: [", "E0: [x, ", "could not convert"),
+        ("bonds:", "links:", "KeyError: 'bonds'"),
+        ("elements: [", "elements: [[", "cannot read"),
+    ],
+)
+def test_what_is_not_known_of_the_format_is_refused(
+    short_series, tmp_path, old, new, message
+) -> None:
+    path = tmp_path / "wrong.yace"
+    path.write_text(short_series["with core"].read_text().replace(old, new))
+    with pytest.raises(UserError, match=message):
+        read_yace(path)
+
+
+def test_a_file_that_is_none_is_refused(tmp_path) -> None:
+    (tmp_path / "x.yace").write_text("- 1")
+    for name in ("x.yace", "gone.yace"):
+        with pytest.raises(UserError, match=name):
+            read_yace(tmp_path / name)
 
 
 @pytest.mark.slow
 def test_a_student_of_acepotentials_meets_the_tolerance(tmp_path) -> None:
-    pytest.importorskip("ace_jax")
     from distill.data.structures import read_structures
 
     golden = GOLDEN_DATA
     structures = read_structures(golden / "train.xyz", require=())
     out = tmp_path / "student.yace"
-    report = yace.export_yace(golden / "cuh_order3_blr.npz", out, structures=structures)
+    report = export_student(golden / "cuh_order3_blr.npz", out, structures=structures)
     assert max(report.force.values()) < 1e-5

@@ -1,20 +1,18 @@
-"""The student as a `.yace` file for ML-PACE (`pair_style pace`), checked before it is kept."""
+"""The student as a `.yace` file for ML-PACE (`pair_style pace`)."""
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from distill.core.artifacts import sha256, write_json, write_text
-from distill.core.errors import UserError
-from distill.core.progress import say
+from distill.core.config import Count, Section
+from distill.deploy.export.base import Draft, Exporter
+from distill.deploy.export.parity import PairDistances
 from distill.deploy.export.yace_products import Products, complex_products
 from distill.deploy.export.yace_radial import (
     INNER_WIDTH,
@@ -23,6 +21,7 @@ from distill.deploy.export.yace_radial import (
     fit_series,
     tabulation_error,
 )
+from distill.models.base import Predictions
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -30,174 +29,76 @@ if TYPE_CHECKING:
     from distill.student.student_model import Student
 
 Array = NDArray[np.float64]
-PairDistances = Mapping[tuple[str, str], float]
 
-TOLERANCE = 1e-5
-# Lengths of the series that are tried; those that miss the pair potentials are not compared.
 LENGTHS = (200, 300, 450, 700, 1000, 1400, 2000)
-# The file's repulsive core begins at this part of r0, or of the shortest distance that is known.
-_INNER, _INNER_OF_SHORTEST = 0.45, 0.9
 # Part of the tolerance that ML-PACE's tables may take.
 _TABLE_SHARE = 0.2
 
 
-@dataclass(frozen=True)
-class YaceReport:
-    """What an accepted `.yace` file is; stored beside it as JSON.
+class YaceConfig(Section):
+    """Options of `.yace` files."""
 
-    Attributes
-    ----------
-    student_sha256
-        Of the student file it stands for.
-    functions
-        Length of the radial series (`nradbase`).
-    spacing
-        Of ML-PACE's tables (`deltaSplineBins`), Å.
-    products
-        Products of each element.
-    inner
-        Distances below which the file has a repulsive core in place of the student, Å.
-    file_mb, memory_mb
-        Size of the file, and of the tables in each process that loads it, 10⁶ bytes.
-    tolerance
-        Asked for, eV/Å.
-    structures
-        Number of structures compared, by kind.
-    force, energy
-        Largest differences to the student by kind, eV/Å and eV/atom.
-    tabulation
-        What ML-PACE's tables add at most to the slope of a pair potential, eV/Å.
-    """
-
-    student_sha256: str
-    functions: int
-    spacing: float
-    products: dict[str, int]
-    inner: dict[str, float]
-    file_mb: float
-    memory_mb: float
-    tolerance: float
-    structures: dict[str, int]
-    force: dict[str, float]
-    energy: dict[str, float]
-    tabulation: float
-
-
-def export_yace(
-    student: str | os.PathLike[str],
-    output: str | os.PathLike[str],
-    *,
-    structures: Sequence[Atoms] = (),
-    tolerance: float = TOLERANCE,
-) -> YaceReport:
-    """Write a student as `.yace`, read it back with ace-jax, compare, and keep it if it agrees.
-
-    Writes OUTPUT and OUTPUT.json.
-
-    Parameters
-    ----------
-    student
-        Student file.
-    output
-        File to write.
-    structures
-        Of the training set, to compare on; dimers, trimers and strained cells are added.
-    tolerance
-        Largest difference of any force component that is accepted, eV/Å.
-
-    Raises
-    ------
-    UserError
-        If ace-jax is missing, a structure has elements that the student lacks, or no series that
-        is tried meets the tolerance.
-    """
-    from distill.deploy.export.yace_check import Comparison, sample_structures
-    from distill.student.student_model import Student
-
-    if tolerance <= 0:
-        raise UserError(f"export: expected a tolerance above 0 eV/Å, found {tolerance:g}")
-    model = Student.load(student)
-    if not structures:
-        say("export: no training structures given: compared on crystals, dimers and trimers alone")
-    inner = inner_distances(model, structures)
-    comparison = Comparison(model, sample_structures(model, structures, inner))
-    products = complex_products(model)
-    targets = bond_targets(model, products, inner)
-    spacing, tabulation = _table_spacing(targets.values(), tolerance)
-    smallest = np.inf
-    for functions in LENGTHS:
-        series = {bond: fit_series(target, functions) for bond, target in targets.items()}
-        worst = max(error for _, error in series.values())
-        if worst > tolerance and functions != LENGTHS[-1]:
-            continue
-        coefficients = {bond: found for bond, (found, _) in series.items()}
-        text = yace_text(model, products, targets, coefficients, spacing)
-        with tempfile.TemporaryDirectory() as folder:
-            candidate = Path(folder, "student.yace")
-            candidate.write_text(text, encoding="utf-8")
-            differences = comparison.run(candidate)
-        largest = max(differences.force.values())
-        smallest = min(smallest, largest)
-        say(f"export: series of {functions}: forces differ by up to {largest:.2g} eV/Å")
-        if largest <= tolerance:
-            break
-    else:
-        raise UserError(
-            f"export: no series of up to {LENGTHS[-1]} of ML-PACE's radial functions meets "
-            f"{tolerance:g} eV/Å: forces differ by {smallest:.2g} eV/Å at the least. No file was "
-            "written. Give a larger --tolerance: far below the student's own errors it loses "
-            "nothing, and a shorter series is faster in ML-PACE"
-        )
-    report = YaceReport(
-        student_sha256=sha256(student),
-        functions=functions,
-        spacing=spacing,
-        products={
-            symbol: sum(len(ms) for _, ms, _ in mine)
-            for symbol, mine in zip(model.elements, products.functions, strict=True)
-        },
-        inner={"-".join(pair): distance for pair, distance in inner.items()},
-        file_mb=1e-6 * len(text),
-        memory_mb=_table_megabytes(targets, products, functions, spacing),
-        tolerance=tolerance,
-        structures=comparison.counts,
-        force=differences.force,
-        energy=differences.energy,
-        tabulation=tabulation,
+    lengths: tuple[Count, ...] = Field(
+        LENGTHS, min_length=1, description="lengths of the radial series, tried in this order"
     )
-    write_text(output, text)
-    write_json(f"{output}.json", asdict(report))
-    _say_report(report, output)
-    return report
 
 
-def inner_distances(student: Student, structures: Sequence[Atoms]) -> dict[tuple[str, str], float]:
-    """Distances that no structure comes near, Å, for each ordered pair of elements.
+class Yace(Exporter):
+    """`.yace` files of ML-PACE.
 
-    Parameters
-    ----------
-    student
-        The model.
-    structures
-        Known structures; without them 0.45 r0 is taken.
+    Invariants, harmonics, one-body energies and species go over exactly; the radial functions
+    become series of ML-PACE's own, of which the shortest that meets the tolerance is kept.
     """
-    from distill.student.engine.evaluate import species_indices
-    from distill.student.engine.neighbours import list_neighbours
 
-    r0 = student.basis.transform[..., 4]
-    distances = _INNER * (r0 + r0.T) / 2
-    for atoms in structures:
-        species = species_indices(student.elements, atoms)
-        near = list_neighbours(atoms, float(r0.max()))
-        lengths = np.linalg.norm(near.vectors, axis=1)
-        pairs = np.repeat(species, np.diff(near.first)), species[near.neighbour]
-        np.minimum.at(distances, pairs, _INNER_OF_SHORTEST * lengths)
-    distances = np.maximum(np.minimum(distances, distances.T), 2 * INNER_WIDTH)
-    return {
-        (first, second): float(distances[i, j])
-        for i, first in enumerate(student.elements)
-        for j, second in enumerate(student.elements)
-    }
+    name: ClassVar[str] = "yace"
+    suffix: ClassVar[str] = ".yace"
+    Config: ClassVar[type[Section]] = YaceConfig
+    config: YaceConfig
+
+    def write(
+        self, student: Student, path: Path, *, tolerance: float, inner: PairDistances
+    ) -> Iterator[Draft]:
+        """Write the student with longer and longer series.
+
+        Series that miss the pair potentials are left out, all but the last of the lengths.
+        """
+        products = complex_products(student)
+        targets = bond_targets(student, products, inner)
+        spacing, tabulation = _table_spacing(targets.values(), tolerance)
+        counts = {
+            symbol: sum(len(ms) for _, ms, _ in mine)
+            for symbol, mine in zip(student.elements, products.functions, strict=True)
+        }
+        distances = ", ".join(f"{'-'.join(pair)} {r:.2f} Å" for pair, r in inner.items())
+        for functions in self.config.lengths:
+            series = {bond: fit_series(target, functions) for bond, target in targets.items()}
+            worst = max(error for _, error in series.values())
+            if worst > tolerance and functions != self.config.lengths[-1]:
+                continue
+            coefficients = {bond: found for bond, (found, _) in series.items()}
+            text = yace_text(student, products, targets, coefficients, spacing)
+            path.write_text(text, encoding="utf-8")
+            memory = _table_megabytes(targets, products, functions, spacing)
+            details = {
+                "functions": functions,
+                "spacing": spacing,
+                "tabulation": tabulation,
+                "products": counts,
+                "memory_mb": memory,
+            }
+            notes = (
+                f"{sum(counts.values())} products; ML-PACE needs {memory:.0f} MB of tables in "
+                "each process",
+                f"a repulsive core replaces the student below {distances}",
+            )
+            yield Draft(f"series of {functions}", details, notes)
+
+    def read_back(self, path: Path, structures: Sequence[Atoms]) -> Predictions:
+        """What the file says, without ML-PACE's interpolation tables."""
+        from distill.deploy.export.yace_evaluator import evaluate_yace
+        from distill.deploy.export.yace_reader import read_yace
+
+        return evaluate_yace(read_yace(path), structures)
 
 
 def bond_targets(
@@ -342,18 +243,3 @@ def _table_megabytes(
     rows = functions + largest_n * (largest_l + 1) + 1
     bins = sum(int(target.cutoff / spacing) + 1 for target in targets.values())
     return 1e-6 * 4 * 8 * rows * bins
-
-
-def _say_report(report: YaceReport, output: str | os.PathLike[str]) -> None:
-    for kind, count in report.structures.items():
-        say(
-            f"  {kind} ({count}): forces within {report.force[kind]:.2g} eV/Å, energies within "
-            f"{report.energy[kind]:.2g} eV/atom"
-        )
-    say(
-        f"export: wrote {output} ({report.file_mb:.3g} MB; {sum(report.products.values())} "
-        f"products, series of {report.functions}); ML-PACE needs {report.memory_mb:.0f} MB of "
-        "tables in each process"
-    )
-    distances = ", ".join(f"{pair} {distance:.2f} Å" for pair, distance in report.inner.items())
-    say(f"  a repulsive core replaces the student below {distances}")
