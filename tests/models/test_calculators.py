@@ -25,22 +25,6 @@ class Nonsense(Calculator):
         self.results = {"energy": np.nan, "forces": np.zeros((len(self.atoms), 3))}
 
 
-class DoublePrecision(EMT):
-    """Makes float64 torch's default, and says in which one it is called."""
-
-    def __init__(self):
-        import torch
-
-        super().__init__()
-        torch.set_default_dtype(torch.float64)
-
-    def calculate(self, *arguments, **options):
-        import torch
-
-        super().calculate(*arguments, **options)
-        self.dtype_of_calls = torch.get_default_dtype()
-
-
 def test_any_ase_class_by_import_path():
     calculator = load_calculator(
         CalculatorConfig(path="ase.calculators.lj:LennardJones", args={"sigma": 2.0})
@@ -67,7 +51,7 @@ def test_a_precision_that_a_model_sets_is_its_own():
     """Some make float64 torch's default while they are made: theirs, and nobody else's."""
     import torch
 
-    calculator = load_calculator("test_calculators:DoublePrecision")
+    calculator = load_calculator("odd_calculators:DoublePrecision")
     assert torch.get_default_dtype() == torch.float32
     label_structures(rattled_copper(1), calculator)
     assert calculator.dtype_of_calls == torch.float64
