@@ -181,7 +181,8 @@ def predict(
     """
     from distill.core.progress import say
     from distill.data.structures import read_structures, write_structures
-    from distill.models.calculators import label_structures, load_calculator
+    from distill.models.calculators import load_calculator
+    from distill.models.labelling import label_structures
 
     calculator = load_calculator(model)
     read = read_structures(structures, require=())

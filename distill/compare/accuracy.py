@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from distill.core.errors import UserError
 from distill.data.structures import read_structures, reference_stress
 from distill.metrics.errors import error_budget, error_table, interval_rows, table_rows
-from distill.models.calculators import label_structures, load_calculator
+from distill.models.calculators import load_calculator
+from distill.models.labelling import label_structures
 
 if TYPE_CHECKING:
     from ase import Atoms

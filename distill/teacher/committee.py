@@ -27,6 +27,7 @@ from distill.data.structures import (
     set_labels,
     write_structures,
 )
+from distill.models.composite import join_files
 from distill.teacher.config import TeacherConfig
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def run_committee(config: TeacherConfig, *, train: Path, test: Path, out: Path, 
     }
     _say_calibration(result)
     _draw(quality, out)
-    _save_members(folders, out / "teacher.model")
+    join_files([folder / "teacher.model" for folder in folders], out / "teacher.model")
     for name, mean in means.items():
         write_structures(out / f"test_{name}.xyz", mean)
     write_json(out / "errors.json", errors)
@@ -203,7 +204,7 @@ def _train_members(
 
     assert config.committee is not None
     member_config = config.model_copy(update={"committee": None})
-    start = open_start(member_config)
+    start = open_start(member_config, "cpu")
     folders = []
     for number in range(config.committee.members):
         folder = out / FOLDER / f"{number:02d}"
@@ -254,18 +255,6 @@ def _description(folders: Sequence[Path]) -> dict[str, Any]:
             "indices_by_member": [m["training"]["indices"] for m in members],
         },
     }
-
-
-def _save_members(folders: Sequence[Path], path: Path) -> None:
-    import torch
-
-    from distill.models.composite import committee_parts, save_parts
-
-    contents = [
-        torch.load(folder / "teacher.model", map_location="cpu", weights_only=False)
-        for folder in folders
-    ]
-    save_parts(committee_parts(contents), path)
 
 
 def _say_calibration(result: dict[str, Any]) -> None:

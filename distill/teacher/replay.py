@@ -57,8 +57,6 @@ def choose_replay(
     start: Start,
     training: Sequence[Atoms],
     *,
-    batch_size: int,
-    device: str,
     seed: int,
 ) -> Replay:
     """Pre-training structures, chosen and labelled.
@@ -71,8 +69,6 @@ def choose_replay(
         The foundation model, which may have been cut down to the data's elements.
     training
         Training structures: what structures are made from where no file is given.
-    batch_size, device
-        Of the foundation model's predictions.
     seed
         The run's seed.
 
@@ -98,9 +94,9 @@ def choose_replay(
     if config.choose == "random":
         chosen = np.sort(rng.choice(len(candidates), size=config.count, replace=False))
     else:
-        chosen = _farthest(candidates, start, config.count, device, seed)
+        chosen = _farthest(candidates, start, config.count, seed)
     structures = [candidates[i] for i in chosen]
-    predicted = start.predict(structures, batch_size=batch_size, device=device)
+    predicted = start.predict(structures)
     if config.labels == "foundation":
         structures = predicted
     else:
@@ -132,7 +128,7 @@ def _from_file(config: ReplayConfig, start: Start) -> tuple[list[Atoms], int]:
     assert config.structures is not None
     require = ("energy", "forces") if config.labels == "file" else ()
     found = read_structures(config.structures, require=require, min_distance=_CLOSEST)
-    known = set(start.elements or ())
+    known = set(start.model.elements or ())
     usable = [atoms for atoms in found if known.issuperset(atoms.get_chemical_symbols())]
     left_out = len(found) - len(usable)
     if left_out:
@@ -168,14 +164,10 @@ def _made_from(training: Sequence[Atoms], count: int, rng: np.random.Generator) 
     return made
 
 
-def _farthest(
-    candidates: Sequence[Atoms], start: Start, count: int, device: str, seed: int
-) -> np.ndarray:
-    from distill.models.mace.features import structure_features
+def _farthest(candidates: Sequence[Atoms], start: Start, count: int, seed: int) -> np.ndarray:
     from distill.sampling.selection import select
 
-    assert start.model is not None
-    features = structure_features(start.model, candidates, device=device)
+    features = start.model.descriptors(candidates)
     return select(features, SelectionConfig(method="fps", count=count), seed)
 
 

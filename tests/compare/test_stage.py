@@ -29,7 +29,8 @@ from distill.core.errors import ChecksFailed, UserError
 from distill.core.number_text import number_text
 from distill.data.structures import read_structures, reference_forces, write_structures
 from distill.metrics.errors import extrapolation_text
-from distill.models.calculators import label_structures, load_calculator
+from distill.models.calculators import load_calculator
+from distill.models.labelling import label_structures
 from distill.student.fit.native_fit import fit
 from distill.student.uncertainty.uncertainty_model import with_training_deviations
 

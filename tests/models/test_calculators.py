@@ -11,8 +11,9 @@ from helpers import SinglePrecision, rattled_copper
 from distill.config import CalculatorConfig
 from distill.core.errors import UserError
 from distill.data.structures import reference_energy, reference_forces, reference_stress
-from distill.models.calculators import label_structures, load_calculator
-from distill.models.mace.adapter import precision
+from distill.models.calculators import load_calculator
+from distill.models.labelling import label_structures
+from distill.models.mace.torch_tools import precision
 
 
 class Nonsense(Calculator):
@@ -101,5 +102,5 @@ def test_labels_equal_the_calculator_and_leave_the_input_alone():
 
 
 def test_nan_from_a_calculator_is_an_error_with_the_index():
-    with pytest.raises(UserError, match="structure 0: the calculator returned NaN"):
+    with pytest.raises(UserError, match="structure 0: the calculator Nonsense returned an"):
         label_structures(rattled_copper(1), Nonsense())

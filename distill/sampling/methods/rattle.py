@@ -17,7 +17,7 @@ from distill.core.random_streams import stream
 from distill.core.work import Unit
 from distill.data.structures import read_structures, write_structures
 from distill.models.cached_calculators import ModelSpec, cached_calculator
-from distill.models.calculators import labelled_copy
+from distill.models.labelling import labelled_copy
 from distill.sampling.config import RattleConfig
 
 CONFIG_TYPE = "rattle"
