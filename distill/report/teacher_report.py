@@ -15,6 +15,7 @@ from distill.core.artifacts import hash_of, read_json, sha256, write_json
 from distill.core.errors import UserError
 from distill.core.progress import say
 from distill.core.quantities import MEV
+from distill.data.isolated_atoms import without_isolated
 from distill.data.structures import read_structures
 from distill.metrics.errors import table_rows, write_table_csv
 from distill.models.config import CalculatorConfig
@@ -227,7 +228,6 @@ def _structures(run_folder: Path) -> list[Atoms]:
 def _draw_parity(run_folder: Path, out: Path, tables: Mapping[str, Any]) -> None:
     from distill.core.figures import save_figure
     from distill.metrics.error_plots import parity_figure
-    from distill.teacher.teacher_stage import without_isolated
 
     test = _labelled(run_folder, "test")
     files = {name: run_folder / "teacher" / f"test_{name}.xyz" for name in tables}

@@ -26,6 +26,7 @@ from distill.core.progress import say
 from distill.core.random_streams import stream
 from distill.core.work import Unit, run_waiting
 from distill.data.structures import read_structures, write_structures
+from distill.metrics.selection import distinct, largest_leverage
 from distill.models.labelling import label_units
 from distill.sampling.config import DrivenConfig, SamplingConfig, SelectionConfig
 from distill.sampling.descriptors import structure_descriptors
@@ -38,7 +39,6 @@ from distill.sampling.sampled_structures import (
     plan_visits,
     write_outcomes,
 )
-from distill.sampling.selection import distinct, largest_leverage
 from distill.sampling.unphysical import without_unphysical
 from distill.simulation.trust_bound import DEVIATION_KEY, GRADE_KEY, Trust, judge
 

@@ -16,6 +16,7 @@ from distill.core.errors import UserError
 from distill.core.progress import say
 from distill.core.random_streams import stream
 from distill.core.work import run_waiting
+from distill.metrics.selection import coverage, distinct
 from distill.sampling.config import SamplingConfig, SelectionConfig
 from distill.sampling.pictures import draw_selection, draw_trajectories
 from distill.sampling.sampled_structures import (
@@ -25,7 +26,7 @@ from distill.sampling.sampled_structures import (
     plan_visits,
     write_outcomes,
 )
-from distill.sampling.selection import choices, coverage, distinct, select
+from distill.sampling.selection import choices, select
 from distill.sampling.unphysical import without_unphysical
 
 if TYPE_CHECKING:

@@ -12,13 +12,14 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from distill.core.artifacts import package_versions, read_json, sha256, write_json
 from distill.core.progress import say
 from distill.core.quantities import MEV
+from distill.data.isolated_atoms import without_isolated
 from distill.data.structures import (
     read_structures,
     reference_energy,
@@ -29,6 +30,9 @@ from distill.data.structures import (
 )
 from distill.models.composite import join_files
 from distill.teacher.config import TeacherConfig
+from distill.teacher.made_labels import LABELS_FOLDER, labelled_once
+from distill.teacher.starting_model import open_start, settings_hash
+from distill.teacher.teacher_record import say_errors, write_history
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -40,10 +44,21 @@ ENERGY_SPREAD, FORCES_SPREAD = "energy_std", "forces_std"
 _MEMBER = 6
 
 
-def run_committee(config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int) -> None:
+class TrainOne(Protocol):
+    """What trains one member: `distill.teacher.teacher_stage.run`."""
+
+    def __call__(
+        self, config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int
+    ) -> None:
+        """Train a teacher and leave its files in a folder."""
+
+
+def run_committee(
+    config: TeacherConfig, train_one: TrainOne, *, train: Path, test: Path, out: Path, seed: int
+) -> None:
     """Train every member, put them together, and measure mean and spread on the test set.
 
-    Writes what `distill.teacher.teacher_stage.run` writes, for the mean of the members;
+    Writes what `train_one` writes for a member, for the mean of the members;
     `teacher.model` holds all of them. Also `committee.json` (errors of each member and of the
     mean, spread and its calibration), its figure, and the members' folders in `members/`.
 
@@ -51,6 +66,8 @@ def run_committee(config: TeacherConfig, *, train: Path, test: Path, out: Path, 
     ----------
     config
         The `teacher` section, with `committee`; `fraction` is each member's share of the data.
+    train_one
+        Trains a member.
     train, test
         Labelled structures, extxyz with REF_ keys.
     out
@@ -61,19 +78,16 @@ def run_committee(config: TeacherConfig, *, train: Path, test: Path, out: Path, 
     Raises
     ------
     UserError
-        As `distill.teacher.teacher_stage.run`.
+        As `train_one`.
     """
     from distill.metrics.errors import error_table
-    from distill.teacher.made_labels import labelled_once
-    from distill.teacher.teacher_record import say_errors, write_history
-    from distill.teacher.teacher_stage import LABELS_FOLDER, without_isolated
 
     assert config.committee is not None
     began = time.monotonic()
     if config.labels is not None:
         train, test = labelled_once(config, train, test, out / LABELS_FOLDER)
         config = config.model_copy(update={"labels": None})
-    folders = _train_members(config, train=train, test=test, out=out, seed=seed)
+    folders = _train_members(config, train_one, train=train, test=test, out=out, seed=seed)
 
     reference, _ = without_isolated(read_structures(test, require=()), test)
     predicted = {
@@ -196,12 +210,9 @@ def mean_history(folders: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def _train_members(
-    config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int
+    config: TeacherConfig, train_one: TrainOne, *, train: Path, test: Path, out: Path, seed: int
 ) -> list[Path]:
     """Folders of the members, each trained unless it was before with the same settings."""
-    from distill.teacher.starting_model import open_start
-    from distill.teacher.teacher_stage import run, settings_hash
-
     assert config.committee is not None
     member_config = config.model_copy(update={"committee": None})
     start = open_start(member_config, "cpu")
@@ -217,7 +228,7 @@ def _train_members(
             say(f"{name}: done before, skipped")
         else:
             say(name)
-            run(member_config, train=train, test=test, out=folder, seed=member_seed)
+            train_one(member_config, train=train, test=test, out=folder, seed=member_seed)
         folders.append(folder)
     return folders
 

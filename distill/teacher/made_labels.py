@@ -22,6 +22,8 @@ from distill.teacher.starting_model import Start, calculator_start, foundation_s
 if TYPE_CHECKING:
     from ase import Atoms
 
+LABELS_FOLDER = "labels"
+
 
 def self_labelled(
     config: TeacherConfig, structures: Sequence[Atoms], *, path: Path, device: str

@@ -19,7 +19,8 @@ from distill.core.progress import say
 from distill.core.quantities import CONFIG_TYPE_KEY
 from distill.data.reference_energies import composition_matrix, least_squares_shifts
 from distill.data.structures import read_structures, reference_energy, reference_forces
-from distill.sampling.config import RattleConfig, SelectionConfig
+from distill.metrics.selection import select
+from distill.systems.rattled import rattled
 from distill.teacher.config import ReplayConfig
 from distill.teacher.starting_model import Start
 
@@ -94,7 +95,7 @@ def choose_replay(
     if config.choose == "random":
         chosen = np.sort(rng.choice(len(candidates), size=config.count, replace=False))
     else:
-        chosen = _farthest(candidates, start, config.count, seed)
+        chosen = select(start.model.descriptors(candidates), "fps", config.count, seed)
     structures = [candidates[i] for i in chosen]
     predicted = start.predict(structures)
     if config.labels == "foundation":
@@ -151,24 +152,15 @@ def _made_from(training: Sequence[Atoms], count: int, rng: np.random.Generator) 
     """Strained and rattled copies of structures drawn at random, without close atoms."""
     from ase.neighborlist import neighbor_list
 
-    from distill.sampling.methods.rattle import rattled
-
-    options = RattleConfig(structures="", amplitude=_AMPLITUDE, strain=_STRAIN)
     made: list[Atoms] = []
     for _ in range(20 * count):
-        copy = rattled(training[int(rng.integers(len(training)))], options, rng)
+        original = training[int(rng.integers(len(training)))]
+        copy = rattled(original, rng, amplitude=_AMPLITUDE, strain=_STRAIN)
         if len(neighbor_list("i", copy, _CLOSEST)) == 0:
             made.append(copy)
         if len(made) == count:
             break
     return made
-
-
-def _farthest(candidates: Sequence[Atoms], start: Start, count: int, seed: int) -> np.ndarray:
-    from distill.sampling.selection import select
-
-    features = start.model.descriptors(candidates)
-    return select(features, SelectionConfig(method="fps", count=count), seed)
 
 
 def _check_reference(

@@ -11,6 +11,7 @@ import numpy as np
 
 from distill.core.artifacts import hash_of, sha256
 from distill.core.errors import UserError
+from distill.core.input_files import resolve_file
 from distill.core.quantities import STRESS_KEY
 from distill.data.label_units import refuse_other_units
 from distill.data.reference_energies import (
@@ -134,6 +135,23 @@ def calculator_identity(source: CalculatorConfig) -> str:
     """SHA-256 of a calculator's file, or of its import path and arguments."""
     path = Path(source.path)
     return sha256(path) if path.is_file() else hash_of(source.model_dump(mode="json"))
+
+
+def settings_hash(config: TeacherConfig, start: Start, train: Path, seed: int) -> str:
+    """Hash of all that the trained weights depend on."""
+    replayed = config.replay.structures if config.replay else None
+    return hash_of(
+        {
+            "config": config.model_dump(mode="json"),
+            "start": start.sha256,
+            "train": sha256(train),
+            "replay": sha256(resolve_file(replayed)) if replayed else None,
+            "calculators": {
+                role: calculator_identity(spec) for role, spec in config.calculators().items()
+            },
+            "seed": seed,
+        }
+    )
 
 
 def starting_energies(

@@ -11,11 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distill.core.artifacts import hash_of, package_versions, read_json, sha256, write_json
+from distill.core.artifacts import package_versions, read_json, sha256, write_json
 from distill.core.errors import UserError
-from distill.core.input_files import resolve_file
 from distill.core.progress import say
 from distill.core.quantities import ENERGY_KEY
+from distill.data.isolated_atoms import without_isolated
 from distill.data.reference_energies import ReferenceEnergies
 from distill.data.splits import nested_subset
 from distill.data.structures import config_type, read_structures, reference_energy, write_structures
@@ -27,12 +27,13 @@ from distill.models.mace.family import Mace
 from distill.models.mace.rebuild import restrict_elements
 from distill.models.mace.torch_tools import deterministic, pick_device, precision, threads
 from distill.teacher.config import TeacherConfig
+from distill.teacher.made_labels import LABELS_FOLDER, labelled_in_shards, self_labelled
 from distill.teacher.starting_model import (
     Start,
-    calculator_identity,
     combined_labels,
     elements_of,
     open_start,
+    settings_hash,
     starting_energies,
 )
 
@@ -43,8 +44,6 @@ if TYPE_CHECKING:
 
 MODEL_NAME = "teacher.model"
 CHECKPOINT_NAME = "checkpoint.pt"
-LABELS_FOLDER = "labels"
-ISOLATED_ATOM = "IsolatedAtom"
 
 
 def run(config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int) -> None:
@@ -79,7 +78,7 @@ def run(config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int)
     if config.committee is not None:
         from distill.teacher.committee import run_committee
 
-        run_committee(config, train=train, test=test, out=out, seed=seed)
+        run_committee(config, run, train=train, test=test, out=out, seed=seed)
         return
     from distill.metrics.errors import error_table
     from distill.teacher.fitting import Job, from_scratch
@@ -155,29 +154,10 @@ def run(config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int)
     (out / CHECKPOINT_NAME).unlink(missing_ok=True)
 
 
-def settings_hash(config: TeacherConfig, start: Start, train: Path, seed: int) -> str:
-    """Hash of all that the trained weights depend on."""
-    replayed = config.replay.structures if config.replay else None
-    return hash_of(
-        {
-            "config": config.model_dump(mode="json"),
-            "start": start.sha256,
-            "train": sha256(train),
-            "replay": sha256(resolve_file(replayed)) if replayed else None,
-            "calculators": {
-                role: calculator_identity(spec) for role, spec in config.calculators().items()
-            },
-            "seed": seed,
-        }
-    )
-
-
 def _structures(
     config: TeacherConfig, start: Start, train: Path, test: Path, out: Path, device: str
 ) -> tuple[list[Atoms], list[Atoms]]:
     """Training and test structures, with the labels of the files or those that a model makes."""
-    from distill.teacher.made_labels import self_labelled
-
     files = {"train": train, "test": test}
     made = [] if config.labels is None else ["train", "test"] if config.labels.test else ["train"]
     scratch = config.strategy == "scratch"
@@ -249,7 +229,6 @@ def _fitted(
 ) -> Fitted:
     """The model that the strategy gives."""
     from distill.teacher import fitting
-    from distill.teacher.made_labels import labelled_in_shards
     from distill.teacher.replay import choose_replay
 
     config = job.config
@@ -298,17 +277,6 @@ def _shifted(structures: Sequence[Atoms], e0: ReferenceEnergies) -> list[Atoms]:
         copy.info[ENERGY_KEY] = energy + sum(e0.shifts.get(s, 0.0) for s in atoms.symbols)
         shifted.append(copy)
     return shifted
-
-
-def without_isolated(structures: Sequence[Atoms], origin: Path) -> tuple[list[Atoms], list[Atoms]]:
-    """Structures, and single atoms: those fix E0s, and no interaction can be learnt from them."""
-    isolated = [
-        len(a) == 1 and (config_type(a) == ISOLATED_ATOM or not a.pbc.any()) for a in structures
-    ]
-    if all(isolated):
-        raise UserError(f"{origin} holds only isolated atoms; expected structures with interaction")
-    pairs = list(zip(structures, isolated, strict=True))
-    return [a for a, single in pairs if not single], [a for a, single in pairs if single]
 
 
 def _dtype(name: str) -> Any:
