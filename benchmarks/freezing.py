@@ -34,13 +34,14 @@ def main() -> None:
     from distill.models.mace.freezing import freezing
     from distill.models.mace.rebuild import restrict_elements
     from distill.models.mace.steps import loss_function, training_step
+    from distill.models.mace.torch_tools import deterministic, precision
 
     torch.set_num_threads(1)
     structures = [a for a in read_structures("bundled:h2cu_train") if len(a) > 1]
     chosen = np.random.default_rng(0).permutation(len(structures))[: BATCH * (rounds + WARM_UP)]
     times: dict[str, list[float]] = {level: [] for level in LEVELS}
     plans = {}
-    with adapter.precision("float32"), adapter.deterministic():
+    with precision("float32"), deterministic():
         model = adapter.load_model(find_foundation("bundled")).float()
         model = restrict_elements(model, ("H", "Cu"), structures[0])
         data = adapter.make_data([structures[i] for i in chosen], model, {"H": 0.0, "Cu": 0.0})

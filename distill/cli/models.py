@@ -39,7 +39,8 @@ def predict(
     from distill.core.input_files import resolve_file
     from distill.core.progress import say
     from distill.data.structures import read_structures, with_predictions, write_structures
-    from distill.models.calculators import label_structures, load_calculator
+    from distill.models.calculators import load_calculator
+    from distill.models.labelling import label_structures
 
     refuse_to_overwrite(output, model, resolve_file(structures))
     calculator = load_calculator(model)

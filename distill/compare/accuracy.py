@@ -11,7 +11,8 @@ from distill.core.results import Result
 from distill.data.structures import read_structures, reference_stress
 from distill.metrics.error_texts import interval_rows, table_rows
 from distill.metrics.errors import ErrorBudget, ErrorTable, error_budget, error_table
-from distill.models.calculators import label_structures, load_calculator
+from distill.models.calculators import load_calculator
+from distill.models.labelling import label_structures
 
 if TYPE_CHECKING:
     from ase import Atoms

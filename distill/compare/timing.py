@@ -28,12 +28,14 @@ from distill.models.config import CalculatorConfig
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from distill.models.base import ModelSpec
+
 _BUSY_PERCENT = 20.0
 _CORE_REPEATS = 5
 
 
 def time_models(
-    models: Mapping[str, str | os.PathLike[str] | CalculatorConfig],
+    models: Mapping[str, ModelSpec],
     atoms: Atoms,
     repeats: int = 15,
     *,
@@ -208,7 +210,12 @@ def machine_text(result: TimingResult) -> str:
     )
 
 
-def _plain_spec(spec: str | os.PathLike[str] | CalculatorConfig) -> dict[str, Any]:
+def _plain_spec(spec: ModelSpec) -> dict[str, Any]:
+    if not isinstance(spec, (str, os.PathLike, CalculatorConfig)):
+        raise UserError(
+            f"timing is done in a process of its own: give a file or an import path in place of "
+            f"{type(spec).__name__} in memory"
+        )
     if not isinstance(spec, CalculatorConfig):
         spec = CalculatorConfig(path=os.fspath(spec))
     if Path(spec.path).exists():

@@ -195,6 +195,15 @@ def with_predictions(atoms: Atoms, predicted: Atoms) -> Atoms:
     return found
 
 
+def without_labels(atoms: Atoms) -> Atoms:
+    """A copy without labels under the `REF_` keys."""
+    bare = atoms.copy()
+    for key in (ENERGY_KEY, STRESS_KEY):
+        bare.info.pop(key, None)
+    bare.arrays.pop(FORCES_KEY, None)
+    return bare
+
+
 def _parse(file: Path) -> list[Atoms]:
     from ase.io import iread
     from ase.io.formats import UnknownFileTypeError

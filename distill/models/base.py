@@ -8,10 +8,10 @@ adds a family by an entry point.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -37,6 +37,25 @@ FAMILIES: Registry[type[Family]] = Registry(
         "acepotentials": "distill.student.julia.family:AcePotentials",
     },
 )
+
+
+class StructureError(UserError):
+    """A model has no usable answer for one of several structures.
+
+    Attributes
+    ----------
+    index
+        Of the structure, among those that were given.
+    problem
+        What is wrong, in a sentence.
+    """
+
+    def __init__(self, index: int, problem: str) -> None:
+        super().__init__(index, problem)
+        self.index, self.problem = index, problem
+
+    def __str__(self) -> str:
+        return f"structure {self.index}: {self.problem}"
 
 
 @dataclass(frozen=True)
@@ -82,6 +101,13 @@ class Family(ABC):
     Config: ClassVar[type[Section]]
     # Of its files; a family without any is named by an import path or made in memory.
     suffixes: ClassVar[tuple[str, ...]] = ()
+    # How many structures `predict` takes at once.
+    batch_size: int = 1
+
+    @classmethod
+    def reads(cls, path: Path) -> bool:
+        """Whether a file is one of this kind: by its suffix, unless a family knows better."""
+        return path.suffix in cls.suffixes
 
     @classmethod
     @abstractmethod
@@ -103,7 +129,25 @@ class Family(ABC):
 
     @abstractmethod
     def predict(self, structures: Sequence[Atoms], *, stress: bool = False) -> Predictions:
-        """Energies, forces and, if asked, stresses of fully periodic structures."""
+        """Energies, forces and, if asked, stresses of fully periodic structures.
+
+        Raises
+        ------
+        StructureError
+            If it has no usable answer for one of them.
+        """
+
+    def in_batches(self, size: int) -> Self:
+        """The same model, taking `size` structures at once if its kind can."""
+        return self
+
+    def with_options(self, options: Mapping[str, Any]) -> Self:
+        """The same model with options of its kind that a workflow names as `args`."""
+        if options:
+            raise UserError(
+                f"a model file of kind {self.kind} takes no args, found {', '.join(options)}"
+            )
+        return self
 
     def descriptors(self, structures: Sequence[Atoms]) -> np.ndarray:
         """One row a structure, shape (n, d)."""

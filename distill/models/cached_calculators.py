@@ -4,36 +4,50 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
-from typing import TypeAlias
 
 from ase.calculators.calculator import Calculator
 
-from distill.models.calculators import load_calculator
+from distill.models.base import Family
+from distill.models.calculators import ModelSpec, load_model
 from distill.models.config import CalculatorConfig
 
-ModelSpec: TypeAlias = str | os.PathLike[str] | CalculatorConfig
 
-
-def cached_calculator(
-    model: ModelSpec, dtype: str | None = None, device: str = "cpu"
-) -> Calculator:
-    """The calculator of a model file, import path or config; a process loads it once.
+def cached_model(model: ModelSpec, dtype: str | None = None, device: str = "cpu") -> Family:
+    """A model; one named by a file, import path or config is loaded once in a process.
 
     Parameters
     ----------
     model
-        What `distill.models.calculators.load_calculator` takes.
+        What `distill.models.calculators.load_model` takes.
     dtype
         Precision of a MACE model, its own if None. Optimisers want float64.
     device
         Torch device of a MACE model.
     """
-    if not isinstance(model, CalculatorConfig):
+    name = _name(model)
+    return load_model(model) if name is None else _model(name, dtype, device)
+
+
+def cached_calculator(
+    model: ModelSpec, dtype: str | None = None, device: str = "cpu"
+) -> Calculator:
+    """The calculator of `cached_model`, made once as well."""
+    name = _name(model)
+    return load_model(model).calculator() if name is None else _calculator(name, dtype, device)
+
+
+def _name(model: ModelSpec) -> str | None:
+    """What a model is kept by; None for one in memory."""
+    if isinstance(model, (str, os.PathLike)):
         model = CalculatorConfig(path=os.fspath(model))
-    return _cached(model.model_dump_json(), dtype, device)
+    return model.model_dump_json() if isinstance(model, CalculatorConfig) else None
 
 
 @lru_cache(maxsize=4)
-def _cached(config: str, dtype: str | None, device: str) -> Calculator:
-    spec = CalculatorConfig.model_validate_json(config)
-    return load_calculator(spec, dtype=dtype, device=device)
+def _model(name: str, dtype: str | None, device: str) -> Family:
+    return load_model(CalculatorConfig.model_validate_json(name), dtype=dtype, device=device)
+
+
+@lru_cache(maxsize=4)
+def _calculator(name: str, dtype: str | None, device: str) -> Calculator:
+    return _model(name, dtype, device).calculator()

@@ -1,4 +1,8 @@
-"""Any ASE calculator by file name or import path, and the one loop that labels structures."""
+"""Models by file, import path or object in memory; and any ASE calculator as a model.
+
+What a calculator of others does wrong (an exception, an exit, an answer that is none) leaves here
+as an error that names the structure and the calculator.
+"""
 
 from __future__ import annotations
 
@@ -10,33 +14,49 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import BaseCalculator, Calculator
 
+from distill.core.artifacts import read_json, write_json
+from distill.core.config import Section
 from distill.core.errors import UserError
-from distill.core.progress import progress
-from distill.data.structures import set_labels
+from distill.core.quantities import six_components
+from distill.models.base import FAMILIES, Family, Predictions, StructureError
 from distill.models.config import CalculatorConfig
+from distill.models.mace.torch_tools import precision
 
 if TYPE_CHECKING:
-    from ase import Atoms
-    from ase.calculators.calculator import Calculator
+    from typing import Self
+
+# All-electron energies of the heaviest elements are of this size; what is beyond is an accident.
+_LARGEST_ENERGY = 1e6
 
 
-def load_calculator(
-    spec: str | os.PathLike[str] | CalculatorConfig,
-    *,
-    device: str = "cpu",
-    dtype: str | None = None,
-) -> Calculator:
-    """A calculator for a model file or an import path.
+@runtime_checkable
+class MakesCalculator(Protocol):
+    """A model in memory that is no `Family`, such as `distill.Student`."""
+
+    def calculator(self) -> Calculator:
+        """An ASE calculator of the model."""
+
+
+ModelSpec: TypeAlias = (
+    str | os.PathLike[str] | CalculatorConfig | BaseCalculator | Family | MakesCalculator
+)
+
+
+def load_model(model: ModelSpec, *, device: str = "cpu", dtype: str | None = None) -> Family:
+    """A model by whatever names it.
 
     Parameters
     ----------
-    spec
-        A MACE `.model`, a student `.npz`, a `.json` saved by ACEpotentials (evaluated by Julia),
-        or `package.module:Class` with arguments.
+    model
+        A file of any kind of model (a MACE `.model`, a student `.npz`, a `.json` of ACEpotentials),
+        an import path `package.module:Class`, a `CalculatorConfig` of either with arguments, or a
+        model in memory: a `Family`, a `Student`, an ASE calculator.
     device
         Torch device of a MACE model.
     dtype
@@ -45,33 +65,36 @@ def load_calculator(
     Raises
     ------
     UserError
-        If the file is missing, damaged or of no known kind, or the class cannot be made.
+        If the file is missing, damaged or of no known kind, the class cannot be made, or it is
+        nothing of the above.
 
     Notes
     -----
     A `.model` file is a pickle: loading it runs its code, so load only files that you trust.
     """
-    if not isinstance(spec, CalculatorConfig):
-        spec = CalculatorConfig(path=os.fspath(spec))
-    if ":" in spec.path and not Path(spec.path).exists():
-        return _import_calculator(spec)
-    path = Path(spec.path)
-    if not path.is_file():
-        raise UserError(f"{path}: no such model file")
-    if path.suffix == ".npz":
-        from distill.student.student_model import Student
-
-        return Student.load(path).calculator()
-    if path.suffix == ".json":
-        from distill.student.julia.acepotentials import JuliaCalculator
-
-        return JuliaCalculator(path)
-    if path.suffix in {".model", ".pt", ".pth"}:
-        return _mace_calculator(path, device, dtype)
+    if isinstance(model, Family):
+        return model
+    if isinstance(model, (str, os.PathLike)):
+        model = CalculatorConfig(path=os.fspath(model))
+    if isinstance(model, CalculatorConfig):
+        if ":" in model.path and not Path(model.path).exists():
+            return AnyCalculator.of_import_path(model)
+        return _of_file(model, device, dtype)
+    if _is_calculator(model):
+        return AnyCalculator(model)
+    if isinstance(model, MakesCalculator) and not isinstance(model, type):
+        return AnyCalculator(model.calculator())
     raise UserError(
-        f"{path}: expected a MACE .model, a student .npz, ACEpotentials' .json, or "
-        "'package.module:Class' for any other ASE calculator"
+        "expected a model: a file, 'package.module:Class', a CalculatorConfig, a Student, or an "
+        f"ASE calculator; found {type(model).__name__}"
     )
+
+
+def load_calculator(
+    model: ModelSpec, *, device: str = "cpu", dtype: str | None = None
+) -> Calculator:
+    """An ASE calculator of a model; see `load_model`."""
+    return load_model(model, device=device, dtype=dtype).calculator()
 
 
 def known_elements(calculator: Calculator) -> set[str] | None:
@@ -85,102 +108,262 @@ def known_elements(calculator: Calculator) -> set[str] | None:
     return None if student is None else set(student.elements)
 
 
-def label_structures(
-    structures: Sequence[Atoms],
-    calculator: Calculator,
-    *,
-    stress: bool = False,
-    label: str = "labels",
-) -> list[Atoms]:
-    """Copies of the structures carrying the calculator's energy, forces and, if asked, stress.
+class AnyCalculator(Family):
+    """Any ASE calculator.
 
     Parameters
     ----------
-    structures
-        What to label; not changed.
     calculator
-        Any ASE calculator.
-    stress
-        Also label the stress (eV/Å³, Voigt) of structures that are periodic in all directions.
-    label
-        Shown with the progress.
+        The calculator.
+    config
+        Import path and arguments that it was made from; None for one made elsewhere.
+    """
+
+    kind = "calculator"
+    Config: ClassVar[type[Section]] = CalculatorConfig
+
+    def __init__(self, calculator: Any, config: CalculatorConfig | None = None) -> None:
+        self._calculator, self.config = calculator, config
+
+    @classmethod
+    def of_import_path(cls, config: CalculatorConfig) -> Self:
+        """The calculator that a class or function of other people makes.
+
+        Raises
+        ------
+        UserError
+            If it cannot be imported or made, or is no calculator.
+        """
+        return cls(_imported(config), config)
+
+    @classmethod
+    def load(cls, path: Path, *, device: str = "cpu", dtype: str | None = None) -> Self:
+        """The calculator whose import path and arguments `save` wrote."""
+        return cls.of_import_path(CalculatorConfig.model_validate(read_json(path)))
+
+    def save(self, path: Path) -> None:
+        """Write import path and arguments as JSON.
+
+        Raises
+        ------
+        UserError
+            If it was not made from an import path.
+        """
+        if self.config is None:
+            raise UserError(
+                f"{self.name} was made in memory and cannot be saved; name it by its import path"
+            )
+        write_json(path, self.config.model_dump(mode="json"))
+
+    @property
+    def name(self) -> str:
+        """Import path, or the class."""
+        return str(self.config.path) if self.config else type(self._calculator).__name__
+
+    @property
+    def elements(self) -> frozenset[str] | None:
+        """Chemical symbols of its model, where it has one that says so."""
+        known = known_elements(self._calculator)
+        return None if known is None else frozenset(known)
+
+    def calculator(self) -> Calculator:
+        """The calculator itself."""
+        return self._calculator
+
+    def predict(self, structures: Sequence[Atoms], *, stress: bool = False) -> Predictions:
+        """One structure after the other; no stresses of a calculator that has none."""
+        properties = getattr(self._calculator, "implemented_properties", ())
+        found = []
+        for index, atoms in enumerate(structures):
+            wanted = stress and bool(atoms.pbc.all()) and "stress" in properties
+            who = f"the calculator {self.name}"
+            found.append(_answer(self._calculator, atoms, who, index, stress=wanted))
+        return Predictions(
+            np.array([energy for energy, _, _ in found]),
+            [forces for _, forces, _ in found],
+            [six for _, _, six in found],
+        )
+
+    def fingerprint(self) -> Any:
+        """What `distill.core.fingerprint` knows it by."""
+        from distill.core.fingerprint import plain
+
+        return plain(self._calculator if self.config is None else self.config)
+
+
+def _of_file(config: CalculatorConfig, device: str, dtype: str | None) -> Family:
+    path = Path(config.path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such model file")
+    families = [FAMILIES.load(name) for name in FAMILIES.names()]
+    for family in families:
+        if family.reads(path):
+            return family.load(path, device=device, dtype=dtype).with_options(config.args)
+    kinds = ", ".join(f"{f.kind} ({' '.join(f.suffixes)})" for f in families if f.suffixes)
+    raise UserError(
+        f"{path}: expected a model file of kind {kinds}; or 'package.module:Class' for any other "
+        "ASE calculator"
+    )
+
+
+def _is_calculator(model: Any) -> bool:
+    """Whether it is an ASE calculator, of ASE's base class or of its own."""
+    asked = ("get_potential_energy", "get_forces")
+    return not isinstance(model, (Atoms, type)) and all(hasattr(model, name) for name in asked)
+
+
+def _answer(
+    calculator: Any, atoms: Atoms, name: str, index: int, *, stress: bool
+) -> tuple[float, np.ndarray, np.ndarray | None]:
+    """Energy [eV], forces [eV/Å] and, if asked, Voigt stress [eV/Å³] of one structure, checked.
 
     Raises
     ------
+    StructureError
+        If the calculator fails, or answers with anything else.
     UserError
-        If the calculator lacks an element, fails, or returns a value that is not finite; the
-        message names the structure's index.
+        If it runs out of memory: that says nothing of the structure.
     """
-    return [
-        labelled_copy(atoms, calculator, index=index, stress=stress)
-        for index, atoms in enumerate(progress(structures, label, unit="structures"))
-    ]
-
-
-def labelled_copy(
-    atoms: Atoms, calculator: Calculator, *, index: int, stress: bool = False
-) -> Atoms:
-    """One structure of `label_structures`; `index` names it in messages."""
-    known = known_elements(calculator)
-    missing = sorted(set(atoms.get_chemical_symbols()) - known) if known else []
-    if missing:
-        raise UserError(
-            f"structure {index}: element {', '.join(missing)} is not in the model "
-            f"(it knows {', '.join(sorted(known or ()))})"
-        )
     copy = atoms.copy()
-    copy.calc = calculator
-    energy = copy.get_potential_energy()
-    forces = copy.get_forces(apply_constraint=False)
-    wanted_stress = copy.get_stress(apply_constraint=False) if stress and copy.pbc.all() else None
-    copy.calc = None
-    if not (np.isfinite(energy) and np.all(np.isfinite(forces))):
-        raise UserError(f"structure {index}: the calculator returned NaN or infinity")
-    return set_labels(copy, energy=energy, forces=forces, stress=wanted_stress)
+    try:
+        # Asked directly, so that constraints of the structure are no part of the answer.
+        forces = calculator.get_forces(copy)
+        energy = calculator.get_potential_energy(copy)
+        six = calculator.get_stress(copy) if stress else None
+    except UserError as error:
+        raise StructureError(index, str(error)) from None
+    except (Exception, SystemExit) as error:
+        # The code of others raises whatever it likes.
+        if _out_of_memory(error):
+            raise UserError(f"structure {index}: {name} ran out of memory: {error}") from None
+        raise StructureError(index, _failure(name, error)) from None
+    return checked_answer(atoms, energy, forces, six, name, index)
 
 
-def _import_calculator(spec: CalculatorConfig) -> Calculator:
+def checked_answer(
+    atoms: Atoms, energy: Any, forces: Any, stress: Any, name: str, index: int
+) -> tuple[float, np.ndarray, np.ndarray | None]:
+    """What a model called `name` says of a structure, if it can be its energy, forces and stress.
+
+    Returns
+    -------
+    (float, array of shape (N, 3), array of shape (6,) or None)
+        eV, eV/Å, eV/Å³ in Voigt's order.
+
+    Raises
+    ------
+    StructureError
+        If something is missing, of another shape, not finite, or absurdly large.
+    """
+
+    def number(label: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
+        try:
+            array = None if value is None else np.asarray(value, dtype=float)
+        except (TypeError, ValueError):
+            array = None
+        if array is None or (array.shape != shape and not (shape == () and array.size == 1)):
+            found = repr(value) if array is None or array.ndim == 0 else f"shape {array.shape}"
+            expected = f"shape {shape}" if shape else "one number"
+            raise StructureError(index, f"{name} returned {label} of {found}, expected {expected}")
+        if not np.isfinite(array).all():
+            raise StructureError(index, f"{name} returned {label} with NaN or infinity")
+        return array.reshape(shape)
+
+    total = float(number("an energy", energy, ()))
+    if abs(total) > _LARGEST_ENERGY * len(atoms):
+        raise StructureError(
+            index,
+            f"{name} returned an energy of {total:.3g} eV for {len(atoms)} atoms, which no "
+            f"structure has (limit {_LARGEST_ENERGY:g} eV an atom)",
+        )
+    components = number("forces", forces, (len(atoms), 3))
+    if stress is None:
+        return total, components, None
+    try:
+        stress = six_components(stress)
+    except (TypeError, ValueError) as error:
+        raise StructureError(index, f"{name} returned a stress that is none: {error}") from None
+    return total, components, number("a stress", stress, (6,))
+
+
+def _imported(config: CalculatorConfig) -> Calculator:
     """The calculator of an import path, made and called in the default precision that it expects.
 
     That is torch's float32, or what it sets while it is made. Training and other models in the same
     process may have set another, on which models such as CHGNet, in single precision throughout,
     fail.
     """
-    from distill.models.mace.adapter import precision
-
     with precision("float32") if "torch" in sys.modules else nullcontext():
-        calculator = _made(spec)
+        calculator = _made(config)
         torch = sys.modules.get("torch")
         own = str(torch.get_default_dtype()).removeprefix("torch.") if torch else None
-    if own and hasattr(calculator, "calculate"):
+    if hasattr(calculator, "calculate"):
         plain = type(calculator).calculate
         calculator.calculate = partial(  # type: ignore[method-assign]
-            _calculate, own, plain, calculator
+            _calculate, own, f"the calculator {config.path}", plain, calculator
         )
     return calculator
 
 
-def _made(spec: CalculatorConfig) -> Calculator:
-    module_name, _, class_name = spec.path.partition(":")
+def _made(config: CalculatorConfig) -> Calculator:
+    module_name, _, class_name = config.path.partition(":")
     try:
         factory = getattr(importlib.import_module(module_name), class_name)
-    except ImportError as error:
-        raise UserError(f"calculator {spec.path}: cannot import {module_name}: {error}") from None
     except AttributeError:
-        raise UserError(f"calculator {spec.path}: {module_name} has no '{class_name}'") from None
+        raise UserError(f"calculator {config.path}: {module_name} has no '{class_name}'") from None
+    except (Exception, SystemExit) as error:
+        # Importing runs the code of others.
+        raise UserError(f"calculator {config.path}: cannot import {module_name}: {error}") from None
     try:
-        return factory(**spec.args)
+        calculator = factory(**config.args)
+    except UserError:
+        raise
     except TypeError as error:
         raise UserError(
-            f"calculator {spec.path} refused its arguments: {error}; it takes {_signature(factory)}"
+            f"calculator {config.path} refused its arguments: {error}; it takes "
+            f"{_signature(factory)}"
         ) from None
+    except (Exception, SystemExit) as error:
+        raise UserError(
+            f"calculator {config.path} cannot be made: {type(error).__name__}: {error}"
+        ) from None
+    if not _is_calculator(calculator):
+        raise UserError(
+            f"calculator {config.path}: expected an ASE calculator, found "
+            f"{type(calculator).__name__}"
+        )
+    return calculator
 
 
-def _calculate(dtype: str, calculate: Callable[..., None], *arguments: Any, **options: Any) -> None:
-    from distill.models.mace.adapter import precision
+def _calculate(
+    dtype: str | None,
+    name: str,
+    calculate: Callable[..., None],
+    *arguments: Any,
+    **options: Any,
+) -> None:
+    """A calculation in the calculator's own precision, its failure turned into a user's error."""
+    try:
+        with precision(dtype) if dtype else nullcontext():
+            calculate(*arguments, **options)
+    except (UserError, NotImplementedError):
+        raise
+    except (Exception, SystemExit) as error:
+        if _out_of_memory(error):
+            raise
+        raise UserError(_failure(name, error)) from error
 
-    with precision(dtype):
-        calculate(*arguments, **options)
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, which says nothing of a structure."""
+    torch = sys.modules.get("torch")
+    kinds = (MemoryError,) if torch is None else (MemoryError, torch.OutOfMemoryError)
+    return isinstance(error, kinds)
+
+
+def _failure(name: str, error: BaseException) -> str:
+    """An exception of other people's code in a sentence."""
+    return f"{name} failed: {type(error).__name__}: {error}"
 
 
 def _signature(factory: Any) -> str:
@@ -188,34 +371,3 @@ def _signature(factory: Any) -> str:
         return str(inspect.signature(factory))
     except (TypeError, ValueError):
         return "unknown arguments"
-
-
-def _mace_calculator(path: Path, device: str, dtype: str | None) -> Calculator:
-    from distill.models.composite import composite_calculator, is_composite
-    from distill.models.mace.adapter import import_mace, quiet
-
-    import_mace()
-    import torch
-    from mace.calculators import MACECalculator
-
-    def calculator(part: torch.nn.Module | CalculatorConfig) -> Calculator:
-        if isinstance(part, CalculatorConfig):
-            return load_calculator(part, device=device, dtype=dtype)
-        own = next(part.parameters()).dtype
-        name = dtype or ("float32" if own == torch.float32 else "float64")
-        model = part.to(getattr(torch, name))
-        return MACECalculator(models=[model], device=device, default_dtype=name)
-
-    with quiet():
-        try:
-            content = torch.load(path, map_location=device, weights_only=False)
-            usable = is_composite(content) or next(content.parameters()) is not None
-        except Exception as error:
-            # Unpickling a damaged file raises almost anything.
-            raise UserError(
-                f"{path} is not a readable MACE model: {type(error).__name__}: {error}"
-            ) from None
-        assert usable
-        if is_composite(content):
-            return composite_calculator(content, calculator, origin=path)
-        return calculator(content)

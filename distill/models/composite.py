@@ -1,31 +1,165 @@
-"""Teachers of several parts in one `.model` file: a base and its correction, or a committee.
+"""Models of several parts in one file: a base and its correction, or a committee.
 
-Such a file holds a plain dictionary: `distill` says which kind it is, and the parts are whole MACE
-modules or, for a base that is another calculator, its import path or file with arguments and
-SHA-256. `distill.models.calculators.load_calculator` makes one ASE calculator of it.
+Such a file holds a plain dictionary: its first entry, `distill`, says which kind it is, and the
+parts are whole MACE modules, dictionaries of this sort again or, for a base that is another
+calculator, its import path or file with arguments and SHA-256.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
 
-from distill.core.artifacts import atomic_path, sha256
+from distill.core.artifacts import sha256
+from distill.core.config import Section
 from distill.core.errors import UserError
 from distill.core.quantities import six_components
+from distill.models.base import Family, Predictions
+from distill.models.calculators import load_model
 from distill.models.config import CalculatorConfig
+from distill.models.mace.adapter import checked_model
+from distill.models.mace.family import Mace
+from distill.models.mace.torch_tools import MARK, marked_kind, read_pickle, write_pickle
 
 if TYPE_CHECKING:
-    import torch
+    from typing import Self
+
     from ase import Atoms
 
-KIND = "distill"
-DELTA, COMMITTEE = "delta", "committee"
+_DELTA, _COMMITTEE = "delta", "committee"
+# Of the files' layout; the first one did not say it.
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Delta(Family):
+    """A base model and what a second one adds to it.
+
+    Attributes
+    ----------
+    base, correction
+        The parts.
+    source
+        File or import path that the base is kept by; None for a MACE that is kept whole.
+    """
+
+    kind: ClassVar[str] = _DELTA
+    Config: ClassVar[type[Section]] = CalculatorConfig
+    suffixes: ClassVar[tuple[str, ...]] = Mace.suffixes
+
+    base: Family
+    correction: Family
+    source: CalculatorConfig | None = None
+
+    @classmethod
+    def reads(cls, path: Path) -> bool:
+        """Whether it is a model file that says it is a delta model."""
+        return super().reads(path) and marked_kind(path) == cls.kind
+
+    @classmethod
+    def load(cls, path: Path, *, device: str = "cpu", dtype: str | None = None) -> Self:
+        """The model of a file; see `family_of`."""
+        found = family_of(read_pickle(path, device=device), device=device, dtype=dtype, origin=path)
+        if not isinstance(found, cls):
+            raise UserError(f"{path}: expected a delta model, found a {found.kind}")
+        return found
+
+    def save(self, path: Path) -> None:
+        """Write both parts, or where the base is."""
+        write_pickle(_content(self), path)
+
+    @property
+    def elements(self) -> frozenset[str] | None:
+        """Chemical symbols that both parts know."""
+        return _shared_elements([self.base, self.correction])
+
+    def calculator(self) -> Calculator:
+        """The sum of both parts' calculators."""
+        return DeltaCalculator(self.base.calculator(), self.correction.calculator())
+
+    def predict(self, structures: Sequence[Atoms], *, stress: bool = False) -> Predictions:
+        """Sums of both parts' predictions; a stress that one of them lacks is left out."""
+        parts = [p.predict(structures, stress=stress) for p in (self.base, self.correction)]
+        return _combined(parts, sum)
+
+    def descriptors(self, structures: Sequence[Atoms]) -> np.ndarray:
+        """Those of the base where it has any, else of the correction."""
+        try:
+            return self.base.descriptors(structures)
+        except UserError:
+            return self.correction.descriptors(structures)
+
+    def in_batches(self, size: int) -> Self:
+        """Both parts taking `size` structures at once if they can."""
+        return replace(
+            self, base=self.base.in_batches(size), correction=self.correction.in_batches(size)
+        )
+
+
+@dataclass(frozen=True)
+class Committee(Family):
+    """Several models of the same, their mean and their spread.
+
+    Attributes
+    ----------
+    members
+        At least two.
+    """
+
+    kind: ClassVar[str] = _COMMITTEE
+    Config: ClassVar[type[Section]] = CalculatorConfig
+    suffixes: ClassVar[tuple[str, ...]] = Mace.suffixes
+
+    members: tuple[Family, ...]
+
+    @classmethod
+    def reads(cls, path: Path) -> bool:
+        """Whether it is a model file that says it is a committee."""
+        return super().reads(path) and marked_kind(path) == cls.kind
+
+    @classmethod
+    def load(cls, path: Path, *, device: str = "cpu", dtype: str | None = None) -> Self:
+        """The model of a file; see `family_of`."""
+        found = family_of(read_pickle(path, device=device), device=device, dtype=dtype, origin=path)
+        if not isinstance(found, cls):
+            raise UserError(f"{path}: expected a committee, found a {found.kind}")
+        return found
+
+    def save(self, path: Path) -> None:
+        """Write all members."""
+        write_pickle(_content(self), path)
+
+    @property
+    def elements(self) -> frozenset[str] | None:
+        """Chemical symbols that all members know."""
+        return _shared_elements(self.members)
+
+    def calculator(self) -> Calculator:
+        """A calculator of the mean, with the spread among its results."""
+        return CommitteeCalculator([member.calculator() for member in self.members])
+
+    def predict(self, structures: Sequence[Atoms], *, stress: bool = False) -> Predictions:
+        """Means over the members; a stress that one of them lacks is left out."""
+        parts = [member.predict(structures, stress=stress) for member in self.members]
+        return _combined(parts, lambda values: np.mean(values, axis=0))
+
+    def descriptors(self, structures: Sequence[Atoms]) -> np.ndarray:
+        """Those of the first member."""
+        return self.members[0].descriptors(structures)
+
+    def uncertainty(self, structures: Sequence[Atoms]) -> list[np.ndarray]:
+        """Sample standard deviation of each force component over the members, eV/Å, (N, 3) each."""
+        forces = [member.predict(structures).forces for member in self.members]
+        return [np.std(of_one, axis=0, ddof=1) for of_one in zip(*forces, strict=True)]
+
+    def in_batches(self, size: int) -> Self:
+        """All members taking `size` structures at once if they can."""
+        return replace(self, members=tuple(member.in_batches(size) for member in self.members))
 
 
 class DeltaCalculator(Calculator):
@@ -115,71 +249,96 @@ class CommitteeCalculator(Calculator):
         return np.asarray(member.get_descriptors(atoms, **options))
 
 
-def delta_parts(
-    base: torch.nn.Module | CalculatorConfig, correction: torch.nn.Module
-) -> dict[str, Any]:
-    """What a delta teacher's file holds."""
-    if not isinstance(base, CalculatorConfig):
-        return {KIND: DELTA, "base": base.cpu(), "correction": correction.cpu()}
-    path = Path(base.path)
-    described = base.model_dump(mode="json")
-    if path.is_file():
-        described |= {"path": str(path.resolve()), "sha256": sha256(path)}
-    return {KIND: DELTA, "base": described, "correction": correction.cpu()}
-
-
-def committee_parts(members: Sequence[Any]) -> dict[str, Any]:
-    """What a committee's file holds, from the contents of its members' files."""
-    return {KIND: COMMITTEE, "members": list(members)}
-
-
-def save_parts(parts: dict[str, Any], path: Path) -> None:
-    """Write a teacher of several parts atomically."""
-    import torch
-
-    buffer = io.BytesIO()
-    torch.save(parts, buffer)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(buffer.getvalue())
-
-
-def is_composite(content: Any) -> bool:
-    """Whether the content of a `.model` file is one of several parts."""
-    return isinstance(content, dict) and content.get(KIND) in (DELTA, COMMITTEE)
-
-
-def composite_calculator(content: dict[str, Any], make: Any, *, origin: Path) -> Calculator:
-    """One ASE calculator from the content of a `.model` file.
+def family_of(content: Any, *, device: str, dtype: str | None, origin: Path) -> Family:
+    """The model that the content of a `.model` file makes.
 
     Parameters
     ----------
     content
-        As it was saved.
-    make
-        Makes a calculator of a MACE module or of a `CalculatorConfig`.
+        A MACE module, or a dictionary of parts.
+    device, dtype
+        Of the MACE modules in it.
     origin
         The file, for messages.
 
     Raises
     ------
     UserError
-        If the file of a base model is missing or has changed.
+        If it is neither, or the file of a base model is missing or has changed.
     """
-    if content[KIND] == COMMITTEE:
-        members = [
-            composite_calculator(member, make, origin=origin)
-            if is_composite(member)
-            else make(member)
-            for member in content["members"]
-        ]
-        return CommitteeCalculator(members)
-    base = content["base"]
-    if isinstance(base, dict):
-        expected = base.get("sha256")
-        if expected is not None and sha256(base["path"]) != expected:
-            raise UserError(
-                f"{origin} corrects {base['path']}, which has changed since (another SHA-256); "
-                "restore that file"
-            )
-        base = CalculatorConfig(path=base["path"], args=base["args"])
-    return DeltaCalculator(make(base), make(content["correction"]))
+
+    def part(inner: Any) -> Family:
+        return family_of(inner, device=device, dtype=dtype, origin=origin)
+
+    kind = content.get(MARK) if isinstance(content, dict) else None
+    if kind and content.get("version", _VERSION) > _VERSION:
+        raise UserError(
+            f"{origin} has layout {content['version']} of a newer distill; this one reads up to "
+            f"{_VERSION}"
+        )
+    if kind == _COMMITTEE:
+        return Committee(tuple(part(member) for member in content["members"]))
+    if kind != _DELTA:
+        return Mace.of_module(checked_model(content, origin), device=device, dtype=dtype)
+    base, correction = content["base"], part(content["correction"])
+    if not isinstance(base, dict) or MARK in base:
+        return Delta(part(base), correction)
+    expected = base.get("sha256")
+    if expected is not None and sha256(base["path"]) != expected:
+        raise UserError(
+            f"{origin} corrects {base['path']}, which has changed since (another SHA-256); "
+            "restore that file"
+        )
+    source = CalculatorConfig(path=base["path"], args=base["args"])
+    return Delta(load_model(source, device=device, dtype=dtype), correction, source)
+
+
+def join_files(members: Sequence[Path], path: Path) -> None:
+    """Write a committee of the models in several files, as they are there."""
+    write_pickle(_parts(_COMMITTEE, members=[read_pickle(member) for member in members]), path)
+
+
+def _parts(kind: str, **parts: Any) -> dict[str, Any]:
+    # The kind comes first, where `marked_kind` finds it.
+    return {MARK: kind, "version": _VERSION, **parts}
+
+
+def _content(model: Family) -> Any:
+    """What the file of a model holds."""
+    if isinstance(model, Mace):
+        return model.module.cpu()
+    if isinstance(model, Committee):
+        return _parts(_COMMITTEE, members=[_content(member) for member in model.members])
+    if isinstance(model, Delta):
+        base = _content(model.base) if model.source is None else _described(model.source)
+        return _parts(_DELTA, base=base, correction=_content(model.correction))
+    raise UserError(
+        f"a model of kind {model.kind} cannot be kept inside another one; name it by its file"
+    )
+
+
+def _described(source: CalculatorConfig) -> dict[str, Any]:
+    """Where a base model is, and what its file was."""
+    path = Path(source.path)
+    described = source.model_dump(mode="json")
+    if path.is_file():
+        described |= {"path": str(path.resolve()), "sha256": sha256(path)}
+    return described
+
+
+def _shared_elements(parts: Sequence[Family]) -> frozenset[str] | None:
+    """Elements that all parts know, of those that say so."""
+    known = [part.elements for part in parts if part.elements is not None]
+    return frozenset.intersection(*known) if known else None
+
+
+def _combined(parts: Sequence[Predictions], combine: Any) -> Predictions:
+    """One prediction of several, each quantity put through a function of the parts' values."""
+    stresses = []
+    for sixes in zip(*(part.stresses for part in parts), strict=True):
+        stresses.append(None if any(six is None for six in sixes) else combine(list(sixes)))
+    return Predictions(
+        np.asarray(combine([part.energies for part in parts])),
+        [combine(list(forces)) for forces in zip(*(p.forces for p in parts), strict=True)],
+        stresses,
+    )

@@ -1,30 +1,96 @@
-"""Labels by the teacher, in shards that survive a kill."""
+"""The one loop that labels structures with a model, and its units of work."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator
 
-from distill.core.errors import UserError
+from distill.core.progress import progress
 from distill.core.quantities import STRESS_KEY
 from distill.core.work import Unit
 from distill.data.structures import (
     read_structures,
-    reference_energy,
-    reference_forces,
+    set_labels,
+    without_labels,
     write_structures,
 )
-from distill.models.cached_calculators import ModelSpec, cached_calculator
-from distill.models.calculators import labelled_copy
+from distill.models.base import StructureError
+from distill.models.cached_calculators import cached_model
+from distill.models.calculators import ModelSpec, checked_answer, load_model
 from distill.models.config import LabelConfig
 
 _SHARD = 40
+
+
+def label_structures(
+    structures: Sequence[Atoms],
+    model: ModelSpec,
+    *,
+    stress: bool | Sequence[bool] = False,
+    first: int = 0,
+    label: str | None = "labels",
+) -> list[Atoms]:
+    """Copies of structures carrying a model's energy, forces and, if asked, stress.
+
+    Parameters
+    ----------
+    structures
+        What to label; not changed. Labels that they have are not looked at.
+    model
+        What `distill.models.calculators.load_model` takes.
+    stress
+        Whether to label the stress (eV/Å³, Voigt) too, of all structures or of each; where one is
+        not periodic in all directions, or the model has no stresses, there is none.
+    first
+        Index of the first structure, for messages.
+    label
+        Shown with the progress; None shows nothing.
+
+    Raises
+    ------
+    UserError
+        If the model lacks an element, fails, or gives no usable answer; the message names the
+        structure's index.
+    """
+    family = load_model(model)
+    wanted = [stress] * len(structures) if isinstance(stress, bool) else list(stress)
+    bare = [without_labels(atoms) for atoms in structures]
+    _check_elements(bare, family.elements, first)
+    steps = [
+        (asked, chosen)
+        for asked in (False, True)
+        for chosen in _batches([i for i, w in enumerate(wanted) if w == asked], family.batch_size)
+    ]
+    shown: Iterable[tuple[bool, list[int]]] = steps
+    if label is not None:
+        unit = "structures" if family.batch_size == 1 else "batches"
+        shown = progress(steps, label, unit=unit)
+    for asked, chosen in shown:
+        try:
+            found = family.predict([bare[i] for i in chosen], stress=asked)
+        except StructureError as error:
+            raise StructureError(first + chosen[error.index], error.problem) from None
+        answers = zip(chosen, found.energies, found.forces, found.stresses, strict=True)
+        for index, energy, forces, six in answers:
+            atoms = bare[index]
+            energy, forces, six = checked_answer(
+                atoms, energy, forces, six, f"the {family.kind} model", first + index
+            )
+            set_labels(atoms, energy=energy, forces=forces, stress=six)
+    return bare
+
+
+def labelled_copy(atoms: Atoms, model: ModelSpec, *, index: int, stress: bool = False) -> Atoms:
+    """One structure of `label_structures`; `index` names it in messages."""
+    return label_structures([atoms], model, stress=stress, first=index, label=None)[0]
+
+
+def carry_stress(structures: Sequence[Atoms]) -> list[bool]:
+    """Which structures carry a stress label."""
+    return [atoms.info.get(STRESS_KEY) is not None for atoms in structures]
 
 
 @dataclass(frozen=True)
@@ -54,61 +120,16 @@ class LabelUnit(Unit):
         UserError
             If the model lacks an element or fails on a structure, naming its index.
         """
-        device = _device(self.options.device)
-        calculator = cached_calculator(self.model, device=device)
-        if _is_one_mace(calculator) and self.options.batch_size > 1:
-            labelled = self._in_batches(calculator, device)
-        else:
-            labelled = self._one_by_one(calculator)
+        from distill.models.mace.torch_tools import pick_device
+
+        device = pick_device(self.options.device, "sampling.labels.device")
+        model = cached_model(self.model, device=device).in_batches(self.options.batch_size)
+        wanted = carry_stress(self.structures)
+        labelled = label_structures(
+            self.structures, model, stress=wanted, first=self.first, label=None
+        )
         write_structures(self.files()[0], labelled)
         return {"structures": len(labelled)}
-
-    def _one_by_one(self, calculator: Calculator) -> list[Atoms]:
-        has_stress = "stress" in calculator.implemented_properties
-        labelled = []
-        for index, atoms in enumerate(self.structures, start=self.first):
-            bare = atoms.copy()
-            stress = bare.info.pop(STRESS_KEY, None) is not None and has_stress
-            labelled.append(labelled_copy(bare, calculator, index=index, stress=stress))
-        return labelled
-
-    def _in_batches(self, calculator: Any, device: str) -> list[Atoms]:
-        from distill.models.mace.adapter import predict
-
-        labelled = predict(
-            calculator.models[0],
-            self.structures,
-            batch_size=self.options.batch_size,
-            device=device,
-        )
-        for index, atoms in enumerate(labelled, start=self.first):
-            energy, forces = reference_energy(atoms), reference_forces(atoms)
-            assert energy is not None and forces is not None
-            if not (np.isfinite(energy) and np.isfinite(forces).all()):
-                raise UserError(f"structure {index}: the model returned NaN or infinity")
-        return labelled
-
-
-def _device(name: str) -> str:
-    if name == "cpu":
-        return name
-    from distill.models.mace.adapter import pick_device
-
-    try:
-        return pick_device(name)
-    except UserError:
-        raise UserError(
-            "sampling.labels.device: 'cuda' was asked for but torch finds no CUDA device; use "
-            "'auto' or 'cpu'"
-        ) from None
-
-
-def _is_one_mace(calculator: Any) -> bool:
-    """Whether a calculator is one MACE with one head, which takes many structures at once."""
-    models = getattr(calculator, "models", None)
-    if type(calculator).__name__ != "MACECalculator" or models is None or len(models) != 1:
-        return False
-    return len(getattr(models[0], "heads", [None])) == 1
 
 
 def label_units(
@@ -126,7 +147,7 @@ def label_units(
     structures
         What to label; not changed, their own labels are replaced.
     model
-        What `distill.models.calculators.load_calculator` takes.
+        What `distill.models.calculators.load_model` takes.
     folder, name
         The shards are kept as `folder/NAME_FIRST.xyz`.
     options
@@ -143,3 +164,20 @@ def label_units(
         )
         for first in range(0, len(structures), _SHARD)
     ]
+
+
+def _batches(indices: Sequence[int], size: int) -> list[list[int]]:
+    return [list(indices[k : k + size]) for k in range(0, len(indices), size)]
+
+
+def _check_elements(structures: Sequence[Atoms], known: frozenset[str] | None, first: int) -> None:
+    if known is None:
+        return
+    for index, atoms in enumerate(structures, start=first):
+        missing = sorted(set(atoms.get_chemical_symbols()) - known)
+        if missing:
+            raise StructureError(
+                index,
+                f"element {', '.join(missing)} is not in the model (it knows "
+                f"{', '.join(sorted(known))})",
+            )

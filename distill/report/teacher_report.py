@@ -16,10 +16,12 @@ from distill.core.errors import UserError
 from distill.core.progress import say
 from distill.core.quantities import MEV
 from distill.core.tables import write_table_csv
+from distill.data.isolated_atoms import without_isolated
 from distill.data.structures import read_structures
 from distill.metrics.error_texts import table_rows
 from distill.metrics.errors import Errors, ErrorTable, PartErrors
 from distill.models.config import CalculatorConfig
+from distill.models.mace.family import Mace
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -198,19 +200,12 @@ def _models(
 def _start(config: RunConfig) -> Calculator:
     """The model that the teacher started from: the foundation, or the base of a delta model."""
     from distill.models.calculators import load_calculator
-    from distill.models.mace.adapter import import_mace, load_model, quiet
-    from distill.models.mace.foundation_store import find_foundation
-    from distill.models.mace.rebuild import select_head
+    from distill.teacher.starting_model import foundation_start
 
     teacher = config.teacher
     if teacher.strategy == "delta" and teacher.delta.base is not None:
         return load_calculator(teacher.delta.base)
-    model = select_head(load_model(find_foundation(teacher.foundation)), teacher.head)
-    import_mace()
-    from mace.calculators import MACECalculator
-
-    with quiet():
-        return MACECalculator(models=[model.double()], device="cpu", default_dtype="float64")
+    return Mace.of_module(foundation_start(teacher, "cpu").module, dtype="float64").calculator()
 
 
 def _attempt(function: Callable[..., Results], *arguments: Any) -> Results:
@@ -235,7 +230,6 @@ def _structures(run_folder: Path) -> list[Atoms]:
 def _draw_parity(run_folder: Path, out: Path, tables: Mapping[str, Any]) -> None:
     from distill.core.figures import save_figure
     from distill.metrics.error_plots import parity_figure
-    from distill.teacher.teacher_stage import without_isolated
 
     test = _labelled(run_folder, "test")
     files = {name: run_folder / "teacher" / f"test_{name}.xyz" for name in tables}

@@ -28,12 +28,12 @@ from distill.core.sections import asked, map_sections
 from distill.core.tables import write_table_csv
 from distill.core.work import Unit, WorkFolder, run_waiting
 from distill.data.structures import read_structures, write_structures
+from distill.metrics.selection import distinct, largest_leverage
 from distill.models.labelling import label_units
 from distill.sampling.config import DrivenConfig, SamplingBase, SelectionConfig
 from distill.sampling.descriptors import structure_descriptors
 from distill.sampling.first_structures import seed_structures, with_lattice_constants
 from distill.sampling.method import SAMPLING_METHODS, Sampler, Visited
-from distill.sampling.selection import distinct, largest_leverage
 from distill.sampling.unphysical import without_unphysical
 from distill.sampling.visiting import Units, collect, every_unit, in_words, plan_units
 from distill.simulation.config import ScatteringConfig

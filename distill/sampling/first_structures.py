@@ -13,12 +13,14 @@ from distill.core.errors import UserError
 from distill.core.progress import say
 from distill.core.quantities import CONFIG_TYPE_KEY
 from distill.core.sections import asked, map_sections, sections_in
+from distill.data.isolated_atoms import is_isolated_atom
 from distill.data.structures import read_structures
+from distill.metrics.selection import distinct
 from distill.models.cached_calculators import cached_calculator
 from distill.sampling.config import DrivenConfig, SamplingBase, SelectionConfig
 from distill.sampling.descriptors import structure_descriptors
 from distill.sampling.method import SAMPLING_METHODS
-from distill.sampling.selection import distinct, select
+from distill.sampling.selection import select
 from distill.simulation.rovibrational import molecule_at
 from distill.systems.config import SlabConfig
 from distill.systems.slabs import LATTICE_CONSTANT_CALLS, lattice_constant
@@ -52,8 +54,6 @@ def seed_structures(
     UserError
         If the training set is not to be used, so that there is nothing to begin with.
     """
-    from distill.student.fit.training_set import is_isolated_atom
-
     if not config.include_training:
         raise UserError(
             "sampling.driven begins with structures of the training set: set "

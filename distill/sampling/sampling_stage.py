@@ -17,10 +17,11 @@ from distill.core.progress import say
 from distill.core.random_streams import stream
 from distill.core.tables import write_table_csv
 from distill.core.work import WorkFolder
+from distill.metrics.selection import coverage, distinct
 from distill.sampling.config import SamplingBase, SelectionConfig
 from distill.sampling.method import SAMPLING_METHODS, Sampler, Visited
 from distill.sampling.pictures import draw_selection, draw_trajectories
-from distill.sampling.selection import choices, coverage, distinct, select
+from distill.sampling.selection import choices, select
 from distill.sampling.unphysical import without_unphysical
 from distill.sampling.visiting import collect, every_unit, in_words, plan_units
 

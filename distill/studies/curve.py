@@ -180,8 +180,8 @@ def plan_units(config: RunConfig, folder: Path) -> list[Unit]:
     UserError
         As `learning_curves`.
     """
+    from distill.data.isolated_atoms import without_isolated
     from distill.data.structures import config_type, read_structures
-    from distill.teacher.teacher_stage import without_isolated
 
     train, test = (folder / "data" / name for name in ("train.xyz", "test.xyz"))
     structures, _ = without_isolated(read_structures(train, require=()), train)

@@ -12,13 +12,14 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from distill.core.artifacts import package_versions, read_json, sha256, write_json
 from distill.core.progress import say
 from distill.core.quantities import MEV
+from distill.data.isolated_atoms import without_isolated
 from distill.data.structures import (
     read_structures,
     reference_energy,
@@ -27,7 +28,11 @@ from distill.data.structures import (
     set_labels,
     write_structures,
 )
+from distill.models.composite import join_files
 from distill.teacher.config import TeacherConfig
+from distill.teacher.made_labels import LABELS_FOLDER, labelled_once
+from distill.teacher.starting_model import open_start, settings_hash
+from distill.teacher.teacher_record import say_errors, write_history
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -39,10 +44,21 @@ ENERGY_SPREAD, FORCES_SPREAD = "energy_std", "forces_std"
 _MEMBER = 6
 
 
-def run_committee(config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int) -> None:
+class TrainOne(Protocol):
+    """What trains one member: `distill.teacher.teacher_stage.run`."""
+
+    def __call__(
+        self, config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int
+    ) -> None:
+        """Train a teacher and leave its files in a folder."""
+
+
+def run_committee(
+    config: TeacherConfig, train_one: TrainOne, *, train: Path, test: Path, out: Path, seed: int
+) -> None:
     """Train every member, put them together, and measure mean and spread on the test set.
 
-    Writes what `distill.teacher.teacher_stage.run` writes, for the mean of the members;
+    Writes what `train_one` writes for a member, for the mean of the members;
     `teacher.model` holds all of them. Also `committee.json` (errors of each member and of the
     mean, spread and its calibration), its figure, and the members' folders in `members/`.
 
@@ -50,6 +66,8 @@ def run_committee(config: TeacherConfig, *, train: Path, test: Path, out: Path, 
     ----------
     config
         The `teacher` section, with `committee`; `fraction` is each member's share of the data.
+    train_one
+        Trains a member.
     train, test
         Labelled structures, extxyz with REF_ keys.
     out
@@ -60,19 +78,16 @@ def run_committee(config: TeacherConfig, *, train: Path, test: Path, out: Path, 
     Raises
     ------
     UserError
-        As `distill.teacher.teacher_stage.run`.
+        As `train_one`.
     """
     from distill.metrics.errors import error_table, rmse_of
-    from distill.teacher.made_labels import labelled_once
-    from distill.teacher.teacher_record import say_errors, write_history
-    from distill.teacher.teacher_stage import LABELS_FOLDER, without_isolated
 
     assert config.committee is not None
     began = time.monotonic()
     if config.labels is not None:
         train, test = labelled_once(config, train, test, out / LABELS_FOLDER)
         config = config.model_copy(update={"labels": None})
-    folders = _train_members(config, train=train, test=test, out=out, seed=seed)
+    folders = _train_members(config, train_one, train=train, test=test, out=out, seed=seed)
 
     reference, _ = without_isolated(read_structures(test, require=()), test)
     predicted = {
@@ -94,7 +109,7 @@ def run_committee(config: TeacherConfig, *, train: Path, test: Path, out: Path, 
     }
     _say_calibration(result)
     _draw(quality, out)
-    _save_members(folders, out / "teacher.model")
+    join_files([folder / "teacher.model" for folder in folders], out / "teacher.model")
     for name, mean in means.items():
         write_structures(out / f"test_{name}.xyz", mean)
     write_json(out / "errors.json", errors)
@@ -195,15 +210,12 @@ def mean_history(folders: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def _train_members(
-    config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int
+    config: TeacherConfig, train_one: TrainOne, *, train: Path, test: Path, out: Path, seed: int
 ) -> list[Path]:
     """Folders of the members, each trained unless it was before with the same settings."""
-    from distill.teacher.starting_model import open_start
-    from distill.teacher.teacher_stage import run, settings_hash
-
     assert config.committee is not None
     member_config = config.model_copy(update={"committee": None})
-    start = open_start(member_config)
+    start = open_start(member_config, "cpu")
     folders = []
     for number in range(config.committee.members):
         folder = out / FOLDER / f"{number:02d}"
@@ -216,7 +228,7 @@ def _train_members(
             say(f"{name}: done before, skipped")
         else:
             say(name)
-            run(member_config, train=train, test=test, out=folder, seed=member_seed)
+            train_one(member_config, train=train, test=test, out=folder, seed=member_seed)
         folders.append(folder)
     return folders
 
@@ -254,18 +266,6 @@ def _description(folders: Sequence[Path]) -> dict[str, Any]:
             "indices_by_member": [m["training"]["indices"] for m in members],
         },
     }
-
-
-def _save_members(folders: Sequence[Path], path: Path) -> None:
-    import torch
-
-    from distill.models.composite import committee_parts, save_parts
-
-    contents = [
-        torch.load(folder / "teacher.model", map_location="cpu", weights_only=False)
-        for folder in folders
-    ]
-    save_parts(committee_parts(contents), path)
 
 
 def _say_calibration(result: dict[str, Any]) -> None:

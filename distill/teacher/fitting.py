@@ -14,6 +14,7 @@ from distill.core.progress import say
 from distill.data.reference_energies import ReferenceEnergies
 from distill.data.splits import hold_out
 from distill.data.structures import config_type, reference_stress
+from distill.models.mace.family import Mace
 from distill.models.mace.freezing import Freezing, freezing
 from distill.teacher.config import TeacherConfig
 from distill.teacher.replay import Replay
@@ -111,8 +112,7 @@ def finetune(
     from distill.models.mace.rebuild import NEW_HEAD, REPLAY_HEAD, select_head, with_replay_head
 
     config = job.config
-    assert start.model is not None
-    model, own_e0 = start.model, adapter.facts(start.model).e0
+    model, own_e0 = start.module, adapter.facts(start.module).e0
     kept, held = _split(job, structures)
     two_heads = replay is not None and config.replay is not None and config.replay.multihead
     head = NEW_HEAD if two_heads else None
@@ -179,18 +179,17 @@ def from_scratch(
     from distill.models.mace import adapter as adapter
     from distill.models.mace.rebuild import fresh_model, new_model
 
-    assert start.model is not None
-    info = adapter.facts(start.model)
+    info = adapter.facts(start.module)
     kept, held = _split(job, structures)
     train_set = [structures[i] for i in kept]
     seed = _weights_seed(job.seed)
     if job.config.architecture is None:
-        model = fresh_model(start.model, train_set, elements, seed)
+        model = fresh_model(start.module, train_set, elements, seed)
     else:
         model = new_model(job.config.architecture, train_set, elements, dtype=info.dtype, seed=seed)
         adapter.set_e0(model, {symbol: info.e0.get(symbol, 0.0) for symbol in elements})
-    scratch = Start("scratch", "", model=model)
-    e0 = starting_energies(job.config, scratch, structures, isolated, job.device)
+    scratch = Start("scratch", "", Mace(model, job.device, job.config.batch_size))
+    e0 = starting_energies(job.config, scratch, structures, isolated)
     plan = _plan(job.config, model, "f0", None)
     say(e0.summary())
     train_data = adapter.make_data(train_set, model, e0.values)
@@ -251,7 +250,7 @@ def delta(
     valid_data = adapter.make_data([apart[i] for i in held], model, shifts)
     training = _train(job, model, plan, train_data, valid_data)
     adapter.set_e0(model, shifts)
-    own = adapter.facts(start.model) if start.model is not None else None
+    own = adapter.facts(start.module) if start.is_foundation else None
     extra = {
         "delta": {
             "base": {

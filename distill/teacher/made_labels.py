@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distill.core.artifacts import hash_of, package_versions, read_json, sha256, write_json
+from distill.core.artifacts import hash_of, package_versions, sha256, write_json
 from distill.core.errors import UserError
-from distill.core.progress import progress, say
 from distill.core.quantities import STRESS_KEY
-from distill.data.structures import geometry_key, read_structures, write_structures
-from distill.models.config import CalculatorConfig
+from distill.core.work import WorkFolder
+from distill.data.structures import read_structures, write_structures
+from distill.models.config import CalculatorConfig, LabelConfig
+from distill.models.labelling import label_units
+from distill.models.mace.family import Mace
 from distill.teacher.config import TeacherConfig
 from distill.teacher.starting_model import Start, calculator_start, foundation_start
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-_SHARD = 40
+LABELS_FOLDER = "labels"
 
 
 def self_labelled(
@@ -29,8 +30,8 @@ def self_labelled(
 ) -> list[Atoms]:
     """Structures with the labels of the model that `teacher.labels` names.
 
-    They are kept in `path` (extxyz) with what made them beside it (JSON), and taken from there as
-    long as structures and model are the same.
+    They are kept in `path` (extxyz) with what made them beside it (JSON), and shard by shard in a
+    folder of that name, from where they are taken as long as structures and model are the same.
 
     Parameters
     ----------
@@ -52,10 +53,10 @@ def self_labelled(
     assert config.labels is not None
     spec = config.labels.calculator
     if isinstance(spec, CalculatorConfig):
-        source = calculator_start(spec)
+        source = calculator_start(spec, config, device)
         about: dict[str, Any] = {"calculator": spec.model_dump(mode="json")}
     else:
-        source = foundation_start(config)
+        source = foundation_start(config, device)
         if missing := source.lacking(structures):
             raise UserError(
                 f"teacher.labels: the foundation model '{source.name}' cannot make the labels: it "
@@ -65,14 +66,7 @@ def self_labelled(
         about = {"calculator": {"path": source.name, "head": config.head}}
     stress = _wants_stress(config)
     bare = [_asking(atoms, stress) for atoms in structures]
-    return labelled_in_shards(
-        bare,
-        lambda some, first: source.predict(
-            some, batch_size=config.batch_size, device=device, first=first
-        ),
-        path=path,
-        about={**about, "sha256": source.sha256},
-    )
+    return labelled_in_shards(bare, source, path=path, about=about)
 
 
 def labelled_once(config: TeacherConfig, train: Path, test: Path, out: Path) -> tuple[Path, Path]:
@@ -98,10 +92,9 @@ def labelled_once(config: TeacherConfig, train: Path, test: Path, out: Path) -> 
     UserError
         As `self_labelled`.
     """
-    from distill.models.mace.adapter import pick_device
+    from distill.models.mace.torch_tools import pick_device
 
     assert config.labels is not None
-
     device = pick_device(config.device)
     files = {"train": train} | ({"test": test} if config.labels.test else {})
     for name, file in files.items():
@@ -124,81 +117,52 @@ def labels_hash(config: TeacherConfig) -> str:
     )
 
 
-def base_labelled(
-    start: Start, structures: Sequence[Atoms], *, path: Path, batch_size: int, device: str
+def labelled_in_shards(
+    structures: Sequence[Atoms],
+    start: Start,
+    *,
+    path: Path,
+    about: dict[str, Any] | None = None,
 ) -> list[Atoms]:
-    """Structures with the labels of a base model, kept like those of `self_labelled`.
+    """Structures with the labels of a model, a unit of work for every few of them.
 
     Parameters
     ----------
-    start
-        The base model.
     structures
-        Those with a stress label are given a stress.
+        What to label; those with a stress label are given a stress.
+    start
+        What labels them.
     path
-        File that gets them.
-    batch_size, device
-        Of a MACE model.
+        File that gets all of them, with provenance in `PATH.json`.
+    about
+        What names the model in the provenance; its name if None.
 
     Raises
     ------
     UserError
         If the model lacks an element, or fails on a structure.
     """
-    return labelled_in_shards(
+    device = start.model.device if isinstance(start.model, Mace) else "cpu"
+    units = label_units(
         structures,
-        lambda some, first: start.predict(some, batch_size=batch_size, device=device, first=first),
-        path=path,
-        about={"calculator": {"path": start.name}, "sha256": start.sha256},
+        model=start.source or start.model,
+        folder=path.with_suffix(""),
+        name="labels",
+        options=LabelConfig(batch_size=start.model.batch_size, device=device),
     )
-
-
-def labelled_in_shards(
-    structures: Sequence[Atoms],
-    label: Callable[[Sequence[Atoms], int], list[Atoms]],
-    *,
-    path: Path,
-    about: dict[str, Any],
-) -> list[Atoms]:
-    """Labels of structures, a shard of 40 at a time; finished shards survive a kill.
-
-    Parameters
-    ----------
-    structures
-        What to label.
-    label
-        Labelled copies of some structures, given the index of the first.
-    path
-        File that gets all of them, with provenance in `PATH.json`.
-    about
-        What makes the labels; other labels than these are not taken over.
-    """
-    key = hash_of([about, [geometry_key(atoms).hex() for atoms in structures]])
-    record = path.with_suffix(".json")
-    if path.exists() and record.exists() and read_json(record)["key"] == key:
-        say(f"{path.name}: labels made before, taken from {path}")
-        return read_structures(path)
-    shards = path.with_name(f"{path.stem}_{key[:12]}")
-    labelled: list[Atoms] = []
-    for first in progress(range(0, len(structures), _SHARD), f"labels, {path.stem}", unit="shards"):
-        shard = shards / f"{first:06d}.xyz"
-        if not shard.exists():
-            write_structures(shard, label(structures[first : first + _SHARD], first))
-        labelled += read_structures(shard)
+    WorkFolder(path.parent).run(units, f"labels, {path.stem}")
+    labelled = [atoms for unit in units for atoms in unit.labelled()]
     write_structures(path, labelled)
     write_json(
-        record,
+        path.with_suffix(".json"),
         {
-            **about,
-            "key": key,
+            **(about or {"calculator": {"path": start.name}}),
+            "sha256": start.sha256,
             "structures": len(labelled),
             "labels_sha256": sha256(path),
             "versions": package_versions(),
         },
     )
-    for leftover in path.parent.glob(f"{path.stem}_*"):
-        if leftover.is_dir():
-            shutil.rmtree(leftover)
     return labelled
 
 

@@ -19,8 +19,8 @@ from distill.core.progress import say
 from distill.core.quantities import CONFIG_TYPE_KEY
 from distill.data.reference_energies import composition_matrix, least_squares_shifts
 from distill.data.structures import read_structures, reference_energy, reference_forces
-from distill.sampling.config import SelectionConfig
-from distill.sampling.methods.rattle import RattleConfig
+from distill.metrics.selection import select
+from distill.systems.rattled import rattled
 from distill.teacher.config import ReplayConfig
 from distill.teacher.starting_model import Start
 
@@ -58,8 +58,6 @@ def choose_replay(
     start: Start,
     training: Sequence[Atoms],
     *,
-    batch_size: int,
-    device: str,
     seed: int,
 ) -> Replay:
     """Pre-training structures, chosen and labelled.
@@ -72,8 +70,6 @@ def choose_replay(
         The foundation model, which may have been cut down to the data's elements.
     training
         Training structures: what structures are made from where no file is given.
-    batch_size, device
-        Of the foundation model's predictions.
     seed
         The run's seed.
 
@@ -99,9 +95,9 @@ def choose_replay(
     if config.choose == "random":
         chosen = np.sort(rng.choice(len(candidates), size=config.count, replace=False))
     else:
-        chosen = _farthest(candidates, start, config.count, device, seed)
+        chosen = select(start.model.descriptors(candidates), "fps", config.count, seed)
     structures = [candidates[i] for i in chosen]
-    predicted = start.predict(structures, batch_size=batch_size, device=device)
+    predicted = start.predict(structures)
     if config.labels == "foundation":
         structures = predicted
     else:
@@ -133,7 +129,7 @@ def _from_file(config: ReplayConfig, start: Start) -> tuple[list[Atoms], int]:
     assert config.structures is not None
     require = ("energy", "forces") if config.labels == "file" else ()
     found = read_structures(config.structures, require=require, min_distance=_CLOSEST)
-    known = set(start.elements or ())
+    known = set(start.model.elements or ())
     usable = [atoms for atoms in found if known.issuperset(atoms.get_chemical_symbols())]
     left_out = len(found) - len(usable)
     if left_out:
@@ -156,28 +152,15 @@ def _made_from(training: Sequence[Atoms], count: int, rng: np.random.Generator) 
     """Strained and rattled copies of structures drawn at random, without close atoms."""
     from ase.neighborlist import neighbor_list
 
-    from distill.sampling.methods.rattle import rattled
-
-    options = RattleConfig(structures="", amplitude=_AMPLITUDE, strain=_STRAIN)
     made: list[Atoms] = []
     for _ in range(20 * count):
-        copy = rattled(training[int(rng.integers(len(training)))], options, rng)
+        original = training[int(rng.integers(len(training)))]
+        copy = rattled(original, rng, amplitude=_AMPLITUDE, strain=_STRAIN)
         if len(neighbor_list("i", copy, _CLOSEST)) == 0:
             made.append(copy)
         if len(made) == count:
             break
     return made
-
-
-def _farthest(
-    candidates: Sequence[Atoms], start: Start, count: int, device: str, seed: int
-) -> np.ndarray:
-    from distill.models.mace.features import structure_features
-    from distill.sampling.selection import select
-
-    assert start.model is not None
-    features = structure_features(start.model, candidates, device=device)
-    return select(features, SelectionConfig(method="fps", count=count), seed)
 
 
 def _check_reference(

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from distill.core.artifacts import hash_of, sha256
+from distill.core.errors import UserError
+from distill.core.input_files import resolve_file
 from distill.core.quantities import STRESS_KEY
 from distill.data.label_units import refuse_other_units
 from distill.data.reference_energies import (
@@ -20,9 +22,14 @@ from distill.data.reference_energies import (
     refuse_mixed_references,
 )
 from distill.data.structures import reference_energy, reference_forces, reference_stress, set_labels
-from distill.models.calculators import known_elements, labelled_copy
+from distill.models.base import Family
+from distill.models.cached_calculators import cached_model
 from distill.models.config import CalculatorConfig
-from distill.models.mace.foundation_store import Foundation, find_foundation
+from distill.models.labelling import carry_stress, label_structures
+from distill.models.mace.adapter import facts, load_model
+from distill.models.mace.family import Mace
+from distill.models.mace.foundation_store import find_foundation
+from distill.models.mace.rebuild import select_head
 from distill.teacher.config import TeacherConfig
 
 if TYPE_CHECKING:
@@ -41,72 +48,52 @@ class Start:
     name, sha256
         Of the model file, or of the calculator's file or import path and arguments.
     model
-        Single-head MACE, or None for another calculator.
-    calculator
-        The other calculator, or None.
+        The model; where it can be fine-tuned, a `Mace` of one head.
+    source
+        What the calculator of a delta model was named by; None for a foundation model.
     """
 
     name: str
     sha256: str
-    model: torch.nn.Module | None = None
-    calculator: CalculatorConfig | None = None
+    model: Family
+    source: CalculatorConfig | None = None
 
     @property
-    def elements(self) -> tuple[str, ...] | None:
-        """Chemical symbols that it knows, or None where it does not say."""
-        if self.model is not None:
-            from distill.models.mace.adapter import facts
+    def is_foundation(self) -> bool:
+        """Whether it is the foundation model, which a teacher may take over as its own."""
+        return self.source is None
 
-            return facts(self.model).elements
-        from distill.models.cached_calculators import cached_calculator
+    @property
+    def module(self) -> torch.nn.Module:
+        """Its MACE module.
 
-        assert self.calculator is not None
-        known = known_elements(cached_calculator(self.calculator))
-        return tuple(sorted(known)) if known else None
+        Raises
+        ------
+        UserError
+            If it is no MACE.
+        """
+        if isinstance(self.model, Mace):
+            return self.model.single
+        raise UserError(f"{self.name} is no MACE model, so it cannot be trained")
 
     def lacking(self, *sets: Sequence[Atoms]) -> tuple[str, ...]:
         """Chemical symbols of the structures that it is known not to know, by atomic number."""
-        known = self.elements
+        known = self.model.elements
         return () if known is None else tuple(e for e in elements_of(*sets) if e not in known)
 
-    def predict(
-        self, structures: Sequence[Atoms], *, batch_size: int, device: str, first: int = 0
-    ) -> list[Atoms]:
+    def predict(self, structures: Sequence[Atoms]) -> list[Atoms]:
         """Copies of structures with its labels; those with a stress label get a predicted one.
-
-        Parameters
-        ----------
-        structures
-            Their own labels are not looked at.
-        batch_size
-            Structures a batch of a MACE model.
-        device
-            Torch device of a MACE model.
-        first
-            Index of the first structure, for messages.
 
         Raises
         ------
         UserError
             If it lacks an element or fails; the message names the structure's index.
         """
-        if self.model is not None:
-            from distill.models.mace.adapter import predict
-
-            return predict(self.model, structures, batch_size=batch_size, device=device)
-        from distill.models.cached_calculators import cached_calculator
-
-        assert self.calculator is not None
-        calculator = cached_calculator(self.calculator)
-        labelled = []
-        for index, atoms in enumerate(structures, start=first):
-            bare = atoms.copy()
-            stress = bare.info.pop(STRESS_KEY, None) is not None
-            labelled.append(labelled_copy(bare, calculator, index=index, stress=stress))
-        return labelled
+        wanted = carry_stress(structures)
+        return label_structures(structures, self.model, stress=wanted, label=None)
 
 
-def open_start(config: TeacherConfig) -> Start:
+def open_start(config: TeacherConfig, device: str) -> Start:
     """The foundation model, or the calculator that a delta model corrects.
 
     Raises
@@ -115,31 +102,56 @@ def open_start(config: TeacherConfig) -> Start:
         If it cannot be found, downloaded or read.
     """
     if config.strategy == "delta" and config.delta.base is not None:
-        return calculator_start(config.delta.base)
-    return foundation_start(config)
+        return calculator_start(config.delta.base, config, device)
+    return foundation_start(config, device)
 
 
-def foundation_start(config: TeacherConfig) -> Start:
-    """The foundation model with the head of choice, on the CPU in its own precision.
+def foundation_start(config: TeacherConfig, device: str) -> Start:
+    """The foundation model with the head of choice, in its own precision.
 
     Raises
     ------
     UserError
         If it cannot be found, downloaded or read, or has no such head.
     """
-    from distill.models.mace.adapter import load_model
-    from distill.models.mace.rebuild import select_head
-
-    foundation: Foundation = find_foundation(config.foundation)
+    foundation = find_foundation(config.foundation)
     model = select_head(load_model(foundation), config.head)
-    return Start(foundation.name, foundation.sha256, model=model)
+    return Start(foundation.name, foundation.sha256, Mace(model, device, config.batch_size))
 
 
-def calculator_start(calculator: CalculatorConfig) -> Start:
-    """Any calculator, identified by its file's SHA-256, or by its import path and arguments."""
-    path = Path(calculator.path)
-    identity = sha256(path) if path.is_file() else hash_of(calculator.model_dump(mode="json"))
-    return Start(calculator.path, identity, calculator=calculator)
+def calculator_start(source: CalculatorConfig, config: TeacherConfig, device: str) -> Start:
+    """Any model by its file or import path.
+
+    Raises
+    ------
+    UserError
+        If it cannot be found or made.
+    """
+    model = cached_model(source, device=device).in_batches(config.batch_size)
+    return Start(source.path, calculator_identity(source), model, source)
+
+
+def calculator_identity(source: CalculatorConfig) -> str:
+    """SHA-256 of a calculator's file, or of its import path and arguments."""
+    path = Path(source.path)
+    return sha256(path) if path.is_file() else hash_of(source.model_dump(mode="json"))
+
+
+def settings_hash(config: TeacherConfig, start: Start, train: Path, seed: int) -> str:
+    """Hash of all that the trained weights depend on."""
+    replayed = config.replay.structures if config.replay else None
+    return hash_of(
+        {
+            "config": config.model_dump(mode="json"),
+            "start": start.sha256,
+            "train": sha256(train),
+            "replay": sha256(resolve_file(replayed)) if replayed else None,
+            "calculators": {
+                role: calculator_identity(spec) for role, spec in config.calculators().items()
+            },
+            "seed": seed,
+        }
+    )
 
 
 def starting_energies(
@@ -147,7 +159,6 @@ def starting_energies(
     start: Start,
     structures: Sequence[Atoms],
     isolated: Sequence[Atoms],
-    device: str,
     *,
     check: bool = False,
 ) -> ReferenceEnergies:
@@ -161,8 +172,6 @@ def starting_energies(
         The model.
     structures, isolated
         Labelled structures, and labelled single atoms.
-    device
-        Torch device.
     check
         Refuse labels in other units, and a set that mixes energy references.
 
@@ -172,7 +181,7 @@ def starting_energies(
         If labels are in other units, the set mixes references, or a value that the method needs
         is missing.
     """
-    predicted = start.predict(structures, batch_size=config.batch_size, device=device)
+    predicted = start.predict(structures)
     symbols = [atoms.get_chemical_symbols() for atoms in structures]
     present = elements_of(structures)
     counts = composition_matrix(symbols, present)
@@ -181,7 +190,7 @@ def starting_energies(
         refuse_other_units(structures, predicted, present)
         refuse_mixed_references(counts, differences)
     one_body = _one_body(start, present, counts, predicted)
-    lone = start.predict(isolated, batch_size=config.batch_size, device=device) if isolated else []
+    lone = start.predict(isolated)
     found = reference_energies(
         config.e0,
         elements=present,
@@ -200,15 +209,13 @@ def _one_body(
     start: Start, elements: Sequence[str], counts: np.ndarray, predicted: Sequence[Atoms]
 ) -> dict[str, float]:
     """Energy of a free atom of each element, eV, as the model has it."""
-    if start.model is not None:
-        from distill.models.mace.adapter import facts
-
-        return facts(start.model).e0
+    if start.is_foundation:
+        return facts(start.module).e0
     from ase import Atoms
 
     free = [Atoms(e, cell=[_FREE_BOX] * 3, positions=[[_FREE_BOX / 2] * 3]) for e in elements]
     try:
-        labelled = start.predict(free, batch_size=1, device="cpu")
+        labelled = start.predict(free)
     except Exception:
         # Some models have no answer for an atom without neighbours; any scale will do for them.
         values, _ = least_squares_shifts(counts, _energies(predicted))

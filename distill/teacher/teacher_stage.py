@@ -11,21 +11,29 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distill.core.artifacts import hash_of, package_versions, read_json, sha256, write_json
+from distill.core.artifacts import package_versions, read_json, sha256, write_json
 from distill.core.errors import UserError
-from distill.core.input_files import resolve_file
 from distill.core.progress import say
 from distill.core.quantities import ENERGY_KEY
+from distill.data.isolated_atoms import without_isolated
 from distill.data.reference_energies import ReferenceEnergies
 from distill.data.splits import nested_subset
 from distill.data.structures import config_type, read_structures, reference_energy, write_structures
+from distill.models.base import Family
+from distill.models.composite import Delta
+from distill.models.labelling import carry_stress, label_structures
+from distill.models.mace.adapter import facts, set_e0
+from distill.models.mace.family import Mace
+from distill.models.mace.rebuild import restrict_elements
+from distill.models.mace.torch_tools import deterministic, pick_device, precision, threads
 from distill.teacher.config import TeacherConfig
+from distill.teacher.made_labels import LABELS_FOLDER, labelled_in_shards, self_labelled
 from distill.teacher.starting_model import (
     Start,
-    calculator_start,
     combined_labels,
     elements_of,
     open_start,
+    settings_hash,
     starting_energies,
 )
 
@@ -36,8 +44,6 @@ if TYPE_CHECKING:
 
 MODEL_NAME = "teacher.model"
 CHECKPOINT_NAME = "checkpoint.pt"
-LABELS_FOLDER = "labels"
-ISOLATED_ATOM = "IsolatedAtom"
 
 
 def run(config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int) -> None:
@@ -72,16 +78,15 @@ def run(config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int)
     if config.committee is not None:
         from distill.teacher.committee import run_committee
 
-        run_committee(config, train=train, test=test, out=out, seed=seed)
+        run_committee(config, run, train=train, test=test, out=out, seed=seed)
         return
     from distill.metrics.errors import error_table
-    from distill.models.mace import adapter as adapter
     from distill.teacher.fitting import Job, from_scratch
     from distill.teacher.teacher_record import describe, say_errors, write_history
 
     began = time.monotonic()
-    device = adapter.pick_device(config.device)
-    start = open_start(config)
+    device = pick_device(config.device)
+    start = open_start(config, device)
     job = Job(
         config=config,
         checkpoint=out / CHECKPOINT_NAME,
@@ -90,10 +95,10 @@ def run(config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int)
         device=device,
     )
     with (
-        _threads(config.threads),
+        threads(config.threads),
         _memory(config.batch_size),
-        adapter.precision(config.dtype),
-        adapter.deterministic(),
+        precision(config.dtype),
+        deterministic(),
     ):
         train_structures, test_structures = _structures(config, start, train, test, out, device)
         train_set, isolated = without_isolated(train_structures, train)
@@ -102,21 +107,17 @@ def run(config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int)
         chosen = [train_set[i] for i in used]
         elements = elements_of(chosen, test_set)
         foreign = start.lacking(train_structures, test_structures)
-        start = _fitting(config, start, elements, chosen[0], cut=not foreign)
+        start = _fitting(config, start, elements, chosen[0], device, cut=not foreign)
         results: dict[str, list[Atoms]] = {}
+        untouched = test_structures
         if foreign:  # only where training starts from scratch, see `_structures`
             fitted = from_scratch(job, start, chosen, isolated, elements)
         else:
-            e0 = starting_energies(
-                config, start, chosen, isolated, device, check=start.model is not None
-            )
-            results["foundation"] = _shifted(
-                start.predict(test_structures, batch_size=config.batch_size, device=device), e0
-            )
+            e0 = starting_energies(config, start, chosen, isolated, check=start.is_foundation)
+            untouched = start.predict(test_structures)
+            results["foundation"] = _shifted(untouched, e0)
             fitted = _fitted(job, start, e0, chosen, isolated, out, elements)
-        results["teacher"] = _predicted(
-            job, fitted, results.get("foundation", test_structures), test_structures
-        )
+        results["teacher"] = _predicted(job, fitted, untouched, test_structures)
 
     errors = {
         name: error_table(test_set, without_isolated(structures, test)[0], seed=seed)
@@ -131,7 +132,7 @@ def run(config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int)
     write_json(
         out / "teacher.json",
         {
-            **describe(config, start, fitted, adapter.facts(fitted.model)),
+            **describe(config, start, fitted, facts(fitted.model)),
             "training": {
                 "available": len(train_set),
                 "used": len(chosen),
@@ -153,36 +154,17 @@ def run(config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int)
     (out / CHECKPOINT_NAME).unlink(missing_ok=True)
 
 
-def settings_hash(config: TeacherConfig, start: Start, train: Path, seed: int) -> str:
-    """Hash of all that the trained weights depend on."""
-    replayed = config.replay.structures if config.replay else None
-    return hash_of(
-        {
-            "config": config.model_dump(mode="json"),
-            "start": start.sha256,
-            "train": sha256(train),
-            "replay": sha256(resolve_file(replayed)) if replayed else None,
-            "calculators": {
-                role: calculator_start(spec).sha256 for role, spec in config.calculators().items()
-            },
-            "seed": seed,
-        }
-    )
-
-
 def _structures(
     config: TeacherConfig, start: Start, train: Path, test: Path, out: Path, device: str
 ) -> tuple[list[Atoms], list[Atoms]]:
     """Training and test structures, with the labels of the files or those that a model makes."""
-    from distill.teacher.made_labels import self_labelled
-
     files = {"train": train, "test": test}
     made = [] if config.labels is None else ["train", "test"] if config.labels.test else ["train"]
     scratch = config.strategy == "scratch"
     found = {
         name: read_structures(
             path,
-            elements=None if scratch else start.elements,
+            elements=None if scratch else start.model.elements,
             require=() if name in made else ("energy", "forces"),
         )
         for name, path in files.items()
@@ -219,18 +201,21 @@ def _check_foreign(config: TeacherConfig, start: Start, foreign: Sequence[str]) 
 
 
 def _fitting(
-    config: TeacherConfig, start: Start, elements: tuple[str, ...], example: Atoms, *, cut: bool
+    config: TeacherConfig,
+    start: Start,
+    elements: tuple[str, ...],
+    example: Atoms,
+    device: str,
+    *,
+    cut: bool,
 ) -> Start:
     """The start in the precision of choice; if cut, with the data's elements or all, as asked."""
-    if start.model is None:
+    if not start.is_foundation:
         return start
-    from distill.models.mace.adapter import facts
-    from distill.models.mace.rebuild import restrict_elements
-
-    model = start.model.to(_dtype(config.dtype))
-    if cut and not config.keep_elements and elements != facts(model).elements:
-        model = restrict_elements(model, elements, example)
-    return replace(start, model=model)
+    module = start.module.to(_dtype(config.dtype))
+    if cut and not config.keep_elements and elements != facts(module).elements:
+        module = restrict_elements(module, elements, example)
+    return replace(start, model=Mace(module, device, config.batch_size))
 
 
 def _fitted(
@@ -244,74 +229,42 @@ def _fitted(
 ) -> Fitted:
     """The model that the strategy gives."""
     from distill.teacher import fitting
-    from distill.teacher.made_labels import base_labelled
     from distill.teacher.replay import choose_replay
 
     config = job.config
     if config.strategy == "delta":
-        base = base_labelled(
-            start,
-            chosen,
-            path=out / LABELS_FOLDER / "base.xyz",
-            batch_size=config.batch_size,
-            device=job.device,
-        )
+        base = labelled_in_shards(chosen, start, path=out / LABELS_FOLDER / "base.xyz")
         return fitting.delta(job, start, e0, chosen, base, elements)
-    assert start.model is not None
     if config.strategy == "none":
-        return fitting.Fitted(start.model, e0)
+        return fitting.Fitted(start.module, e0)
     if config.strategy == "scratch":
-        return fitting.from_scratch(job, start, chosen, isolated, start.elements or elements)
+        return fitting.from_scratch(job, start, chosen, isolated, facts(start.module).elements)
     replay = None
     if config.replay is not None:
-        replay = choose_replay(
-            config.replay,
-            start,
-            chosen,
-            batch_size=config.batch_size,
-            device=job.device,
-            seed=job.seed,
-        )
+        replay = choose_replay(config.replay, start, chosen, seed=job.seed)
     return fitting.finetune(job, start, e0, chosen, replay)
 
 
 def _predicted(
-    job: Job, fitted: Fitted, before: Sequence[Atoms], structures: Sequence[Atoms]
+    job: Job, fitted: Fitted, untouched: Sequence[Atoms], structures: Sequence[Atoms]
 ) -> list[Atoms]:
-    """The test structures with the teacher's labels; its atomic reference energies are set."""
-    from distill.models.mace import adapter as adapter
+    """The test structures with the teacher's labels; its atomic reference energies are set.
 
-    config = job.config
-    if config.strategy != "delta":
-        adapter.set_e0(fitted.model, fitted.e0.values)
-        return adapter.predict(
-            fitted.model,
-            structures,
-            batch_size=config.batch_size,
-            e0=fitted.e0.values,
-            device=job.device,
-        )
-    # The shifts are in `before`, and they are the correction's own atomic reference energies.
-    correction = adapter.predict(
-        fitted.model,
-        structures,
-        batch_size=config.batch_size,
-        e0=dict.fromkeys(adapter.facts(fitted.model).elements, 0.0),
-        device=job.device,
-    )
-    return combined_labels(before, correction, sign=1)
+    `untouched` are those of the model that a delta model corrects.
+    """
+    delta = job.config.strategy == "delta"
+    if not delta:
+        set_e0(fitted.model, fitted.e0.values)
+    model = Mace(fitted.model, job.device, job.config.batch_size)
+    labelled = label_structures(structures, model, stress=carry_stress(structures), label=None)
+    return combined_labels(untouched, labelled, sign=1) if delta else labelled
 
 
 def _save(config: TeacherConfig, start: Start, fitted: Fitted, path: Path) -> None:
-    from distill.models.composite import delta_parts, save_parts
-    from distill.models.mace.adapter import save_model
-
-    if config.strategy != "delta":
-        save_model(fitted.model, path)
-        return
-    base = start.model if start.model is not None else start.calculator
-    assert base is not None
-    save_parts(delta_parts(base, fitted.model), path)
+    teacher: Family = Mace(fitted.model)
+    if config.strategy == "delta":
+        teacher = Delta(start.model, teacher, start.source)
+    teacher.save(path)
 
 
 def _shifted(structures: Sequence[Atoms], e0: ReferenceEnergies) -> list[Atoms]:
@@ -326,34 +279,10 @@ def _shifted(structures: Sequence[Atoms], e0: ReferenceEnergies) -> list[Atoms]:
     return shifted
 
 
-def without_isolated(structures: Sequence[Atoms], origin: Path) -> tuple[list[Atoms], list[Atoms]]:
-    """Structures, and single atoms: those fix E0s, and no interaction can be learnt from them."""
-    isolated = [
-        len(a) == 1 and (config_type(a) == ISOLATED_ATOM or not a.pbc.any()) for a in structures
-    ]
-    if all(isolated):
-        raise UserError(f"{origin} holds only isolated atoms; expected structures with interaction")
-    pairs = list(zip(structures, isolated, strict=True))
-    return [a for a, single in pairs if not single], [a for a, single in pairs if single]
-
-
 def _dtype(name: str) -> Any:
     import torch
 
     return getattr(torch, name)
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    if count is not None:
-        torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextmanager

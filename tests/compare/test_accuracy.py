@@ -10,7 +10,8 @@ from distill.cli.app import main
 from distill.compare.accuracy import accuracy, accuracy_rows, accuracy_text
 from distill.core.errors import UserError
 from distill.data.structures import read_structures, reference_forces, write_structures
-from distill.models.calculators import label_structures, load_calculator
+from distill.models.calculators import load_calculator
+from distill.models.labelling import label_structures
 
 TEACHER, STUDENT = "compare_toys:Teacher", "compare_toys:Student"
 

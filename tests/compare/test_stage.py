@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase.build import bulk
+from distill.compare.observables import bulk_rows
 from fake_run import barriers_result, diffusion_result, sticking_result
 
 from distill.compare import compare_stage as stage
-from distill.compare.observables import bulk_rows
 from distill.compare.verdict import judge_student
 from distill.config import (
     BulkConfig,
@@ -29,7 +29,8 @@ from distill.core.errors import ChecksFailed, UserError
 from distill.core.number_text import number_text
 from distill.data.structures import read_structures, reference_forces, write_structures
 from distill.metrics.errors import extrapolation_text
-from distill.models.calculators import label_structures, load_calculator
+from distill.models.calculators import load_calculator
+from distill.models.labelling import label_structures
 from distill.student.fit.native_fit import fit
 from distill.student.uncertainty.uncertainty_model import with_training_deviations
 

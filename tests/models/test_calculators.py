@@ -11,8 +11,9 @@ from helpers import SinglePrecision, rattled_copper
 from distill.config import CalculatorConfig
 from distill.core.errors import UserError
 from distill.data.structures import reference_energy, reference_forces, reference_stress
-from distill.models.calculators import label_structures, load_calculator
-from distill.models.mace.adapter import precision
+from distill.models.calculators import load_calculator
+from distill.models.labelling import label_structures
+from distill.models.mace.torch_tools import precision
 
 
 class Nonsense(Calculator):
@@ -23,22 +24,6 @@ class Nonsense(Calculator):
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         super().calculate(atoms, properties, system_changes)
         self.results = {"energy": np.nan, "forces": np.zeros((len(self.atoms), 3))}
-
-
-class DoublePrecision(EMT):
-    """Makes float64 torch's default, and says in which one it is called."""
-
-    def __init__(self):
-        import torch
-
-        super().__init__()
-        torch.set_default_dtype(torch.float64)
-
-    def calculate(self, *arguments, **options):
-        import torch
-
-        super().calculate(*arguments, **options)
-        self.dtype_of_calls = torch.get_default_dtype()
 
 
 def test_any_ase_class_by_import_path():
@@ -67,7 +52,7 @@ def test_a_precision_that_a_model_sets_is_its_own():
     """Some make float64 torch's default while they are made: theirs, and nobody else's."""
     import torch
 
-    calculator = load_calculator("test_calculators:DoublePrecision")
+    calculator = load_calculator("odd_calculators:DoublePrecision")
     assert torch.get_default_dtype() == torch.float32
     label_structures(rattled_copper(1), calculator)
     assert calculator.dtype_of_calls == torch.float64
@@ -117,5 +102,5 @@ def test_labels_equal_the_calculator_and_leave_the_input_alone():
 
 
 def test_nan_from_a_calculator_is_an_error_with_the_index():
-    with pytest.raises(UserError, match="structure 0: the calculator returned NaN"):
+    with pytest.raises(UserError, match="structure 0: the calculator Nonsense returned an"):
         label_structures(rattled_copper(1), Nonsense())

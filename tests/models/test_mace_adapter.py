@@ -5,35 +5,28 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ase.build import bulk, molecule
-from tiny_mace import rattled_structures, tiny_model
+from tiny_mace import predicted, rattled_structures, tiny_model
 
 from distill.core.errors import UserError
 from distill.data.structures import reference_energy, reference_forces
 from distill.models.calculators import load_calculator
 from distill.models.mace import adapter as adapter
 from distill.models.mace.foundation_store import Foundation
+from distill.models.mace.torch_tools import pick_device
 
 STRUCTURES = rattled_structures(6)
-
-
-def energies(structures):
-    return np.array([reference_energy(a) for a in structures])
-
-
-def forces(structures):
-    return np.concatenate([reference_forces(a) for a in structures])
 
 
 def test_predictions_are_those_of_mace_torchs_own_calculator(tmp_path):
     model = tiny_model()
     adapter.save_model(model, tmp_path / "tiny.model")
-    predicted = adapter.predict(model, STRUCTURES, batch_size=4)
+    labelled = predicted(model, STRUCTURES, batch_size=4)
     calculator = load_calculator(tmp_path / "tiny.model")
-    for atoms, labelled in zip(STRUCTURES, predicted, strict=True):
+    for atoms, found in zip(STRUCTURES, labelled, strict=True):
         copy = atoms.copy()
         copy.calc = calculator
-        assert reference_energy(labelled) == pytest.approx(copy.get_potential_energy(), abs=1e-9)
-        np.testing.assert_allclose(reference_forces(labelled), copy.get_forces(), atol=1e-9)
+        assert reference_energy(found) == pytest.approx(copy.get_potential_energy(), abs=1e-9)
+        np.testing.assert_allclose(reference_forces(found), copy.get_forces(), atol=1e-9)
 
 
 def test_stress_is_predicted_where_it_is_labelled(tmp_path):
@@ -42,7 +35,7 @@ def test_stress_is_predicted_where_it_is_labelled(tmp_path):
     crystal = bulk("Cu", cubic=True)
     crystal.rattle(0.05, seed=3)
     crystal.info["REF_stress"] = np.zeros(6)
-    labelled, molecule_labelled = adapter.predict(model, [crystal, molecule("H2")], batch_size=4)
+    labelled, molecule_labelled = predicted(model, [crystal, molecule("H2")], batch_size=4)
     crystal.calc = load_calculator(tmp_path / "tiny.model")
     np.testing.assert_allclose(labelled.info["REF_stress"], crystal.get_stress(), atol=1e-9)
     assert "REF_stress" not in molecule_labelled.info
@@ -52,8 +45,8 @@ def test_large_total_energies_keep_their_precision_in_float32():
     """An all-electron energy of copper would lose 0.004 eV an atom in single precision."""
     e0 = {"H": -13.6057123, "Cu": -45123.4567891}
     double, single = tiny_model((1, 29)), tiny_model((1, 29)).float()
-    exact = energies(adapter.predict(double, STRUCTURES, batch_size=3, e0=e0))
-    found = energies(adapter.predict(single, STRUCTURES, batch_size=3, e0=e0))
+    exact = adapter.predictions(double, STRUCTURES, batch_size=3, e0=e0).energies
+    found = adapter.predictions(single, STRUCTURES, batch_size=3, e0=e0).energies
     np.testing.assert_allclose(found, exact, rtol=0, atol=1e-5)
     adapter.set_e0(single, e0)
     assert adapter.facts(single).e0 == e0
@@ -93,6 +86,6 @@ def test_cuda_is_refused_where_there_is_none(monkeypatch):
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert adapter.pick_device("auto") == "cpu"
+    assert pick_device("auto") == "cpu"
     with pytest.raises(UserError, match=r"teacher\.device"):
-        adapter.pick_device("cuda")
+        pick_device("cuda")

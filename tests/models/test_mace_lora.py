@@ -6,7 +6,7 @@ import copy
 
 import numpy as np
 import pytest
-from tiny_mace import rattled_structures
+from tiny_mace import predicted, rattled_structures
 
 from distill.data.structures import reference_energy, reference_forces
 from distill.models.mace import adapter as adapter
@@ -23,10 +23,10 @@ def foundation():
 
 
 def labels(model):
-    predicted = adapter.predict(model, STRUCTURES, batch_size=3)
+    found = predicted(model, STRUCTURES, batch_size=3)
     return (
-        np.array([reference_energy(a) for a in predicted]),
-        np.concatenate([reference_forces(a) for a in predicted]),
+        np.array([reference_energy(a) for a in found]),
+        np.concatenate([reference_forces(a) for a in found]),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tiny_mace import rattled_structures, tiny_model
+from tiny_mace import predicted, rattled_structures, tiny_model
 
 from distill.config import ArchitectureConfig
 from distill.core.errors import UserError
@@ -34,7 +34,7 @@ def test_cutting_elements_keeps_energies_and_forces():
     small = restrict_elements(model, ["H", "Cu"], STRUCTURES[0])
     assert adapter.facts(small).elements == ("H", "Cu")
     assert adapter.facts(small).parameters < adapter.facts(model).parameters
-    one, other = (adapter.predict(m, STRUCTURES, batch_size=3) for m in (model, small))
+    one, other = (predicted(m, STRUCTURES, batch_size=3) for m in (model, small))
     np.testing.assert_allclose(energies(one), energies(other), atol=1e-9)
     np.testing.assert_allclose(forces(one), forces(other), atol=1e-9)
 
@@ -67,10 +67,10 @@ def test_a_new_model_has_the_size_asked_for_and_can_start_from_nothing():
     info = adapter.facts(model)
     assert (info.r_max, info.interactions, info.elements) == (3.5, 2, ("H", "Cu"))
     assert "1o" in str(model.products[0].linear.irreps_out)
-    moving = np.abs(forces(adapter.predict(model, STRUCTURES, batch_size=6))).max()
+    moving = np.abs(forces(predicted(model, STRUCTURES, batch_size=6))).max()
     assert moving > 1e-3
     silence_readouts(model)
-    silent = adapter.predict(model, STRUCTURES, batch_size=6)
+    silent = predicted(model, STRUCTURES, batch_size=6)
     assert np.abs(forces(silent)).max() == 0.0
     assert np.abs(energies(silent)).max() == 0.0
 

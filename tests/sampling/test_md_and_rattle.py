@@ -13,7 +13,7 @@ from distill.config import MdConfig, RattleConfig
 from distill.core.errors import UserError
 from distill.data.structures import reference_energy, reference_forces, reference_stress
 from distill.sampling.methods.md import MdUnit, md_units, starting_structure
-from distill.sampling.methods.rattle import rattle_units, rattled
+from distill.sampling.methods.rattle import rattle_units
 
 EMT_PATH = "ase.calculators.emt:EMT"
 
@@ -146,20 +146,6 @@ def test_missing_structures_are_named(copper, tmp_path):
         starting_structure(MdConfig(structure=str(tmp_path / "nothing.xyz")))
     with pytest.raises(UserError, match=r"holds 1 structures, expected one at index 3"):
         starting_structure(MdConfig(structure=str(copper), index=3))
-
-
-def test_rattling_has_its_amplitude_and_strain():
-    crystal = bulk("Cu", a=3.6, cubic=True).repeat(4)
-    config = RattleConfig(structures="x", amplitude=0.1, strain=0.05)
-    copy = rattled(crystal, config, np.random.default_rng(0))
-    deformation = np.linalg.solve(crystal.cell.array, copy.cell.array) - np.eye(3)
-    assert 1e-3 < np.abs(deformation).max() <= 0.05
-    np.testing.assert_allclose(deformation, deformation.T, atol=1e-12)
-    moved = copy.positions - crystal.positions @ (np.eye(3) + deformation)
-    assert moved.std() == pytest.approx(0.1, rel=0.05)
-    unstrained = config.model_copy(update={"strain": 0.0})
-    same = rattled(crystal, unstrained, np.random.default_rng(0))
-    np.testing.assert_array_equal(same.cell.array, crystal.cell.array)
 
 
 def test_rattled_structures_are_labelled_and_relaxed_ones_fall(copper, tmp_path):

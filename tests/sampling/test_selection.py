@@ -8,8 +8,9 @@ from ase.build import fcc111
 from distill.config import SelectionConfig
 from distill.core.errors import UserError
 from distill.data.structures import set_labels
+from distill.metrics.selection import coverage, distinct, largest_leverage
 from distill.sampling.descriptors import structure_descriptors
-from distill.sampling.selection import choices, coverage, distinct, largest_leverage, select
+from distill.sampling.selection import choices, select
 from distill.sampling.unphysical import without_unphysical
 
 METHODS = ["kmeans", "fps", "leverage", "random"]

@@ -18,10 +18,10 @@ from distill.config import load_config
 from distill.core.artifacts import read_json
 from distill.core.errors import UserError
 from distill.data.structures import read_structures, reference_energy, write_structures
+from distill.models import labelling
 from distill.studies import curve
 from distill.studies.curve import RESULT_NAME, learning_curves, plan_units
 from distill.studies.curve_results import data_needed, summarise
-from distill.teacher import made_labels as labelling
 from distill.teacher import teacher_stage as stage
 
 CONFIG = """

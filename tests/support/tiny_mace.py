@@ -10,7 +10,8 @@ from ase import Atoms
 from ase.build import add_adsorbate, bulk, fcc111
 from ase.calculators.emt import EMT
 
-from distill.models.calculators import label_structures
+from distill.models.labelling import carry_stress, label_structures
+from distill.models.mace.family import Mace
 
 TINY = {
     "epochs": 6,
@@ -29,15 +30,15 @@ def tiny_model(elements=(1, 8, 29), heads=("Default",)):
 
 @functools.cache
 def _built_model(elements, heads):
-    from distill.models.mace import adapter as mace_adapter
+    from distill.models.mace.torch_tools import import_mace, precision
 
-    mace_adapter.import_mace()
+    import_mace()
     import torch
     from e3nn import o3
     from mace import modules
 
     torch.manual_seed(0)
-    with mace_adapter.precision("float64"):
+    with precision("float64"):
         return modules.ScaleShiftMACE(
             r_max=4.0,
             num_bessel=4,
@@ -59,6 +60,12 @@ def _built_model(elements, heads):
             atomic_inter_shift=[0.1] * len(heads),
             heads=list(heads),
         )
+
+
+def predicted(module, structures, **options) -> list[Atoms]:
+    """Copies of structures with the labels of a MACE module; those with a stress get a stress."""
+    model = Mace(module, **options)
+    return label_structures(structures, model, stress=carry_stress(structures), label=None)
 
 
 def lying_h2() -> Atoms:

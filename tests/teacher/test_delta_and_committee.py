@@ -7,11 +7,10 @@ import json
 import numpy as np
 import pytest
 from ase.calculators.emt import EMT
-from tiny_mace import TINY, rattled_structures, tiny_model
+from tiny_mace import TINY, rattled_structures
 
 from distill import Teacher
-from distill.config import CalculatorConfig, TeacherConfig
-from distill.core.errors import UserError
+from distill.config import TeacherConfig
 from distill.data.structures import (
     read_structures,
     reference_energy,
@@ -19,15 +18,8 @@ from distill.data.structures import (
     set_labels,
     write_structures,
 )
-from distill.models.calculators import known_elements, load_calculator
-from distill.models.composite import (
-    DELTA,
-    committee_parts,
-    composite_calculator,
-    delta_parts,
-    save_parts,
-)
-from distill.models.mace import adapter as adapter
+from distill.models.calculators import known_elements
+from distill.models.mace.torch_tools import precision
 from distill.teacher.committee import calibration, mean_and_spread
 from distill.teacher.teacher_stage import run
 
@@ -93,7 +85,7 @@ def test_a_base_in_single_precision_is_corrected_in_double(labelled_files, tmp_p
     )
     run(config, train=train, test=test, out=tmp_path, seed=1)
     calculator = Teacher.load(tmp_path).calculator()
-    with adapter.precision("float64"):
+    with precision("float64"):
         for atoms in read_structures(tmp_path / "test_teacher.xyz"):
             atoms.calc = calculator
             energy = atoms.get_potential_energy()
@@ -110,52 +102,6 @@ def test_one_body_energies_are_those_of_the_whole(emt_corrected):
     free = Atoms("H", cell=[20] * 3, positions=[[10] * 3])
     free.calc = EMT()
     assert about["e0"]["H"] == pytest.approx(free.get_potential_energy() + 1.0, abs=1e-6)
-
-
-def test_a_base_file_that_changed_is_refused(tmp_path):
-    base = tmp_path / "base.model"
-    adapter.save_model(tiny_model((1, 29)), base)
-    parts = delta_parts(CalculatorConfig(path=str(base)), tiny_model((1, 29)))
-    path = tmp_path / "teacher.model"
-    save_parts(parts, path)
-    assert parts["base"]["sha256"]
-    twice = evaluate(load_calculator(path))[0]
-    assert twice == pytest.approx(2 * evaluate(load_calculator(base))[0], abs=1e-9)
-    base.write_bytes(base.read_bytes() + b" ")
-    with pytest.raises(UserError, match=r"corrects .*base\.model, which has changed"):
-        load_calculator(path)
-
-
-def test_a_composite_is_no_foundation_model(tmp_path):
-    save_parts(committee_parts([tiny_model((1, 29))] * 2), tmp_path / "teacher.model")
-    with pytest.raises(UserError, match=r"expected a MACE energy model .*found a committee"):
-        adapter.read_model(tmp_path / "teacher.model")
-
-
-def test_a_committee_gives_mean_and_spread(tmp_path):
-    class Fixed(EMT):
-        def __init__(self, factor):
-            super().__init__()
-            self.factor = factor
-
-        def calculate(self, *arguments, **keywords):
-            super().calculate(*arguments, **keywords)
-            self.results["energy"] *= self.factor
-            self.results["forces"] = self.results["forces"] * self.factor
-
-    content = committee_parts([0.9, 1.0, 1.2])
-    calculator = composite_calculator(content, Fixed, origin=tmp_path)
-    energy, forces, _ = evaluate(EMT())
-    found = evaluate(calculator)
-    deviation = np.std([0.9, 1.0, 1.2], ddof=1)
-    assert found[0] == pytest.approx(energy * 3.1 / 3)
-    np.testing.assert_allclose(found[1], forces * 3.1 / 3)
-    assert calculator.results["energy_std"] == pytest.approx(abs(energy) * deviation)
-    np.testing.assert_allclose(
-        calculator.results["forces_std"], deviation * np.sqrt((forces**2).mean(axis=1))
-    )
-    nested = {"distill": DELTA, "base": 1.0, "correction": 1.0}
-    assert evaluate(composite_calculator(nested, Fixed, origin=tmp_path))[0] == 2 * energy
 
 
 def test_the_spread_is_graded_against_the_errors():

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
-from tiny_mace import rattled_structures, tiny_model
+from tiny_mace import predicted, rattled_structures, tiny_model
 
 from distill.config import ReplayConfig, TeacherConfig
 from distill.core.errors import UserError
 from distill.data.structures import reference_energy, reference_forces, set_labels, write_structures
 from distill.models.mace import adapter as adapter
 from distill.models.mace.bundled_foundation import load_foundation
+from distill.models.mace.family import Mace
 from distill.models.mace.rebuild import NEW_HEAD, REPLAY_HEAD, select_head, with_replay_head
 from distill.teacher.replay import choose_replay
 from distill.teacher.starting_model import Start
@@ -22,13 +23,11 @@ STRUCTURES = rattled_structures(9)
 
 @pytest.fixture(scope="module")
 def start():
-    return Start("tiny", "", model=tiny_model((1, 29)))
+    return Start("tiny", "", Mace(tiny_model((1, 29)), batch_size=4))
 
 
 def choose(start, **options):
-    return choose_replay(
-        ReplayConfig(**options), start, STRUCTURES, batch_size=4, device="cpu", seed=1
-    )
+    return choose_replay(ReplayConfig(**options), start, STRUCTURES, seed=1)
 
 
 def labels(structures):
@@ -38,6 +37,11 @@ def labels(structures):
     )
 
 
+def by_head(model, head):
+    found = adapter.predictions(model, STRUCTURES, batch_size=9, head=head)
+    return found.energies, np.concatenate(found.forces)
+
+
 @pytest.fixture(scope="module")
 def two_heads():
     """The bundled foundation model with a second head, and both heads' readouts moved apart."""
@@ -45,9 +49,9 @@ def two_heads():
 
     single = load_foundation()
     double = with_replay_head(single, STRUCTURES[0])
-    before = labels(adapter.predict(single, STRUCTURES, batch_size=9))
+    before = labels(predicted(single, STRUCTURES, batch_size=9))
     for head in (REPLAY_HEAD, NEW_HEAD):
-        found = labels(adapter.predict(double, STRUCTURES, batch_size=9, head=head))
+        found = by_head(double, head)
         np.testing.assert_allclose(found[0], before[0], atol=1e-9)
         np.testing.assert_allclose(found[1], before[1], atol=1e-9)
     torch.manual_seed(1)
@@ -59,13 +63,10 @@ def two_heads():
 
 def test_a_head_that_is_taken_out_predicts_as_it_did_beside_the_other(two_heads):
     """Both heads start as the foundation model and part; one is delivered."""
-    beside = {
-        head: labels(adapter.predict(two_heads, STRUCTURES, batch_size=9, head=head))
-        for head in (REPLAY_HEAD, NEW_HEAD)
-    }
+    beside = {head: by_head(two_heads, head) for head in (REPLAY_HEAD, NEW_HEAD)}
     assert np.abs(beside[REPLAY_HEAD][1] - beside[NEW_HEAD][1]).max() > 1e-3
     single = select_head(two_heads, NEW_HEAD)
-    alone = labels(adapter.predict(single, STRUCTURES, batch_size=9))
+    alone = labels(predicted(single, STRUCTURES, batch_size=9))
     np.testing.assert_allclose(alone[0], beside[NEW_HEAD][0], atol=1e-8)
     np.testing.assert_allclose(alone[1], beside[NEW_HEAD][1], atol=1e-8)
 
@@ -73,7 +74,7 @@ def test_a_head_that_is_taken_out_predicts_as_it_did_beside_the_other(two_heads)
 def test_structures_made_from_the_training_set_carry_the_foundations_labels(start):
     replay = choose(start, count=5)
     assert len(replay.structures) == 5
-    again = adapter.predict(start.model, replay.structures, batch_size=5)
+    again = predicted(start.module, replay.structures, batch_size=5)
     for one, other in zip(replay.structures, again, strict=True):
         assert reference_energy(one) == pytest.approx(reference_energy(other), abs=1e-10)
         assert one.info["config_type"] == "replay"
@@ -93,7 +94,7 @@ def test_farthest_points_reach_the_odd_structure_out(start, tmp_path):
 
 def test_real_labels_are_taken_as_they_are_on_the_foundations_energy_scale(start, tmp_path):
     path = tmp_path / "pretraining.xyz"
-    labelled = adapter.predict(start.model, STRUCTURES, batch_size=9)
+    labelled = predicted(start.module, STRUCTURES, batch_size=9)
     for atoms in labelled:
         atoms.info["REF_energy"] += 0.01 * len(atoms)
     write_structures(path, labelled)

@@ -14,7 +14,7 @@ from tiny_mace import rattled_structures
 from distill.config import load_config
 from distill.core.artifacts import read_json, write_json
 from distill.data.structures import set_labels, write_structures
-from distill.models.calculators import label_structures
+from distill.models.labelling import label_structures
 from distill.pipeline import run_pipeline
 from distill.report import teacher_report as report_module
 from distill.report.report import write_report

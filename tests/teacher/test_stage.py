@@ -70,7 +70,9 @@ def test_the_model_file_gives_the_predictions_that_were_measured(teacher, labell
 def test_the_untouched_foundation_is_a_teacher_too(foundation_file, labelled_files, tmp_path):
     about = fine_tune(foundation_file, labelled_files, tmp_path, strategy="none", dtype="float32")
     errors = json.loads((tmp_path / "errors.json").read_text())
-    assert errors["teacher"] == errors["foundation"]
+    for quantity in ("energy", "forces"):
+        before, after = (errors[name][quantity]["rmse"] for name in ("foundation", "teacher"))
+        assert after == pytest.approx(before, abs=1e-12)
     assert about["trainable_parameters"] == 0
     assert about["dtype"] == "float32"
 

@@ -20,6 +20,7 @@ from distill.core.errors import UserError
 from distill.models.mace import adapter as adapter
 from distill.models.mace import steps as steps
 from distill.models.mace.freezing import freezing
+from distill.models.mace.torch_tools import precision
 from distill.teacher.training import train
 
 STRUCTURES = rattled_structures(15)
@@ -30,7 +31,7 @@ def run_training(tmp_path, freeze="f4", settings="same", factors=None, **changes
     model = tiny_model((1, 29))
     config = TeacherConfig(**{**TINY, **changes})
     plan = freezing(adapter.parameter_sizes(model), freeze, factors)
-    with adapter.precision("float64"):
+    with precision("float64"):
         data = adapter.make_data(STRUCTURES, model, E0)
         adapter.set_e0(model, E0)
         result = train(
@@ -72,7 +73,7 @@ def test_only_what_is_free_moves(tmp_path, freeze, free):
 
 def test_the_best_weights_are_the_ones_that_were_validated(tmp_path):
     model, result = run_training(tmp_path, epochs=5)
-    with adapter.precision("float64"):
+    with precision("float64"):
         data = adapter.make_data(STRUCTURES[12:], model, E0)
         loss = steps.loss_function(1.0, 100.0, 0.0)
         found = steps.validation_errors(model, loss, adapter.make_batches(data, 4), "cpu", False)
@@ -148,7 +149,7 @@ def test_diverging_training_says_so(tmp_path):
     structures = rattled_structures(15)
     structures[0].info["REF_energy"] = 1e200
     model = tiny_model((1, 29))
-    with adapter.precision("float64"), pytest.raises(UserError, match=r"diverged.*teacher\.lr"):
+    with precision("float64"), pytest.raises(UserError, match=r"diverged.*teacher\.lr"):
         data = adapter.make_data(structures, model, E0)
         train(
             model,

@@ -1,8 +1,7 @@
 """The door to mace-torch: models, data and predictions.
 
-The modules named `mace_*` are the only ones that know mace-torch: beside this one, loss and steps
-(`mace_steps`), models rebuilt or built (`mace_rebuild`), low-rank layers (`mace_lora`) and features
-(`mace_features`).
+Only the modules of this folder know mace-torch: beside this one, loss and steps (`steps`), models
+rebuilt or built (`rebuild`), low-rank layers (`lora`) and features (`features`).
 
 Energies pass through here as interaction energies: the atomic reference energies are taken off in
 double precision before a label reaches the model and put back afterwards, so that float32 training
@@ -12,29 +11,31 @@ keeps its accuracy however large the total energies are. Everything follows mace
 
 from __future__ import annotations
 
-import contextlib
-import io
-import os
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distill.core.artifacts import atomic_path
 from distill.core.errors import UserError
 from distill.core.quantities import ENERGY_KEY, FORCES_KEY, STRESS_KEY, voigt
-from distill.data.structures import reference_stress, set_labels
+from distill.models.base import Predictions, StructureError
 from distill.models.mace.foundation_store import Foundation
+from distill.models.mace.torch_tools import (
+    MARK,
+    import_mace,
+    precision,
+    quiet,
+    read_pickle,
+    write_pickle,
+)
 
 if TYPE_CHECKING:
     import torch
     from ase import Atoms
 
-_CLASS = "ScaleShiftMACE"
 _E0_BUFFER = "atomic_energies_fn.atomic_energies"
 
 
@@ -69,73 +70,6 @@ class ModelFacts:
     parameters: int
 
 
-def import_mace() -> None:
-    """Import mace-torch without its remarks on optional accelerators and deprecated calls."""
-    # e3nn 0.4 loads its own constants file in a way that torch's default refuses.
-    os.environ.setdefault("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
-    with quiet(), contextlib.redirect_stdout(io.StringIO()):
-        import mace.calculators
-        import mace.modules
-        import mace.tools  # noqa: F401
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silence the warnings that mace-torch and e3nn give while building a model."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-@contextmanager
-def precision(dtype: str) -> Iterator[None]:
-    """Make float32 or float64 torch's default inside the block."""
-    import torch
-
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(getattr(torch, dtype))
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
-
-
-@contextmanager
-def deterministic() -> Iterator[None]:
-    """Make torch sum in a fixed order inside the block, so that a run can be repeated exactly.
-
-    Without it, sums over neighbours on several threads differ in the last digit from run to run.
-    """
-    import torch
-
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
-
-
-def pick_device(name: str) -> str:
-    """`cpu` or `cuda`; `auto` is CUDA where there is a device.
-
-    Raises
-    ------
-    UserError
-        If CUDA is asked for and there is none.
-    """
-    import torch
-
-    available = torch.cuda.is_available()
-    if name == "cuda" and not available:
-        raise UserError(
-            "teacher.device: 'cuda' was asked for but torch finds no CUDA device; use 'auto' or "
-            "'cpu'"
-        )
-    return "cuda" if available and name != "cpu" else "cpu"
-
-
 def load_model(foundation: Foundation) -> torch.nn.Module:
     """A foundation model on the CPU, in its own precision.
 
@@ -161,39 +95,34 @@ def read_model(path: Path) -> torch.nn.Module:
     UserError
         If the file is damaged or holds something else than a whole energy model of MACE.
     """
-    import torch
+    return checked_model(read_pickle(path), path)
 
-    from distill.models.composite import KIND, is_composite
 
-    import_mace()
-    try:
-        model = torch.load(path, map_location="cpu", weights_only=False)
-    except Exception as error:
-        # Unpickling a damaged file raises almost anything.
+def checked_model(content: Any, origin: Path) -> torch.nn.Module:
+    """What a file holds, if it is a whole energy model of MACE.
+
+    Raises
+    ------
+    UserError
+        If it is anything else; the message names the file.
+    """
+    from mace.modules import MACE
+
+    if isinstance(content, MACE):
+        return content
+    found = type(content).__name__
+    if isinstance(content, dict) and MARK in content:
         raise UserError(
-            f"{path} is not a readable MACE model: {type(error).__name__}: {error}"
-        ) from None
-    if type(model).__name__ != _CLASS:
-        found = type(model).__name__
-        if is_composite(model):
-            raise UserError(
-                f"{path}: expected a MACE energy model ({_CLASS}), found a {model[KIND]} teacher "
-                "of several parts; give one model, or the file as delta.base"
-            )
-        hint = " (a checkpoint or state dict; give the whole model)" if found == "dict" else ""
-        raise UserError(f"{path}: expected a MACE energy model ({_CLASS}), found {found}{hint}")
-    return model
+            f"{origin}: expected one MACE energy model, found a {content[MARK]} teacher of several "
+            "parts; give one model, or the file as delta.base"
+        )
+    hint = " (a checkpoint or state dict; give the whole model)" if found == "dict" else ""
+    raise UserError(f"{origin}: expected a MACE energy model, found {found}{hint}")
 
 
 def save_model(model: torch.nn.Module, path: Path) -> None:
     """Write the whole model atomically, as mace-torch's calculator and LAMMPS tools read it."""
-    import torch
-
-    # Saved to a file, the archive would carry the temporary name, and equal models would differ.
-    buffer = io.BytesIO()
-    torch.save(model.cpu(), buffer)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(buffer.getvalue())
+    write_pickle(model.cpu(), path)
 
 
 def facts(model: torch.nn.Module) -> ModelFacts:
@@ -273,9 +202,10 @@ def make_data(
             symbols = atoms.get_chemical_symbols()
             missing = sorted(set(symbols) - set(info.elements))
             if missing:
-                raise UserError(
-                    f"structure {index}: element {', '.join(missing)} is not in the model (it "
-                    f"knows {', '.join(info.elements)})"
+                raise StructureError(
+                    index,
+                    f"element {', '.join(missing)} is not in the model (it knows "
+                    f"{', '.join(info.elements)})",
                 )
             config = config_from_atoms(atoms, keys, head_name=head or info.heads[0])
             config.weight = weight
@@ -297,23 +227,26 @@ def make_batches(data: Sequence[Any], batch_size: int, order: Sequence[int] | No
     return DataLoader(chosen, batch_size=batch_size, shuffle=False, drop_last=False)
 
 
-def predict(
+def predictions(
     model: torch.nn.Module,
     structures: Sequence[Atoms],
     *,
+    stress: bool = False,
     batch_size: int,
     e0: Mapping[str, float] | None = None,
     device: str = "cpu",
     head: str | None = None,
-) -> list[Atoms]:
-    """Copies of structures carrying the model's energies, forces and, where labelled, stresses.
+) -> Predictions:
+    """Energies, forces and, if asked, stresses by a model.
 
     Parameters
     ----------
     model
         The model.
     structures
-        Those with a stress label get a predicted one.
+        Their labels are not looked at.
+    stress
+        Of every structure that is periodic in all directions.
     batch_size
         Structures a batch.
     e0
@@ -325,46 +258,37 @@ def predict(
 
     Raises
     ------
-    UserError
-        If a structure has an element that the model does not know; the message names its index.
+    StructureError
+        If a structure has an element that the model does not know.
     """
     info = facts(model)
-    energies = info.e0 if e0 is None else e0
-    bare = [atoms.copy() for atoms in structures]
-    for atoms in bare:
-        for key in (ENERGY_KEY, STRESS_KEY):
-            atoms.info.pop(key, None)
-        atoms.arrays.pop(FORCES_KEY, None)
-    data = make_data(bare, model, energies, head=head)
-    stressed = [reference_stress(atoms) is not None for atoms in structures]
+    one_body = info.e0 if e0 is None else e0
+    data = make_data(structures, model, dict.fromkeys(info.elements, 0.0), head=head)
     model = model.to(device)
-    for wanted in (False, True):
-        chosen = [i for i, has in enumerate(stressed) if has == wanted]
-        for batch in make_batches(data, batch_size, chosen):
-            labels = _labels(model, batch.to(device), wanted)
-            for index, label in zip(chosen[: len(labels)], labels, strict=True):
-                symbols = bare[index].get_chemical_symbols()
-                offset = sum(energies[symbol] for symbol in symbols)
-                set_labels(bare[index], **label | {"energy": label["energy"] + offset})
-            chosen = chosen[len(labels) :]
-    return bare
+    energies: list[float] = []
+    forces: list[np.ndarray] = []
+    stresses: list[np.ndarray | None] = []
+    for batch in make_batches(data, batch_size):
+        output = model(batch.to(device).to_dict(), compute_force=True, compute_stress=stress)
+        numbers = {
+            name: output[name].detach().double().cpu().numpy()
+            for name in ("interaction_energy", "energy", "forces", "stress")
+            if output.get(name) is not None
+        }
+        if "interaction_energy" not in numbers:
+            of_batch = structures[len(energies) : len(energies) + batch.num_graphs]
+            own = [_sum_over(info.e0, atoms) for atoms in of_batch]
+            numbers["interaction_energy"] = numbers["energy"] - own
+        energies += numbers["interaction_energy"].tolist()
+        forces += [numbers["forces"][i:j] for i, j in pairwise(batch.ptr.tolist())]
+        stresses += list(voigt(numbers["stress"])) if stress else [None] * batch.num_graphs
+    stresses = [six if a.pbc.all() else None for six, a in zip(stresses, structures, strict=True)]
+    offsets = [_sum_over(one_body, atoms) for atoms in structures]
+    return Predictions(np.array(energies) + offsets, forces, stresses)
 
 
-def _labels(model: torch.nn.Module, batch: Any, stress: bool) -> list[dict[str, Any]]:
-    """Interaction energy, forces and, if asked, Voigt stress of each structure of a batch."""
-    output = model(batch.to_dict(), compute_force=True, compute_stress=stress)
-    energies = output["interaction_energy"].detach().double().cpu().numpy()
-    forces = output["forces"].detach().double().cpu().numpy()
-    ends = batch.ptr.cpu().numpy()
-    labels: list[dict[str, Any]] = [
-        {"energy": float(energy), "forces": forces[ends[k] : ends[k + 1]]}
-        for k, energy in enumerate(energies)
-    ]
-    if stress:
-        matrices = output["stress"].detach().double().cpu().numpy()
-        for label, matrix in zip(labels, matrices, strict=True):
-            label["stress"] = voigt(matrix)
-    return labels
+def _sum_over(e0: Mapping[str, float], atoms: Atoms) -> float:
+    return float(sum(e0[symbol] for symbol in atoms.get_chemical_symbols()))
 
 
 def _buffer(model: torch.nn.Module, name: str) -> torch.Tensor:

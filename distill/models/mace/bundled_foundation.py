@@ -8,7 +8,6 @@ the files, and it survives updates of the libraries.
 
 from __future__ import annotations
 
-import os
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from distill.core.artifacts import atomic_path, read_json, sha256, write_json
 from distill.core.errors import UserError
 from distill.core.input_files import BUNDLED_FOLDER
-from distill.models.mace.adapter import precision
+from distill.models.mace.torch_tools import allow_e3nn_constants, precision
 
 if TYPE_CHECKING:
     import torch
@@ -143,7 +142,7 @@ def load_foundation(path: Path | None = None) -> torch.nn.Module:
     """
     folder = bundled_foundation_path() if path is None else Path(path)
     _check_hashes(folder)
-    _allow_e3nn_constants()
+    allow_e3nn_constants()
     from mace import modules
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -181,17 +180,9 @@ def _check_hashes(folder: Path) -> None:
             )
 
 
-def _allow_e3nn_constants() -> None:
-    """Let e3nn 0.4 read its own constants file, which torch's default refuses.
-
-    Importing mace-torch sets the same variable, but only if it comes before e3nn.
-    """
-    os.environ.setdefault("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
-
-
 def _plain_config(model: torch.nn.Module) -> dict[str, Any]:
     """The model's constructor arguments as plain JSON values."""
-    _allow_e3nn_constants()
+    allow_e3nn_constants()
     from mace import modules
     from mace.tools.scripts_utils import extract_config_mace_model
 

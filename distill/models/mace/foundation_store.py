@@ -56,7 +56,7 @@ def foundation_urls() -> dict[str, str]:
     The names are mace-torch's own (`mace/calculators/foundations_models.py`); the MACE-OFF models,
     whose names clash with the others', are `off-small`, `off-medium` and `off-large`.
     """
-    from distill.models.mace.adapter import import_mace
+    from distill.models.mace.torch_tools import import_mace
 
     import_mace()
     from mace.calculators.foundations_models import mace_mp_urls, mace_off_urls

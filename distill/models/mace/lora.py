@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from distill.core.errors import UserError
-from distill.models.mace.adapter import facts, precision, quiet
+from distill.models.mace.adapter import facts
+from distill.models.mace.torch_tools import precision, quiet
 
 if TYPE_CHECKING:
     import torch

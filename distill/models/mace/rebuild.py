@@ -9,16 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill.core.errors import UserError
-from distill.core.quantities import ENERGY_KEY, FORCES_KEY
-from distill.models.mace.adapter import (
-    element_table,
-    facts,
-    import_mace,
-    precision,
-    predict,
-    quiet,
-)
+from distill.core.quantities import FORCES_KEY
+from distill.models.mace.adapter import element_table, facts, predictions
 from distill.models.mace.config import ArchitectureConfig
+from distill.models.mace.torch_tools import import_mace, precision, quiet
 
 if TYPE_CHECKING:
     import torch
@@ -30,8 +24,19 @@ REPLAY_HEAD, NEW_HEAD = "pt_head", "Default"
 _CUTOFF_POWER = 5
 
 
-def select_head(model: torch.nn.Module, head: str | None) -> torch.nn.Module:
+def select_head(
+    model: torch.nn.Module, head: str | None, *, option: str = "teacher.head"
+) -> torch.nn.Module:
     """A model with one head: the model itself, or one head of a multi-head model.
+
+    Parameters
+    ----------
+    model
+        The model.
+    head
+        Name of the head; may be None where there is only one.
+    option
+        Where a head is named, for the message.
 
     Raises
     ------
@@ -40,13 +45,13 @@ def select_head(model: torch.nn.Module, head: str | None) -> torch.nn.Module:
     """
     heads = facts(model).heads
     if head is not None and head not in heads:
-        raise UserError(f"teacher.head: the model has no head '{head}'; it has {', '.join(heads)}")
+        raise UserError(f"{option}: the model has no head '{head}'; it has {', '.join(heads)}")
     if len(heads) == 1:
         return model
     if head is None:
         raise UserError(
-            f"the foundation model has several heads ({', '.join(heads)}); name the level of "
-            "theory closest to the data's in teacher.head"
+            f"the model has several heads ({', '.join(heads)}); name the level of theory closest "
+            f"to the data's in {option}"
         )
     from mace.tools.scripts_utils import remove_pt_head
 
@@ -142,8 +147,8 @@ def _difference(
     model: torch.nn.Module, other: torch.nn.Module, example: Atoms, head: str | None = None
 ) -> float:
     """By how much two models' energies of a structure differ, eV/atom; `head` of the second."""
-    before = predict(model, [example], batch_size=1)[0].info[ENERGY_KEY]
-    after = predict(other, [example], batch_size=1, head=head)[0].info[ENERGY_KEY]
+    before = predictions(model, [example], batch_size=1).energies[0]
+    after = predictions(other, [example], batch_size=1, head=head).energies[0]
     return float(abs(before - after) / len(example))
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 from pydantic import Field
@@ -20,8 +19,9 @@ from distill.core.random_streams import stream
 from distill.core.work import Unit
 from distill.data.structures import read_structures, write_structures
 from distill.models.cached_calculators import ModelSpec, cached_calculator
-from distill.models.calculators import labelled_copy
+from distill.models.labelling import labelled_copy
 from distill.sampling.method import Sampler, SamplingMethod, Visited
+from distill.systems.rattled import rattled
 
 CONFIG_TYPE = "rattle"
 _RELAX_FMAX = 0.01
@@ -69,7 +69,12 @@ class RattleUnit(Unit):
         structures = []
         for number in range(self.config.copies):
             generator = stream(self.seed, "rattle", self.name, number)
-            start = rattled(self.atoms, self.config, generator)
+            start = rattled(
+                self.atoms,
+                generator,
+                amplitude=self.config.amplitude,
+                strain=self.config.strain,
+            )
             for step, atoms in enumerate(_relaxation(start, calculator, self.config.relax_steps)):
                 stress = atoms.pbc.all() and "stress" in calculator.implemented_properties
                 labelled = labelled_copy(atoms, calculator, index=number, stress=bool(stress))
@@ -83,17 +88,6 @@ class RattleUnit(Unit):
                 structures.append(labelled)
         write_structures(self.files()[0], structures)
         return {"structures": len(structures)}
-
-
-def rattled(atoms: Atoms, config: RattleConfig, generator: np.random.Generator) -> Atoms:
-    """A copy with random normal displacements and, if fully periodic, a random symmetric strain."""
-    copy = Atoms(atoms.symbols, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-    if copy.pbc.all() and config.strain > 0:
-        strain = generator.uniform(-config.strain, config.strain, (3, 3))
-        deformation = np.eye(3) + (strain + strain.T) / 2
-        copy.set_cell(copy.cell.array @ deformation, scale_atoms=True)
-    copy.positions += generator.normal(0.0, config.amplitude, copy.positions.shape)
-    return copy
 
 
 class Rattle(SamplingMethod):
