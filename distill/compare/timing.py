@@ -28,7 +28,7 @@ from distill.models.config import CalculatorConfig
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from distill.models.base import ModelSpec
+    from distill.models.calculators import ModelSpec
 
 _BUSY_PERCENT = 20.0
 _CORE_REPEATS = 5
