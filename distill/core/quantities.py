@@ -31,6 +31,17 @@ VOIGT_PLACES = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
 VOIGT_ROWS, VOIGT_COLUMNS = np.array([0, 1, 2, 1, 0, 0]), np.array([0, 1, 2, 2, 2, 1])
 
 
+def quantity_title(key: str) -> str:
+    """Name in figures and tables of a key of an error table, `forces_Cu` being the forces on Cu."""
+    titles = {"energy_per_atom": "energy", "forces": "forces", "stress": "stress"}
+    return titles.get(key, f"forces on {key.removeprefix('forces_')}")
+
+
+def quantity_unit(key: str) -> str:
+    """Unit of what a key of an error table holds, times 1000."""
+    return {"energy_per_atom": "meV/atom", "stress": "meV/Å³"}.get(key, "meV/Å")
+
+
 def voigt(matrix: Any) -> np.ndarray:
     """Six components, shape (..., 6), of symmetric matrices of shape (..., 3, 3).
 

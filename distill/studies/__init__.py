@@ -1,0 +1,1 @@
+"""Studies that run parts of a workflow many times."""

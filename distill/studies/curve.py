@@ -27,7 +27,9 @@ from distill.core.errors import UserError
 from distill.core.executors import run_units
 from distill.core.input_files import named_files
 from distill.core.progress import say
-from distill.studies.curve_results import FOLDER, FOUNDATION, unit_row, write_results
+from distill.core.quantities import MEV
+from distill.studies.curve_results import FOLDER, FOUNDATION, unit_row
+from distill.studies.curve_tables import write_results
 from distill.teacher.config import TeacherConfig
 
 LABELS_FOLDER = "curve_labels"
@@ -300,7 +302,7 @@ def train_unit(unit: Unit) -> None:
         if table in measured
     ]
     write_json(unit.out / RESULT_NAME, rows)
-    say(f"{unit.title}: force RMSE {1000 * rows[0]['errors']['forces']['rmse']:.1f} meV/Å")
+    say(f"{unit.title}: force RMSE {MEV * rows[0]['errors']['forces']['rmse']:.1f} meV/Å")
 
 
 def _note_failure(unit: Unit, error: UserError) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from distill.core.figures import COLOURS, FIGURE_WIDTH, PALETTE, figure_style, plain_ticks
-from distill.core.quantities import MEV
-from distill.studies.curve_results import FOUNDATION, quantity_title, quantity_unit
+from distill.core.quantities import MEV, quantity_title, quantity_unit
+from distill.studies.curve_results import FOUNDATION
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

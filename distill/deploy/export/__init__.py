@@ -1,0 +1,1 @@
+"""The student in the file formats of other engines."""
