@@ -9,7 +9,7 @@ from typing import Any
 from distill.core.artifacts import write_json
 from distill.core.progress import say
 from distill.core.quantities import MEV, quantity_title, quantity_unit
-from distill.metrics.errors import write_table_csv
+from distill.core.tables import write_table_csv
 from distill.studies.curve_results import Row, data_needed, summarise
 
 
