@@ -28,7 +28,7 @@ _DYNAMICS = (
 class ScatteringConfig(Section):
     """Trajectories of a diatomic on a surface; the defaults are the study's."""
 
-    molecule: str = Field("H2", description="diatomic")
+    molecule: str = Field("H2", description="diatomic; isotopes as D2, HD, T2")
     masses: tuple[Positive, Positive] | None = Field(
         None, description="of its two atoms for other isotopes, amu"
     )

@@ -13,6 +13,7 @@ within 0.001 meV of the Schrödinger equation at J = 0 and 0.2 meV at J = 10 (se
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,7 +23,6 @@ import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator
 from ase.data import atomic_masses, atomic_numbers, covalent_radii
-from ase.formula import Formula
 from scipy.interpolate import CubicSpline
 from scipy.optimize import brentq
 
@@ -31,6 +31,8 @@ from distill.core.errors import UserError
 # ħ in eV fs, and the acceleration (Å/fs²) of 1 amu under 1 eV/Å.
 HBAR = units._hbar / units._e * 1e15
 ACCELERATION = units.fs**2
+# Isotopes with symbols of their own: element and mass, amu (AME 2020).
+_ISOTOPES = {"D": ("H", 2.014101777844), "T": ("H", 3.016049281320)}
 _CURVE_POINTS = 120
 _CURVE_RANGE = (0.45, 6.0)
 _ACTION_POINTS = 200
@@ -131,11 +133,11 @@ def diatomic_curve(
     Parameters
     ----------
     molecule
-        Formula of two atoms, such as H2.
+        Formula of two atoms, such as H2, D2 or HD.
     calculator
         Any ASE calculator; it is called 120 times on two atoms.
     masses
-        Isotope masses, amu; the natural ones if not given.
+        Of the two atoms, amu; those of the elements, D and T if not given.
 
     Raises
     ------
@@ -144,10 +146,8 @@ def diatomic_curve(
     """
     from distill.student.uncertainty.grading import unwatched
 
-    symbols = _two_symbols(molecule)
-    numbers = [atomic_numbers[symbol] for symbol in symbols]
-    if masses is None:
-        masses = [float(atomic_masses[number]) for number in numbers]
+    symbols, natural = _two_atoms(molecule)
+    masses = natural if masses is None else masses
     distances = _contact(symbols) * np.geomspace(*_CURVE_RANGE, _CURVE_POINTS)
     energies = np.empty(len(distances))
     with unwatched(calculator):
@@ -169,7 +169,7 @@ def molecule_at(molecule: str, reach: float) -> Atoms:
     UserError
         If the formula is not of two atoms.
     """
-    symbols = _two_symbols(molecule)
+    symbols, _ = _two_atoms(molecule)
     return _pair(symbols, reach * _contact(symbols))
 
 
@@ -183,16 +183,26 @@ def _pair(symbols: Sequence[str], distance: float) -> Atoms:
     return Atoms(symbols, positions=positions, cell=[40.0, 40.0, 40.0], pbc=True)
 
 
-def _two_symbols(molecule: str) -> list[str]:
-    try:
-        symbols = list(Formula(molecule))
-    except ValueError:
-        symbols = []
-    if len(symbols) != 2:
+def _two_atoms(molecule: str) -> tuple[list[str], list[float]]:
+    """Elements and masses (amu) of a diatomic; D and T are hydrogen with their own masses."""
+    atoms = [
+        symbol
+        for symbol, count in re.findall(r"([A-Z][a-z]?)(\d*)", molecule)
+        for _ in range(int(count or 1))
+    ]
+    elements = [_ISOTOPES[symbol][0] if symbol in _ISOTOPES else symbol for symbol in atoms]
+    whole = re.fullmatch(r"(?:[A-Z][a-z]?\d*)+", molecule) is not None
+    if not whole or len(atoms) != 2 or any(symbol not in atomic_numbers for symbol in elements):
         raise UserError(
-            f"scattering.molecule is '{molecule}': expected a diatomic, such as H2 or CO"
+            f"scattering.molecule is '{molecule}': expected a diatomic, such as H2, D2, HD or CO"
         )
-    return symbols
+    masses = [
+        _ISOTOPES[symbol][1]
+        if symbol in _ISOTOPES
+        else float(atomic_masses[atomic_numbers[symbol]])
+        for symbol in atoms
+    ]
+    return elements, masses
 
 
 def action(diatomic: Diatomic, j: int, energy: float) -> float:

@@ -29,6 +29,7 @@ from distill.systems.config import SlabConfig
 from distill.systems.slabs import (
     USER_SLAB,
     build_slab,
+    cutoff_of,
     expanded,
     static_lattice_constant,
     thickness_message,
@@ -147,7 +148,9 @@ def make_surfaces(config: ScatteringConfig, *, model: ModelSpec, work: WorkFolde
     a = molecule["lattice_constant_0K_A"]
     calculator = cached_calculator(model)
     for facet in facets_of(config):
-        if message := thickness_message(build_slab(config.slab, facet, a), calculator, facet):
+        slab = build_slab(config.slab, facet, a)
+        refuse_thin_vacuum(slab, config, calculator)
+        if message := thickness_message(slab, calculator, facet):
             say(message)
     lengths = _lattice_constants(config, a, model, work)
     units = [
@@ -166,6 +169,33 @@ def make_surfaces(config: ScatteringConfig, *, model: ModelSpec, work: WorkFolde
     ]
     work.run(units, "thermal surfaces")
     return read_surfaces(config, work.path)
+
+
+def refuse_thin_vacuum(slab: Atoms, config: ScatteringConfig, calculator: Calculator) -> None:
+    """Refuse a slab whose periodic image above is within the model's reach of the molecule.
+
+    Where the molecule is farthest from the surface, at its start and when it counts as scattered,
+    it has to be farther than the cutoff from the bottom of the image.
+
+    Raises
+    ------
+    UserError
+        With the vacuum that is needed.
+    """
+    cutoff = cutoff_of(calculator)
+    if cutoff is None or not slab.pbc[2]:
+        return
+    reach = max(config.start_height, config.scattered_height or config.start_height + 0.1)
+    thickness = float(slab.info["top"] - slab.positions[:, 2].min())
+    height = slab.get_volume() / np.linalg.norm(np.cross(*slab.cell.array[:2]))
+    gap = height - thickness
+    if gap < reach + cutoff:
+        raise UserError(
+            f"scattering: {reach:g} Å above the surface the molecule is {gap - reach:.2f} Å below "
+            f"the periodic image of the slab, and would feel it: the model's cutoff is {cutoff:g} "
+            f"Å. Give {reach + cutoff:.1f} Å of vacuum in place of {gap:.1f} (a slab of your own "
+            "can simply have a higher cell), or lower start_height"
+        )
 
 
 def surface_name(facet: str, temperature: float) -> str:

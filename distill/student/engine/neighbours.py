@@ -47,6 +47,10 @@ def list_neighbours(atoms: Atoms, cutoff: float) -> Neighbours:
     return Neighbours(first, index, vectors)
 
 
+# Cells of a search: more would take memory without end.
+_MOST_CELLS = 1e7
+
+
 class VerletList:
     """Neighbours of a structure that moves, searched again only after half the skin.
 
@@ -140,7 +144,7 @@ def _compute(atoms: Atoms, cutoff: float, quantity: str) -> tuple[Integers, Inte
         return np.zeros(1, np.int64), np.zeros(0, np.int64), np.zeros((0, 3))
     search = NeighborList(cutoff=cutoff, full_list=True, sorted=True, n_threads=1)
     i, j, wanted, distances = search.compute(
-        points=atoms.positions, box=cell, periodic=atoms.pbc, quantities=f"ij{quantity}d"
+        points=_gathered(atoms, cutoff), box=cell, periodic=atoms.pbc, quantities=f"ij{quantity}d"
     )
     if not distances.min(initial=np.inf) > 0.0:
         pair = int(np.argmin(distances))
@@ -148,3 +152,41 @@ def _compute(atoms: Atoms, cutoff: float, quantity: str) -> tuple[Integers, Inte
     first = np.zeros(n_atoms + 1, np.int64)
     np.cumsum(np.bincount(i.astype(np.int64), minlength=n_atoms), out=first[1:])
     return first, j.astype(np.int64), np.ascontiguousarray(wanted, dtype=float)
+
+
+def _gathered(atoms: Atoms, cutoff: float) -> Array:
+    """Positions with the same pairs within a cutoff, without the empty space between far atoms.
+
+    The search divides the space that the atoms take up into cells of the cutoff's size. Along
+    directions that are not periodic, gaps wider than two cutoffs are narrowed to that; atoms on
+    both sides of one are no neighbours before or after.
+
+    Raises
+    ------
+    UserError
+        If the atoms are scattered too widely all the same.
+    """
+    positions = atoms.positions
+    if not len(positions) or atoms.pbc.all():
+        return positions
+    periodic = atoms.cell.array[atoms.pbc]
+    # Directions at right angles to the periodic ones.
+    directions = np.linalg.svd(periodic)[2][len(periodic) :] if len(periodic) else np.eye(3)
+    cells = 1.0
+    for direction in directions:
+        along = positions @ direction
+        order = np.argsort(along)
+        gaps = np.diff(along[order])
+        excess = np.where(gaps > 2 * cutoff, gaps - 2 * cutoff, 0.0)
+        if excess.any():
+            shift = np.zeros(len(along))
+            shift[order[1:]] = np.cumsum(excess)
+            positions = positions - shift[:, None] * direction
+        cells *= np.ptp(positions @ direction) / cutoff + 1
+    if cells > _MOST_CELLS:
+        extent = float(np.ptp(atoms.positions, axis=0).max())
+        raise UserError(
+            f"the atoms are scattered over {extent:.3g} Å with empty space between them: a "
+            "simulation that blew up, or positions in another unit than Å"
+        )
+    return positions
