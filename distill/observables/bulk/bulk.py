@@ -255,7 +255,8 @@ def _equation_of_state(unit: _Property, calculator: Calculator) -> dict[str, Any
     `cell` (Å) and `scaled_positions` are what the curve's `scale` refers to; `lattice_constant_b`
     and `lattice_constant_c` the other edges at the minimum, Å.
     """
-    from distill.systems.crystals import equation_of_state, relaxed_cell
+    from distill.systems.crystals import relaxed_cell
+    from distill.systems.equation_of_state import equation_of_state
 
     config = unit.config
     cubic = is_cubic(unit.crystal)

@@ -112,7 +112,7 @@ def quasi_harmonic_energy(
     UserError
         If fewer than five volumes are asked for.
     """
-    from ase.eos import EquationOfState
+    from distill.systems.equation_of_state import fit_birch_murnaghan
 
     if config.volume_points < _FEWEST_VOLUMES:
         raise UserError(
@@ -143,9 +143,9 @@ def quasi_harmonic_energy(
         curve = [float(energy[index]) for energy in energies]
         row: dict[str, Any] = {"temperature": temperature}
         if 0 < int(np.argmin(curve)) < len(curve) - 1:
-            volume, energy, _ = EquationOfState(volumes, curve, eos="birchmurnaghan").fit()
-            row["free_energy"], row["volume_per_atom"] = float(energy), float(volume)
-            growth = (volume * len(atoms) / atoms.get_volume()) ** (1 / 3)
+            fit = fit_birch_murnaghan(volumes, curve)
+            row["free_energy"], row["volume_per_atom"] = fit.energy, fit.volume
+            growth = (fit.volume * len(atoms) / atoms.get_volume()) ** (1 / 3)
             row["lattice_constant"] = float(atoms.cell.lengths()[0] * growth)
         else:
             row["reason"] = "the free energy has no minimum within the volumes"

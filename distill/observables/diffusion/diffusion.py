@@ -187,7 +187,7 @@ def _lattice_scales(
 
 def _relax_volume(unit: _Volume) -> None:
     from distill.models.calculators import load_calculator
-    from distill.systems.crystals import equation_of_state
+    from distill.systems.equation_of_state import equation_of_state
 
     write_json(unit.file, equation_of_state(unit.crystal, load_calculator(unit.model)))
 
