@@ -12,10 +12,11 @@ from distill.core.artifacts import write_json
 from distill.core.errors import UserError
 from distill.core.progress import listed, say
 from distill.data.config import DataConfig
+from distill.data.duplicates import label_disagreement, same_structures
 from distill.data.reference_energies import composition_matrix, least_squares_shifts
 from distill.data.structures import (
     config_type,
-    geometry_key,
+    elements_of,
     read_structures,
     reference_energy,
     reference_forces,
@@ -25,8 +26,8 @@ from distill.data.structures import (
 if TYPE_CHECKING:
     from ase import Atoms
 
-# Labels of one structure by one code on two machines agree far better than this.
-_SAME_ENERGY, _SAME_FORCE = 1e-3, 1e-2
+# Coordinates of one structure, written by two programs, Å.
+_SAME_PLACE = 1e-6
 # Energies per atom vary with structure; only gross mistakes stand out by so much.
 _FEWEST, _FAR, _FAR_AT_LEAST = 10, 20.0, 5.0
 
@@ -74,7 +75,7 @@ def summarise(structures: list[Atoms]) -> dict[str, Any]:
     return {
         "structures": len(structures),
         "atoms": [min(sizes), max(sizes)],
-        "elements": sorted({s for atoms in structures for s in atoms.get_chemical_symbols()}),
+        "elements": elements_of(structures),
         "config_types": dict(sorted(Counter(map(config_type, structures)).items())),
         "energy_per_atom": [min(energies), max(energies)] if energies else None,
         "largest_force": max((float(np.abs(f).max()) for f in forces), default=0.0),
@@ -89,20 +90,15 @@ def without_duplicates(structures: list[Atoms], name: str) -> tuple[list[Atoms],
     UserError
         If a structure appears again with other labels: two levels of theory, or a mistake.
     """
-    first: dict[bytes, int] = {}
     repeated = []
-    for index, atoms in enumerate(structures):
-        key = geometry_key(atoms)
-        earlier = first.setdefault(key, index)
-        if earlier == index:
-            continue
-        problem = _disagreement(structures[earlier], atoms)
-        if problem:
+    for earlier, index in same_structures(structures, _SAME_PLACE):
+        if problem := label_disagreement(structures[earlier], structures[index]):
             raise UserError(
                 f"structures {earlier} and {index} of the {name} set are the same but {problem}: "
                 "expected one level of theory; remove the wrong one"
             )
         repeated.append(index)
+    repeated = sorted(set(repeated))
     if repeated:
         say(f"{name} set: left out {len(repeated)} repeated structures: {listed(repeated)}")
     dropped = set(repeated)
@@ -126,8 +122,9 @@ def without_energy_outliers(
     labelled = [i for i, a in enumerate(structures) if reference_energy(a) is not None]
     if len(labelled) < _FEWEST:
         return structures, []
-    symbols = [structures[i].get_chemical_symbols() for i in labelled]
-    counts = composition_matrix(symbols, sorted({s for names in symbols for s in names}))
+    chosen = [structures[i] for i in labelled]
+    symbols = [atoms.get_chemical_symbols() for atoms in chosen]
+    counts = composition_matrix(symbols, elements_of(chosen))
     energies = np.array([reference_energy(structures[i]) for i in labelled], dtype=float)
     shifts, _ = least_squares_shifts(counts, energies)
     apart = (energies - counts @ shifts) / counts.sum(axis=1)
@@ -153,21 +150,6 @@ def without_energy_outliers(
     return [a for i, a in enumerate(structures) if i not in dropped], far
 
 
-def _disagreement(one: Atoms, other: Atoms) -> str | None:
-    """How the labels of two equal structures differ, or None."""
-    energies = [reference_energy(one), reference_energy(other)]
-    if energies[0] is not None and energies[1] is not None:
-        apart = abs(energies[0] - energies[1]) / len(one)
-        if apart > _SAME_ENERGY:
-            return f"their energies differ by {apart:.3g} eV/atom"
-    forces = [reference_forces(one), reference_forces(other)]
-    if forces[0] is not None and forces[1] is not None:
-        apart = float(np.abs(forces[0] - forces[1]).max())
-        if apart > _SAME_FORCE:
-            return f"their forces differ by up to {apart:.3g} eV/Å"
-    return None
-
-
 def _read(config: DataConfig, name: str) -> list[Atoms]:
     return read_structures(
         name,
@@ -181,11 +163,9 @@ def _read(config: DataConfig, name: str) -> list[Atoms]:
 
 
 def _refuse_overlap(train: list[Atoms], test: list[Atoms]) -> None:
-    seen = {geometry_key(atoms): index for index, atoms in enumerate(train)}
-    for index, atoms in enumerate(test):
-        same = seen.get(geometry_key(atoms))
-        if same is not None:
+    for one, other in same_structures([*train, *test], _SAME_PLACE):
+        if one < len(train) <= other:
             raise UserError(
-                f"structure {index} of the test set is structure {same} of the "
+                f"structure {other - len(train)} of the test set is structure {one} of the "
                 "training set: errors on it would mean nothing; remove it from one of them"
             )

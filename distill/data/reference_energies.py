@@ -91,31 +91,34 @@ def composition_matrix(structures: Sequence[Sequence[str]], elements: Sequence[s
     ).reshape(len(structures), len(elements))
 
 
-def least_squares_shifts(counts: np.ndarray, differences: np.ndarray) -> tuple[np.ndarray, bool]:
-    """E0 shifts that bring a model's energies closest to the reference, robustly.
+def least_squares_shifts(
+    counts: np.ndarray, differences: np.ndarray, *, robust: bool = True
+) -> tuple[np.ndarray, int]:
+    """E0 shifts that bring a model's energies closest to the reference, by errors per atom.
 
-    Minimises the Huber loss of the errors per atom by iteratively reweighted least squares (Huber,
-    Ann. Math. Stat. 35, 73 (1964), with k = 1.345 robust standard deviations). Directions that the
-    compositions leave open get no shift: the solution has the smallest norm.
+    Directions that the compositions leave open get no shift: the solution has the smallest norm.
 
     Parameters
     ----------
     counts
         Atoms by element, shape (n_structures, n_elements).
     differences
-        Reference minus model energy, eV, shape (n_structures,).
+        Reference minus model energy, eV, shape (n_structures,); reference energies for E0s.
+    robust
+        Minimise the Huber loss by iteratively reweighted least squares (Huber, Ann. Math. Stat. 35,
+        73 (1964), with k = 1.345 robust standard deviations), instead of the plain squares.
 
     Returns
     -------
-    (array of shape (n_elements,), bool)
-        Shifts, eV, and whether the compositions leave some of them open.
+    (array of shape (n_elements,), int)
+        Shifts, eV, and how many of them the compositions fix.
     """
     sizes = counts.sum(axis=1)
     rows, target = counts / sizes[:, None], differences / sizes
     weights = np.ones(len(target))
     shifts = np.zeros(counts.shape[1])
     rank = 0
-    for _ in range(_IRLS_ITERATIONS):
+    for _ in range(_IRLS_ITERATIONS if robust else 1):
         root = np.sqrt(weights)
         previous = shifts
         shifts, _, rank, _ = np.linalg.lstsq(rows * root[:, None], target * root, rcond=1e-8)
@@ -124,7 +127,7 @@ def least_squares_shifts(counts: np.ndarray, differences: np.ndarray) -> tuple[n
         weights = np.minimum(1.0, bound / np.maximum(residuals, max(bound, 1e-12)))
         if np.allclose(shifts, previous, rtol=0, atol=1e-10):
             break
-    return shifts, bool(rank < counts.shape[1])
+    return shifts, int(rank)
 
 
 def reference_energies(
@@ -164,7 +167,7 @@ def reference_energies(
     if isinstance(method, Mapping):
         _require_all(elements, method, "teacher.e0 gives no value for")
         given = np.array([method[e] - foundation[e] for e in elements])
-    solved, undetermined = least_squares_shifts(counts, differences)
+    solved, fixed = least_squares_shifts(counts, differences)
 
     candidates = {"foundation": np.zeros(len(elements)), "lstsq": solved}
     if set(elements) <= set(isolated):
@@ -192,7 +195,7 @@ def reference_energies(
         values={e: float(foundation[e] + s) for e, s in zip(elements, shifts, strict=True)},
         shifts={e: float(s) for e, s in zip(elements, shifts, strict=True)},
         rms=rms,
-        undetermined=undetermined and chosen == "lstsq",
+        undetermined=fixed < len(elements) and chosen == "lstsq",
     )
 
 

@@ -51,12 +51,12 @@ def config_type(atoms: Atoms) -> str:
     return str(atoms.info.get(CONFIG_TYPE_KEY, DEFAULT_CONFIG_TYPE))
 
 
-def geometry_key(atoms: Atoms) -> bytes:
-    """Elements, positions, cell and periodicity of a structure to 1e-6 Å, to find equal ones."""
-    return b"".join(
-        part.tobytes()
-        for part in (atoms.numbers, atoms.positions.round(6), atoms.cell[:].round(6), atoms.pbc)
-    )
+def elements_of(*sets: Sequence[Atoms]) -> tuple[str, ...]:
+    """Chemical symbols of all structures of some sets, by atomic number."""
+    from ase.data import chemical_symbols
+
+    numbers = {int(z) for structures in sets for atoms in structures for z in atoms.numbers}
+    return tuple(chemical_symbols[z] for z in sorted(numbers))
 
 
 def read_structures(

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from distill.systems.config import NptConfig
 
-_LARGEST_SHIFTS = 30
 _RELAXATION_STEPS = 500
 # A crystal whose volume changes by more than this has left its phase.
 _LARGEST_EXPANSION = 0.3
@@ -67,64 +66,6 @@ def relaxed_cell(atoms: Atoms, calculator: Calculator, *, max_force: float = 5e-
         )
     relaxed.calc = None
     return relaxed
-
-
-def equation_of_state(
-    atoms: Atoms,
-    calculator: Calculator,
-    *,
-    strain: float = 0.03,
-    points: int = 9,
-    confidence: float = 0.95,
-) -> dict[str, Any]:
-    """Energy-volume curve under uniform scaling, with its Birch-Murnaghan fit.
-
-    The window of volumes moves until the minimum lies in its middle, so the result does not
-    depend on the volume given. Fractional coordinates are kept. Source: Birch, Phys. Rev. 71, 809
-    (1947), as in `ase.eos`.
-
-    Parameters
-    ----------
-    atoms
-        Crystal at about its volume.
-    calculator
-        Any ASE calculator.
-    strain
-        Largest change of length.
-    points
-        Number of volumes.
-    confidence
-        Of the intervals, which are those of the fit.
-
-    Returns
-    -------
-    dict
-        `scale` (of the given cell's lengths), `lattice_constant` (first cell length, Å), `volume`
-        (Å³), `energy` (eV), `volume_per_atom`, `energy_per_atom`, `bulk_modulus` (eV/Å³),
-        `bulk_modulus_GPa`, `bulk_modulus_derivative`, an `_interval` for each fitted one,
-        `rms_residual` (eV/atom), and the curve as `volumes` and `energies`.
-
-    Raises
-    ------
-    UserError
-        If no minimum is found, or an energy is not finite.
-    """
-    scale = 1.0
-    for _ in range(_LARGEST_SHIFTS):
-        scales = scale * np.linspace(1 - strain, 1 + strain, points)
-        energies = np.array([_energy_at(atoms, calculator, s) for s in scales])
-        lowest = int(np.argmin(energies))
-        if 0 < lowest < points - 1:
-            result = _birch_murnaghan(atoms, scales, energies, confidence)
-            if abs(result["scale"] / scale - 1) < 0.2 * strain:
-                return result
-            scale = result["scale"]
-        else:
-            scale = scales[lowest]
-    raise UserError(
-        f"energy-volume curve of {atoms.get_chemical_formula()}: no minimum between scales "
-        f"{scales[0]:.3f} and {scales[-1]:.3f} of the given cell; check the model and the cell"
-    )
 
 
 def lattice_constant_at(
@@ -257,67 +198,3 @@ def mean_with_interval(
     half = t.ppf(0.5 * (1 + confidence), blocks - 1) * means.std(ddof=1) / np.sqrt(blocks)
     mean = float(values.mean())
     return mean, mean - float(half), mean + float(half)
-
-
-def _energy_at(atoms: Atoms, calculator: Calculator, scale: float) -> float:
-    scaled = atoms.copy()
-    scaled.set_cell(atoms.cell * scale, scale_atoms=True)
-    scaled.calc = calculator
-    energy = float(scaled.get_potential_energy())
-    if not np.isfinite(energy):
-        raise UserError(
-            f"energy-volume curve of {atoms.get_chemical_formula()}: the energy at a scale of "
-            f"{scale:.3f} is {energy}"
-        )
-    return energy
-
-
-def _birch_murnaghan(
-    atoms: Atoms, scales: np.ndarray, energies: np.ndarray, confidence: float
-) -> dict[str, Any]:
-    from ase.eos import birchmurnaghan
-    from ase.units import GPa
-    from scipy.optimize import curve_fit
-    from scipy.stats import t
-
-    count = len(atoms)
-    volumes = atoms.get_volume() * scales**3
-    curvature, slope, _ = np.polyfit(volumes, energies, 2)
-    middle = -slope / (2 * curvature) if curvature > 0 else volumes[np.argmin(energies)]
-    guess = (energies.min(), max(2 * curvature * middle, 1e-3), 4.0, middle)
-    try:
-        best, covariance = curve_fit(birchmurnaghan, volumes, energies, guess)
-    except RuntimeError:
-        raise UserError(
-            f"energy-volume curve of {atoms.get_chemical_formula()}: the Birch-Murnaghan fit "
-            "does not converge; the energies are not smooth in the volume"
-        ) from None
-    half = t.ppf(0.5 * (1 + confidence), len(volumes) - 4) * np.sqrt(np.diag(covariance))
-    ends = np.array([best - half, best + half])
-    energy, modulus, derivative, volume = (float(b) for b in best)
-    scale = float((volume / atoms.get_volume()) ** (1 / 3))
-    first = float(atoms.cell.lengths()[0])
-    residual = energies - birchmurnaghan(volumes, *best)
-    return {
-        "scale": scale,
-        "lattice_constant": scale * first,
-        "lattice_constant_interval": (
-            first * (ends[:, 3].clip(min=0) / atoms.get_volume()) ** (1 / 3)
-        ).tolist(),
-        "volume": volume,
-        "volume_interval": ends[:, 3].tolist(),
-        "volume_per_atom": volume / count,
-        "energy": energy,
-        "energy_interval": ends[:, 0].tolist(),
-        "energy_per_atom": energy / count,
-        "bulk_modulus": modulus,
-        "bulk_modulus_interval": ends[:, 1].tolist(),
-        "bulk_modulus_GPa": modulus / GPa,
-        "bulk_modulus_GPa_interval": (ends[:, 1] / GPa).tolist(),
-        "bulk_modulus_derivative": derivative,
-        "bulk_modulus_derivative_interval": ends[:, 2].tolist(),
-        "rms_residual": float(np.sqrt(np.mean(residual**2))) / count,
-        "volumes": volumes.tolist(),
-        "energies": energies.tolist(),
-        "confidence": confidence,
-    }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill.data.structures import reference_energy, reference_forces
+from distill.systems.equation_of_state import equation_of_state, fit_birch_murnaghan
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -28,7 +29,6 @@ _BEYOND_CUTOFF = 0.5
 # A gap between atoms that is wider than this is vacuum, Å.
 _VACUUM = 5.0
 _SAME_PLACE = 1e-3
-_FEWEST_POINTS = 5
 
 
 @dataclass(frozen=True)
@@ -90,10 +90,8 @@ def energy_volume(crystal: Crystal, calculator: Calculator) -> dict[str, Any]:
     Raises
     ------
     UserError
-        If there is no minimum; see `distill.systems.crystals.equation_of_state`.
+        If there is no minimum; see `distill.systems.equation_of_state.equation_of_state`.
     """
-    from distill.systems.crystals import equation_of_state
-
     found = equation_of_state(crystal.atoms, calculator, strain=_STRAIN, points=_VOLUMES)
     count = len(crystal.atoms)
     return {
@@ -106,24 +104,20 @@ def energy_volume(crystal: Crystal, calculator: Calculator) -> dict[str, Any]:
 
 def energy_volume_of_data(crystal: Crystal) -> dict[str, Any] | None:
     """The same from the reference energies of the scaled copies; None where they are too few."""
-    from ase.eos import EquationOfState
     from ase.units import GPa
 
-    if len(crystal.volumes) < _FEWEST_POINTS:
-        return None
     try:
-        fit = EquationOfState(crystal.volumes, crystal.energies, eos="birchmurnaghan")
-        volume, energy, modulus = (float(value) for value in fit.fit(warn=False))
-    except (RuntimeError, ValueError):
-        # The points do not lie around a minimum.
+        fit = fit_birch_murnaghan(crystal.volumes, crystal.energies)
+    except ValueError:
+        # Too few points, or not around a minimum.
         return None
-    if not min(crystal.volumes) < volume < max(crystal.volumes):
+    if not min(crystal.volumes) < fit.volume < max(crystal.volumes):
         return None
     return {
         "volumes": list(crystal.volumes),
-        "energies": [e - energy for e in crystal.energies],
-        "volume": volume,
-        "bulk_modulus_GPa": modulus / GPa,
+        "energies": [e - fit.energy for e in crystal.energies],
+        "volume": fit.volume,
+        "bulk_modulus_GPa": fit.bulk_modulus / GPa,
     }
 
 

@@ -13,6 +13,7 @@ from distill.core.errors import UserError
 from distill.data.structure_files import read_structure
 from distill.systems.config import SlabConfig
 from distill.systems.constraints import mobile_atoms
+from distill.systems.equation_of_state import fit_birch_murnaghan
 
 _BUILDERS = {"111": fcc111, "100": fcc100, "110": fcc110, "211": fcc211}
 # The bottom atoms sit this far above the cell's floor; the vacuum is all above the slab.
@@ -32,7 +33,7 @@ def lattice_constant(element: str, calculator: Calculator) -> float:
     """Lattice constant (Å) at the minimum of the calculator's energy-volume curve of the fcc metal.
 
     Nine volumes within 9 % of ASE's tabulated lattice, then nine around the minimum of those, are
-    fitted by the Birch-Murnaghan equation of state (`ase.eos`).
+    fitted by the Birch-Murnaghan equation of state.
 
     Raises
     ------
@@ -57,14 +58,10 @@ def _bulk_energy(element: str, a: float, calculator: Calculator) -> float:
 
 
 def _minimum(lattice_constants: np.ndarray, energies: np.ndarray, element: str) -> float:
-    from ase.eos import EquationOfState
-
     try:
-        volume, _, _ = EquationOfState(
-            lattice_constants**3 / 4, energies, eos="birchmurnaghan"
-        ).fit(warn=False)
+        volume = fit_birch_murnaghan(lattice_constants**3 / 4, energies).volume
         a = float((4 * volume) ** (1 / 3))
-    except (RuntimeError, ValueError):
+    except ValueError:
         a = float("nan")
     spread = np.ptp(lattice_constants)
     low, high = lattice_constants[0] - spread, lattice_constants[-1] + spread

@@ -18,7 +18,7 @@ from distill.core.input_files import resolve_file
 from distill.core.progress import say
 from distill.core.quantities import CONFIG_TYPE_KEY
 from distill.data.reference_energies import composition_matrix, least_squares_shifts
-from distill.data.structures import read_structures, reference_energy, reference_forces
+from distill.data.structures import elements_of, read_structures, reference_energy, reference_forces
 from distill.metrics.selection import select
 from distill.systems.rattled import rattled
 from distill.teacher.config import ReplayConfig
@@ -133,7 +133,7 @@ def _from_file(config: ReplayConfig, start: Start) -> tuple[list[Atoms], int]:
     usable = [atoms for atoms in found if known.issuperset(atoms.get_chemical_symbols())]
     left_out = len(found) - len(usable)
     if left_out:
-        others = sorted({s for a in found for s in a.get_chemical_symbols()} - known)
+        others = [symbol for symbol in elements_of(found) if symbol not in known]
         message = (
             f"{left_out} of {len(found)} structures in {config.structures} hold elements that the "
             f"model being fine-tuned does not keep ({', '.join(others)}; it has "
@@ -167,8 +167,8 @@ def _check_reference(
     structures: Sequence[Atoms], predicted: Sequence[Atoms], config: ReplayConfig
 ) -> None:
     """Refuse labels of a file on another energy scale: they would pull the shared layers away."""
-    elements = sorted({s for atoms in structures for s in atoms.get_chemical_symbols()})
-    counts = composition_matrix([a.get_chemical_symbols() for a in structures], elements)
+    symbols = [atoms.get_chemical_symbols() for atoms in structures]
+    counts = composition_matrix(symbols, elements_of(structures))
     pairs = zip(structures, predicted, strict=True)
     apart = np.array([_energy(one) - _energy(other) for one, other in pairs])
     sizes = counts.sum(axis=1)

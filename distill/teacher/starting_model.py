@@ -21,7 +21,13 @@ from distill.data.reference_energies import (
     reference_energies,
     refuse_mixed_references,
 )
-from distill.data.structures import reference_energy, reference_forces, reference_stress, set_labels
+from distill.data.structures import (
+    elements_of,
+    reference_energy,
+    reference_forces,
+    reference_stress,
+    set_labels,
+)
 from distill.models.base import Family
 from distill.models.cached_calculators import cached_model
 from distill.models.config import CalculatorConfig
@@ -221,14 +227,6 @@ def _one_body(
         values, _ = least_squares_shifts(counts, _energies(predicted))
         return {e: float(v) for e, v in zip(elements, values, strict=True)}
     return {e: float(v) for e, v in zip(elements, _energies(labelled), strict=True)}
-
-
-def elements_of(*sets: Sequence[Atoms]) -> tuple[str, ...]:
-    """Chemical symbols of all structures, by atomic number."""
-    from ase.data import chemical_symbols
-
-    numbers = {int(z) for structures in sets for atoms in structures for z in atoms.numbers}
-    return tuple(chemical_symbols[z] for z in sorted(numbers))
 
 
 def _differences(reference: Sequence[Atoms], predicted: Sequence[Atoms]) -> np.ndarray:

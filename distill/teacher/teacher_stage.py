@@ -18,7 +18,13 @@ from distill.core.quantities import ENERGY_KEY
 from distill.data.isolated_atoms import without_isolated
 from distill.data.reference_energies import ReferenceEnergies
 from distill.data.splits import nested_subset
-from distill.data.structures import config_type, read_structures, reference_energy, write_structures
+from distill.data.structures import (
+    config_type,
+    elements_of,
+    read_structures,
+    reference_energy,
+    write_structures,
+)
 from distill.models.base import Family
 from distill.models.composite import Delta
 from distill.models.labelling import carry_stress, label_structures
@@ -31,7 +37,6 @@ from distill.teacher.made_labels import LABELS_FOLDER, labelled_in_shards, self_
 from distill.teacher.starting_model import (
     Start,
     combined_labels,
-    elements_of,
     open_start,
     settings_hash,
     starting_energies,

@@ -17,11 +17,11 @@ from distill.config import PhononsConfig, ThermalExpansionConfig
 from distill.core.errors import UserError
 from distill.observables.bulk.elastic import elastic_constants
 from distill.systems.crystals import (
-    equation_of_state,
     lattice_constant_at,
     mean_with_interval,
     relaxed_cell,
 )
+from distill.systems.equation_of_state import equation_of_state
 
 
 class Repulsive(Calculator):
@@ -38,21 +38,6 @@ def relaxed_copper() -> Atoms:
     scale = equation_of_state(atoms, EMT())["scale"]
     atoms.set_cell(atoms.cell * scale, scale_atoms=True)
     return atoms
-
-
-def test_equation_of_state_does_not_depend_on_the_first_guess() -> None:
-    near = equation_of_state(bulk("Cu", a=3.6, cubic=True), EMT())
-    far = equation_of_state(bulk("Cu", a=4.1, cubic=True), EMT())
-    low, high = near["lattice_constant_interval"]
-    assert low < near["lattice_constant"] < high
-    assert far["lattice_constant"] == pytest.approx(near["lattice_constant"], abs=1e-3)
-    assert far["bulk_modulus_GPa"] == pytest.approx(near["bulk_modulus_GPa"], rel=0.01)
-    assert near["rms_residual"] < 1e-4
-
-
-def test_equation_of_state_without_a_minimum_is_refused() -> None:
-    with pytest.raises(UserError, match="no minimum between scales"):
-        equation_of_state(bulk("Cu", a=3.6, cubic=True), Repulsive())
 
 
 def test_elastic_constants_agree_with_energies() -> None:

@@ -30,11 +30,11 @@ from distill.observables.bulk.result import (
 from distill.observables.crystal_files import read_crystal
 from distill.systems.config import NptConfig
 from distill.systems.crystals import (
-    equation_of_state,
     is_cubic,
     lattice_constant_at,
     relaxed_cell,
 )
+from distill.systems.equation_of_state import equation_of_state
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -100,7 +100,7 @@ def quasi_harmonic_energy(
         For each temperature; with a reason and no numbers where there is no minimum within the
         volumes, or too few of them are mechanically stable.
     """
-    from ase.eos import EquationOfState
+    from distill.systems.equation_of_state import fit_birch_murnaghan
 
     volumes, energies = [], []
     # Heat and zero-point motion push outwards: most of the volumes lie on that side.
@@ -128,13 +128,13 @@ def quasi_harmonic_energy(
             reason = "the free energy has no minimum within the volumes"
             found.append(QuasiHarmonic(temperature=temperature, reason=reason))
             continue
-        volume, energy, _ = EquationOfState(volumes, curve, eos="birchmurnaghan").fit()
-        growth = (volume * len(atoms) / atoms.get_volume()) ** (1 / 3)
+        fit = fit_birch_murnaghan(volumes, curve)
+        growth = (fit.volume * len(atoms) / atoms.get_volume()) ** (1 / 3)
         found.append(
             QuasiHarmonic(
                 temperature=temperature,
-                free_energy=float(energy),
-                volume_per_atom=float(volume),
+                free_energy=fit.energy,
+                volume_per_atom=fit.volume,
                 lattice_constant=float(atoms.cell.lengths()[0] * growth),
             )
         )

@@ -20,8 +20,8 @@ from distill.observables.diffusion.diffusion_analysis import (
 from distill.observables.diffusion.diffusion_runs import Run
 from distill.observables.diffusion.diffusivity import check_window
 from distill.observables.diffusion.result import DiffusionResult, DiffusionSettings
-from distill.systems.crystals import equation_of_state
 from distill.systems.defects import LIF_LATTICE_CONSTANT, with_defect
+from distill.systems.equation_of_state import equation_of_state
 
 if TYPE_CHECKING:
     from ase import Atoms

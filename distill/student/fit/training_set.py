@@ -10,6 +10,9 @@ import numpy as np
 
 from distill.core.errors import UserError
 from distill.core.quantities import virial_from_stress
+from distill.data.duplicates import label_disagreement, same_structures
+from distill.data.isolated_atoms import is_isolated_atom
+from distill.data.reference_energies import composition_matrix, least_squares_shifts
 from distill.data.structures import (
     config_type,
     reference_energy,
@@ -23,9 +26,8 @@ if TYPE_CHECKING:
     from distill.student.config import LabelWeights
 
 DUPLICATE_TOLERANCE = 1e-3
-LABEL_TOLERANCE = 1e-3
+FORCE_TOLERANCE = 1e-3
 OUTLIER_DEVIATIONS = 20.0
-ISOLATED_CONFIG_TYPES = {"isolatedatom", "isolated_atom"}
 # A normal distribution's standard deviation in units of its median absolute deviation.
 _MAD_TO_STD = 1.4826
 
@@ -134,17 +136,6 @@ def label_counts(structures: Sequence[Atoms]) -> dict[str, int]:
     return counts
 
 
-def is_isolated_atom(atoms: Atoms, cutoff: float) -> bool:
-    """Whether a structure is one atom that sees no image of itself within `cutoff` (Å)."""
-    if len(atoms) != 1:
-        return False
-    if config_type(atoms).lower() in ISOLATED_CONFIG_TYPES or not atoms.pbc.any():
-        return True
-    lengths = np.linalg.norm(np.asarray(atoms.cell)[atoms.pbc], axis=1)
-    heights = 1.0 / np.linalg.norm(np.linalg.pinv(np.asarray(atoms.cell))[:, atoms.pbc], axis=0)
-    return bool(np.all(np.minimum(lengths, heights) > cutoff))
-
-
 def one_body_energies(
     structures: Sequence[Atoms],
     elements: Sequence[str],
@@ -206,19 +197,15 @@ def without_duplicates(structures: Sequence[Atoms]) -> tuple[list[int], list[tup
     Two structures are the same when species, periodicity, cell and positions agree within 1e-3 Å;
     the later one is dropped when its labels agree too (1e-3 eV/atom and eV/Å), else both stay.
     """
-    groups: dict[bytes, list[int]] = {}
-    for index, atoms in enumerate(structures):
-        groups.setdefault(atoms.numbers.tobytes() + atoms.pbc.tobytes(), []).append(index)
     dropped: set[int] = set()
     conflicts: list[tuple[int, int]] = []
-    for members in groups.values():
-        for first, second in _same_geometry(structures, members):
-            if first in dropped or second in dropped:
-                continue
-            if _labels_agree(structures[first], structures[second]):
-                dropped.add(second)
-            else:
-                conflicts.append((first, second))
+    for first, second in same_structures(structures, DUPLICATE_TOLERANCE):
+        if first in dropped or second in dropped:
+            continue
+        if _labels_agree(structures[first], structures[second]):
+            dropped.add(second)
+        else:
+            conflicts.append((first, second))
     return [i for i in range(len(structures)) if i not in dropped], conflicts
 
 
@@ -285,9 +272,9 @@ def _least_squares(
     labelled = [a for a in structures if reference_energy(a) is not None]
     if not labelled:
         return dict.fromkeys(elements, 0.0), "set to zero, because the training set has no energies"
-    fractions = np.array([_composition(a, elements) / len(a) for a in labelled])
-    energies = np.array([(reference_energy(a) or 0.0) / len(a) for a in labelled])
-    solution, _, rank, _ = np.linalg.lstsq(fractions, energies, rcond=1e-8)
+    counts = composition_matrix([a.get_chemical_symbols() for a in labelled], elements)
+    energies = np.array([reference_energy(a) for a in labelled], dtype=float)
+    solution, rank = least_squares_shifts(counts, energies, robust=False)
     how = f"from least squares on {len(labelled)} energies"
     if rank < len(elements):
         how += (
@@ -297,47 +284,11 @@ def _least_squares(
     return {e: float(v) for e, v in zip(elements, solution, strict=True)}, how
 
 
-def _composition(atoms: Atoms, elements: Sequence[str]) -> np.ndarray:
-    symbols = np.array(atoms.get_chemical_symbols())
-    return np.array([np.sum(symbols == element) for element in elements], dtype=float)
-
-
-def _same_geometry(structures: Sequence[Atoms], members: list[int]) -> list[tuple[int, int]]:
-    """Pairs of members within the tolerance, from a sort along one random direction."""
-    if len(members) < 2:
-        return []
-    points = np.array(
-        [np.concatenate([structures[i].positions, structures[i].cell[:]]).ravel() for i in members]
-    )
-    direction = np.random.default_rng(0).uniform(0.5, 1.0, points.shape[1])
-    direction *= np.random.default_rng(1).choice([-1.0, 1.0], points.shape[1])
-    along = points @ direction
-    reach = DUPLICATE_TOLERANCE * np.abs(direction).sum()
-    order = np.argsort(along, kind="stable")
-    pairs = []
-    for rank, k in enumerate(order):
-        stop = int(np.searchsorted(along[order], along[k] + reach, side="right"))
-        others = order[rank + 1 : stop]
-        close = np.abs(points[others] - points[k]).max(axis=1) <= DUPLICATE_TOLERANCE
-        pairs += [tuple(sorted((members[k], members[j]))) for j in others[close]]
-    return sorted(pairs)
-
-
 def _labels_agree(first: Atoms, second: Atoms) -> bool:
-    scale = len(first)
-    for get, tolerance in (
-        (reference_energy, LABEL_TOLERANCE * scale),
-        (reference_forces, LABEL_TOLERANCE),
-        (reference_stress, LABEL_TOLERANCE),
-    ):
-        one, other = get(first), get(second)
-        if (one is None) != (other is None):
-            return False
-        if one is None or other is None:
-            continue
-        if np.max(np.abs(np.asarray(one) - np.asarray(other))) > tolerance:
-            return False
-    return True
+    labels = (reference_energy, reference_forces, reference_stress)
+    if any((label(first) is None) != (label(second) is None) for label in labels):
+        return False
+    return label_disagreement(first, second, same_force=FORCE_TOLERANCE) is None
 
 
 def _composition_residuals(structures: Sequence[Atoms], e0: Mapping[str, float]) -> np.ndarray:
@@ -354,7 +305,8 @@ def _composition_residuals(structures: Sequence[Atoms], e0: Mapping[str, float])
         # The trend is fitted to the inner part of the energies, so that an outlier cannot bend it.
         low, high = np.percentile(values[known], [5, 95])
         inner = known[(values[known] >= low) & (values[known] <= high)]
-        fractions = np.array([_composition(a, elements) / len(a) for a in structures])
+        counts = composition_matrix([a.get_chemical_symbols() for a in structures], elements)
+        fractions = counts / counts.sum(axis=1)[:, None]
         trend = np.linalg.lstsq(fractions[inner], values[inner], rcond=1e-8)[0]
         values = values - fractions @ trend
     return values
