@@ -27,6 +27,7 @@ from distill.compare.verdict import require_computed
 from distill.core.artifacts import read_json, write_json
 from distill.core.config import ParallelConfig
 from distill.core.progress import say
+from distill.data.structure_files import read_structure
 from distill.data.structures import read_structures, write_structures
 from distill.metrics.errors import (
     error_budget,
@@ -221,8 +222,9 @@ def _timing(
 
     settings = config.timing
     assert settings is not None
+    name: str
     if settings.structure:
-        name, atoms = settings.structure, read_structures(settings.structure, require=())[0]
+        name, atoms = settings.structure, read_structure(settings.structure, settings.index)
     else:
         name, atoms = _timing_structure(settings.facet, labels)
     say(f"timing on {name} ({len(atoms)} atoms)")

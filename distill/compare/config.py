@@ -21,6 +21,7 @@ class TimingConfig(Section):
 
     facet: Facet = Field("111", description="of the 56-atom slab")
     structure: InputFile | None = Field(None, description="file instead of the H2/Cu slab")
+    index: int = Field(0, description="which structure of the file")
     repeats: Annotated[int, Field(ge=3)] = Field(15, description="rounds, each timing every model")
     time_step: Positive = Field(0.1, description="fs, for the nanoseconds a day")
     supercells: list[tuple[Count, Count, Count]] = Field(
