@@ -55,6 +55,12 @@ def exit_code(arguments: list[str]) -> int:
         return _fail(f"failed: {error}", CHECKS_FAILED)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("stopped; run the same command again to go on", STOPPED)
+    except SystemExit as error:
+        return _fail(
+            f"error: {_innermost(error)} ended the program by itself (exit code {error.code}), so "
+            "the command is not finished; let that code raise an error instead",
+            USER_ERROR,
+        )
     except OSError as error:
         if error.errno == errno.ENOSPC:
             return _fail(
@@ -74,6 +80,14 @@ def exit_code(arguments: list[str]) -> int:
 def _fail(message: str, code: int) -> int:
     print(message, file=sys.stderr, flush=True)
     return code
+
+
+def _innermost(error: BaseException) -> str:
+    """Where an error was raised, as a file and a line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    # `exit` and `quit` are functions of Python's own.
+    frame = [each for each in frames if "_sitebuiltins" not in each.filename][-1]
+    return f"{frame.filename}, line {frame.lineno} ({frame.name}),"
 
 
 def _report_bug() -> int:

@@ -92,6 +92,7 @@ def timing(
     structure: Annotated[
         Path | None, typer.Option(help="Structure to time; a 56-atom H2/Cu(111) slab if not given.")
     ] = None,
+    index: Annotated[int, typer.Option(help="Which structure of the file.")] = 0,
     repeats: Annotated[int, typer.Option(min=3, help="Timed calls of each model.")] = 15,
     sizes: Annotated[
         str | None, typer.Option(help="Scaling with size: repeats along the axes, as 1x1x1,2x2x1.")
@@ -105,12 +106,12 @@ def timing(
     from distill.compare.timing import time_models, timing_table_text
     from distill.core.artifacts import refuse_to_overwrite, write_json
     from distill.core.progress import say
-    from distill.data.structures import read_structures
+    from distill.data.structure_files import read_structure
     from distill.systems.slabs import timing_slab
 
     if output:
         refuse_to_overwrite(output, structure, *models)
-    atoms = read_structures(structure, require=())[0] if structure else timing_slab("111")
+    atoms = read_structure(str(structure), index) if structure else timing_slab("111")
     result = time_models(
         _named(models),
         atoms,

@@ -16,9 +16,12 @@ from helpers import SAMPLE_STUDENT, rattled_copper, run_distill
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from distill import pipeline
 from distill._version import __version__
 from distill.cli import doctor
 from distill.cli.options import numbers, whole_numbers
+from distill.cli.workflow import STAGES
+from distill.core.artifacts import read_json
 from distill.core.errors import UserError
 from distill.data.structures import write_structures
 
@@ -62,6 +65,12 @@ def test_help_names_the_commands_and_imports_nothing_heavy():
     } - {"typer", "rich", "distill"}
     assert heavy >= {"ase", "numpy", "pydantic", "scipy", "torch", "yaml"}
     assert not imported & heavy
+
+
+def test_help_of_run_lists_the_stages():
+    assert [stage.name for stage in pipeline.STAGES] == list(STAGES)
+    result = run_distill("run", "--help")
+    assert "Last stage to run: data, teacher, sampling" in re.sub(r"[\s│]+", " ", result.stdout)
 
 
 def test_version_and_unknown_commands():
@@ -153,14 +162,16 @@ def test_report_of_something_that_is_no_run_is_refused(tmp_path):
 
 
 def test_timing_prints_a_table(tmp_path):
-    write_structures(tmp_path / "cu.xyz", rattled_copper(1))
-    result = run_distill(
-        *("timing", SAMPLE, "--structure", tmp_path / "cu.xyz", "--repeats", "3"),
-        *("-o", tmp_path / "timing.json"),
-    )
+    structures = rattled_copper(2)
+    structures[1] *= (2, 1, 1)
+    write_structures(tmp_path / "cu.xyz", structures)
+    command = ("timing", SAMPLE, "--structure", tmp_path / "cu.xyz", "--repeats", "3")
+    result = run_distill(*command, "--index", "1", "-o", tmp_path / "timing.json")
     assert result.returncode == 0, result.stderr
     assert "student_v1" in result.stdout
-    assert (tmp_path / "timing.json").exists()
+    assert read_json(tmp_path / "timing.json")["atoms"] == 8
+    result = run_distill(*command, "--index", "2")
+    assert_user_error(result, "holds 2 structures, expected one at index 2")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write anywhere")

@@ -174,6 +174,25 @@ def test_models_are_timed_on_the_largest_held_out_structure(inputs, monkeypatch)
     assert read_json(inputs["out"] / "verdict.json")["passed"] is True
 
 
+@pytest.mark.parametrize("index", [0, 1])
+def test_models_are_timed_on_the_wanted_structure_of_a_file(
+    inputs, monkeypatch, no_figures, index, tmp_path
+):
+    timed = []
+
+    def time_models(models, atoms, *arguments, **options):
+        timed.append(len(atoms))
+        raise UserError("enough")
+
+    cell = bulk("Cu", cubic=True)
+    write_structures(tmp_path / "cells.xyz", [cell, cell * (2, 1, 1)])
+    monkeypatch.setattr("distill.compare.timing.time_models", time_models)
+    timing = TimingConfig(structure=str(tmp_path / "cells.xyz"), index=index)
+    with pytest.raises(UserError, match="enough"):
+        stage.run(CompareConfig(timing=timing), **inputs)
+    assert timed == [[4, 8][index]]
+
+
 def test_observables_are_computed_once_and_judged(inputs, monkeypatch):
     asked = []
 
