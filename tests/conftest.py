@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 
 SUPPORT = Path(__file__).parent / "support"
-pytest_plugins = ["graded_fixtures", "mace_fixtures", "student_fixtures", "surface_fixtures"]
+pytest_plugins = [
+    "compare_fixtures",
+    "graded_fixtures",
+    "mace_fixtures",
+    "student_fixtures",
+    "surface_fixtures",
+]
 
 # Processes that tests start find this checkout, and the same helpers and calculators.
 os.environ["PYTHONPATH"] = os.pathsep.join(
