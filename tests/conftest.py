@@ -10,8 +10,14 @@ from pathlib import Path
 import pytest
 
 SUPPORT = Path(__file__).parent / "support"
-pytest.register_assert_rewrite("observable_tests")
-pytest_plugins = ["graded_fixtures", "mace_fixtures", "student_fixtures", "surface_fixtures"]
+pytest.register_assert_rewrite("observable_tests", "family_tests", "method_tests", "exporter_tests")
+pytest_plugins = [
+    "compare_fixtures",
+    "graded_fixtures",
+    "mace_fixtures",
+    "student_fixtures",
+    "surface_fixtures",
+]
 
 # Processes that tests start find this checkout, and the same helpers and calculators.
 os.environ["PYTHONPATH"] = os.pathsep.join(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -107,17 +108,24 @@ def parse_config(data: dict[str, Any], origin: str) -> RunConfig:
 def _upgraded(data: dict[str, Any]) -> dict[str, Any]:
     """The data with keys of older versions put where they belong."""
     compare = data.get("compare")
-    if not isinstance(compare, dict) or not isinstance(compare.get("reference_barriers"), dict):
+    if not isinstance(compare, dict) or not isinstance(compare.get("barriers") or [], list):
         return data
-    files = {str(facet): file for facet, file in compare["reference_barriers"].items()}
-    barriers = [
-        {"reference": files[facet], **entry}
-        if isinstance(entry, dict) and (facet := str(entry.get("facet", "111"))) in files
-        else entry
-        for entry in compare.get("barriers") or []
-    ]
-    kept = {key: value for key, value in compare.items() if key != "reference_barriers"}
-    return {**data, "compare": {**kept, "barriers": barriers}}
+    compare = dict(compare)
+    files: dict[str, Any] = {}
+    if isinstance(compare.get("reference_barriers"), dict):
+        files = {str(f): file for f, file in compare.pop("reference_barriers").items()}
+    if compare.get("barriers"):
+        compare["barriers"] = [_upgraded_barrier(entry, files) for entry in compare["barriers"]]
+    return {**data, "compare": compare}
+
+
+def _upgraded_barrier(entry: Any, files: Mapping[str, Any]) -> Any:
+    """A path of `compare.barriers`; nothing was ever done with the structures it kept."""
+    if not isinstance(entry, dict):
+        return entry
+    facet = str(entry.get("facet", "111"))
+    stored = {"reference": files[facet]} if facet in files else {}
+    return {**stored, **{key: value for key, value in entry.items() if key != "keep"}}
 
 
 def apply_override(data: dict[str, Any], override: str) -> None:

@@ -81,7 +81,7 @@ class ScatteringConfig(Section):
         return {name: getattr(self, name) for name in _DYNAMICS}
 
 
-class NebConfig(Section):
+class PathConfig(Section):
     """A climbing-image nudged elastic band, by default for H2 dissociating on a facet."""
 
     facet: Facet = Field("111", description="fcc facet of the preset")
@@ -102,18 +102,23 @@ class NebConfig(Section):
     images: Annotated[int, Field(ge=3)] = Field(9, description="images, end points included")
     fmax: Positive = Field(0.05, description="force tolerance, eV/Å")
     max_steps: Count = Field(300, description="optimiser steps at most, and for each end point")
-    keep: Annotated[int, Field(ge=0)] = Field(
-        50, description="structures kept for labelling along the path"
-    )
     require_convergence: bool = Field(
         False, description="stop with an error where fmax is not reached, instead of marking it"
     )
 
     @model_validator(mode="after")
-    def _check(self) -> NebConfig:
+    def _check(self) -> PathConfig:
         if (self.initial is None) != (self.final is None):
             raise ValueError("initial and final belong together: give both or none")
         return self
+
+
+class NebConfig(PathConfig):
+    """A climbing-image nudged elastic band whose structures are sampled."""
+
+    keep: Annotated[int, Field(ge=0)] = Field(
+        50, description="structures kept for labelling along the path"
+    )
 
 
 class TrajectoryConfig(Section):

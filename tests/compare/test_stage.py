@@ -6,93 +6,67 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ase.build import bulk
-from distill.compare.observables import bulk_rows
-from fake_run import barriers_result, diffusion_result, sticking_result
+from fake_run import barriers_result, sticking_result
 
 from distill.compare import compare_stage as stage
-from distill.compare.verdict import judge_student
+from distill.compare.errors_result import ErrorsResult, extrapolation_text
+from distill.compare.timing_result import TimingResult
+from distill.compare.timing_stage import julia_model
+from distill.compare.verdict import Verdict, judge_student
 from distill.config import (
-    BulkConfig,
+    BarrierConfig,
     CalculatorConfig,
     CompareConfig,
-    DiffusionConfig,
-    NebConfig,
-    ParallelConfig,
     StickingConfig,
     StudentConfig,
     TimingConfig,
     Tolerances,
 )
-from distill.core.artifacts import read_json
 from distill.core.errors import ChecksFailed, UserError
 from distill.core.number_text import number_text
+from distill.core.results import read_result
+from distill.core.work import Unit
 from distill.data.structures import read_structures, reference_forces, write_structures
-from distill.metrics.errors import extrapolation_text
-from distill.models.calculators import load_calculator
-from distill.models.labelling import label_structures
+from distill.observables.barriers.observable import Barriers
+from distill.observables.sticking.observable import Sticking
 from distill.student.fit.native_fit import fit
 from distill.student.uncertainty.uncertainty_model import with_training_deviations
 
 TEACHER, STUDENT = Path("compare_toys:Teacher"), Path("compare_toys:Student")
 
 
-@pytest.fixture
-def inputs(tmp_path):
-    rng = np.random.default_rng(5)
-    structures = []
-    for _ in range(6):
-        atoms = bulk("Cu", cubic=True)
-        atoms.rattle(0.1, rng=rng)
-        atoms.info["config_type"] = "bulk"
-        structures.append(atoms)
-    reference, teacher = (
-        label_structures(structures, load_calculator(f"compare_toys:{name}"))
-        for name in ("Scaled", "Teacher")
-    )
-    write_structures(tmp_path / "test.xyz", reference)
-    write_structures(tmp_path / "held_out.xyz", teacher)
-    return {
-        "teacher": TEACHER,
-        "student": STUDENT,
-        "reference_test": tmp_path / "test.xyz",
-        "held_out": tmp_path / "held_out.xyz",
-        "out": tmp_path / "compare",
-        "seed": 1,
-        "parallel": ParallelConfig(backend="serial"),
-    }
-
-
-@pytest.fixture
-def no_figures(monkeypatch):
-    """Drawing takes longer than all else here; the figures have tests of their own."""
-    monkeypatch.setattr(stage, "_draw", lambda out, name, results, labels: None)
-
-
 def rms(structures):
     return np.sqrt(np.mean([reference_forces(a) ** 2 for a in structures]))
 
 
+def errors_in(inputs) -> ErrorsResult:
+    return read_result(inputs["out"] / "errors.json", ErrorsResult)
+
+
+def verdict_in(inputs) -> Verdict:
+    return read_result(inputs["out"] / "verdict.json", Verdict)
+
+
 def test_errors_of_the_three_levels_are_the_known_ones(inputs):
     stage.run(CompareConfig(timing=None), **inputs)
-    errors = read_json(inputs["out"] / "errors.json")
+    errors = errors_in(inputs)
     size = rms(read_structures(inputs["reference_test"]))
-    found = {name: errors["test"][name]["forces"]["rmse"] for name in list(errors["test"])[:3]}
-    assert found["reference_teacher"] == pytest.approx(0.03 * size, rel=1e-5)
-    assert found["teacher_student"] == pytest.approx(0.0103 * size, rel=1e-5)
-    assert found["reference_student"] == pytest.approx(0.0403 * size, rel=1e-5)
-    assert errors["test"]["force_error_correlation"] == pytest.approx(1, abs=1e-4)
-    held_out = errors["held_out"]["teacher_student"]
-    assert held_out["forces"]["rmse"] == pytest.approx(0.0103 * size, rel=1e-5)
-    predicted = read_structures(inputs["out"] / "test_student.xyz")
+    assert errors.test.reference_teacher.forces.rmse == pytest.approx(0.03 * size, rel=1e-5)
+    assert errors.test.teacher_student.forces.rmse == pytest.approx(0.0103 * size, rel=1e-5)
+    assert errors.test.reference_student.forces.rmse == pytest.approx(0.0403 * size, rel=1e-5)
+    assert errors.test.force_error_correlation == pytest.approx(1, abs=1e-4)
+    assert errors.held_out.forces.rmse == pytest.approx(0.0103 * size, rel=1e-5)
+    predicted = read_structures(inputs["out"] / "predictions" / "test_student.xyz")
     assert rms(predicted) == pytest.approx(1.03 * 1.01 * size, rel=1e-5)
     for name in ("errors.csv", "parity.png", "parity.pdf", "error_histograms.png"):
         assert (inputs["out"] / name).stat().st_size > 0
     judge_student(CompareConfig(timing=None), inputs["out"])
-    assert read_json(inputs["out"] / "verdict.json") == {"passed": None, "checks": []}
+    assert verdict_in(inputs) == Verdict(passed=None, checks=[])
 
 
-def test_test_structures_outside_the_students_training_are_told(inputs, tmp_path, capsys):
+def test_test_structures_outside_the_students_training_are_told(
+    inputs, tmp_path, capsys, no_figures
+):
     """The fourth of the test structures is squeezed to distances that the student never saw."""
     config = StudentConfig(order=2, totaldegree=6.0, rcut=4.5, backend="native", threads=1)
     fitted = fit(read_structures(inputs["held_out"]), config, seed=0)
@@ -103,33 +77,70 @@ def test_test_structures_outside_the_students_training_are_told(inputs, tmp_path
     write_structures(inputs["reference_test"], test)
     inputs["student"] = tmp_path / "student.npz"
     stage.run(CompareConfig(timing=None), **inputs)
-    errors = read_json(inputs["out"] / "errors.json")
-    found = errors["extrapolation"]
-    assert found["beyond_training_indices"] == [3]
-    assert found["teacher_student_within"]["structures"] == 5
+    errors = errors_in(inputs)
+    found = errors.extrapolation
+    assert found.beyond_training_indices == [3]
+    assert found.within.structures == 5
     within, everywhere = (
-        1000 * table["forces"]["rmse"]
-        for table in (found["teacher_student_within"], errors["test"]["teacher_student"])
+        1000 * table.forces.rmse for table in (found.within, errors.test.teacher_student)
     )
     assert within < 0.1 * everywhere
     assert (
         f"student: 1 of 6 test structures outside the training data (largest extrapolation "
-        f"grade {number_text(found['largest_grade'])}); force RMSE against the teacher "
+        f"grade {number_text(found.largest_grade)}); force RMSE against the teacher "
         f"{number_text(within)} meV/Å on the others, {number_text(everywhere)} on all"
     ) in capsys.readouterr().out
-    del errors["extrapolation"]["teacher_student_within"]["forces"]
-    assert extrapolation_text(errors).endswith(")")
-    assert extrapolation_text({**errors, "extrapolation": None}) == ""
+    without_forces = found.within.model_copy(update={"forces": None})
+    told = found.model_copy(update={"within": without_forces})
+    assert extrapolation_text(errors.model_copy(update={"extrapolation": told})).endswith(")")
+    assert extrapolation_text(errors.model_copy(update={"extrapolation": None})) == ""
 
 
 def test_finished_parts_are_kept(inputs, monkeypatch, no_figures):
     stage.run(CompareConfig(timing=None), **inputs)
     out = inputs["out"]
-    before = {path.name: path.read_bytes() for path in out.iterdir()}
-    (out / "test_student.xyz").unlink()
-    monkeypatch.setattr(stage, "_errors", lambda *arguments: pytest.fail("computed again"))
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    lost = out / "predictions" / "test_student.xyz"
+    lost.unlink()
+    done = []
+    run = Unit.run
+    monkeypatch.setattr(Unit, "run", lambda unit: (done.append(unit.name), run(unit)))
     stage.run(CompareConfig(timing=None), **inputs)
-    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert done == ["test_student"]
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.usefixtures("no_figures")
+class TestOtherInputs:
+    """What a folder holds of other models or structures is never taken for these."""
+
+    @pytest.fixture
+    def first(self, inputs):
+        stage.run(CompareConfig(timing=None), **inputs)
+        return errors_in(inputs)
+
+    def fresh(self, inputs, tmp_path):
+        stage.run(CompareConfig(timing=None), **{**inputs, "out": tmp_path / "fresh"})
+        return read_result(tmp_path / "fresh" / "errors.json", ErrorsResult)
+
+    def test_another_student(self, inputs, first, tmp_path):
+        inputs["student"] = TEACHER
+        stage.run(CompareConfig(timing=None), **inputs)
+        assert errors_in(inputs).held_out.forces.rmse == pytest.approx(0, abs=1e-6)
+        assert errors_in(inputs) == self.fresh(inputs, tmp_path)
+        assert errors_in(inputs).test.reference_teacher == first.test.reference_teacher
+
+    def test_another_teacher(self, inputs, first, tmp_path):
+        inputs["teacher"] = Path("compare_toys:Scaled")
+        stage.run(CompareConfig(timing=None), **inputs)
+        assert errors_in(inputs).test.reference_teacher.forces.rmse == pytest.approx(0, abs=1e-6)
+        assert errors_in(inputs) == self.fresh(inputs, tmp_path)
+
+    @pytest.mark.parametrize("role", ["reference_test", "held_out"])
+    def test_other_structures(self, inputs, first, tmp_path, role):
+        write_structures(inputs[role], read_structures(inputs[role])[:4])
+        stage.run(CompareConfig(timing=None), **inputs)
+        assert errors_in(inputs) == self.fresh(inputs, tmp_path) != first
 
 
 def test_a_failed_check_raises_after_the_verdict_is_written(inputs, no_figures):
@@ -140,12 +151,11 @@ def test_a_failed_check_raises_after_the_verdict_is_written(inputs, no_figures):
     with pytest.raises(ChecksFailed, match="teacher's force RMSE against the reference") as failure:
         judge_student(config, inputs["out"])
     assert "student" not in str(failure.value)
-    verdict = read_json(inputs["out"] / "verdict.json")
-    assert [check["passed"] for check in verdict["checks"]] == [False, True]
+    assert [check.passed for check in verdict_in(inputs).checks] == [False, True]
     # Other tolerances judge the same numbers.
     lenient = config.model_copy(update={"tolerances": Tolerances(teacher_force_rmse=10.0)})
     judge_student(lenient, inputs["out"])
-    assert read_json(inputs["out"] / "verdict.json")["passed"] is True
+    assert verdict_in(inputs).passed is True
 
 
 def test_a_tolerance_without_its_computation_is_refused_before_any_work(inputs):
@@ -162,101 +172,58 @@ def test_a_budget_too_small_for_its_precision_is_refused_before_any_work(inputs)
     assert not inputs["out"].exists()
 
 
-def test_models_are_timed_on_the_largest_held_out_structure(inputs, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+def test_models_are_timed_on_the_largest_held_out_structure(inputs):
     config = CompareConfig(timing=TimingConfig(repeats=3), tolerances=Tolerances(speedup=0.01))
     stage.run(config, **inputs)
     judge_student(config, inputs["out"])
-    timing = read_json(inputs["out"] / "timing.json")
-    assert timing["structure"] == "held-out structure 0"
-    assert list(timing["models"]) == ["teacher", "student"]
+    timing = read_result(inputs["out"] / "timing.json", TimingResult)
+    assert timing.structure == "held-out structure 0"
+    assert list(timing.models) == ["teacher", "student"]
     assert (inputs["out"] / "timing.png").exists() and (inputs["out"] / "timing.csv").exists()
-    assert read_json(inputs["out"] / "verdict.json")["passed"] is True
+    assert verdict_in(inputs).passed is True
 
 
-@pytest.mark.parametrize("index", [0, 1])
-def test_models_are_timed_on_the_wanted_structure_of_a_file(
-    inputs, monkeypatch, no_figures, index, tmp_path
-):
-    timed = []
-
-    def time_models(models, atoms, *arguments, **options):
-        timed.append(len(atoms))
-        raise UserError("enough")
-
-    cell = bulk("Cu", cubic=True)
-    write_structures(tmp_path / "cells.xyz", [cell, cell * (2, 1, 1)])
-    monkeypatch.setattr("distill.compare.timing.time_models", time_models)
-    timing = TimingConfig(structure=str(tmp_path / "cells.xyz"), index=index)
-    with pytest.raises(UserError, match="enough"):
-        stage.run(CompareConfig(timing=timing), **inputs)
-    assert timed == [[4, 8][index]]
-
-
-def test_observables_are_computed_once_and_judged(inputs, monkeypatch):
+def test_observables_are_asked_in_order_and_judged(inputs, monkeypatch, no_figures):
     asked = []
 
-    def run_barriers(nebs, models, reference_paths, out, *, parallel):
-        asked.append(("barriers", list(models), reference_paths))
-        return barriers_result()
+    def answer(kind, result):
+        def run(self, config, models, work):
+            asked.append((self.name, config, dict(models), work.path, work.seed))
+            return result
 
-    def run_sticking(config, *, teacher, student, out, seed, parallel):
-        asked.append(("sticking", [teacher, student], seed))
-        return sticking_result()
+        monkeypatch.setattr(kind, "run", run)
 
-    def run_diffusion(config, *, models, out, seed, parallel):
-        asked.append(("diffusion", list(models), seed))
-        return diffusion_result()
-
-    monkeypatch.setattr("distill.observables.barriers.barriers.run_barriers", run_barriers)
-    monkeypatch.setattr("distill.observables.sticking.sticking.run_sticking", run_sticking)
-    monkeypatch.setattr("distill.observables.diffusion.diffusion.run_diffusion", run_diffusion)
+    answer(Barriers, barriers_result())
+    answer(Sticking, sticking_result())
+    barriers, sticking = [BarrierConfig(), BarrierConfig(facet="100")], StickingConfig()
     config = CompareConfig(
         timing=None,
-        barriers=[NebConfig()],
-        reference_barriers={"111": "path.xyz"},
-        sticking=StickingConfig(),
-        diffusion=DiffusionConfig(),
-        tolerances=Tolerances(barrier=0.05, sticking=0.2, activation_energy=0.04),
+        barriers=barriers,
+        sticking=sticking,
+        models={"third": {"path": "compare_toys:Scaled"}},
+        tolerances=Tolerances(barrier=0.05, sticking=0.1),
     )
-    reference = CalculatorConfig(path="compare_toys:Scaled")
+    reference, third = (CalculatorConfig(path="compare_toys:Scaled") for _ in range(2))
     stage.run(config, **inputs, reference=reference)
-    monkeypatch.setattr(stage, "_draw", lambda out, name, results, labels: None)
-    stage.run(config, **inputs, reference=reference)
-    with pytest.raises(ChecksFailed, match="activation energy"):
+    with pytest.raises(ChecksFailed, match="sticking probability"):
         judge_student(config, inputs["out"])
+    models = {"reference": reference, "teacher": TEACHER, "student": STUDENT, "third": third}
     assert asked == [
-        ("barriers", ["reference", "teacher", "student"], {"111": "path.xyz"}),
-        ("sticking", [TEACHER, STUDENT], 1),
-        ("diffusion", ["teacher", "student"], 1),
+        ("barriers", barriers, models, inputs["out"] / "barriers", 1),
+        ("sticking", sticking, models, inputs["out"] / "sticking", 1),
     ]
-    verdict = read_json(inputs["out"] / "verdict.json")
-    assert [check["passed"] for check in verdict["checks"]] == [True, True, False]
-    for name in ("barriers", "sticking", "diffusion"):
+    assert list(asked[0][2]) == list(models)
+    assert [check.passed for check in verdict_in(inputs).checks] == [True, False]
+    for name in ("barriers", "sticking"):
         for suffix in (".json", ".csv", ".png", ".pdf"):
             assert (inputs["out"] / f"{name}{suffix}").stat().st_size > 0
-
-
-def test_bulk_properties_are_tabulated(inputs):
-    config = CompareConfig(timing=None, bulk=BulkConfig(formula="Cu", elastic=False))
-    stage.run(config, **inputs)
-    rows = bulk_rows(read_json(inputs["out"] / "bulk.json"))
-    found = {(row["model"], row["property"]): row["value"] for row in rows}
-    # Scaling all energies scales the modulus and leaves the lattice constant.
-    ratio = found["student", "bulk modulus"] / found["teacher", "bulk modulus"]
-    assert ratio == pytest.approx(1.01, rel=1e-3)
-    assert found["student", "lattice constant"] == pytest.approx(
-        found["teacher", "lattice constant"], abs=1e-4
-    )
-    assert (inputs["out"] / "bulk.png").exists()
 
 
 def test_the_test_set_stands_in_for_missing_held_out_structures(inputs, no_figures):
     inputs["held_out"].write_text("")
     stage.run(CompareConfig(timing=None), **inputs)
-    errors = read_json(inputs["out"] / "errors.json")
-    held_out, test = (errors[name]["teacher_student"]["forces"] for name in ("held_out", "test"))
-    assert held_out == test
+    errors = errors_in(inputs)
+    assert errors.held_out.forces == errors.test.teacher_student.forces
 
 
 def test_labels_that_are_missing_are_named(inputs):
@@ -269,9 +236,9 @@ def test_labels_that_are_missing_are_named(inputs):
 
 def test_model_of_acepotentials_is_timed_where_julia_can_run_it(tmp_path, monkeypatch):
     student = tmp_path / "student.npz"
-    assert stage._julia_model(student) is None
+    assert julia_model(student) is None
     (tmp_path / "ace_model.json").touch()
     monkeypatch.setattr("distill.student.julia.acepotentials.available", lambda: "no Julia here")
-    assert stage._julia_model(student) is None
+    assert julia_model(student) is None
     monkeypatch.setattr("distill.student.julia.acepotentials.available", lambda: None)
-    assert stage._julia_model(student) == tmp_path / "ace_model.json"
+    assert julia_model(student) == tmp_path / "ace_model.json"

@@ -86,6 +86,22 @@ def test_it_looks_every_few_steps_and_keeps_a_limited_number(
     assert [kept.info["step"] for kept in read_structures(guard.file, require=())] == [0, 3, 0]
 
 
+def test_after_a_hand_over_every_step_is_looked_at_until_the_student_has_the_run(
+    graded_student, familiar, tmp_path
+) -> None:
+    guard = _guard(graded_student, tmp_path, every=4, teacher=EMT())
+    calm, squeezed = familiar, _squeezed(familiar)
+    taken, looks = [], []
+    # The run leaves what is known between two looks, and comes back between two others.
+    for step, atoms in enumerate([calm, *[squeezed] * 6, *[calm] * 6]):
+        before = guard.looks
+        taken.append(guard.watch(atoms, step) is not None)
+        looks.append(guard.looks > before)
+    steps = range(len(taken))
+    assert [step for step in steps if taken[step]] == [4, 5, 6]
+    assert [step for step in steps if looks[step]] == [0, 4, 5, 6, 7, 8, 12]
+
+
 def test_bounds_and_students_that_cannot_be_guarded(graded_student, student, tmp_path) -> None:
     with pytest.raises(UserError, match="keep_above <= stop_above"):
         _guard(graded_student, tmp_path, keep_above=6.0)

@@ -2,18 +2,23 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.io import write
+from ase.io import read, write
 
-from distill.config import NebConfig, SlabConfig
-from distill.core.artifacts import read_json, sha256, write_json
+from distill.config import BarrierConfig, SlabConfig
+from distill.core.artifacts import read_json, sha256
 from distill.core.errors import UserError
-from distill.core.work import Summarised
+from distill.core.work import Unit, WorkFolder
 from distill.observables.barriers import barriers
 from distill.observables.barriers.barriers import run_barriers, stored_profile
+from distill.observables.barriers.observable import Barriers, BarrierTolerances
+
+SLAB = SlabConfig(size=(3, 3), layers=2, fixed_layers=2, vacuum=12.0, lattice_constant=3.6)
+MORSE, WALL = "surface_potentials:MorseSurface", "surface_potentials:Wall"
 
 
 @pytest.fixture
@@ -31,9 +36,10 @@ def images(tmp_path) -> Path:
 
 def test_stored_profile_is_read_from_its_images(images):
     profile = stored_profile(str(images))
-    assert profile["barrier"] == pytest.approx(0.7)
-    assert profile["energy"] == pytest.approx([0.0, 0.4, 0.7, 0.5])
-    assert profile["distance"] == pytest.approx([0.0, 0.16, 0.46, 1.26])
+    assert profile.barrier == pytest.approx(0.7)
+    assert profile.reaction_energy == pytest.approx(0.5)
+    assert profile.energy == pytest.approx([0.0, 0.4, 0.7, 0.5])
+    assert profile.distance == pytest.approx([0.0, 0.16, 0.46, 1.26])
 
 
 def test_stored_profile_needs_images_and_energies(images, tmp_path):
@@ -56,74 +62,96 @@ def test_bundled_reference_path_is_the_recorded_one(facet):
     provenance = read_json(BUNDLED_FOLDER / f"h2cu_neb_cu{facet}.provenance.json")
     assert provenance["sha256"] == sha256(BUNDLED_FOLDER / f"h2cu_neb_cu{facet}.xyz")
     profile = stored_profile(f"bundled:h2cu_neb_cu{facet}")
-    assert profile["barrier"] == pytest.approx(provenance["result"]["barrier_eV"], abs=1e-5)
-    assert 0.5 < profile["barrier"] < 0.7
-    assert len(profile["energy"]) == 11
+    assert profile.barrier == pytest.approx(provenance["result"]["barrier_eV"], abs=1e-5)
+    assert 0.5 < profile.barrier < 0.7
+    assert len(profile.energy) == 11
 
 
 @pytest.mark.physics
 def test_models_and_reference_stand_side_by_side(images, tmp_path):
-    slab = SlabConfig(size=(3, 3), layers=2, fixed_layers=2, vacuum=12.0, lattice_constant=3.6)
-    neb = NebConfig(slab=slab, images=5, fmax=0.3, max_steps=40, keep=0, relax_ends=False)
-    models = {"teacher": "surface_potentials:MorseSurface", "student": "surface_potentials:Wall"}
-    result = run_barriers([neb], models, {"111": str(images)}, tmp_path / "out")
-    profiles = result["paths"]["Cu(111) bridge"]
+    path = BarrierConfig(
+        slab=SLAB, images=5, fmax=0.3, max_steps=40, relax_ends=False, reference=str(images)
+    )
+    models = {"teacher": MORSE, "student": WALL}
+    work = WorkFolder(tmp_path / "out")
+    result = run_barriers([path], models, work)
+    profiles = result.paths["Cu(111) bridge"]
     assert list(profiles) == ["reference", "teacher", "student"]
     for model in models:
         profile = profiles[model]
-        assert profile["energy"][0] == 0.0
-        assert profile["barrier"] == max(profile["energy"])
-        assert np.all(np.diff(profile["distance"]) > 0)
-        assert isinstance(profile["converged"], bool)
+        assert profile.energy[0] == 0.0
+        assert profile.barrier == max(profile.energy)
+        assert np.all(np.diff(profile.distance) > 0)
+        assert isinstance(profile.converged, bool)
     # A wall gives nothing back for the H2 bond that its path breaks.
-    assert profiles["student"]["barrier"] > profiles["teacher"]["barrier"] + 0.5
-    difference = profiles["teacher"]["barrier"] - profiles["student"]["barrier"]
-    assert result["differences"]["Cu(111) bridge"]["teacher - student"] == pytest.approx(difference)
-    assert read_json(tmp_path / "out" / "barriers.json") == result
-    again = run_barriers([neb], models, {"111": str(images)}, tmp_path / "out")
-    assert again == result
+    assert profiles["student"].barrier > profiles["teacher"].barrier + 0.5
+    difference, converged = result.differences("teacher", "student")["Cu(111) bridge"]
+    assert difference == pytest.approx(profiles["teacher"].barrier - profiles["student"].barrier)
+    assert converged is (profiles["teacher"].converged and profiles["student"].converged)
+    assert result.differences("teacher", "student").keys() == result.paths.keys()
+    assert result.differences("teacher", "somebody") == {}
+    assert run_barriers([path], models, work) == result
 
 
 @pytest.mark.physics
 def test_a_band_that_begins_with_a_found_path_is_there_at_once(tmp_path):
-    slab = SlabConfig(size=(3, 3), layers=2, fixed_layers=2, vacuum=12.0, lattice_constant=3.6)
-    neb = NebConfig(slab=slab, images=5, fmax=0.2, max_steps=200, keep=0)
-    surface = "surface_potentials:MorseSurface"
-    models = {"reference": surface, "teacher": surface}
-    [profiles] = run_barriers([neb], models, {}, tmp_path / "out")["paths"].values()
+    path = BarrierConfig(slab=SLAB, images=5, fmax=0.2, max_steps=200)
+    models = {"reference": MORSE, "teacher": MORSE}
+    [profiles] = run_barriers([path], models, WorkFolder(tmp_path)).paths.values()
     teacher, reference = profiles["teacher"], profiles["reference"]
-    assert teacher["converged"]
-    assert teacher["steps"] > 5
-    assert teacher["began_with"] == "interpolation"
+    assert teacher.converged
+    assert teacher.steps > 5
+    assert teacher.began_with == "interpolation"
     # One step to find the band converged, one for its climbing image.
-    assert reference["steps"] <= 2
-    assert reference["began_with"] == "teacher"
-    assert reference["barrier"] == pytest.approx(teacher["barrier"], abs=1e-3)
+    assert reference.steps <= 2
+    assert reference.began_with == "teacher"
+    assert reference.barrier == pytest.approx(teacher.barrier, abs=1e-3)
 
 
 @dataclass(frozen=True)
-class KnownPath(Summarised):
+class KnownPath(Unit):
     """A band that ends where `ends` says, by model and what it began with."""
 
     model: str
-    name: str
-    folder: Path
     ends: dict[tuple[str, str], tuple[float, bool]]
+    config: Any = None
     guess: Path | None = None
+
+    unkeyed = Unit.unkeyed | {"ends"}
 
     @property
     def images_path(self) -> Path:
         return self.folder / "images.xyz"
 
-    def run(self) -> None:
+    def work(self) -> dict[str, Any]:
         barrier, converged = self.ends[self.model, self.guess.parent.name if self.guess else ""]
         numbers = {key: [0.0, barrier] for key in ("energies_eV", "coordinates_A")}
         numbers |= {"barrier_eV": barrier, "reaction_energy_eV": 0.0, "converged": converged}
-        write_json(self.summary_path, {**numbers, "fmax_eV_per_A": 0.0, "steps": 1, "calls": 1})
+        return {**numbers, "fmax_eV_per_A": 0.0, "steps": 1, "calls": 1}
+
+    def summary(self) -> dict[str, Any]:
+        return self.numbers()
 
 
-def test_the_lowest_path_that_any_model_finds_is_everyones(tmp_path, monkeypatch):
-    ends = {
+@pytest.fixture
+def known_paths(monkeypatch):
+    """Have bands end where the mapping that a test fills says; the configs that were asked for."""
+    ends, asked = {}, []
+
+    def units(configs, *, model, out):
+        asked.extend(configs)
+        return [
+            KnownPath(out, f"{number:02d}", model, ends, config)
+            for number, config in enumerate(configs)
+        ]
+
+    monkeypatch.setattr(barriers, "path_units", units)
+    return ends, asked
+
+
+def test_the_lowest_path_that_any_model_finds_is_everyones(tmp_path, known_paths):
+    ends, _ = known_paths
+    ends |= {
         ("T", ""): (0.60, True),
         ("S", ""): (0.50, True),
         ("T", "student"): (0.52, True),
@@ -131,15 +159,12 @@ def test_the_lowest_path_that_any_model_finds_is_everyones(tmp_path, monkeypatch
         # The reference begins with the path that the teacher took from the student.
         ("R", "from_student"): (0.53, True),
     }
-
-    def known(nebs, *, model, out):
-        return [KnownPath(model, "path", out, ends) for _ in nebs]
-
-    monkeypatch.setattr(barriers, "path_units", known)
     models = {"reference": "R", "teacher": "T", "student": "S"}
-    [profiles] = run_barriers([NebConfig()], models, {}, tmp_path / "one")["paths"].values()
+    [profiles] = run_barriers(
+        [BarrierConfig()], models, WorkFolder(tmp_path / "one")
+    ).paths.values()
     assert list(profiles) == ["reference", "teacher", "student"]
-    found = {role: (p["barrier"], p["began_with"]) for role, p in profiles.items()}
+    found = {role: (p.barrier, p.began_with) for role, p in profiles.items()}
     assert found["teacher"] == (0.52, "student")
     assert found["student"] == (0.50, "interpolation")
     assert found["reference"] == (0.53, "teacher")
@@ -150,8 +175,143 @@ def test_the_lowest_path_that_any_model_finds_is_everyones(tmp_path, monkeypatch
         ("S", "teacher"): (0.61, True),
         ("R", "teacher"): (0.6, True),
     }
-    [profiles] = run_barriers([NebConfig()], models, {}, tmp_path / "two")["paths"].values()
-    found = {role: (p["barrier"], p["began_with"]) for role, p in profiles.items()}
+    [profiles] = run_barriers(
+        [BarrierConfig()], models, WorkFolder(tmp_path / "two")
+    ).paths.values()
+    found = {role: (p.barrier, p.began_with) for role, p in profiles.items()}
     assert found["teacher"] == (0.60, "interpolation")
     assert found["student"] == (0.61, "teacher")
     assert found["reference"] == (0.60, "teacher")
+
+
+def test_paths_of_one_name_are_told_apart_by_their_place(tmp_path, known_paths):
+    ends, _ = known_paths
+    ends |= {("T", ""): (0.6, True)}
+    paths = [BarrierConfig(), BarrierConfig(facet="100"), BarrierConfig(images=5)]
+    result = run_barriers(paths, {"teacher": "T"}, WorkFolder(tmp_path))
+    assert list(result.paths) == ["Cu(111) bridge", "Cu(100) bridge", "Cu(111) bridge 3"]
+
+
+def test_rows_have_the_difference_to_the_teacher(tmp_path, known_paths, images):
+    ends, _ = known_paths
+    ends |= {("T", ""): (0.6, True), ("S", ""): (0.5, False), ("S", "teacher"): (0.55, False)}
+    result = run_barriers(
+        [BarrierConfig(reference=str(images))],
+        {"teacher": "T", "student": "S"},
+        WorkFolder(tmp_path),
+    )
+    rows = {row["model"]: row for row in Barriers().rows(result)["barriers"]}
+    assert rows["reference"]["difference"] == pytest.approx(0.1)
+    assert rows["teacher"]["difference"] == 0.0
+    assert rows["student"]["difference"] == pytest.approx(-0.1)
+    assert [rows[m]["converged"] for m in ("reference", "teacher", "student")] == [
+        None,
+        True,
+        False,
+    ]
+    (card,) = Barriers().cards(result)
+    assert card.value == pytest.approx(-100) and card.note.endswith("not converged")
+
+
+class TestOptions:
+    """Every option of a path changes what it should."""
+
+    OTHER = {  # noqa: RUF012
+        "facet": "100",
+        "slab": SLAB.model_copy(update={"layers": 3}),
+        "site": "top",
+        "relax_ends": False,
+        "images": 4,
+        "fmax": 0.5,
+        "max_steps": 3,
+        "require_convergence": True,
+    }
+
+    def test_every_option_has_a_test_here(self):
+        tested = {*self.OTHER, "initial", "final", "reference"}
+        assert tested == set(BarrierConfig.model_fields)
+
+    @pytest.mark.parametrize("option", OTHER)
+    def test_the_band_is_made_with_it(self, tmp_path, known_paths, option):
+        ends, asked = known_paths
+
+        def barrier(path):
+            found = run_barriers([path], {"teacher": "T"}, WorkFolder(tmp_path))
+            [profiles] = found.paths.values()
+            return profiles["teacher"].barrier
+
+        path = BarrierConfig(**{option: self.OTHER[option]})
+        ends[("T", "")] = (0.60, True)
+        assert barrier(BarrierConfig()) == 0.60
+        ends[("T", "")] = (0.65, True)
+        assert barrier(path) == 0.65
+        ends[("T", "")] = (0.70, True)
+        assert barrier(path) == 0.65
+        assert getattr(asked[-1], option) == self.OTHER[option]
+        assert asked[-1].keep == 0
+
+    @pytest.mark.physics
+    def test_the_profile_is_of_the_path_asked_for(self, tmp_path):
+        path = BarrierConfig(slab=SLAB, images=5, fmax=0.3, max_steps=60)
+
+        def profile(**changed):
+            changed_path = path.model_copy(update=changed)
+            found = run_barriers([changed_path], {"teacher": MORSE}, WorkFolder(tmp_path))
+            [profiles] = found.paths.values()
+            return profiles["teacher"]
+
+        whole = profile()
+        assert whole.converged and whole.fmax <= 0.3
+        assert len(profile(images=4).energy) == 4
+        assert profile(fmax=0.1, max_steps=2).converged is False
+        for change in ({"facet": "100"}, {"site": "top"}, {"relax_ends": False}):
+            assert profile(**change).energy != whole.energy
+        assert (
+            profile(slab=SLAB.model_copy(update={"lattice_constant": 3.8})).energy != whole.energy
+        )
+        with pytest.raises(UserError, match="did not converge"):
+            profile(fmax=0.1, max_steps=2, require_convergence=True)
+
+    @pytest.mark.physics
+    def test_end_points_may_be_files(self, tmp_path):
+        for name, x in (("first", -1.0), ("last", 1.0)):
+            atoms = Atoms("H", [[x, 0, 0]], cell=[10, 10, 10], pbc=True)
+            write(tmp_path / f"{name}.xyz", atoms, format="extxyz")
+        path = BarrierConfig(
+            initial=str(tmp_path / "first.xyz"), final=str(tmp_path / "last.xyz"), images=5
+        )
+        models = {"teacher": "surface_potentials:DoubleWell"}
+        result = run_barriers([path], models, WorkFolder(tmp_path / "out"))
+        assert result.paths["path"]["teacher"].barrier == pytest.approx(1.0, abs=1e-3)
+        [band] = (tmp_path / "out" / "teacher").glob("*.xyz")
+        assert [len(image) for image in read(band, ":")] == [1] * 5
+
+    def test_a_stored_path_stands_beside_the_models_and_changes_no_band(
+        self, tmp_path, known_paths, images
+    ):
+        ends, asked = known_paths
+        ends |= {("T", ""): (0.6, True), ("R", "teacher"): (0.65, True)}
+        [profiles] = run_barriers(
+            [BarrierConfig()], {"teacher": "T"}, WorkFolder(tmp_path / "out")
+        ).paths.values()
+        assert list(profiles) == ["teacher"]
+        ends[("T", "")] = (0.7, True)
+        stored = BarrierConfig(reference=str(images))
+        [profiles] = run_barriers(
+            [stored], {"teacher": "T"}, WorkFolder(tmp_path / "out")
+        ).paths.values()
+        assert profiles["reference"].barrier == pytest.approx(0.7)
+        assert profiles["reference"].file == str(images)
+        # The band is that of before, not one made anew.
+        assert profiles["teacher"].barrier == 0.6
+        assert asked[0] == asked[-1]
+        # A reference that can be run takes its place.
+        models = {"reference": "R", "teacher": "T"}
+        [profiles] = run_barriers([stored], models, WorkFolder(tmp_path / "out")).paths.values()
+        assert profiles["reference"].barrier == 0.65
+
+    def test_a_stored_path_that_cannot_be_used_is_refused_at_once(self, images, tmp_path):
+        bad = BarrierConfig(reference=str(tmp_path / "gone.xyz"))
+        with pytest.raises(UserError, match=r"gone\.xyz"):
+            Barriers().refuse([BarrierConfig(reference=str(images)), bad], BarrierTolerances())
+        Barriers().refuse([BarrierConfig(reference=str(images))], BarrierTolerances())

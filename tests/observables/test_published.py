@@ -4,6 +4,7 @@ import pytest
 
 from distill.core.errors import UserError
 from distill.observables.sticking.published_points import read_points
+from distill.observables.sticking.result import PublishedPoint
 
 
 def write(folder, text):
@@ -16,22 +17,22 @@ def test_columns_are_read_and_missing_ones_are_none(tmp_path):
     file = write(
         tmp_path,
         "# made up\nenergy, probability, low, high, facet, temperature, v, j, source\n"
-        "0.5, 0.10, 0.05, 0.2, 111, 925, 0, 1, beam\n\n0.7,0.4,,,111,,,,\n",
+        "0.5, 0.10, 0.05, 0.2, 111, 925, 0, 1, a beam\n\n0.7,0.4,,,111,,,,\n",
     )
     first, second = read_points(file)
-    assert first == {
-        "energy": 0.5,
-        "probability": 0.1,
-        "interval": [0.05, 0.2],
-        "facet": "111",
-        "temperature": 925.0,
-        "v": 0.0,
-        "j": 1.0,
-        "source": "beam",
-    }
-    assert second["interval"] is None and second["temperature"] is None
+    assert first == PublishedPoint(
+        energy=0.5,
+        probability=0.1,
+        interval=(0.05, 0.2),
+        facet="111",
+        temperature=925.0,
+        v=0.0,
+        j=1.0,
+        source="a beam",
+    )
+    assert second.interval is None and second.temperature is None
     # Without a source, the legend shows the file's name.
-    assert second["source"] == "beam"
+    assert second.source == "beam"
 
 
 @pytest.mark.parametrize(

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import copy
-
 import numpy as np
 import pytest
 from fake_run import (
     barriers_result,
-    diffusion_result,
     labelled_slabs,
     noisy,
+    sticking_condition,
     sticking_result,
     timing_result,
 )
 
-from distill.compare import observable_plots
+from distill.compare.timing_plots import cost_figure, timing_figure
+from distill.compare.timing_result import TimingBlock
+from distill.core.figures import colour_of, save_figure
+from distill.metrics.error_plots import calibration_figure, error_histogram_figure, parity_figure
 from distill.metrics.errors import error_table
-from distill.report import plots
+from distill.observables.barriers.observable import Barriers
+from distill.observables.sticking.observable import Sticking, curves
+from distill.observables.sticking.result import PublishedPoint
+from distill.report.plots import time_spent_figure, training_figure
+from distill.report.teacher_plots import model_curves_figure
 
 HISTORY = [
     {"epoch": k, "stage": 1 + k // 6, "forces_rmse": 1 / (k + 1), "energy_rmse": 0.1 / (k + 1)}
@@ -39,9 +44,20 @@ def labelled_axes(figure):
     return shown
 
 
+def legend_of(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def assert_legend_is_outside(figure):
+    """The figure's legend covers no panel."""
+    figure.canvas.draw()
+    legend = figure.legends[0].get_window_extent()
+    assert not any(legend.overlaps(axis.get_tightbbox()) for axis in figure.axes)
+
+
 def test_parity_has_a_column_for_each_pair(pairs):
     tables = {title: error_table(*pair) for title, pair in pairs.items()}
-    axes = labelled_axes(plots.parity_figure(pairs, tables))
+    axes = labelled_axes(parity_figure(pairs, tables))
     assert len(axes) == 6
     assert "[eV/atom]" in axes[0].get_xlabel() and "[eV/Å]" in axes[3].get_xlabel()
     assert [axis.get_title(loc="left") for axis in axes[:3]] == list(pairs)
@@ -52,90 +68,112 @@ def test_parity_does_without_energies(pairs):
     for atoms in true:
         del atoms.info["REF_energy"]
     pair = {"forces only": (true, predicted)}
-    figure = plots.parity_figure(pair, {"forces only": error_table(true, predicted)})
+    figure = parity_figure(pair, {"forces only": error_table(true, predicted)})
     assert len(figure.axes) == 2
 
 
 def test_histograms_have_a_panel_for_each_element(pairs):
-    titles = [a.get_title(loc="left") for a in labelled_axes(plots.error_histogram_figure(pairs))]
+    figure = error_histogram_figure(pairs)
+    titles = [a.get_title(loc="left") for a in labelled_axes(figure)]
     assert titles == ["Cu atoms", "H atoms"]
+    assert legend_of(figure) == list(pairs)
+    assert_legend_is_outside(figure)
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_profiles_have_a_panel_for_each_path(count):
-    models = barriers_result()["paths"]["Cu(111) bridge"]
-    figure = observable_plots.barrier_figure({f"path {k}": models for k in range(count)})
+    [models] = barriers_result().paths.values()
+    paths = {f"path {k}": models for k in range(count)}
+    figure = Barriers().draw(barriers_result().model_copy(update={"paths": paths}))["barriers"]
     axes = labelled_axes(figure)
     assert len(axes) == count
     text = [t.get_text() for t in axes[0].get_legend().get_texts()]
-    assert text[0] == f"reference: {models['reference']['barrier']:.3f} eV"
+    assert text[0] == f"reference: {models['reference'].barrier:.3f} eV"
+
+
+def test_a_band_that_did_not_converge_is_marked():
+    [models] = barriers_result().paths.values()
+    models = {**models, "student": models["student"].model_copy(update={"converged": False})}
+    result = barriers_result().model_copy(update={"paths": {"path": models}})
+    (axis,) = labelled_axes(Barriers().draw(result)["barriers"])
+    marked = [t.get_text().endswith("(not converged)") for t in axis.get_legend().get_texts()]
+    assert marked == [False, False, True]
 
 
 def test_published_points_are_drawn_on_the_panels_they_belong_to():
-    from distill.compare.observables import sticking_curves
-
-    result = sticking_result()
-    (condition,) = result["conditions"][:1]
-    here = {"energy": 0.5, "probability": 0.2, "interval": None, "source": "beam"}
-    here |= {"facet": condition["facet"], "temperature": None, "v": None, "j": None}
-    elsewhere = {**here, "source": "other", "temperature": condition["temperature"] + 50.0}
-    curves = sticking_curves({**result, "published": [here, elsewhere]})
-    (panel, *_) = curves.values()
-    assert panel["beam"] == [here]
+    condition = sticking_condition()
+    here = PublishedPoint(
+        energy=0.5, probability=0.2, interval=None, source="beam", facet=condition.facet
+    )
+    elsewhere = here.model_copy(
+        update={"source": "other", "temperature": condition.temperature + 50.0}
+    )
+    result = sticking_result(condition, published=[here, elsewhere])
+    [panel] = curves(result).values()
+    assert panel["beam"] == [(0.5, 0.2, None)]
     assert "other" not in panel
-    (axis, *_) = labelled_axes(observable_plots.sticking_figure(curves))
-    assert "beam" in [text.get_text() for text in axis.get_legend().get_texts()]
+    figure = Sticking().draw(result)["sticking"]
+    labelled_axes(figure)
+    assert legend_of(figure) == ["teacher", "student", "teacher, two-level", "beam"]
+    assert_legend_is_outside(figure)
 
 
-def test_intervals_of_sticking_are_drawn(tmp_path):
-    from distill.compare.observables import sticking_curves
+def test_every_surface_and_state_has_a_panel_and_a_curve_over_the_energies():
+    conditions = [
+        sticking_condition(facet=facet, energy=energy)
+        for facet in ("111", "100")
+        for energy in (0.4, 0.6, 0.8)
+    ]
+    found = curves(sticking_result(*conditions))
+    assert list(found) == ["(111), 300 K, v = 0, J = 1", "(100), 300 K, v = 0, J = 1"]
+    assert [energy for energy, *_ in found["(100), 300 K, v = 0, J = 1"]["student"]] == [
+        0.4,
+        0.6,
+        0.8,
+    ]
 
-    curves = sticking_curves(sticking_result())
-    (axis,) = labelled_axes(observable_plots.sticking_figure(curves))
+
+def test_intervals_of_sticking_are_drawn():
+    result = sticking_result()
+    (axis,) = labelled_axes(Sticking().draw(result)["sticking"])
     drawn = [segment[:, 1] for c in axis.collections for segment in c.get_segments()]
-    wanted = [p["interval"] for points in next(iter(curves.values())).values() for p in points]
+    [panel] = curves(result).values()
+    wanted = [interval for points in panel.values() for _, _, interval in points]
+    assert len(wanted) == 3
     np.testing.assert_allclose(sorted(map(tuple, drawn)), sorted(map(tuple, wanted)))
-
-
-def test_upper_bounds_are_triangles_and_fits_have_bands():
-    (axis,) = labelled_axes(observable_plots.arrhenius_figure(diffusion_result()))
-    assert len(axis.collections) >= 4
-    assert [len(line.get_xdata()) for line in axis.lines if line.get_marker() == "v"] == [1, 0]
-    labels = [t.get_text() for t in axis.get_legend().get_texts()]
-    assert labels[0] == "teacher: 0.240 eV (0.200 to 0.280)"
 
 
 def test_scaling_gets_a_panel_of_its_own():
     timing = timing_result()
-    assert len(labelled_axes(plots.timing_figure(timing))) == 1
-    larger = copy.deepcopy({"atoms": 224, "models": timing["models"]})
-    axes = labelled_axes(plots.timing_figure({**timing, "scaling": [larger]}))
+    assert len(labelled_axes(timing_figure(timing))) == 1
+    larger = TimingBlock(atoms=224, supercell=[2, 2, 1], models=timing.models, cores=1)
+    axes = labelled_axes(timing_figure(timing.model_copy(update={"scaling": [larger]})))
     assert axes[1].get_xlabel() == "atoms"
     assert len(axes[1].lines) == 2
 
 
 def test_accuracy_stands_against_cost(pairs):
-    tables = dict.fromkeys(("teacher", "student"), error_table(*pairs["a → b"]))
-    (axis,) = labelled_axes(plots.cost_figure(timing_result(), tables))
+    forces = dict.fromkeys(("teacher", "student"), error_table(*pairs["a → b"]).forces)
+    (axis,) = labelled_axes(cost_figure(timing_result(), forces))
     assert axis.get_xscale() == "log"
     assert [text.get_text() for text in axis.texts] == ["teacher", "student"]
 
 
 def test_training_and_times_are_drawn():
-    assert len(labelled_axes(plots.training_figure(HISTORY))) == 2
-    labelled_axes(plots.time_spent_figure({"teacher": 12.0, "student": 3.0}))
-    labelled_axes(plots.calibration_figure([0.01, 0.1], [0.02, 0.09], "eV/Å"))
+    assert len(labelled_axes(training_figure(HISTORY))) == 2
+    labelled_axes(time_spent_figure({"teacher": 12.0, "student": 3.0}))
+    labelled_axes(calibration_figure([0.01, 0.1], [0.02, 0.09], "eV/Å"))
 
 
 def test_models_keep_their_colours():
-    assert plots.colour_of("teacher", 0) == plots.colour_of("teacher", 3)
-    assert plots.colour_of("teacher") != plots.colour_of("student")
-    assert plots.colour_of("other", 0) != plots.colour_of("another", 1)
+    assert colour_of("teacher", 0) == colour_of("teacher", 3)
+    assert colour_of("teacher") != colour_of("student")
+    assert colour_of("other", 0) != colour_of("another", 1)
 
 
 def test_the_same_data_give_the_same_files(tmp_path):
     files = [
-        plots.save_figure(plots.time_spent_figure({"teacher": 12.0}), tmp_path / name, "time")
+        save_figure(time_spent_figure({"teacher": 12.0}), tmp_path / name, "time")
         for name in ("first", "second")
     ]
     for suffix in (".png", ".pdf"):
@@ -143,32 +181,14 @@ def test_the_same_data_give_the_same_files(tmp_path):
         assert first == second
 
 
-def bulk_result():
-    def model(scale):
-        return {
-            "equation_of_state": {
-                "volume": 40.0,
-                "volume_per_atom": 10.0,
-                "energy_per_atom": -3.0,
-                "volumes": [38.0, 39.0, 40.0, 41.0],
-                "energies": [-11.9, -11.98, -12.0, -11.99],
-            },
-            "thermal_expansion": [],
-            "phonons": {
-                "dispersion": {
-                    "distance": [0.0, 0.1, 0.2],
-                    "frequencies": [[0.0, 1.0 * scale], [2.0, 3.0], [4.0, 5.0 * scale]],
-                    "positions": [0.0, 0.2],
-                    "labels": ["G", "X"],
-                },
-                "density_of_states": {"frequency": [0.0, 2.0, 5.0], "density": [0.0, 0.4, 0.1]},
-            },
-        }
-
-    return {"models": {"teacher": model(1.0), "student": model(1.02)}}
-
-
-def test_bulk_figure_has_a_panel_for_each_property():
-    axes = labelled_axes(observable_plots.bulk_figure(bulk_result()))
-    labels = [axis.get_xlabel() for axis in axes]
-    assert labels == ["volume [Å³/atom]", "wave vector", "density of states [1/THz]"]
+def test_a_curve_of_few_points_is_drawn_smooth():
+    volumes = np.linspace(10.0, 13.0, 9)
+    crystal = {"volumes": volumes.tolist(), "energies": (0.1 * (volumes - 11.5) ** 2).tolist()}
+    curve = {"crystals": {"Cu": crystal}, "dimers": {}}
+    models = {"foundation": curve, "teacher": curve, "data": curve}
+    figure = model_curves_figure(models)
+    (axis,) = labelled_axes(figure)
+    points = {line.get_label(): len(line.get_xdata()) for line in axis.lines}
+    assert points["foundation"] == points["teacher"] > 100
+    assert points["reference data"] == 9
+    assert_legend_is_outside(figure)

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 
+import numpy as np
 import pytest
-from fake_run import diffusion_result, make_run
+from fake_run import make_run, manifest, save_student, sticking_condition, sticking_result
 
 from distill.config import Tolerances
 from distill.core.artifacts import read_json, write_json
 from distill.core.errors import UserError
+from distill.core.results import write_result
+from distill.core.stage_folder import write_started
 from distill.report import report as report_module
 from distill.report.report import write_report
 
@@ -61,6 +67,11 @@ def finished(tmp_path_factory):
 
 
 @pytest.fixture
+def rng():
+    return np.random.default_rng(99)
+
+
+@pytest.fixture
 def no_figures(monkeypatch):
     """Figures are drawn for the finished run; drawing them again and again takes time."""
     monkeypatch.setattr(report_module, "_figures", lambda run_folder, report: {})
@@ -86,22 +97,37 @@ def test_the_page_opens_with_the_verdict(finished):
 def test_page_and_json_show_the_numbers_of_the_run(finished):
     run, parts, text, report = finished
     page = Page(text)
-    forces = parts["errors"]["held_out"]["teacher_student"]["forces"]
+    forces = parts["errors"].held_out.forces
     column = report["accuracy"]["columns"].index("student – teacher, held out") + 1
-    expected = f"{1000 * forces['mae']:.1f} / {1000 * forces['rmse']:.1f}"
+    expected = f"{1000 * forces.mae:.1f} / {1000 * forces.rmse:.1f}"
     assert page.row("MAE / RMSE F [meV/Å]")[column] == expected
-    assert report["accuracy"]["tables"]["student – teacher, held out"]["forces"] == forces
-    assert (
-        page.row("student")[4]
-        == f"{parts['timing']['models']['student']['forces_ms']['median']:.3g}"
-    )
-    assert report["verdict"]["checks"][0]["value"] == parts["verdict"]["checks"][0]["value"]
+    shown = report["accuracy"]["tables"]["student – teacher, held out"]["forces"]
+    assert shown == forces.model_dump(mode="json")
+    assert page.row("student")[4] == f"{parts['timing'].models['student'].forces_ms.median:.3g}"
+    assert report["verdict"]["checks"][0]["value"] == parts["verdict"].checks[0].value
     for row in report["accuracy"]["rows"]:
         assert page.row(row["title"])[1:] == row["cells"]
     for card in report["headline"]:
         assert card["label"] in page.text
         assert f"{card['value']:.3g}".replace("-", "−") in page.text
+    for observable in report["observables"]:
+        name = observable["name"]
+        assert observable["result"] == parts[name].model_dump(mode="json")
+        assert f'<section id="{name}">' in text
     assert json.loads((run / "report.json").read_text()) == report
+
+
+def test_every_row_of_every_observable_is_shown(finished):
+    _, parts, text, _ = finished
+    page = Page(text)
+    [profiles] = parts["barriers"].paths.values()
+    shown = [row[1:3] for row in page.rows if row and row[0] == "Cu(111) bridge"]
+    assert shown == [[model, f"{profile.barrier:.3g}"] for model, profile in profiles.items()]
+    [condition] = parts["sticking"].conditions
+    shown = [row for row in page.rows if row and row[0] == condition.surface_and_state]
+    assert [row[2] for row in shown] == ["teacher", "student", "two-level"]
+    assert shown[0][3] == "0.45" and shown[2][4] == "0.26 to 0.56"
+    assert shown[1][6] == "92 dissociated, 108 scattered"
 
 
 def test_published_numbers_stand_beside(finished):
@@ -154,20 +180,21 @@ def test_a_failed_check_is_told_with_its_reason(tmp_path, no_figures):
     text = write_report(tmp_path).read_text()
     assert "<h2>Failed</h2>" in text
     assert "1 of 2 checks did not pass" in text
-    assert re.search(r"−0\.05</td>\s*<td>−0\.19 to 0\.09</td>", text)
+    assert re.search(r"−0\.05</td>\s*<td[^>]*>−0\.19 to 0\.09</td>", text)
 
 
-def test_diffusion_is_shown_with_bounds(tmp_path, no_figures):
-    make_run(tmp_path, figures=False)
-    write_json(tmp_path / "compare" / "diffusion.json", diffusion_result())
+def test_another_confidence_is_told_wherever_an_interval_stands(tmp_path, no_figures):
+    make_run(tmp_path, tolerances=FAILING, figures=False)
+    result = sticking_result(sticking_condition(), confidence=0.8)
+    write_result(tmp_path / "compare" / "sticking.json", result)
+    verdict = read_json(tmp_path / "compare" / "verdict.json")
+    verdict["checks"][1]["confidence"] = 0.8
+    write_json(tmp_path / "compare" / "verdict.json", verdict)
     page = Page(write_report(tmp_path).read_text())
-    assert page.row("teacherno jump was seen")[:4] == ["teacherno jump was seen", "400", "—", "—"]
-    report = read_json(tmp_path / "report.json")
-    assert [row["activation_energy"] for row in report["diffusion"]["arrhenius_rows"]] == [
-        0.24,
-        0.25,
-    ]
-    assert any(card["label"].startswith("activation energy") for card in report["headline"])
+    assert page.row("surface and state")[4] == "80 % interval"
+    assert "−0.19 to 0.09, 80 %" in page.text
+    assert "80 %: −0.19 to 0.09" in page.text
+    assert "95 %: 39.5 to 44.1" in page.text
 
 
 @pytest.mark.parametrize("last", ["teacher", "student"])
@@ -191,6 +218,175 @@ def test_a_run_that_has_just_begun_has_a_report(tmp_path):
     config = (tmp_path / "full" / "config.json").read_text()
     (tmp_path / "empty" / "config.json").write_text(config)
     assert "Not finished" in write_report(tmp_path / "empty").read_text()
+
+
+def test_an_unfinished_comparison_shows_what_was_finished_of_it(tmp_path, no_figures):
+    make_run(tmp_path, figures=False)
+    for name in ("manifest.json", "verdict.json", "sticking.json"):
+        (tmp_path / "compare" / name).unlink()
+    page = Page(write_report(tmp_path).read_text())
+    assert "Not finished" in page.text
+    assert {"timing", "barriers"} <= page.ids and "sticking" not in page.ids
+
+
+class TestOutOfDate:
+    """Nothing that was made from other files is shown."""
+
+    # What only the comparison says.
+    OF_THE_COMPARISON = ("faster than the teacher", "student – reference", "Passed", "4 of 4")
+    FIGURES = ("Parity plots", "Time per call", "Minimum energy paths", "Sticking probability")
+
+    @pytest.fixture
+    def run(self, finished, tmp_path, monkeypatch):
+        """A finished run that may be changed; figures that are drawn again are those of before."""
+        monkeypatch.setattr(
+            "distill.core.figures.save_figure",
+            lambda figure, folder, name: Path(folder) / f"{name}.png",
+        )
+        return Path(shutil.copytree(finished[0], tmp_path / "run"))
+
+    def shown(self, run):
+        text = write_report(run).read_text()
+        return Page(text), text, read_json(run / "report.json")
+
+    def assert_no_comparison(self, page, text, report):
+        assert "<h2>Out of date</h2>" in text
+        for words in self.OF_THE_COMPARISON:
+            assert words not in page.text
+        for words in self.FIGURES:
+            assert words not in text
+        assert report["verdict"] is None and report["timing"] is None
+        assert report["observables"] == []
+        assert not {"timing", "barriers", "sticking"} & page.ids
+        assert page.row("compare")[2] == "out of date"
+
+    def test_a_run_that_nobody_changed_is_up_to_date(self, run):
+        page, text, report = self.shown(run)
+        assert "Out of date" not in text and "Passed" in page.text
+        assert all(stage["outdated"] is None for stage in report["stages"].values())
+
+    def test_a_comparison_of_another_student(self, run, rng):
+        save_student(run / "student" / "student.npz", rng)
+        page, text, report = self.shown(run)
+        self.assert_no_comparison(page, text, report)
+        assert "student/student.npz has changed since" in page.text
+        assert "distill run workflow.yaml --from compare" in page.text
+        # The new student and its own errors are shown.
+        assert "linear ACE for Cu, H" in page.text and "student – teacher, held out" in page.text
+        assert "Calibration of uncertainties" in text
+        assert len(report["headline"]) == 1
+        assert report["stages"]["student"]["outdated"] is None
+        assert "compare" not in report["provenance"]["inputs"]
+
+    def test_a_student_that_is_being_fitted_anew(self, run):
+        shutil.rmtree(run / "student")
+        page, text, report = self.shown(run)
+        self.assert_no_comparison(page, text, report)
+        assert report["student"] is None and "student" not in page.ids
+        # The figure that an earlier report drew of the old student's uncertainties is still there.
+        assert (run / "figures" / "calibration.png").exists()
+        assert "Calibration of uncertainties" not in text
+
+    def test_an_unfinished_comparison_with_another_student(self, run, rng):
+        compare = run / "compare"
+        inputs = read_json(compare / "manifest.json")["inputs"]
+        for name in ("manifest.json", "verdict.json"):
+            (compare / name).unlink()
+        digests = {role: entry["sha256"] for role, entry in inputs.items()}
+        files = {role: run / entry["path"] for role, entry in inputs.items()}
+        write_started(compare, {"settings": {}, "seed": 1, "inputs": digests}, files)
+        page, _, report = self.shown(run)
+        assert "Not finished" in page.text and report["timing"] is not None
+        save_student(run / "student" / "student.npz", rng)
+        self.assert_no_comparison(*self.shown(run))
+
+    def test_another_teacher_leaves_the_teacher_alone(self, run):
+        (run / "teacher" / "teacher.model").write_text("other weights")
+        page, text, report = self.shown(run)
+        self.assert_no_comparison(page, text, report)
+        assert [name for name, stage in report["stages"].items() if stage["outdated"]] == [
+            "sampling",
+            "student",
+            "compare",
+        ]
+        assert "distill run workflow.yaml --from sampling" in page.text
+        assert page.ids >= {"teacher", "accuracy"}
+        assert not {"student", "sampling"} & page.ids
+        assert report["sampling"] is report["outcomes"] is report["student"] is None
+        assert list(report["provenance"]["models"]) == ["teacher.model"]
+        assert "Training history" in text and "the teacher stage before" not in text
+
+    def test_other_data_leave_nothing(self, run):
+        (run / "data" / "splits.json").write_text("[]")
+        page, text, report = self.shown(run)
+        self.assert_no_comparison(page, text, report)
+        assert report["teacher"] is report["accuracy"] is report["teacher_report"] is None
+        assert report["headline"] == report["history"] == []
+        assert report["provenance"]["models"] == {}
+        assert text.count("data:image/png;base64,") == 1
+
+    def test_made_again_it_is_shown_again(self, run, rng):
+        save_student(run / "student" / "student.npz", rng)
+        made_from = ["teacher/teacher.model", "student/student.npz"]
+        manifest(run / "compare", "compare", 95.0, ["errors.json"], made_from)
+        page, _, _ = self.shown(run)
+        assert "Passed" in page.text
+
+
+@pytest.mark.parametrize("name", ["a $(touch PWNED) b", "it's `x`; rm -rf *", "-n", "new\nline"])
+def test_printed_commands_take_the_folder_as_one_word(tmp_path, monkeypatch, no_figures, name):
+    monkeypatch.chdir(tmp_path)
+    make_run(Path(name), last="teacher")
+    write_report(Path(name))
+    *_, timing, report = read_json(Path(name) / "report.json")["provenance"]["commands"]
+    folder = f"./{name}" if name.startswith("-") else name
+    assert shlex.split(report) == ["distill", "report", folder]
+    assert shlex.split(timing) == [
+        "distill",
+        "timing",
+        f"{folder}/teacher/teacher.model",
+        f"{folder}/student/student.npz",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("file", "key"),
+    [
+        ("teacher/teacher.json", "foundation"),
+        ("teacher/errors.json", "teacher"),
+        ("sampling/sampling.json", "selected"),
+        ("student/errors.json", "train"),
+        ("student/uncertainty.json", "members"),
+        ("config.json", "seed"),
+    ],
+)
+@pytest.mark.parametrize("text", ["null", "{}", "[1]", "3"])
+def test_files_of_another_kind_are_refused_by_name(tmp_path, no_figures, file, key, text):
+    make_run(tmp_path, last="student")
+    (tmp_path / file).write_text(text)
+    with pytest.raises(UserError, match=rf"{file} is damaged: expected .*{key}"):
+        write_report(tmp_path)
+
+
+def test_the_page_is_made_for_dark_screens_phones_and_paper(finished):
+    _, _, text, _ = finished
+    style = text[text.index("<style>") : text.index("</style>")]
+    for query in ("prefers-color-scheme: dark", "max-width: 620px", "@media print"):
+        assert query in style
+    # Colours are named once for light and once for dark; the rest uses their names.
+    rules = style[style.index("* { box-sizing") : style.index("@media print")]
+    assert not re.search(r"#[0-9a-f]{3,8}\b", rules)
+    assert style.count("--plate: #ffffff") == 3
+    tables, scrolls = text.count("<table"), text.count('<div class="scroll"><table')
+    assert tables == scrolls > 5
+    assert text.count("<img") == text.count('<div class="plate"><img') > 5
+
+
+def test_units_are_not_broken_over_lines(finished):
+    _, _, text, _ = finished
+    assert 'MAE / RMSE F <span class="whole">[meV/Å]</span>' in text
+    headers = re.findall(r"<th[^>]*>([^<]*/[^<]*)<", text)
+    assert not [header for header in headers if re.search(r"\[[^\]]*/[^\]]*\]", header)]
 
 
 def test_names_are_escaped(tmp_path, no_figures):

@@ -15,6 +15,7 @@ from distill.data.structures import read_structures
 from distill.models.cached_calculators import ModelSpec
 from distill.observables.barriers.config import BarrierConfig
 from distill.observables.base import REFERENCE, baseline
+from distill.simulation.config import NebConfig, PathConfig
 from distill.simulation.neb import PathUnit, path_lengths, path_units
 
 INTERPOLATION = "interpolation"
@@ -131,9 +132,9 @@ def _lowest_paths(
     configs: Sequence[BarrierConfig], models: Mapping[str, ModelSpec], work: WorkFolder
 ) -> dict[str, list[_Attempt]]:
     """By role, the attempt at each path that has the lowest barrier."""
+    bands = [_band(config) for config in configs]
     units = {
-        role: path_units(configs, model=model, out=work.path / role)
-        for role, model in models.items()
+        role: path_units(bands, model=model, out=work.path / role) for role, model in models.items()
     }
     seekers = [role for role in models if role != REFERENCE] or list(models)
     own = {role: [_Attempt(unit) for unit in units[role]] for role in seekers}
@@ -169,6 +170,11 @@ def _lowest_paths(
         ]
         _run([best[REFERENCE]], work, "minimum energy paths by the reference")
     return best
+
+
+def _band(config: BarrierConfig) -> NebConfig:
+    """The band of a path: a stored one makes no other of it, and nothing is kept for labelling."""
+    return NebConfig(keep=0, **{name: getattr(config, name) for name in PathConfig.model_fields})
 
 
 def _run(attempts: Iterable[Iterable[_Attempt]], work: WorkFolder, label: str) -> None:

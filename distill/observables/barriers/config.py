@@ -5,10 +5,10 @@ from __future__ import annotations
 from pydantic import Field
 
 from distill.core.input_files import InputFile
-from distill.simulation.config import NebConfig
+from distill.simulation.config import PathConfig
 
 
-class BarrierConfig(NebConfig):
+class BarrierConfig(PathConfig):
     """A minimum energy path that every model relaxes."""
 
     reference: InputFile | None = Field(
