@@ -108,7 +108,7 @@ def test_unit_that_always_kills_its_worker_is_an_error():
 def test_a_worker_killed_while_others_start_stops_nothing():
     """The pool of the standard library waits for ever after some of these."""
     command = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import test_parallel as t\n"
+        "import sys; sys.path.insert(0, sys.argv[1]); import test_executors as t\n"
         "t.run_while_starting_workers_are_killed([1e-3 * n for n in range(12)])"
     )
     folder = str(Path(__file__).parent)
@@ -130,7 +130,7 @@ def test_a_unit_that_fails_ends_the_others_at_once():
 def test_workers_end_with_a_killed_driver(tmp_path):
     """Otherwise they would wait for ever for more work and keep their memory."""
     command = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import test_parallel as t\n"
+        "import sys; sys.path.insert(0, sys.argv[1]); import test_executors as t\n"
         "config = t.ParallelConfig(workers=2)\n"
         "t.run_units(t.wait_for_ever, [sys.argv[2]] * 2, config=config, label='x')"
     )
