@@ -29,6 +29,7 @@ from distill.core.artifacts import (
     write_manifest,
 )
 from distill.core.errors import ChecksFailed, UserError
+from distill.core.executors import open_pool
 from distill.core.progress import format_duration, say
 
 STARTED_NAME = "started.json"
@@ -108,7 +109,7 @@ def run_pipeline(
         raise UserError(f"--from {first} comes after --until {last}")
     folder = run_folder(config)
     failure: ChecksFailed | None = None
-    with locked(folder):
+    with locked(folder), open_pool(config.parallel):
         remove_partial_files(folder)
         write_json(folder / "config.json", config.model_dump(mode="json"))
         for stage in STAGES[:start]:

@@ -124,7 +124,13 @@ class TestPipeline:
         self, tmp_path, monkeypatch
     ):
         def fails(config: RunConfig, out: Path) -> None:
-            check = {"name": "speed", "tolerance": "speedup", "value": 1.0, "interval": [0.9, 1.1], "bound": 10.0}
+            check = {
+                "name": "speed",
+                "tolerance": "speedup",
+                "value": 1.0,
+                "interval": [0.9, 1.1],
+                "bound": 10.0,
+            }
             check |= {"sense": "at least", "unit": "", "passed": False, "comment": ""}
             write_json(out / "verdict.json", {"passed": False, "checks": [check]})
             raise ChecksFailed("checks that did not pass: speed")

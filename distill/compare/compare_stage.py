@@ -16,7 +16,7 @@ from distill.compare.config import CompareBase
 from distill.compare.errors_result import ErrorsResult, Extrapolation, extrapolation_text
 from distill.compare.timing_result import TimingResult
 from distill.compare.verdict import refuse_what_cannot_work
-from distill.core.config import ParallelConfig
+from distill.core.executors import ParallelConfig
 from distill.core.figures import save_figure
 from distill.core.progress import say
 from distill.core.results import read_result, write_result

@@ -7,7 +7,8 @@ from typing import Any
 
 from helpers import SERIAL
 
-from distill.core.config import ParallelConfig, Section
+from distill.core.config import Section
+from distill.core.executors import ParallelConfig
 from distill.core.work import WorkFolder
 from distill.sampling.method import SAMPLING_METHODS, Sampler
 from distill.simulation.trust_bound import Trust

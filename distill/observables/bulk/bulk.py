@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from ase.calculators.calculator import Calculator
 
-    from distill.core.config import ParallelConfig
+    from distill.core.executors import ParallelConfig
     from distill.models.cached_calculators import ModelSpec
     from distill.observables.bulk.config import BulkConfig
 

@@ -24,7 +24,7 @@ from distill.observables.model_comparison import claim_folder
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from distill.core.config import ParallelConfig
+    from distill.core.executors import ParallelConfig
     from distill.models.cached_calculators import ModelSpec
     from distill.observables.diffusion.config import DiffusionConfig
     from distill.observables.diffusion.diffusion_runs import Run
