@@ -30,6 +30,7 @@ from distill.core.artifacts import (
     write_manifest,
 )
 from distill.core.errors import ChecksFailed, UserError
+from distill.core.executors import open_pool
 from distill.core.fingerprint import plain
 from distill.core.input_files import BUNDLED_PREFIX, named_files, resolve_file
 from distill.core.progress import format_duration, say
@@ -123,7 +124,7 @@ def run_pipeline(
     refuse_foreign_folder(folder)
     _refuse_inputs_inside(config, folder)
     failure: ChecksFailed | None = None
-    with locked(folder):
+    with locked(folder), open_pool(config.parallel):
         remove_partial_files(folder)
         write_json(folder / MARKER_NAME, {"distill_run": 1})
         write_json(folder / "config.json", config.model_dump(mode="json"))

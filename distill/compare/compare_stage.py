@@ -17,8 +17,8 @@ from distill.compare.predictions import label_test_sets
 from distill.compare.timing_result import TimingResult
 from distill.compare.timing_stage import TIMING, compare_times, refuse_timing
 from distill.compare.verdict import refuse_what_cannot_work
-from distill.core.config import ParallelConfig
 from distill.core.errors import UserError
+from distill.core.executors import ParallelConfig
 from distill.core.figures import save_figure
 from distill.core.progress import say
 from distill.core.results import write_result

@@ -8,7 +8,8 @@ from distill.config.compare import CompareConfig, Tolerances
 from distill.config.curve import CurveConfig, CurveStrategy
 from distill.config.sampling import SamplingConfig
 from distill.config.workflow import RunConfig, load_config, parse_config, strategy_teacher
-from distill.core.config import ParallelConfig, Section
+from distill.core.config import Section
+from distill.core.executors import ParallelConfig
 from distill.data.config import DataConfig
 from distill.models.config import CalculatorConfig, LabelConfig
 from distill.models.mace.config import ArchitectureConfig

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,8 +12,9 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 from distill.config.compare import CompareConfig
 from distill.config.curve import CurveConfig, CurveStrategy
 from distill.config.sampling import SamplingConfig
-from distill.core.config import ParallelConfig, Section, is_plain_name
-from distill.core.errors import UserError
+from distill.core.config import Section, is_plain_name
+from distill.core.errors import UserError, nearest_name
+from distill.core.executors import ParallelConfig
 from distill.core.input_files import with_absolute_files
 from distill.data.config import DataConfig
 from distill.models.config import CalculatorConfig
@@ -159,10 +159,7 @@ def _explain(error: dict[str, Any]) -> str:
     place = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         *parents, key = error["loc"]
-        known = _keys_at(parents)
-        near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
-        hint = f"did you mean '{near[0]}'?" if near else f"expected one of {', '.join(known)}"
-        return f"{place}: unknown key; {hint}"
+        return f"{place}: unknown key; {nearest_name(str(key), _keys_at(parents))}"
     message = error["msg"].removeprefix("Value error, ")
     found = error.get("input")
     shown = "" if isinstance(found, dict) else f", found {found!r}"

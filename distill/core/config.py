@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -25,16 +25,6 @@ class Section(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class ParallelConfig(Section):
-    """Where independent units of work run."""
-
-    backend: Literal["serial", "local", "dask", "parsl"] = Field("local")
-    workers: Count | None = Field(None, description="processes; all cores if not given")
-    options: dict[str, Any] = Field(
-        default_factory=dict, description="options of the dask cluster or parsl configuration"
-    )
 
 
 def is_plain_name(name: str) -> bool:

@@ -71,7 +71,7 @@ def six_components(value: Any) -> np.ndarray:
         return array
     if array.size == 9:
         return voigt(array.reshape(3, 3))
-    raise ValueError(f"expected 6 or 9 components, found shape {array.shape}")
+    raise ValueError(f"expected 6 or 9 numbers for a stress or virial, found {array.size}")
 
 
 def virial_from_stress(stress: Any, volume: float) -> np.ndarray:

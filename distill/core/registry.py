@@ -6,14 +6,13 @@ nothing. Another package adds one by an entry point in the interface's group.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from functools import cached_property
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
 
-from distill.core.errors import UserError
+from distill.core.errors import UserError, nearest_name
 
 Member = TypeVar("Member")
 
@@ -59,8 +58,7 @@ class Registry(Generic[Member]):
         """
         place = self._places.get(name)
         if place is None:
-            near = difflib.get_close_matches(name, self._places, n=1, cutoff=0.5)
-            hint = f"did you mean '{near[0]}'?" if near else f"expected one of {self.listed()}"
+            hint = nearest_name(name, self.names())
             raise UserError(f"there is no {self.kind} '{name}': {hint}")
         module, _, attribute = place.partition(":")
         try:
@@ -74,7 +72,3 @@ class Registry(Generic[Member]):
     def members(self) -> dict[str, Member]:
         """All members by name."""
         return {name: self.load(name) for name in self.names()}
-
-    def listed(self) -> str:
-        """The names in a sentence."""
-        return ", ".join(self.names())

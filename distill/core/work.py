@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from distill.core.artifacts import read_json, sha256, write_json
-from distill.core.config import ParallelConfig
 from distill.core.errors import UserError
-from distill.core.executors import run_units
+from distill.core.executors import ParallelConfig, run_units
 from distill.core.fingerprint import fingerprint, model_identity
 from distill.core.progress import say
 

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill.core.artifacts import read_json
-from distill.core.config import ParallelConfig
 from distill.core.errors import UserError
+from distill.core.executors import ParallelConfig
 from distill.core.progress import say
 from distill.core.random_streams import stream
 from distill.core.sections import asked, map_sections

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill.core.artifacts import write_json
-from distill.core.config import ParallelConfig
 from distill.core.errors import UserError
+from distill.core.executors import ParallelConfig
 from distill.core.progress import say
 from distill.core.random_streams import stream
 from distill.core.tables import write_table_csv

@@ -8,12 +8,12 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.io import write
 from pydantic import ValidationError
+from sampling_units import sampling_units
 
 from distill.config import MdConfig, RattleConfig
 from distill.core.errors import UserError
 from distill.data.structures import reference_energy, reference_forces, reference_stress
-from distill.sampling.methods.md import MdUnit, md_units, starting_structure
-from distill.sampling.methods.rattle import rattle_units
+from distill.sampling.methods.md import MdUnit, starting_structure
 
 EMT_PATH = "ase.calculators.emt:EMT"
 
@@ -30,19 +30,19 @@ def md(copper: Path, out: Path, **options) -> MdUnit:
     config = MdConfig(
         structure=str(copper), time=200.0, equilibration_time=50.0, time_step=2.0, **options
     )
-    unit = md_units([config], model=EMT_PATH, out=out, seed=2)[0]
+    unit = sampling_units("md", config, model=EMT_PATH, out=out, seed=2)[0]
     unit.run()
     return unit
 
 
 def test_structures_carry_labels_and_their_origin(copper, tmp_path):
-    unit = md(copper, tmp_path / "md", temperatures=[300.0])
+    unit = md(copper, tmp_path, temperatures=[300.0])
     structures = unit.structures()
     assert unit.finished
     assert unit.name == "md_00_300K"
     assert len(structures) == 11
     assert structures[0].info["time_fs"] == 50.0
-    assert unit.summary()["calls"] == 126
+    assert unit.numbers()["calls"] == 126
     for atoms in structures[::5]:
         assert atoms.info["trajectory"] == unit.name
         expected = atoms.copy()
@@ -64,7 +64,7 @@ def test_volume_moves_at_constant_pressure_only(copper, tmp_path):
 @pytest.mark.physics
 def test_thermostat_holds_its_temperature(copper, tmp_path):
     options = {"supercell": (2, 2, 2), "friction": 0.05, "save_every": 10.0}
-    unit = md(copper, tmp_path / "md", temperatures=[400.0], **options)
+    unit = md(copper, tmp_path, temperatures=[400.0], **options)
     bottom = 32 * bulk_energy(copper)
     # Equipartition of a harmonic crystal: 3/2 kT potential energy an atom.
     thermal = np.mean([reference_energy(atoms) for atoms in unit.structures()]) - bottom
@@ -80,8 +80,8 @@ def bulk_energy(copper: Path) -> float:
 
 
 def test_too_hot_a_run_is_set_aside(copper, tmp_path):
-    unit = md(copper, tmp_path / "md", temperatures=[900.0], max_temperature=50.0)
-    summary = unit.summary()
+    unit = md(copper, tmp_path, temperatures=[900.0], max_temperature=50.0)
+    summary = unit.numbers()
     assert summary["outcome"] == "blown_up"
     assert "temperature of" in summary["reason"]
     assert unit.structures() == []
@@ -89,9 +89,9 @@ def test_too_hot_a_run_is_set_aside(copper, tmp_path):
 
 def test_every_temperature_is_a_unit_and_repeats(copper, tmp_path):
     config = MdConfig(structure=str(copper), temperatures=[300.0, 600.0], time=20.0)
-    units = md_units([config], model=EMT_PATH, out=tmp_path / "one", seed=2)
+    units = sampling_units("md", config, model=EMT_PATH, out=tmp_path / "one", seed=2)
     assert [unit.temperature for unit in units] == [300.0, 600.0]
-    again = md_units([config], model=EMT_PATH, out=tmp_path / "two", seed=2)
+    again = sampling_units("md", config, model=EMT_PATH, out=tmp_path / "two", seed=2)
     for one, other in zip(units, again, strict=True):
         one.run()
         other.run()
@@ -111,13 +111,13 @@ def test_every_pressure_is_a_unit_and_pressure_compresses(copper, tmp_path):
         equilibration_time=500.0,
         time_step=5.0,
     )
-    units = md_units([config], model=EMT_PATH, out=tmp_path, seed=2)
+    units = sampling_units("md", config, model=EMT_PATH, out=tmp_path, seed=2)
     assert [unit.name for unit in units] == ["md_00_300K_0eVA3", "md_00_300K_0.1eVA3"]
     volumes = []
     for unit in units:
         unit.run()
         volumes.append(np.mean([atoms.get_volume() for atoms in unit.structures()]))
-        assert unit.summary()["pressure_eV_per_A3"] == unit.pressure
+        assert unit.numbers()["pressure_eV_per_A3"] == unit.pressure
     # 0.1 eV/Å³ is 16 GPa on a bulk modulus of 130 GPa.
     assert 0.04 < 1 - volumes[1] / volumes[0] < 0.18
     with pytest.raises(ValidationError, match="pressures belong to ensemble npt, not to nvt"):
@@ -150,7 +150,7 @@ def test_missing_structures_are_named(copper, tmp_path):
 
 def test_rattled_structures_are_labelled_and_relaxed_ones_fall(copper, tmp_path):
     config = RattleConfig(structures=str(copper), copies=2, amplitude=0.15, relax_steps=4)
-    [unit] = rattle_units([config], model=EMT_PATH, out=tmp_path / "rattle", seed=1)
+    [unit] = sampling_units("rattle", config, model=EMT_PATH, out=tmp_path)
     unit.run()
     structures = unit.structures()
     assert [atoms.info["step"] for atoms in structures] == 2 * list(range(5))

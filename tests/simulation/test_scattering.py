@@ -5,15 +5,14 @@ import pytest
 from ase import units
 from ase.io import write
 from helpers import SERIAL
+from sampling_units import sampling_units
 from surface_potentials import STICKY, UNSTABLE, WALL, MorseSurface, Wall
 
 from distill.config import NebConfig, NptConfig, ParallelConfig, SlabConfig
-from distill.core.artifacts import read_json
 from distill.core.errors import UserError
-from distill.core.work import run_waiting
+from distill.core.work import WorkFolder, record_of, run_waiting
 from distill.data.structures import read_structures, reference_energy, reference_forces
 from distill.models.calculators import load_calculator
-from distill.sampling.methods.scattering import trajectory_units
 from distill.simulation.neb_endpoints import end_points
 from distill.simulation.rovibrational import HBAR, bound_level
 from distill.simulation.scattering import (
@@ -29,9 +28,7 @@ from distill.systems.slabs import build_slab
 
 @pytest.fixture
 def surfaces(scattering_config, tmp_path):
-    return make_surfaces(
-        scattering_config, model=STICKY, out=tmp_path / "surfaces", seed=1, parallel=SERIAL
-    )
+    return make_surfaces(scattering_config, model=STICKY, work=WorkFolder(tmp_path / "surfaces"))
 
 
 def test_conditions_are_every_combination(scattering_config):
@@ -136,28 +133,28 @@ def test_same_files_for_any_number_of_workers(scattering_config, tmp_path):
     for workers in (1, 2):
         out = tmp_path / str(workers)
         parallel = ParallelConfig(backend="local", workers=workers)
-        make_surfaces(
-            scattering_config, model=STICKY, out=out / "surfaces", seed=1, parallel=parallel
+        units_of_work = sampling_units(
+            "scattering", scattering_config, model=STICKY, out=out, parallel=parallel
         )
-        units_of_work = trajectory_units(scattering_config, model=STICKY, out=out, seed=1)
         run_waiting(units_of_work, parallel=parallel, label="x")
         assert all(unit.finished for unit in units_of_work)
         contents.append({p.relative_to(out): p.read_bytes() for p in out.rglob("*.*")})
     assert contents[0] == contents[1]
-    assert len(contents[0]) == 2 + 2 * 4
+    # The molecule; structures and record of the surface and of four trajectories.
+    assert len(contents[0]) == 1 + 2 * 5
 
 
-def test_finished_trajectories_are_not_run_again(scattering_config, surfaces, tmp_path):
-    units_of_work = trajectory_units(scattering_config, model=WALL, out=tmp_path, seed=1)
+def test_finished_trajectories_are_not_run_again(scattering_config, tmp_path):
+    units_of_work = sampling_units("scattering", scattering_config, model=WALL, out=tmp_path)
     run_waiting(units_of_work[:2], parallel=SERIAL, label="x")
-    before = units_of_work[0].outcome_path.stat().st_mtime_ns
+    before = units_of_work[0].record.stat().st_mtime_ns
     run_waiting(units_of_work, parallel=SERIAL, label="x")
-    assert units_of_work[0].outcome_path.stat().st_mtime_ns == before
+    assert units_of_work[0].record.stat().st_mtime_ns == before
     assert units_of_work[3].finished
 
 
-def test_blown_up_trajectories_are_set_aside(scattering_config, surfaces, tmp_path):
-    unit = trajectory_units(scattering_config, model=UNSTABLE, out=tmp_path, seed=1)[0]
+def test_blown_up_trajectories_are_set_aside(scattering_config, tmp_path):
+    unit = sampling_units("scattering", scattering_config, model=UNSTABLE, out=tmp_path)[0]
     unit.run()
     outcome = unit.outcome()
     assert outcome.outcome == "blown_up"
@@ -189,7 +186,7 @@ def test_overlap_with_the_slab_or_its_image_is_refused(scattering_config, surfac
 def test_state_above_dissociation_is_refused_before_any_trajectory(scattering_config, tmp_path):
     config = scattering_config.model_copy(update={"states": [(0, 1), (30, 0)]})
     with pytest.raises(UserError, match=r"\(30, 0\) of H-H is above"):
-        make_surfaces(config, model=STICKY, out=tmp_path, seed=1, parallel=SERIAL)
+        make_surfaces(config, model=STICKY, work=WorkFolder(tmp_path))
 
 
 def test_damaged_surface_file_is_named(scattering_config, surfaces, tmp_path):
@@ -213,9 +210,10 @@ def users_slab(slab_config, tmp_path):
 def test_molecules_meet_a_slab_of_the_user(scattering_config, users_slab, tmp_path):
     config = scattering_config.model_copy(update={"slab": users_slab})
     assert {condition.facet for condition in conditions(config)} == {"slab"}
-    surfaces = make_surfaces(config, model=WALL, out=tmp_path / "surfaces", seed=1, parallel=SERIAL)
-    assert surfaces.calls == 120 + surfaces.snapshots["slab", 0.0][0].info["calls"]
-    unit = trajectory_units(config, model=WALL, out=tmp_path, seed=1)[1]
+    unit = sampling_units("scattering", config, model=WALL, out=tmp_path)[1]
+    surfaces = read_surfaces(config, tmp_path / "surfaces")
+    made = record_of(tmp_path / "surfaces", "slab_0K")["numbers"]
+    assert surfaces.calls == 120 + made["calls"] > 121
     unit.run()
     last = read_structures(unit.structures_path)[-1]
     assert unit.outcome().outcome == "scattered"
@@ -239,16 +237,16 @@ def test_lattice_constants_are_measured_at_the_surface_temperature(scattering_co
     )
     config = config.model_copy(update={"snapshots": 1, "snapshot_interval": 5.0})
     emt = "ase.calculators.emt:EMT"
-    surfaces = make_surfaces(config, model=emt, out=tmp_path, seed=1, parallel=SERIAL)
+    surfaces = make_surfaces(config, model=emt, work=WorkFolder(tmp_path))
     cold, hot = (
         surfaces.snapshots["111", temperature][0].cell[0, 0] * np.sqrt(2) / 2
         for temperature in (0.0, 600.0)
     )
-    measured = read_json(tmp_path / "lattice_600K.json")
+    measured = record_of(tmp_path, "lattice_600K")["numbers"]
     assert hot == pytest.approx(measured["lattice_constant"])
     # EMT's copper expands by about 1.4e-5 / K; 0.8 ps of 32 atoms know it to a half.
     assert 0.3e-5 < (hot / cold - 1) / 600 < 3e-5
-    snapshots = sum(s[0].info["calls"] for s in surfaces.snapshots.values())
+    snapshots = sum(record_of(tmp_path, f"111_{t}K")["numbers"]["calls"] for t in (0, 600))
     assert surfaces.calls == 120 + 18 + measured["force_calls"] + snapshots
 
 
