@@ -25,6 +25,9 @@ class DataConfig(Section):
     energy_key: str = Field("REF_energy", description="key of the total energy, eV")
     forces_key: str = Field("REF_forces", description="key of the forces, eV/Å")
     stress_key: str = Field("REF_stress", description="key of the stress, eV/Å³, sign as in ASE")
+    virial_key: str | None = Field(
+        None, description="key of the virial, eV, −stress × volume; used where there is no stress"
+    )
     max_force: Positive = Field(
         100.0, description="structures with a larger force are left out, eV/Å"
     )

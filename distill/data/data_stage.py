@@ -157,6 +157,7 @@ def _read(config: DataConfig, name: str) -> list[Atoms]:
         energy_key=config.energy_key,
         forces_key=config.forces_key,
         stress_key=config.stress_key,
+        virial_key=config.virial_key,
         max_force=config.max_force,
         min_distance=config.min_distance,
     )

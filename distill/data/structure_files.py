@@ -6,6 +6,7 @@ from ase import Atoms
 
 from distill.core.errors import UserError
 from distill.core.input_files import resolve_file
+from distill.data.structure_formats import read_frames
 
 
 def read_structure(name: str, index: int = 0) -> Atoms:
@@ -16,19 +17,11 @@ def read_structure(name: str, index: int = 0) -> Atoms:
     UserError
         If the file is missing or unreadable, or has no such structure.
     """
-    from ase.io import iread
-
     path = resolve_file(name)
-    try:
-        structures = list(iread(path, index=":"))
-    except Exception as error:
-        # ASE's readers raise whatever their parsing meets first.
-        raise UserError(
-            f"{path} cannot be read as a structure: {type(error).__name__}: {error}"
-        ) from None
-    if not -len(structures) <= index < len(structures):
-        raise UserError(f"{path} holds {len(structures)} structures, expected one at index {index}")
-    found = structures[index]
+    frames, _ = read_frames(path)
+    if not -len(frames) <= index < len(frames):
+        raise UserError(f"{path} holds {len(frames)} structures, expected one at index {index}")
+    found = frames[index].atoms
     bare = Atoms(found.symbols, positions=found.positions, cell=found.cell, pbc=found.pbc)
     bare.set_constraint(found.constraints)
     if found.has("masses"):

@@ -1,9 +1,9 @@
-"""Reading, checking and writing labelled structures (extxyz and whatever else ASE reads)."""
+"""Labelled structures: reading, checking and writing them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,14 +19,16 @@ from distill.core.quantities import (
     FORCES_KEY,
     PREDICTION_KEYS,
     STRESS_KEY,
-    six_components,
-    stress_from_virial,
 )
+from distill.data.label_keys import LabelKeys, take_labels
+from distill.data.structure_formats import read_frames
 
 if TYPE_CHECKING:
     from ase import Atoms
 
 DEFAULT_CONFIG_TYPE = "default"
+# No structure is larger, or thinner where it repeats itself, Å.
+_LARGEST, _FLATTEST = 1e5, 0.1
 
 
 def reference_energy(atoms: Atoms) -> float | None:
@@ -80,9 +82,9 @@ def read_structures(
         .castep, ...), or `bundled:NAME`.
     energy_key, forces_key, stress_key, virial_key
         Where the labels are: energy in eV, forces in eV/Å, stress in eV/Å³ (ASE's sign), virial
-        in eV (−stress × volume; used where there is no stress). In other files than extxyz the
-        labels are ASE's own results unless a key is named; the energy is the one that the forces
-        are the gradient of (`free_energy`) where there are two.
+        in eV (−stress × volume; used where there is no stress), whatever their case. Labels under
+        none of the default keys are looked for under ASE's own names of results, of which
+        `free_energy` is the energy that the forces are the gradient of.
     require
         Labels that each structure must carry: among energy, forces, stress.
     elements
@@ -105,12 +107,12 @@ def read_structures(
         the message names the file and the structure's index.
     """
     file = resolve_file(path)
-    structures = [
-        _with_standard_labels(atoms, energy_key, forces_key, stress_key, virial_key, file, index)
-        for index, atoms in enumerate(_parse(file))
-    ]
-    if not structures:
+    keys = LabelKeys(energy_key, forces_key, stress_key, virial_key)
+    frames, format_name = read_frames(file)
+    if not frames:
         raise UserError(f"{file} holds no structure")
+    take_labels(frames, keys, require=require, file=file, format_name=format_name)
+    structures = [frame.atoms for frame in frames]
     check_structures(
         structures,
         require=require,
@@ -204,82 +206,6 @@ def without_labels(atoms: Atoms) -> Atoms:
     return bare
 
 
-def _parse(file: Path) -> list[Atoms]:
-    from ase.io import iread
-    from ase.io.formats import UnknownFileTypeError
-
-    if file.stat().st_size == 0:
-        raise UserError(f"{file} is empty: expected structures with labels")
-    format_name = "extxyz" if _is_extxyz(file) else None
-    structures: list[Atoms] = []
-    try:
-        frames = _rows(file) if file.suffix == ".db" else iread(file, ":", format=format_name)
-        for atoms in frames:
-            structures.append(atoms)
-    except UnknownFileTypeError:
-        raise UserError(f"{file} is in no format that ASE knows: expected extxyz") from None
-    except Exception as error:
-        # ASE's readers raise whatever their parsing meets first, from KeyError to XYZError.
-        raise UserError(
-            f"{file} is damaged or truncated at structure {len(structures)}: "
-            f"{type(error).__name__}: {error}"
-        ) from None
-    return structures
-
-
-def _rows(file: Path) -> Iterator[Atoms]:
-    """Structures of an ASE database with what each row says of itself, which ASE's reader drops."""
-    from ase.db import connect
-
-    with connect(file) as database:
-        for row in database.select():
-            atoms = row.toatoms()
-            atoms.info.update(row.key_value_pairs)
-            yield atoms
-
-
-def _is_extxyz(file: Path) -> bool:
-    return file.suffix in {".xyz", ".extxyz"}
-
-
-def _with_standard_labels(
-    atoms: Atoms,
-    energy_key: str,
-    forces_key: str,
-    stress_key: str,
-    virial_key: str | None,
-    file: Path,
-    index: int,
-) -> Atoms:
-    results = dict(atoms.calc.results) if atoms.calc is not None else {}
-    if not _is_extxyz(file):
-        energy = results.get("free_energy", results.get("energy"))
-        named = {ENERGY_KEY: energy, FORCES_KEY: results.get("forces")}
-        results = {**named, STRESS_KEY: results.get("stress"), **results}
-    energy = atoms.info.pop(energy_key, results.get(energy_key))
-    forces = atoms.arrays.pop(forces_key, results.get(forces_key))
-    stress = atoms.info.pop(stress_key, results.get(stress_key))
-    virial = None
-    if virial_key is not None:
-        virial = atoms.info.pop(virial_key, results.get(virial_key))
-    atoms.calc = None
-    try:
-        if forces is not None:
-            forces = np.asarray(forces, dtype=float).reshape(len(atoms), 3)
-        if stress is not None:
-            stress = six_components(stress)
-        elif virial is not None:
-            stress = stress_from_virial(six_components(virial), atoms.get_volume())
-        return set_labels(
-            atoms,
-            energy=None if energy is None else float(energy),
-            forces=forces,
-            stress=stress,
-        )
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{file}: structure {index}: a label is not numeric: {error}") from None
-
-
 def _problem(
     atoms: Atoms, require: Sequence[str], known: set[str] | None, min_distance: float
 ) -> str | None:
@@ -306,14 +232,34 @@ def _problem(
         missing = sorted(set(atoms.get_chemical_symbols()) - known)
         if missing:
             return f"element {', '.join(missing)} is not in the model (it knows {_join(known)})"
-    cell_rank = np.linalg.norm(atoms.cell[:], axis=1) > 1e-8
-    if np.any(atoms.pbc & ~cell_rank):
-        return f"pbc is {atoms.pbc.tolist()} but the cell has no vector along a periodic direction"
+    cell_problem = _cell_problem(atoms)
+    if cell_problem:
+        return cell_problem
     if min_distance > 0:
         close = _closest_pair(atoms, min_distance)
         if close:
             i, j, distance = close
             return f"atoms {i} and {j} are {distance:.3f} Å apart, less than {min_distance} Å"
+    return None
+
+
+def _cell_problem(atoms: Atoms) -> str | None:
+    largest = max(np.abs(atoms.positions).max(), np.abs(atoms.cell[:]).max())
+    if largest > _LARGEST:
+        return f"a coordinate or cell vector is {largest:.3g} Å long; expected at most {_LARGEST:g}"
+    cell_rank = np.linalg.norm(atoms.cell[:], axis=1) > 1e-8
+    if np.any(atoms.pbc & ~cell_rank):
+        return f"pbc is {atoms.pbc.tolist()} but the cell has no vector along a periodic direction"
+    periodic = atoms.cell[:][atoms.pbc]
+    if len(periodic):
+        # Heights of the cell over its periodic vectors: what neighbour searches step along.
+        with np.errstate(over="ignore"):
+            heights = 1.0 / np.linalg.norm(np.linalg.pinv(periodic, rcond=1e-12), axis=0)
+        if heights.min() < _FLATTEST or np.linalg.matrix_rank(periodic, tol=1e-6) < len(periodic):
+            return (
+                f"the periodic cell is only {heights.min():.2g} Å thick: its vectors "
+                "are too short, or lie in one plane or line"
+            )
     return None
 
 

@@ -1,0 +1,275 @@
+"""Labels of frames: under the keys that a user names, under ASE's own, and those left unused."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distill.core.errors import UserError
+from distill.core.progress import say
+from distill.core.quantities import (
+    ENERGY_KEY,
+    FORCES_KEY,
+    STRESS_KEY,
+    six_components,
+    stress_from_virial,
+)
+from distill.data.extxyz_frames import Frame
+from distill.data.structure_formats import EXTXYZ
+
+# ASE's names of results. The free energy is the one that the forces are the gradient of.
+_STANDARD = {
+    "energy": ("free_energy", "energy"),
+    "forces": ("forces",),
+    "stress": ("stress",),
+    "virial": (),
+}
+_DEFAULTS = {"energy": ENERGY_KEY, "forces": FORCES_KEY, "stress": STRESS_KEY, "virial": None}
+_LABEL_LIKE = {
+    "energy": re.compile(r"energ|toten", re.IGNORECASE),
+    "forces": re.compile(r"force", re.IGNORECASE),
+    "stress": re.compile(r"stress", re.IGNORECASE),
+    "virial": re.compile(r"virial", re.IGNORECASE),
+}
+# What is about labels, and none itself.
+_ABOUT_LABELS = re.compile(
+    r"predicted|weight|std|sigma|deviation|spread|error|uncertain|kinetic|barrier", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class LabelKeys:
+    """Where the labels of a file are, compared without case.
+
+    Attributes
+    ----------
+    energy, forces, stress
+        Keys of the energy [eV], the forces [eV/Å] and the stress [eV/Å³, ASE's sign].
+    virial
+        Key of the virial [eV, −stress × volume], used where there is no stress, or None.
+    """
+
+    energy: str = ENERGY_KEY
+    forces: str = FORCES_KEY
+    stress: str = STRESS_KEY
+    virial: str | None = None
+
+    def __post_init__(self) -> None:
+        if "virial" in self.stress.lower():
+            raise UserError(
+                f"stress_key names '{self.stress}', a virial in eV; name it by virial_key instead "
+                "(the stress in eV/Å³ is −virial / volume)"
+            )
+        if self.virial and "stress" in self.virial.lower():
+            raise UserError(
+                f"virial_key names '{self.virial}', a stress in eV/Å³; name it by stress_key instead"
+            )
+
+
+def take_labels(
+    frames: Sequence[Frame],
+    keys: LabelKeys,
+    *,
+    require: Sequence[str],
+    file: Path,
+    format_name: str,
+) -> None:
+    """Put the labels of frames under the REF_ keys, and say which others stay unused.
+
+    Where no structure has a key that is left at its REF_ default, ASE's own results are taken
+    (`free_energy` or `energy`, `forces`, `stress`), as its writers leave them: all of them, or
+    none where the energy or the forces are under other keys, because they may be of another
+    method. Outputs of other programs have their labels there. A single atom needs no force label:
+    by translation it has none.
+
+    Parameters
+    ----------
+    frames
+        Of one file; changed in place.
+    keys
+        Where the labels are.
+    require
+        Labels that each structure must carry: among energy, forces, stress.
+    file, format_name
+        For messages, and for what can be in the file.
+
+    Raises
+    ------
+    UserError
+        If a label is missing, no number, of the wrong shape, under two keys that differ in case
+        only, or a stress of a structure without a volume; the message names the structure.
+    """
+    places = [_Place(frame) for frame in frames]
+    names = _names(places, keys, native=format_name != EXTXYZ)
+    without_volume = 0
+    for index, (place, (atoms, _)) in enumerate(zip(places, frames, strict=True)):
+        where = f"{file}: structure {index}"
+        try:
+            found = {label: place.take(options) for label, options in names.items()}
+            _check_required(found, place, keys, require, format_name)
+            without_volume += _store(atoms, found)
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{where}: a label is not numeric: {error}") from None
+    if without_volume:
+        say(
+            f"{file}: left out the stress of {without_volume} structures that have no volume; "
+            "it is zero there"
+        )
+    if format_name == EXTXYZ:
+        _say_unused(places, names, file)
+
+
+class _Place:
+    """All values that a frame carries by name, and what was taken from them."""
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+        own = {k: v for k, v in frame.atoms.arrays.items() if k not in ("numbers", "positions")}
+        self.values: dict[str, Any] = {**frame.results, **frame.atoms.info, **own}
+        self._lower: dict[str, list[str]] = {}
+        for name in self.values:
+            self._lower.setdefault(str(name).lower(), []).append(name)
+
+    def has(self, name: str) -> bool:
+        return name.lower() in self._lower
+
+    def take(self, options: Sequence[str]) -> Any:
+        """Value of the first name that is there, which leaves the structure's own entries."""
+        for option in options:
+            names = self._lower.get(option.lower(), [])
+            name = option if option in names else names[0] if names else None
+            if name is None:
+                continue
+            if len(names) > 1 and name != option:
+                raise UserError(f"{' and '.join(sorted(names))} differ in case only; remove one")
+            self._frame.atoms.info.pop(name, None)
+            self._frame.atoms.arrays.pop(name, None)
+            return self.values[name]
+        return None
+
+    def label_like(self) -> dict[str, str]:
+        """Names of the values that could be labels, and of which kind."""
+        size = len(self._frame.atoms)
+        found = {}
+        for name, value in self.values.items():
+            if _ABOUT_LABELS.search(str(name)):
+                continue
+            shape = np.shape(value)
+            kind = next((k for k, words in _LABEL_LIKE.items() if words.search(str(name))), None)
+            fits = {
+                "energy": shape == (),
+                "forces": shape == (size, 3),
+                "stress": np.size(value) in (6, 9),
+                "virial": np.size(value) in (6, 9),
+            }
+            if kind and fits[kind] and np.asarray(value).dtype.kind in "fi":
+                found[str(name)] = kind
+        return found
+
+
+def _names(places: Sequence[_Place], keys: LabelKeys, *, native: bool) -> dict[str, list[str]]:
+    """Names under which each label is looked for, the first that is there counting."""
+    asked = {label: getattr(keys, label) for label in _DEFAULTS}
+    there = {
+        label: name is not None and any(place.has(name) for place in places)
+        for label, name in asked.items()
+    }
+    from_others = any(
+        there[label] and asked[label].lower() not in _STANDARD[label]
+        for label in ("energy", "forces")
+    )
+    names: dict[str, list[str]] = {}
+    for label, name in asked.items():
+        chosen = [] if name is None else [name]
+        default = name == _DEFAULTS[label]
+        if default and (native or (not there[label] and not from_others)):
+            chosen += _STANDARD[label]
+        names[label] = chosen
+    return names
+
+
+def _check_required(
+    found: dict[str, Any],
+    place: _Place,
+    keys: LabelKeys,
+    require: Sequence[str],
+    format_name: str,
+) -> None:
+    alone = len(place._frame.atoms) == 1
+    for label in require:
+        other = label == "stress" and found["virial"] is not None
+        if found[label] is not None or other or (label == "forces" and alone):
+            continue
+        names = [*place.label_like(), *(str(k) for k in place.values)]
+        there = ", ".join(dict.fromkeys(names)) or "no labels"
+        hint = "" if place.label_like() else f" (files of the format {format_name} may hold none)"
+        raise UserError(
+            f"no {label}: expected the key '{getattr(keys, label)}' (or the one named in the "
+            f"config's data section), found {there}{'' if format_name == EXTXYZ else hint}"
+        )
+
+
+def _store(atoms: Any, found: dict[str, Any]) -> bool:
+    """Put a frame's labels under the REF_ keys; whether a zero stress was left out."""
+    if found["energy"] is not None:
+        atoms.info[ENERGY_KEY] = _energy(found["energy"])
+    forces = found["forces"]
+    if forces is None and found["energy"] is not None and len(atoms) == 1:
+        forces = np.zeros((1, 3))
+    if forces is not None:
+        forces = _numbers(forces)
+        if forces.size != 3 * len(atoms):
+            raise UserError(f"forces have the shape {forces.shape}, expected ({len(atoms)}, 3)")
+        atoms.arrays[FORCES_KEY] = forces.reshape(len(atoms), 3)
+    name = "stress" if found["stress"] is not None else "virial"
+    if found[name] is None:
+        return False
+    six = six_components(_numbers(found[name]))
+    volume = abs(float(np.linalg.det(atoms.cell[:])))
+    if volume < 1e-6:
+        if six.any():
+            raise UserError(
+                f"has a {name} but no volume: expected three cell vectors; give the cell "
+                "(Lattice), or remove the label"
+            )
+        return True
+    atoms.info[STRESS_KEY] = six if name == "stress" else stress_from_virial(six, volume)
+    return False
+
+
+def _energy(value: Any) -> float:
+    number = _numbers(value)
+    if number.size != 1:
+        raise UserError(f"the energy is {number.size} numbers, expected one")
+    return float(number.reshape(()))
+
+
+def _numbers(value: Any) -> np.ndarray:
+    if np.asarray(value).dtype.kind == "b":
+        raise UserError("a label is not numeric: it is true or false, or has no value")
+    return np.asarray(value, dtype=float)
+
+
+def _say_unused(places: Sequence[_Place], names: dict[str, list[str]], file: Path) -> None:
+    taken = {name.lower() for options in names.values() for name in options}
+    # Where one of the two energies is used, the other is its companion.
+    if taken & set(_STANDARD["energy"]):
+        taken |= set(_STANDARD["energy"])
+    # A virial beside a stress says the same.
+    counts: Counter[tuple[str, str]] = Counter()
+    for place in places:
+        counts.update((n, k) for n, k in place.label_like().items() if n.lower() not in taken)
+    if counts:
+        shown = ", ".join(
+            f"{name} (in {count} of {len(places)}; {kind}_key)"
+            for (name, kind), count in sorted(counts.items())
+        )
+        say(f"{file}: labels left unused: {shown}; name those to be used in the data section")
