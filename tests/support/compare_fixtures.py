@@ -10,7 +10,8 @@ from ase.build import bulk
 
 from distill.config import ParallelConfig
 from distill.data.structures import write_structures
-from distill.models.calculators import label_structures, load_calculator
+from distill.models.calculators import load_calculator
+from distill.models.labelling import label_structures
 from distill.observables.base import OBSERVABLES
 
 
