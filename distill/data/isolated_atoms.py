@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from distill.core.errors import UserError
-from distill.data.structures import config_type
+from distill.data.structures import config_type, reference_energy
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _CONFIG_TYPES = {"isolatedatom", "isolated_atom"}
 # No model of the field reaches further in one step, Å.
 LONGEST_CUTOFF = 10.0
+# Energies of one atom in boxes of different size agree far better than this, eV.
+_SAME_ENERGY = 0.05
 
 
 def is_isolated_atom(atoms: Atoms, cutoff: float = LONGEST_CUTOFF) -> bool:
@@ -55,3 +57,31 @@ def without_isolated(structures: Sequence[Atoms], origin: Path) -> tuple[list[At
         raise UserError(f"{origin} holds only isolated atoms; expected structures with interaction")
     pairs = list(zip(structures, alone, strict=True))
     return [a for a, single in pairs if not single], [a for a, single in pairs if single]
+
+
+def isolated_energies(isolated: Sequence[Atoms]) -> dict[str, float]:
+    """Energy of a free atom of each element, eV: the mean over the labelled ones that there are.
+
+    Parameters
+    ----------
+    isolated
+        Isolated atoms.
+
+    Raises
+    ------
+    UserError
+        If two of one element disagree, as of different spin states or levels of theory.
+    """
+    found: dict[str, list[float]] = {}
+    for atoms in isolated:
+        energy = reference_energy(atoms)
+        if energy is not None:
+            found.setdefault(atoms.get_chemical_symbols()[0], []).append(energy)
+    for symbol, energies in found.items():
+        if max(energies) - min(energies) > _SAME_ENERGY:
+            listed = ", ".join(f"{energy:.6g}" for energy in sorted(set(energies)))
+            raise UserError(
+                f"the isolated {symbol} atoms of the set differ in energy: {listed} eV; expected "
+                "one spin state and one level of theory: remove the others"
+            )
+    return {symbol: float(np.mean(energies)) for symbol, energies in found.items()}
