@@ -63,7 +63,7 @@ def test_a_model_without_free_atoms_is_said_and_takes_least_squares(capsys):
 def test_other_failures_are_not_swallowed(error):
     calculator = NoFreeAtoms()
     calculator.error = error
-    with pytest.raises((UserError, KeyboardInterrupt), match="memory|^$"):
+    with pytest.raises((UserError, KeyboardInterrupt), match=r"memory|^$"):
         energies_of(calculator)
 
 
@@ -84,5 +84,5 @@ def test_isolated_atoms_that_disagree_are_refused():
     isolated = [
         set_labels(Atoms("H"), energy=energy, forces=np.zeros((1, 3))) for energy in (0.0, 1.5)
     ]
-    with pytest.raises(UserError, match="isolated H atoms of the set differ in energy: 0, 1.5 eV"):
+    with pytest.raises(UserError, match=r"isolated H atoms .* differ in energy: 0, 1\.5 eV"):
         energies_of(EMT(), isolated)
