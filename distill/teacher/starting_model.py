@@ -12,7 +12,9 @@ import numpy as np
 from distill.core.artifacts import hash_of, sha256
 from distill.core.errors import UserError
 from distill.core.input_files import resolve_file
+from distill.core.progress import say
 from distill.core.quantities import STRESS_KEY
+from distill.data.isolated_atoms import isolated_energies
 from distill.data.label_units import refuse_other_units
 from distill.data.reference_energies import (
     ReferenceEnergies,
@@ -28,7 +30,7 @@ from distill.data.structures import (
     reference_stress,
     set_labels,
 )
-from distill.models.base import Family
+from distill.models.base import Family, StructureError
 from distill.models.cached_calculators import cached_model
 from distill.models.config import CalculatorConfig
 from distill.models.labelling import carry_stress, label_structures
@@ -196,17 +198,15 @@ def starting_energies(
         refuse_other_units(structures, predicted, present)
         refuse_mixed_references(counts, differences)
     one_body = _one_body(start, present, counts, predicted)
-    lone = start.predict(isolated)
+    free = isolated_energies(isolated)
+    free_by_model = isolated_energies(start.predict(isolated))
     found = reference_energies(
         config.e0,
         elements=present,
         foundation=one_body,
         counts=counts,
         differences=differences,
-        isolated={
-            atoms.get_chemical_symbols()[0]: float(difference)
-            for atoms, difference in zip(isolated, _differences(isolated, lone), strict=True)
-        },
+        isolated={symbol: energy - free_by_model[symbol] for symbol, energy in free.items()},
     )
     return found.with_others(one_body)
 
@@ -222,8 +222,13 @@ def _one_body(
     free = [Atoms(e, cell=[_FREE_BOX] * 3, positions=[[_FREE_BOX / 2] * 3]) for e in elements]
     try:
         labelled = start.predict(free)
-    except Exception:
+    except StructureError as error:
         # Some models have no answer for an atom without neighbours; any scale will do for them.
+        say(
+            f"{start.name} gives no energy of a free {elements[error.index]} atom "
+            f"({error.problem}): its atomic reference energies are taken by least squares from "
+            "its energies of the training set"
+        )
         values, _ = least_squares_shifts(counts, _energies(predicted))
         return {e: float(v) for e, v in zip(elements, values, strict=True)}
     return {e: float(v) for e, v in zip(elements, _energies(labelled), strict=True)}

@@ -12,7 +12,11 @@ from helpers import rattled_copper
 
 from distill.core.errors import UserError
 from distill.data.duplicates import label_disagreement, same_structures
-from distill.data.isolated_atoms import is_isolated_atom, without_isolated
+from distill.data.isolated_atoms import (
+    is_isolated_atom,
+    isolated_energies,
+    without_isolated,
+)
 from distill.data.structures import set_labels
 
 
@@ -56,6 +60,15 @@ def test_isolated_atoms_are_set_apart():
     assert alone == [structures[0], structures[2]]
     with pytest.raises(UserError, match=r"train\.xyz holds only isolated atoms"):
         without_isolated(alone, Path("train.xyz"))
+
+
+def test_two_energies_of_one_free_atom_are_refused_in_either_order():
+    low, high = (set_labels(atom(), energy=energy) for energy in (-1.6, -0.1))
+    for isolated in ([low, high], [high, low]):
+        with pytest.raises(UserError, match=r"isolated H atoms .* differ in energy: -1.6, -0.1 eV"):
+            isolated_energies(isolated)
+    box = set_labels(atom([20, 20, 20], True), energy=-1.602)
+    assert isolated_energies([low, box, Atoms("Cu")]) == {"H": pytest.approx(-1.601)}
 
 
 def test_structures_within_the_tolerance_are_the_same():

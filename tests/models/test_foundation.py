@@ -56,6 +56,12 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+@pytest.fixture(autouse=True)
+def one_try(monkeypatch):
+    """What stops is not tried again, so that tests see how it stopped."""
+    monkeypatch.setattr(module, "RETRIES", 0)
+
+
 @pytest.fixture
 def server():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -104,6 +110,29 @@ def test_an_interrupted_download_goes_on_where_it_stopped(server, tmp_path):
     assert target.read_bytes() == CONTENT
     assert server.ranges == [None, f"bytes={have}-"]
     assert not partial.exists()
+
+
+def test_a_connection_that_breaks_is_taken_up_again_by_itself(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "RETRIES", 1)
+    server.breaks_after = 2_500_000
+    download(server.url, tmp_path / "tiny.model", git_blob=GIT_BLOB)
+    assert (tmp_path / "tiny.model").read_bytes() == CONTENT
+    first, second = server.ranges
+    assert first is None
+    assert 0 < int(second.removeprefix("bytes=").rstrip("-")) <= 2_500_000
+
+
+def test_a_file_downloaded_again_must_be_the_same(server, tmp_path):
+    target = tmp_path / "tiny.model"
+    download(server.url, target)
+    target.unlink()
+    download(server.url, target)
+    record = tmp_path / "tiny.model.json"
+    record.write_text(record.read_text().replace(hashlib.sha256(CONTENT).hexdigest(), "0" * 64))
+    target.unlink()
+    with pytest.raises(UserError, match=r"not the one that was downloaded before: .*remove .*json"):
+        download(server.url, target)
+    assert not target.exists()
 
 
 def test_a_complete_partial_file_is_not_fetched_again(server, tmp_path):

@@ -2,25 +2,31 @@
 
 Model files are pickles: loading one runs its code. Only the file that the user named is loaded,
 its SHA-256 is recorded, and a download is checked against its published identity where there is
-one, else against what the first download recorded.
+one, else against what the first download recorded. Cache, hash check and retries are those of
+pooch (https://www.fatiando.org/pooch); it cannot go on with half a file, the downloader here can.
 """
 
 from __future__ import annotations
 
 import hashlib
-import http.client
+import logging
 import os
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from distill.core.artifacts import read_json, sha256, write_json
 from distill.core.errors import UserError
 from distill.core.progress import progress, say
+from distill.core.user_cache import user_cache_folder
+
+if TYPE_CHECKING:
+    import requests
 
 BUNDLED = "bundled"
+# Further tries of a download that stops, each after a wait of a second more.
+RETRIES = 3
 _OFF_PREFIX = "off-"
 _BLOCK = 1 << 20
 _TIMEOUT_S = 60.0
@@ -66,9 +72,7 @@ def foundation_urls() -> dict[str, str]:
 
 def cache_folder() -> Path:
     """Where downloads are kept: DISTILL_CACHE, else distill in the user's cache folder."""
-    if folder := os.environ.get("DISTILL_CACHE"):
-        return Path(folder)
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "distill"
+    return Path(os.environ.get("DISTILL_CACHE") or user_cache_folder())
 
 
 def find_foundation(name: str) -> Foundation:
@@ -119,7 +123,7 @@ def download(url: str, target: Path, *, git_blob: str | None = None) -> None:
     """Download a file once, with progress; an interrupted download goes on where it stopped.
 
     Bytes collect in `<target>.partial`; only a complete and checked file gets its final name. Its
-    size and SHA-256 are recorded in `<target>.json`.
+    size and SHA-256 are recorded in `<target>.json`, and a later download must give the same.
 
     Parameters
     ----------
@@ -136,44 +140,115 @@ def download(url: str, target: Path, *, git_blob: str | None = None) -> None:
         If the server cannot be reached or refuses, the file is incomplete or not the expected one,
         or it cannot be written.
     """
-    partial = target.with_name(target.name + ".partial")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        size = _fetch(url, partial)
-    except urllib.error.HTTPError as error:
-        raise UserError(
-            f"cannot download {url}: the server says {error.code} {error.reason}"
-        ) from None
-    except urllib.error.URLError as error:
-        raise UserError(f"cannot download {url}: no connection ({error.reason})") from None
-    except (OSError, http.client.HTTPException) as error:
-        raise UserError(
-            f"the download of {url} to {partial} stopped: {error}; run the same command again to "
-            "go on from there"
-        ) from None
-    found = partial.stat().st_size
-    if size is not None and found > size:
-        partial.unlink()
-        raise UserError(
-            f"{partial} was longer than the file at {url} ({found} against {size} bytes) and was "
-            "removed; run the same command again"
-        )
-    if size is not None and found < size:
-        raise UserError(
-            f"the download of {url} is incomplete: expected {size} bytes, found {found}; run the "
-            "same command again to go on from there"
-        )
-    if git_blob is not None and git_blob_id(partial) != git_blob:
-        partial.unlink()
-        raise UserError(
-            f"the file at {url} is not the published model: expected git blob {git_blob}; "
-            "it was removed"
-        )
-    write_json(
-        _record(target),
-        {"url": url, "bytes": found, "sha256": sha256(partial), "git_blob": git_blob},
+    import pooch
+    import requests
+
+    pooch.get_logger().setLevel(logging.WARNING)
+    known = read_json(_record(target))["sha256"] if _record(target).exists() else None
+    store = pooch.create(
+        target.parent,
+        base_url="",
+        registry={target.name: known},
+        urls={target.name: url},
+        retry_if_failed=RETRIES,
     )
-    os.replace(partial, target)
+    try:
+        store.fetch(target.name, downloader=_Resuming(target, known, git_blob))
+    except _Stopped as error:
+        raise UserError(f"{error}; run the same command again to go on from there") from None
+    except requests.ConnectionError as error:
+        raise UserError(f"cannot download {url}: no connection ({error})") from None
+    except OSError as error:
+        raise UserError(f"cannot write {target}: {error}") from None
+
+
+class _Stopped(ValueError):
+    """A download that stopped before its end; pooch tries again after a `ValueError`."""
+
+
+class _Resuming:
+    """A downloader for pooch that keeps what it has of a file, and asks for the rest.
+
+    Parameters
+    ----------
+    target
+        Final file; bytes collect beside it.
+    known, git_blob
+        SHA-256 and git blob id of the content, if known.
+    """
+
+    def __init__(self, target: Path, known: str | None, git_blob: str | None) -> None:
+        self.target, self.known, self.git_blob = target, known, git_blob
+        self.partial = target.with_name(target.name + ".partial")
+
+    def __call__(self, url: str, output_file: str, pooch: Any) -> None:
+        """Leave the whole file at `output_file`.
+
+        Raises
+        ------
+        _Stopped
+            If there is less of it than there should be; what there is stays.
+        UserError
+            If there is more, or it is not the expected file; it is removed.
+        """
+        size = self._append(url)
+        found = self.partial.stat().st_size
+        if size is not None and found < size:
+            raise _Stopped(f"the download of {url} is incomplete: {found} of {size} bytes")
+        if size is not None and found > size:
+            self.partial.unlink()
+            raise UserError(
+                f"{self.partial} was longer than the file at {url} ({found} against {size} bytes) "
+                "and was removed; run the same command again"
+            )
+        if self.git_blob is not None and git_blob_id(self.partial) != self.git_blob:
+            self.partial.unlink()
+            raise UserError(
+                f"the file at {url} is not the published model: expected git blob "
+                f"{self.git_blob}; it was removed"
+            )
+        digest = sha256(self.partial)
+        if self.known is not None and digest != self.known:
+            self.partial.unlink()
+            raise UserError(
+                f"the file at {url} is not the one that was downloaded before: expected SHA-256 "
+                f"{self.known}, found {digest}; if the new one is wanted, remove "
+                f"{_record(self.target)}"
+            )
+        about = {"url": url, "bytes": found, "sha256": digest, "git_blob": self.git_blob}
+        write_json(_record(self.target), about)
+        os.replace(self.partial, output_file)
+
+    def _append(self, url: str) -> int | None:
+        """Fetch what is missing of the file; its full size in bytes, if the server says."""
+        import requests
+
+        start = self.partial.stat().st_size if self.partial.exists() else 0
+        headers = {"Accept-Encoding": "identity"}
+        if start:
+            headers["Range"] = f"bytes={start}-"
+        with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_S) as response:
+            if response.status_code == requests.codes.requested_range_not_satisfiable:
+                # Nothing is left to send: the partial file is complete, or too long.
+                total = response.headers.get("Content-Range", "").rpartition("/")[2]
+                return int(total) if total.isdigit() else None
+            if not response.ok:
+                raise UserError(
+                    f"cannot download {url}: the server says {response.status_code} "
+                    f"{response.reason}"
+                )
+            if start and response.status_code != requests.codes.partial_content:
+                start = 0
+            length = response.headers.get("Content-Length")
+            size = start + int(length) if length else None
+            blocks = None if size is None else -(-(size - start) // _BLOCK)
+            with self.partial.open("ab" if start else "wb") as handle:
+                try:
+                    for block in progress(_blocks(response), "download", blocks, unit="MiB"):
+                        handle.write(block)
+                except requests.RequestException as error:
+                    raise _Stopped(f"the download of {url} stopped: {error}") from None
+        return size
 
 
 def git_blob_id(path: Path) -> str:
@@ -185,33 +260,8 @@ def git_blob_id(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _fetch(url: str, partial: Path) -> int | None:
-    """Append to `partial` what is missing of a file; its full size in bytes, if the server says."""
-    start = partial.stat().st_size if partial.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
-    try:
-        response = urllib.request.urlopen(request, timeout=_TIMEOUT_S)
-    except urllib.error.HTTPError as error:
-        if error.code != 416:
-            raise
-        # Nothing is left to send: the partial file is complete, or longer than the real one.
-        total = error.headers.get("Content-Range", "").rpartition("/")[2]
-        return int(total) if total.isdigit() else None
-    with response:
-        if start and response.status != 206:
-            start = 0
-        length = response.headers.get("Content-Length")
-        size = start + int(length) if length else None
-        with partial.open("ab" if start else "wb") as handle:
-            blocks = None if size is None else -(-(size - start) // _BLOCK)
-            for block in progress(_blocks(response), "download", blocks, unit="MiB"):
-                handle.write(block)
-    return size
-
-
-def _blocks(response: object) -> Iterator[bytes]:
-    while block := response.read(_BLOCK):  # type: ignore[attr-defined]
-        yield block
+def _blocks(response: requests.Response) -> Iterator[bytes]:
+    yield from response.iter_content(_BLOCK)
 
 
 def _record(target: Path) -> Path:

@@ -11,7 +11,7 @@ import numpy as np
 from distill.core.errors import UserError
 from distill.core.quantities import virial_from_stress
 from distill.data.duplicates import label_disagreement, same_structures
-from distill.data.isolated_atoms import is_isolated_atom
+from distill.data.isolated_atoms import is_isolated_atom, isolated_energies
 from distill.data.reference_energies import composition_matrix, least_squares_shifts
 from distill.data.structures import (
     config_type,
@@ -175,7 +175,7 @@ def one_body_energies(
                 "'lstsq', or a table {symbol: eV}"
             )
         return _complete(teacher, elements, "the teacher's table"), "from the teacher"
-    isolated = _isolated_energies(structures, cutoff)
+    isolated = isolated_energies([a for a in structures if is_isolated_atom(a, cutoff)])
     if mode == "isolated":
         where = "the isolated-atom structures of the training set"
         return _complete(isolated, elements, where), "from isolated atoms in the training set"
@@ -255,15 +255,6 @@ def _complete(table: Mapping[str, float], elements: Sequence[str], where: str) -
             f"{', '.join(sorted(table)) or 'none'}. Add it, or choose another student.e0"
         )
     return {element: float(table[element]) for element in elements}
-
-
-def _isolated_energies(structures: Sequence[Atoms], cutoff: float) -> dict[str, float]:
-    energies: dict[str, float] = {}
-    for atoms in structures:
-        energy = reference_energy(atoms)
-        if energy is not None and is_isolated_atom(atoms, cutoff):
-            energies.setdefault(atoms.get_chemical_symbols()[0], energy)
-    return energies
 
 
 def _least_squares(
