@@ -115,7 +115,7 @@ class TrajectoryUnit(Unit):
         }
 
 
-def starting_structure(config: TrajectoryConfig) -> Atoms:
+def trajectory_start(config: TrajectoryConfig) -> Atoms:
     """The structure of a config, repeated, with its constraints.
 
     Raises
@@ -154,7 +154,7 @@ def trajectory_units(
     UserError
         If there is no such structure.
     """
-    start = starting_structure(config)
+    start = trajectory_start(config)
     return {
         (name, temperature): [
             TrajectoryUnit(

@@ -15,8 +15,8 @@ from distill.simulation import trajectory
 from distill.simulation.config import TrajectoryConfig
 from distill.simulation.trajectory import good_runs, run_trajectories, trajectory_units
 
-SPRINGS, STIFF, RUNAWAY = (
-    f"spring_toys:{name}" for name in ("Springs", "stiff_springs", "runaway")
+SPRINGS, STIFF, RUNAWAY, FREE = (
+    f"spring_toys:{name}" for name in ("Springs", "stiff_springs", "runaway", "free")
 )
 
 
@@ -91,6 +91,15 @@ def test_the_thermostat_holds_its_temperature_and_newton_the_energy(options, tmp
     assert np.ptp(totals) < 0.01 * np.mean(totals)
 
 
+@pytest.mark.physics
+def test_half_of_the_first_kinetic_energy_turns_into_potential_energy(options, tmp_path):
+    without_thermostat = options | {"friction": 1e-6, "runs": 6, "time": 600.0}
+    units, work = units_of(without_thermostat, tmp_path / "out")
+    run_trajectories(units, work, "test")
+    [runs] = units.values()
+    assert np.mean([run.mean_temperature() for run in runs]) == pytest.approx(300, rel=0.2)
+
+
 def test_two_models_start_with_the_same_velocities_and_feel_the_same_noise(options, tmp_path):
     both = {"teacher": SPRINGS, "student": SPRINGS, "other": STIFF}
     frames = frames_of(options, tmp_path / "out", models=both)
@@ -111,39 +120,61 @@ class Killed(BaseException):
     """A kill of the process, which no error handler sees."""
 
 
-def test_a_killed_run_goes_on_with_its_part_and_leaves_the_same_frames(
-    options, tmp_path, monkeypatch
-):
+@pytest.fixture
+def killed_after(monkeypatch):
+    """Short parts, and a process that is killed before it computes one too many."""
     monkeypatch.setattr(trajectory, "_STEPS_IN_PART", 20)
+    computed, made = trajectory._computed, []
+
+    def kill_after(limit: int | None) -> list[int]:
+        made.clear()
+
+        def dying(unit, before, index, frames):
+            if len(made) == limit:
+                raise Killed
+            made.append(index)
+            return computed(unit, before, index, frames)
+
+        monkeypatch.setattr(trajectory, "_computed", dying)
+        return made
+
+    return kill_after
+
+
+def test_a_killed_run_goes_on_with_its_part_and_leaves_the_same_frames(
+    options, tmp_path, killed_after
+):
+    killed_after(None)
     whole = frames_of(options, tmp_path / "whole")
-    computed, parts = trajectory._computed, []
-
-    def dying(unit, before, index, frames):
-        if len(parts) == 3:
-            raise Killed
-        parts.append(index)
-        return computed(unit, before, index, frames)
-
-    monkeypatch.setattr(trajectory, "_computed", dying)
+    killed_after(3)
     with pytest.raises(Killed):
         frames_of(options, tmp_path / "killed")
-    monkeypatch.setattr(trajectory, "_computed", computed)
-    left = list((tmp_path / "killed").rglob("*.npz"))
-    assert parts == [0, 1, 2] and len(left) == 3
+    made = killed_after(None)
     again = frames_of(options, tmp_path / "killed")
+    # Of 8 parts of production and one before, the first run had three.
+    assert made == [*range(3, 9), *range(9)]
     for one, other in zip(whole, again, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-def test_parts_of_other_settings_are_not_gone_on_with(options, tmp_path):
-    [(unit, _)] = units_of(options, tmp_path / "out")[0].values()
-    [(other, _)] = units_of(options | {"friction": 0.01}, tmp_path / "out")[0].values()
-    assert unit.name == other.name and unit.key != other.key
-    unit.run()
-    expected = unit.frames()
-    other.run()
-    unit.run()
-    np.testing.assert_array_equal(unit.frames(), expected)
+def test_parts_of_other_settings_are_not_gone_on_with(options, tmp_path, killed_after):
+    killed_after(3)
+    with pytest.raises(Killed):
+        frames_of(options, tmp_path / "out")
+    made = killed_after(None)
+    frames_of(options | {"friction": 0.01}, tmp_path / "out")
+    assert made == [*range(9), *range(9)]
+
+
+def test_every_part_feels_noise_of_its_own(options, tmp_path, killed_after):
+    killed_after(None)
+    every_step = options | {"save_every": 2.0, "time": 80.0}
+    velocities = frames_of(every_step, tmp_path, models=FREE, quantity="velocities")[0]
+    # Of free atoms all that changes the velocity is friction and noise.
+    noise = velocities[1:] - np.exp(-0.05 * 2.0) * velocities[:-1]
+    assert len(noise) == 40
+    assert np.abs(noise[:20] - noise[20:]).max() > 0.1 * np.abs(noise).max()
+    np.testing.assert_allclose(noise[:20].std(), noise[20:].std(), rtol=0.2)
 
 
 def test_a_run_that_grows_too_hot_stops_and_says_so(options, tmp_path, capsys):

@@ -73,6 +73,11 @@ def stiff_springs() -> Springs:
     return Springs(stiffness=6.0)
 
 
+def free() -> Springs:
+    """Atoms that feel nothing of each other."""
+    return Springs(stiffness=0.0)
+
+
 def runaway() -> Springs:
     """Springs that push."""
     return Springs(stiffness=-50.0)

@@ -14,7 +14,7 @@ from distill.observables.base import STUDENT, TEACHER, Card, Check, Observable, 
 from distill.observables.rdf.config import RdfConfig
 from distill.observables.rdf.rdf import checked_pairs, run_rdf
 from distill.observables.rdf.result import ModelRdf, PairDifference, RdfResult, TemperatureRdf
-from distill.simulation.trajectory import starting_structure
+from distill.simulation.trajectory import trajectory_start
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,7 +49,7 @@ class RadialDistribution(Observable[RdfResult]):
 
     def refuse(self, config: RdfConfig, tolerances: RdfTolerances) -> None:
         """Refuse a structure that is not periodic, and pairs and radii that do not fit it."""
-        checked_pairs(config, starting_structure(config))
+        checked_pairs(config, trajectory_start(config))
 
     def run(
         self, config: RdfConfig, models: Mapping[str, ModelSpec], work: WorkFolder

@@ -45,7 +45,7 @@ from distill.simulation.trajectory import (
     TrajectoryUnit,
     good_runs,
     run_trajectories,
-    starting_structure,
+    trajectory_start,
     trajectory_units,
 )
 
@@ -74,7 +74,7 @@ def run_rdf(config: RdfConfig, models: Mapping[str, ModelSpec], work: WorkFolder
     UserError
         As `checked_pairs`, or if no model has two good runs at a temperature.
     """
-    system = _System(config, starting_structure(config))
+    system = _System(config, trajectory_start(config))
     runs = trajectory_units(config, models, work, ensemble="nvt", quantity="positions")
     run_trajectories(runs, work, "rdf")
     return RdfResult(
@@ -267,7 +267,7 @@ def _model(
                 g=g.value[k].tolist(),
                 g_interval=[(low, high) for low, high in g_ends[k].tolist()],
                 running=running[k].tolist(),
-                coordination=float(coordination.value[k]),
+                coordination=float(coordination.corrected[k]),
                 coordination_interval=ends[k],
             )
             for k, pair in enumerate(system.pairs)
@@ -300,7 +300,7 @@ def _differences(
             noise_floor=float(divergence.bias[k]),
             excess=float(divergence.corrected[k]),
             excess_interval=excess_ends[k],
-            coordination=float(difference.value[k]),
+            coordination=float(difference.corrected[k]),
             coordination_interval=ends[k],
         )
         for k, elements in enumerate(system.pairs)

@@ -14,7 +14,7 @@ from distill.observables.base import STUDENT, TEACHER, Card, Check, Observable, 
 from distill.observables.vdos.config import VdosConfig
 from distill.observables.vdos.result import ModelVdos, PartDifference, TemperatureVdos, VdosResult
 from distill.observables.vdos.vdos import ALL, require_vibrations, run_vdos
-from distill.simulation.trajectory import starting_structure
+from distill.simulation.trajectory import trajectory_start
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,7 +47,7 @@ class VibrationalDensityOfStates(Observable[VdosResult]):
 
     def refuse(self, config: VdosConfig, tolerances: VdosTolerances) -> None:
         """Refuse a structure in which nothing can vibrate."""
-        require_vibrations(starting_structure(config))
+        require_vibrations(trajectory_start(config))
 
     def run(
         self, config: VdosConfig, models: Mapping[str, ModelSpec], work: WorkFolder

@@ -38,7 +38,7 @@ from distill.simulation.trajectory import (
     TrajectoryUnit,
     good_runs,
     run_trajectories,
-    starting_structure,
+    trajectory_start,
     trajectory_units,
 )
 from distill.systems.constraints import mobile_atoms
@@ -68,7 +68,7 @@ def run_vdos(config: VdosConfig, models: Mapping[str, ModelSpec], work: WorkFold
         If there is no such structure, all its atoms are held, or no model has two good runs at a
         temperature.
     """
-    start = starting_structure(config)
+    start = trajectory_start(config)
     require_vibrations(start)
     system = _System(config, start)
     runs = trajectory_units(config, models, work, ensemble="nve", quantity="velocities")
