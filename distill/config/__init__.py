@@ -15,7 +15,9 @@ from distill.models.mace.config import ArchitectureConfig
 from distill.observables.barriers.config import BarrierConfig
 from distill.observables.bulk.config import BulkConfig, PhononsConfig, ThermalExpansionConfig
 from distill.observables.diffusion.config import DiffusionConfig
+from distill.observables.rdf.config import RdfConfig
 from distill.observables.sticking.config import StickingConfig
+from distill.observables.vdos.config import VdosConfig
 from distill.sampling.config import DrivenConfig, SelectionConfig
 from distill.sampling.methods.md import MdConfig
 from distill.sampling.methods.rattle import RattleConfig
@@ -56,6 +58,7 @@ __all__ = [
     "ParallelConfig",
     "PhononsConfig",
     "RattleConfig",
+    "RdfConfig",
     "ReplayConfig",
     "RunConfig",
     "SamplingConfig",
@@ -71,6 +74,7 @@ __all__ = [
     "ThermalExpansionConfig",
     "TimingConfig",
     "Tolerances",
+    "VdosConfig",
     "load_config",
     "parse_config",
     "strategy_teacher",
