@@ -16,7 +16,9 @@ from distill.models.mace.config import ArchitectureConfig
 from distill.observables.barriers.config import BarrierConfig
 from distill.observables.bulk.config import BulkConfig, PhononsConfig, ThermalExpansionConfig
 from distill.observables.diffusion.config import DiffusionConfig
+from distill.observables.rdf.config import RdfConfig
 from distill.observables.sticking.config import StickingConfig
+from distill.observables.vdos.config import VdosConfig
 from distill.sampling.config import DrivenConfig, SelectionConfig
 from distill.sampling.methods.md import MdConfig
 from distill.sampling.methods.rattle import RattleConfig
@@ -57,6 +59,7 @@ __all__ = [
     "ParallelConfig",
     "PhononsConfig",
     "RattleConfig",
+    "RdfConfig",
     "ReplayConfig",
     "RunConfig",
     "SamplingConfig",
@@ -72,6 +75,7 @@ __all__ = [
     "ThermalExpansionConfig",
     "TimingConfig",
     "Tolerances",
+    "VdosConfig",
     "load_config",
     "parse_config",
     "strategy_teacher",

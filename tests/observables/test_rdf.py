@@ -1,15 +1,18 @@
 """Radial distribution: normalisation, coordination, noise floor, checks, wiring of the options."""
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111
 from ase.io import write
+from observable_tests import ObservableContract
 from pydantic import ValidationError
 from spring_toys import chain
 
+from distill.config import CalculatorConfig
 from distill.core.errors import UserError
 from distill.core.results import read_result, write_result
 from distill.core.work import WorkFolder
@@ -102,6 +105,29 @@ def test_the_first_minimum_lies_between_the_first_two_shells():
     assert first_minimum(g, edges) == pytest.approx((2.546 + 3.6) / 2, abs=0.15)
     assert first_minimum(np.zeros(120), edges) == 6.0
     assert first_minimum(np.where(np.arange(120) > 60, 1.5, 0.0), edges) == 6.0
+
+
+class TestContract(ObservableContract):
+    observable = RadialDistribution
+    models: ClassVar = {TEACHER: SPRINGS, STUDENT: STIFF}
+    other = CalculatorConfig(path=SPRINGS, args={"stiffness": 9.0})
+
+    @classmethod
+    def config(cls, folder: Path) -> RdfConfig:
+        write(folder / "ring.xyz", chain("LiFLiFLiFLiF"), format="extxyz")
+        return RdfConfig(
+            structure=str(folder / "ring.xyz"),
+            pairs=["Li-F"],
+            r_max=5.0,
+            bins=50,
+            coordination_radii={"Li-F": 2.0},
+            runs=2,
+            time=800.0,
+            equilibration_time=100.0,
+            time_step=2.0,
+            friction=0.05,
+            save_every=10.0,
+        )
 
 
 @pytest.fixture

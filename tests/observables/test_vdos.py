@@ -1,6 +1,7 @@
 """Vibrational density of states: known frequencies, normalisation, intervals, checks, wiring."""
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -10,9 +11,11 @@ from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
 from ase.io import write
 from ase.units import fs
+from observable_tests import ObservableContract
 from pydantic import ValidationError
 from spring_toys import Springs, chain
 
+from distill.config import CalculatorConfig
 from distill.core.errors import UserError
 from distill.core.results import read_result, write_result
 from distill.core.work import WorkFolder
@@ -139,6 +142,26 @@ def test_intervals_of_frequencies_and_overlaps_hold_the_truth(shift):
     assert np.all(held / 300 > 0.92)
     # Without the correction, finite runs of equal models overlap by a hundredth less.
     assert np.mean(corrected) == pytest.approx(overlap, abs=0.002)
+
+
+class TestContract(ObservableContract):
+    observable = VibrationalDensityOfStates
+    models: ClassVar = {TEACHER: SPRINGS, STUDENT: STIFF}
+    other = CalculatorConfig(path=SPRINGS, args={"stiffness": 9.0})
+
+    @classmethod
+    def config(cls, folder: Path) -> VdosConfig:
+        write(folder / "ring.xyz", chain("LiFLiFLiFLiF"), format="extxyz")
+        return VdosConfig(
+            structure=str(folder / "ring.xyz"),
+            runs=2,
+            time=1000.0,
+            equilibration_time=200.0,
+            time_step=2.0,
+            friction=0.05,
+            save_every=4.0,
+            resolution=2.0,
+        )
 
 
 @pytest.fixture

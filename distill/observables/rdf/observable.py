@@ -144,6 +144,7 @@ class RadialDistribution(Observable[RdfResult]):
                 value=difference.excess,
                 interval=difference.excess_interval,
                 unit="bit",
+                confidence=result.confidence,
                 note=title if len(found) == 1 else f"{title}, the largest of {len(found)}",
             )
         ]
@@ -181,7 +182,8 @@ def _checks(result: RdfResult, key: str, bound: float) -> Iterator[Check]:
             reason = "fewer than two runs are good by both teacher and student"
             yield _failed(key, f"{entry.temperature:g} K", bound, reason)
     for title, difference in _differences(result):
-        yield (_divergence if key == "rdf" else _coordination)(title, difference, bound)
+        check = (_divergence if key == "rdf" else _coordination)(title, difference, bound)
+        yield check.model_copy(update={"confidence": result.confidence})
 
 
 def _divergence(title: str, difference: PairDifference, bound: float) -> Check:

@@ -129,7 +129,7 @@ class VibrationalDensityOfStates(Observable[VdosResult]):
                 "compare.tolerances.vdos is set, but the vibrations are not those of both teacher "
                 "and student: ask for that computation or remove the tolerance"
             )
-        return [_check(entry, bound) for entry in result.temperatures]
+        return [_check(entry, bound, result.confidence) for entry in result.temperatures]
 
     def cards(self, result: VdosResult) -> list[Card]:
         """The largest difference of mean frequencies."""
@@ -145,6 +145,7 @@ class VibrationalDensityOfStates(Observable[VdosResult]):
                 value=_PERCENT * difference.mean_frequency,
                 interval=(_PERCENT * low, _PERCENT * high),
                 unit="%",
+                confidence=result.confidence,
                 note=note
                 if len(found) == 1
                 else f"{note}, the largest of {len(found)} temperatures",
@@ -172,14 +173,14 @@ def _title(part: str, temperature: float, several: bool) -> str:
     return f"{part} atoms, {temperature:g} K" if several else f"{temperature:g} K"
 
 
-def _check(entry: TemperatureVdos, bound: float) -> Check:
+def _check(entry: TemperatureVdos, bound: float, confidence: float) -> Check:
     difference = entry.differences.get(STUDENT, {}).get(ALL)
     title = f"mean frequency at {entry.temperature:g} K, student over teacher − 1"
     if difference is None:
         reason = "fewer than two runs are good by both teacher and student"
         return within("vdos", title, None, None, bound, "", comment=reason)
     value, interval = difference.mean_frequency, difference.mean_frequency_interval
-    check = within("vdos", title, value, interval, bound, "")
+    check = within("vdos", title, value, interval, bound, "", confidence=confidence)
     if check.passed or abs(value) > bound:
         return check
     comment = "the interval reaches beyond the bound: longer or more runs are needed"

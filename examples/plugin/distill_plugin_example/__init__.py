@@ -1,0 +1,1 @@
+"""Members that distill finds by the entry points of this package."""
