@@ -85,12 +85,11 @@ def test_longer_series_and_finer_tables_come_closer(with_core) -> None:
 
 def test_a_student_of_two_elements_is_exported_and_agrees(tmp_path) -> None:
     out = tmp_path / "student.yace"
-    report = export_student(STUDENT_FILE, out, tolerance=1e-3)
+    report = export_student(STUDENT_FILE, out, tolerance=1e-3, options={"lengths": [200]})
     assert max(report.force.values()) < 1e-3
     assert max(report.energy.values()) < 1e-5
     assert set(report.structures) == {"strained", "dimers", "trimers"}
     assert json.loads(Path(f"{out}.json").read_text())["details"] == report.details
-    assert report.details["functions"] == 200
     assert report.details["memory_mb"] > 1
 
 
