@@ -6,12 +6,12 @@ import json
 import re
 import shlex
 import shutil
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fake_run import make_run, manifest, save_student, sticking_condition, sticking_result
+from html_page import Page
 
 from distill.config import Tolerances
 from distill.core.artifacts import read_json, write_json
@@ -23,39 +23,6 @@ from distill.report.report import write_report
 
 PASSING = Tolerances(teacher_force_rmse=0.08, student_force_rmse=0.04, barrier=0.02, speedup=10)
 FAILING = Tolerances(student_force_rmse=0.04, sticking=0.05)
-VOID = {"meta", "img", "link", "br", "hr", "input"}
-
-
-class Page(HTMLParser):
-    """Collects text, tables, references and image sources; checks that tags are balanced."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.references, self.ids, self.rows, self.text = [], [], set(), [], ""
-        self.feed(text)
-        assert not self.open
-
-    def handle_starttag(self, tag, attributes):
-        attributes = dict(attributes)
-        self.references += [v for k, v in attributes.items() if k in {"src", "href", "srcset"}]
-        self.ids.add(attributes.get("id"))
-        if tag == "tr":
-            self.rows.append([])
-        if tag in {"td", "th"}:
-            self.rows[-1].append("")
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text += data
-        if {"td", "th"} & set(self.open):
-            self.rows[-1][-1] += data
-
-    def row(self, first):
-        return next(r for r in self.rows if r and r[0].strip() == first)
 
 
 @pytest.fixture(scope="module")

@@ -387,5 +387,24 @@ def sticking_result(*conditions, **changes) -> StickingResult:
     return StickingResult(**fields | changes)
 
 
+def diffusion_result():
+    """See `fake_crystals`."""
+    from fake_crystals import diffusion_result
+
+    return diffusion_result()
+
+
+def bulk_result():
+    """See `fake_crystals`."""
+    from fake_crystals import bulk_result
+
+    return bulk_result()
+
+
 # Made-up results by observable; those that the registry knows are in the run.
-FAKES = {"barriers": barriers_result, "sticking": sticking_result}
+FAKES = {
+    "barriers": barriers_result,
+    "sticking": sticking_result,
+    "diffusion": diffusion_result,
+    "bulk": bulk_result,
+}
