@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from distill.deploy.export.base import EXPORTERS
 from helpers import ROOT
 
+from distill.deploy.export.base import EXPORTERS
 from distill.observables.base import OBSERVABLES
 from distill.sampling.method import SAMPLING_METHODS
 

@@ -12,8 +12,12 @@ from distill.core.artifacts import write_json
 from distill.core.errors import UserError
 from distill.core.progress import listed, say
 from distill.data.config import DataConfig
-from distill.data.duplicates import label_disagreement, same_structures
+from distill.data.duplicates import label_disagreement
+from distill.data.isolated_atoms import is_isolated_atom, isolated_energies, without_isolated
+from distill.data.label_checks import say_zero_forces
 from distill.data.reference_energies import composition_matrix, least_squares_shifts
+from distill.data.repeated_structures import repetitions
+from distill.data.splits import hold_out, last_frames, sources_of
 from distill.data.structures import (
     config_type,
     elements_of,
@@ -26,8 +30,6 @@ from distill.data.structures import (
 if TYPE_CHECKING:
     from ase import Atoms
 
-# Coordinates of one structure, written by two programs, Å.
-_SAME_PLACE = 1e-6
 # Energies per atom vary with structure; only gross mistakes stand out by so much.
 _FEWEST, _FAR, _FAR_AT_LEAST = 10, 20.0, 5.0
 
@@ -41,14 +43,15 @@ def run(config: DataConfig, *, out: Path, seed: int) -> None:
         If a file is unusable, a structure appears twice with different labels, or one of the test
         set is also in the training set.
     """
-    train, same = without_duplicates(_read(config, config.train), "training")
+    train = _read(config, config.train)
+    _refuse_free_atoms_that_differ(train, config.train)
+    train, same = without_duplicates(train, "training")
     train, far = without_energy_outliers(train, config.max_energy_deviation)
+    say_zero_forces(train, config.train)
     if config.test:
-        test = _read(config, config.test)
+        test = _test_set(config, config.test)
     else:
-        from distill.data.splits import hold_out
-
-        kept, held = hold_out([config_type(atoms) for atoms in train], config.test_fraction, seed)
+        kept, held = _split(train, config.test_fraction, seed)
         train, test = [train[i] for i in kept], [train[i] for i in held]
     _refuse_overlap(train, test)
     write_structures(out / "train.xyz", train)
@@ -91,14 +94,16 @@ def without_duplicates(structures: list[Atoms], name: str) -> tuple[list[Atoms],
         If a structure appears again with other labels: two levels of theory, or a mistake.
     """
     repeated = []
-    for earlier, index in same_structures(structures, _SAME_PLACE):
-        if problem := label_disagreement(structures[earlier], structures[index]):
+    for first, later, order in repetitions(structures):
+        if is_isolated_atom(structures[first]):
+            continue
+        problem = label_disagreement(structures[first], structures[later][order])
+        if problem:
             raise UserError(
-                f"structures {earlier} and {index} of the {name} set are the same but {problem}: "
+                f"structures {first} and {later} of the {name} set are the same but {problem}: "
                 "expected one level of theory; remove the wrong one"
             )
-        repeated.append(index)
-    repeated = sorted(set(repeated))
+        repeated.append(later)
     if repeated:
         say(f"{name} set: left out {len(repeated)} repeated structures: {listed(repeated)}")
     dropped = set(repeated)
@@ -119,7 +124,11 @@ def without_energy_outliers(
     UserError
         If every structure is out.
     """
-    labelled = [i for i, a in enumerate(structures) if reference_energy(a) is not None]
+    labelled = [
+        i
+        for i, a in enumerate(structures)
+        if reference_energy(a) is not None and not is_isolated_atom(a)
+    ]
     if len(labelled) < _FEWEST:
         return structures, []
     chosen = [structures[i] for i in labelled]
@@ -143,7 +152,7 @@ def without_energy_outliers(
         return structures, []
     say(f"left out {len(far)} structures with energies {limit:g} eV/atom off: {shown}")
     dropped = set(far)
-    if len(dropped) == len(structures):
+    if len(dropped) == len(labelled):
         raise UserError(
             f"data.max_energy_deviation {limit:g} eV/atom leaves no structure; raise it"
         )
@@ -163,10 +172,42 @@ def _read(config: DataConfig, name: str) -> list[Atoms]:
     )
 
 
+def _test_set(config: DataConfig, name: str) -> list[Atoms]:
+    """Structures of a test file with an interaction: errors on isolated atoms would mean none."""
+    test, alone = without_isolated(_read(config, name), Path(name))
+    if alone:
+        say(f"{name}: left out {len(alone)} isolated atoms, which test nothing but E0")
+    say_zero_forces(test, name)
+    return test
+
+
+def _split(structures: list[Atoms], fraction: float, seed: int) -> tuple[list[int], list[int]]:
+    """Indices that train and that test: isolated atoms train, one trajectory is in one part."""
+    alone = [i for i, atoms in enumerate(structures) if is_isolated_atom(atoms)]
+    others = [i for i in range(len(structures)) if i not in set(alone)]
+    chosen = [structures[i] for i in others]
+    sources = sources_of(chosen)
+    if len(chosen) > 1 and len(set(sources)) == 1:
+        say("all structures are frames of one trajectory: its last ones are held out")
+        kept, held = last_frames(sources, fraction)
+    else:
+        kept, held = hold_out([config_type(a) for a in chosen], fraction, seed, sources)
+    return sorted([*alone, *(others[i] for i in kept)]), [others[i] for i in held]
+
+
+def _refuse_free_atoms_that_differ(structures: list[Atoms], name: str) -> None:
+    alone = [i for i, atoms in enumerate(structures) if is_isolated_atom(atoms)]
+    try:
+        isolated_energies([structures[i] for i in alone])
+    except UserError as error:
+        raise UserError(f"{name}, among structures {listed(alone)}: {error}") from None
+
+
 def _refuse_overlap(train: list[Atoms], test: list[Atoms]) -> None:
-    for one, other in same_structures([*train, *test], _SAME_PLACE):
-        if one < len(train) <= other:
+    for first, later, _ in repetitions([*train, *test]):
+        if first < len(train) <= later:
             raise UserError(
-                f"structure {other - len(train)} of the test set is structure {one} of the "
-                "training set: errors on it would mean nothing; remove it from one of them"
+                f"structure {later - len(train)} of the test set is structure {first} of the "
+                "training set, up to translation and the order of like atoms: errors on it would "
+                "mean nothing; remove it from one of them"
             )

@@ -85,7 +85,7 @@ def _vasprun(file: Path) -> list[int]:
 
 
 def _outcar(file: Path) -> list[int]:
-    """Steps of an OUTCAR, which ends each with its forces, in the order in which ASE counts them."""
+    """Failed steps of an OUTCAR, counted by their energies, as ASE counts them."""
     from ase.io.formats import open_with_compression
 
     limit, index, cycles, left_early, failed = 0, 0, 0, False, []

@@ -45,11 +45,11 @@ class Frame(NamedTuple):
 
 
 class _Block(NamedTuple):
-    """Lines of one frame: index and first line (from 1) in the file, atom count and rows."""
+    """Lines of one frame: its number and first line (from 1) in the file, its size and rows."""
 
-    index: int
+    number: int
     line: int
-    count: int
+    size: int
     comment: str
     rows: list[str]
 
@@ -75,7 +75,7 @@ def read_extxyz(file: Path) -> list[Frame]:
             # Whatever ASE's parsing meets first, from KeyError to RecursionError.
             told = str(error) if isinstance(error, UserError) else _told(error)
             raise UserError(
-                f"{file}: structure {block.index} (line {block.line}): {told}"
+                f"{file}: structure {block.number} (line {block.line}): {told}"
             ) from None
         plain += extra
         frames.append(frame)
@@ -150,7 +150,7 @@ def _frame(block: _Block) -> tuple[Frame, bool]:
     declared = info.get("Properties")
     expected = _columns(_PLAIN_COLUMNS if declared is None else str(declared))
     extra = False
-    for number, row in enumerate(block.rows[: block.count]):
+    for number, row in enumerate(block.rows[: block.size]):
         found = len(row.split())
         if found < expected or (declared is not None and found > expected):
             raise UserError(
@@ -160,10 +160,10 @@ def _frame(block: _Block) -> tuple[Frame, bool]:
             )
         extra = extra or found > expected
     results = {key: info.pop(key) for key in list(info) if key in all_properties}
-    text = "\n".join([str(block.count), block.comment, *block.rows, ""])
+    text = "\n".join([str(block.size), block.comment, *block.rows, ""])
     atoms = next(iter(read_xyz(StringIO(text), index=0, properties_parser=lambda _: info)))
-    if len(atoms) != block.count:
-        raise UserError(f"{len(atoms)} atoms were read, expected {block.count}")
+    if len(atoms) != block.size:
+        raise UserError(f"{len(atoms)} atoms were read, expected {block.size}")
     strange = set(atoms.numbers[(atoms.numbers < 1) | (atoms.numbers > _HEAVIEST)].tolist())
     if strange:
         raise UserError(f"no element has the number {', '.join(map(str, sorted(strange)))}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from distill.core.errors import UserError
-from distill.core.quantities import CONFIG_TYPE_KEY, ENERGY_KEY
+from distill.data.structures import config_type, reference_energy
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 _CONFIG_TYPES = {"isolatedatom", "isolated_atom"}
 # No model of the field reaches further in one step, Å.
 LONGEST_CUTOFF = 10.0
-# Boxes and grids move the energy of a free atom by less, other spin states by more, eV.
-_SAME_ENERGY = 0.01
+# Energies of one atom in boxes of different size agree far better than this, eV.
+_SAME_ENERGY = 0.05
 
 
 def is_isolated_atom(atoms: Atoms, cutoff: float = LONGEST_CUTOFF) -> bool:
@@ -36,7 +36,7 @@ def is_isolated_atom(atoms: Atoms, cutoff: float = LONGEST_CUTOFF) -> bool:
     """
     if len(atoms) != 1:
         return False
-    if str(atoms.info.get(CONFIG_TYPE_KEY, "")).lower() in _CONFIG_TYPES or not atoms.pbc.any():
+    if config_type(atoms).lower() in _CONFIG_TYPES or not atoms.pbc.any():
         return True
     cell = np.asarray(atoms.cell)
     lengths = np.linalg.norm(cell[atoms.pbc], axis=1)
@@ -59,29 +59,29 @@ def without_isolated(structures: Sequence[Atoms], origin: Path) -> tuple[list[At
     return [a for a, single in pairs if not single], [a for a, single in pairs if single]
 
 
-def isolated_energies(
-    structures: Sequence[Atoms], cutoff: float = LONGEST_CUTOFF
-) -> dict[str, float]:
-    """Energies of the isolated atoms of a set by chemical symbol, eV; the mean of equal ones.
+def isolated_energies(isolated: Sequence[Atoms]) -> dict[str, float]:
+    """Energy of a free atom of each element, eV: the mean over the labelled ones that there are.
+
+    Parameters
+    ----------
+    isolated
+        Isolated atoms.
 
     Raises
     ------
     UserError
-        If two isolated atoms of an element have different energies (two spin states, or levels of
-        theory): which of them is meant would depend on the order of the file.
+        If two of one element disagree, as of different spin states or levels of theory.
     """
-    found: dict[str, list[tuple[int, float]]] = {}
-    for index, atoms in enumerate(structures):
-        energy = atoms.info.get(ENERGY_KEY)
-        if energy is not None and is_isolated_atom(atoms, cutoff):
-            found.setdefault(atoms.get_chemical_symbols()[0], []).append((index, float(energy)))
-    for symbol, labelled in found.items():
-        low, high = min(labelled, key=lambda at: at[1]), max(labelled, key=lambda at: at[1])
-        if high[1] - low[1] > _SAME_ENERGY:
-            one, other = sorted((low, high))
+    found: dict[str, list[float]] = {}
+    for atoms in isolated:
+        energy = reference_energy(atoms)
+        if energy is not None:
+            found.setdefault(atoms.get_chemical_symbols()[0], []).append(energy)
+    for symbol, energies in found.items():
+        if max(energies) - min(energies) > _SAME_ENERGY:
+            listed = ", ".join(f"{energy:.6g}" for energy in sorted(set(energies)))
             raise UserError(
-                f"the energies of two isolated {symbol} atoms differ: {one[1]:.4f} eV in structure "
-                f"{one[0]} and {other[1]:.4f} eV in structure {other[0]}; expected one state of "
-                "each element: remove the other one"
+                f"the isolated {symbol} atoms of the set differ in energy: {listed} eV; expected "
+                "one spin state and one level of theory: remove the others"
             )
-    return {symbol: float(np.mean([e for _, e in at])) for symbol, at in found.items()}
+    return {symbol: float(np.mean(energies)) for symbol, energies in found.items()}

@@ -68,7 +68,7 @@ class LabelKeys:
             )
         if self.virial and "stress" in self.virial.lower():
             raise UserError(
-                f"virial_key names '{self.virial}', a stress in eV/Å³; name it by stress_key instead"
+                f"virial_key names '{self.virial}', a stress in eV/Å³; name it by stress_key"
             )
 
 
@@ -132,6 +132,7 @@ class _Place:
 
     def __init__(self, frame: Frame) -> None:
         self._frame = frame
+        self.size = len(frame.atoms)
         own = {k: v for k, v in frame.atoms.arrays.items() if k not in ("numbers", "positions")}
         self.values: dict[str, Any] = {**frame.results, **frame.atoms.info, **own}
         self._lower: dict[str, list[str]] = {}
@@ -157,7 +158,6 @@ class _Place:
 
     def label_like(self) -> dict[str, str]:
         """Names of the values that could be labels, and of which kind."""
-        size = len(self._frame.atoms)
         found = {}
         for name, value in self.values.items():
             if _ABOUT_LABELS.search(str(name)):
@@ -166,7 +166,7 @@ class _Place:
             kind = next((k for k, words in _LABEL_LIKE.items() if words.search(str(name))), None)
             fits = {
                 "energy": shape == (),
-                "forces": shape == (size, 3),
+                "forces": shape == (self.size, 3),
                 "stress": np.size(value) in (6, 9),
                 "virial": np.size(value) in (6, 9),
             }
@@ -203,7 +203,7 @@ def _check_required(
     require: Sequence[str],
     format_name: str,
 ) -> None:
-    alone = len(place._frame.atoms) == 1
+    alone = place.size == 1
     for label in require:
         other = label == "stress" and found["virial"] is not None
         if found[label] is not None or other or (label == "forces" and alone):
@@ -232,7 +232,12 @@ def _store(atoms: Any, found: dict[str, Any]) -> bool:
     name = "stress" if found["stress"] is not None else "virial"
     if found[name] is None:
         return False
-    six = six_components(_numbers(found[name]))
+    value = _numbers(found[name])
+    if value.size not in (6, 9):
+        raise UserError(f"expected 6 or 9 numbers as {name}, found {value.size}")
+    six = six_components(value)
+    if np.any(atoms.pbc & ~atoms.cell[:].any(axis=1)):
+        return False  # A structure that cannot be; the checks of structures say so.
     volume = abs(float(np.linalg.det(atoms.cell[:])))
     if volume < 1e-6:
         if six.any():
@@ -263,7 +268,6 @@ def _say_unused(places: Sequence[_Place], names: dict[str, list[str]], file: Pat
     # Where one of the two energies is used, the other is its companion.
     if taken & set(_STANDARD["energy"]):
         taken |= set(_STANDARD["energy"])
-    # A virial beside a stress says the same.
     counts: Counter[tuple[str, str]] = Counter()
     for place in places:
         counts.update((n, k) for n, k in place.label_like().items() if n.lower() not in taken)

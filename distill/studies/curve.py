@@ -350,7 +350,9 @@ def _subset_sizes(
 
 def _refuse_equal_subsets(types: list[str], fractions: list[float], name: str) -> None:
     """Every fraction must hold a structure, and two fractions must not hold the same ones."""
-    least = len(set(types))
+    from distill.data.splits import least_subset
+
+    least = least_subset(types)
     sizes: dict[int, float] = {}
     for fraction in sorted(fractions):
         if round(fraction * len(types)) < 1:

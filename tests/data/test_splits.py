@@ -6,11 +6,12 @@ from collections import Counter
 from itertools import pairwise
 
 import pytest
+from ase import Atoms
 from hypothesis import given
 from hypothesis import strategies as st
 
 from distill.core.errors import UserError
-from distill.data.splits import hold_out, nested_subset
+from distill.data.splits import hold_out, last_frames, nested_subset, sources_of
 
 TYPES = ["slab"] * 120 + ["bulk"] * 60 + ["gas"] * 19 + ["rare"]
 
@@ -52,13 +53,62 @@ def test_held_out_structures_are_stratified_and_leave_rare_types_in_training():
     assert counts["slab"] == pytest.approx(24, abs=2)
 
 
-@given(st.lists(st.sampled_from("abcd"), min_size=1, max_size=30), st.floats(0.01, 0.99))
-def test_every_type_stays_in_training_or_nothing_can_be_held_out(types, fraction):
-    if len(types) == len(set(types)):
-        with pytest.raises(UserError, match="cannot hold out"):
-            hold_out(types, fraction, seed=1)
-        return
+@given(st.lists(st.sampled_from("abcd"), min_size=2, max_size=30), st.floats(0.01, 0.99))
+def test_every_type_stays_in_training_unless_all_have_one_structure(types, fraction):
     kept, held = hold_out(types, fraction, seed=1)
     assert held
-    assert {types[i] for i in kept} == set(types)
-    assert {types[i] for i in nested_subset(types, fraction, seed=1)} == set(types)
+    assert sorted(kept + held) == list(range(len(types)))
+    if len(set(types)) < len(types):
+        assert {types[i] for i in kept} == set(types)
+    else:
+        assert kept
+
+
+def test_one_structure_cannot_be_split():
+    with pytest.raises(UserError, match="cannot hold out any of 1 structures"):
+        hold_out(["slab"], 0.5, seed=1)
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.25, 0.5])
+def test_types_that_name_single_structures_do_not_change_the_share(fraction):
+    types = [f"mp-{number}" for number in range(24)]
+    assert len(nested_subset(types, fraction, seed=2)) == round(24 * fraction)
+    assert len(hold_out(types, fraction, seed=2)[1]) == round(24 * fraction)
+    pairs = sorted(types * 2)
+    assert len(nested_subset(pairs, 0.2, seed=2)) == round(48 * 0.2)
+    assert len(hold_out(pairs, 0.2, seed=2)[1]) == round(48 * 0.2)
+
+
+def test_structures_of_single_types_are_a_stratum_beside_large_types():
+    types = ["bulk"] * 20 + [f"mp-{number}" for number in range(20)]
+    _, held = hold_out(types, 0.25, seed=5)
+    assert len(held) == 10
+    assert sum(i < 20 for i in held) == pytest.approx(5, abs=1)
+
+
+def test_frames_of_one_trajectory_stay_together():
+    sources = [f"run {number // 10}" for number in range(60)]
+    kept, held = hold_out(["md"] * 60, 0.2, seed=1, sources=sources)
+    assert {sources[i] for i in kept}.isdisjoint(sources[i] for i in held)
+    assert len(held) == 10
+    with pytest.raises(UserError, match="from 1 sources"):
+        hold_out(["md"] * 10, 0.2, seed=1, sources=["run"] * 10)
+
+
+def test_a_source_of_its_own_each_changes_no_split():
+    assert hold_out(TYPES, 0.2, seed=3) == hold_out(TYPES, 0.2, 3, [str(i) for i in range(200)])
+
+
+def frame(symbols="Cu2", **info):
+    atoms = Atoms(symbols, positions=[[0, 0, 0], [0, 0, 2]])
+    atoms.info.update(info)
+    return atoms
+
+
+def test_trajectories_are_known_by_name_or_by_frames_that_follow_each_other():
+    named = [frame(trajectory=t) for t in ("a", "a", "b", "a")]
+    assert sources_of(named) == ["name a", "name a", "name b", "name a"]
+    frames = [frame(step=s) for s in (0, 10, 20, 0, 10)] + [frame("Ag2", Step=20), frame()]
+    found = sources_of(frames)
+    assert found == ["from 0"] * 3 + ["from 3"] * 2 + ["from 5", "from 6"]
+    assert last_frames(found[:3], 0.2) == ([0, 1], [2])

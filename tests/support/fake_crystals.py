@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from ase.units import kB
+
 from distill.observables.bulk.result import (
     BulkDifference,
     BulkProperties,

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from ase import Atoms
-from distill.deploy.export.base import Draft, Exporter
 
 from distill.core.errors import UserError
+from distill.deploy.export.base import Draft, Exporter
 from distill.models.base import Predictions
 
 if TYPE_CHECKING:
     from distill.deploy.export.parity import PairDistances
-
     from distill.student.student_model import Student
 
 # Distances in a table, the next tried where the splines between those before are too coarse.

@@ -11,7 +11,6 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.io import write
-from distill.deploy.export.base import EXPORTERS
 from distill_plugin_example.pair_table import PairTable
 from distill_plugin_example.strain import Strain, strained
 from distill_plugin_example.thermal_displacement import (
@@ -32,6 +31,7 @@ from distill.data.structures import (
     reference_stress,
     write_structures,
 )
+from distill.deploy.export.base import EXPORTERS
 from distill.observables.base import OBSERVABLES
 from distill.sampling import sampling_stage
 from distill.sampling.method import SAMPLING_METHODS
