@@ -139,11 +139,11 @@ def test_known_model_is_found_again(copper, zbl: bool) -> None:
 
 def test_smoothness_by_evidence_is_a_fit_with_the_power_found(copper) -> None:
     found = fit(copper, _with(smoothness="evidence"), seed=0)
-    power = found.solution.report["smoothness"]
+    power = found.student.training.solver.smoothness
     same = fit(copper, _with(smoothness=power), seed=0)
     assert np.array_equal(found.student.coefficients, same.student.coefficients)
     given = fit(copper, _with(smoothness=4.0), seed=0)
-    assert found.solution.report["log_evidence"] > given.solution.report["log_evidence"]
+    assert found.student.training.solver.log_evidence > given.student.training.solver.log_evidence
 
 
 def test_smoothness_by_evidence_needs_the_evidence() -> None:
@@ -188,14 +188,13 @@ def test_number_of_threads_changes_nothing(copper) -> None:
 
 
 def test_second_solver_does_not_assemble_again(copper, tmp_path: Path, capsys) -> None:
-    checkpoint = tmp_path / "factor.npz"
-    fit(copper, SMALL, seed=0, checkpoint=checkpoint)
+    fit(copper, SMALL, seed=0, folder=tmp_path)
     capsys.readouterr()
     config = _with(solver=SolverConfig(kind="tsvd"))
-    reused = fit(copper, config, seed=0, checkpoint=checkpoint).student
+    reused = fit(copper, config, seed=0, folder=tmp_path).student
     assert "already assembled" in capsys.readouterr().out
     assert np.array_equal(reused.coefficients, fit(copper, config, seed=0).student.coefficients)
-    fit(copper, _with(totaldegree=4.0), seed=0, checkpoint=checkpoint)
+    fit(copper, _with(totaldegree=4.0), seed=0, folder=tmp_path)
     assert "already" not in capsys.readouterr().out
 
 
@@ -228,7 +227,7 @@ class TestRefusals:
 
     def test_element_that_is_not_listed(self, copper) -> None:
         nickel = label_by_emt(Atoms("CuNi", positions=[[0, 0, 0], [0, 0, 2.5]]))
-        with pytest.raises(UserError, match="structure 16 has Ni"):
+        with pytest.raises(UserError, match="structures 16 have Ni"):
             fit([*copper, nickel], _with(elements=["Cu"]), seed=0)
 
     def test_fewer_rows_than_functions_without_regularisation(self, copper) -> None:
