@@ -61,6 +61,12 @@ class StudentParameters:
         if missing:
             raise UserError(f"the student has no one-body energy (e0) for {', '.join(missing)}")
 
+    def __repr__(self) -> str:
+        members = 0 if self.committee is None else len(self.committee)
+        committee = f"committee of {members}" if members else "no committee"
+        graded = "graded" if members and self.training.is_graded else "not graded"
+        return f"{type(self).__name__}({self.basis.summary()}, {committee}, {graded})"
+
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
         """Read a student file, or any linear model in the schema of ace-jax.

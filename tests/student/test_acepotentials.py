@@ -65,6 +65,9 @@ def test_fit_gives_the_student_that_julia_found(fake_julia, tmp_path):
     )
     np.testing.assert_array_equal(fitted.coefficients, found.coefficients)
     assert fitted.training == found.training
+    assert (found.training.structures, found.training.left_out) == (3, 1)
+    assert found.training.solver.factorization == "svd"
+    assert found.training.is_graded
     np.testing.assert_array_equal(found.coefficients, truth.coefficients)
     for atoms in some_structures():
         assert found.energy(atoms) == pytest.approx(truth.energy(atoms), abs=1e-12)
