@@ -82,11 +82,9 @@ def _measure(
     reason = acepotentials.available()
     if reason is None:
         start = time.monotonic()
-        path = acepotentials.fit(
-            native.structures, config, e0=native.student.e0, out=folder / "acepotentials", seed=1
-        )
+        julia = acepotentials.fit(train, config, seed=1, folder=folder / "acepotentials")
         fits["acepotentials"] = {"fit_s": time.monotonic() - start}
-        students["acepotentials"] = Student.load(path)
+        students["acepotentials"] = julia.student
     for name, student in students.items():
         fits[name] |= {"train": _rmse(student, train), "test": _rmse(student, test)}
     timed = read(structure, index=0) if structure else test[0]

@@ -74,9 +74,10 @@ def measure(count: int, copper: int, threads: int) -> dict[str, Any]:
         "structures": count,
         "atoms": copper + 2,
         "functions": result.student.basis.n_functions,
-        "rows": result.student.training["rows"],
+        "rows": result.student.training.rows,
         "threads": threads,
-        **{f"{name}_s": value for name, value in result.seconds.items()},
+        "assembly_s": result.assembly_seconds,
+        "solve_s": result.solve_seconds,
         "processor_s": processor,
         "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
     }

@@ -215,13 +215,11 @@ def _labelled(
 def _fit(task: _Task, structures: Sequence[Atoms], folder: Path) -> Path:
     """The file of a round's student."""
     from distill.student.fit.native_fit import fit
-    from distill.student.uncertainty.uncertainty_model import with_training_deviations
 
     path = folder / STUDENT_FILE
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        result = fit(structures, task.driven.student, seed=task.seed, teacher_e0=task.e0)
-        with_training_deviations(result.student, result.structures).save(path)
+        fit(structures, task.driven.student, seed=task.seed, teacher_e0=task.e0).student.save(path)
     return path
 
 

@@ -1,11 +1,10 @@
-"""The linear ACE as a family of models."""
+"""The linear ACE student as a family of models."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
@@ -14,37 +13,34 @@ from distill.core.errors import UserError
 from distill.core.quantities import stress_from_virial, voigt
 from distill.models.base import Job, Predictions, StructureError, TrainableFamily
 from distill.student.config import StudentConfig
+from distill.student.student_model import Student, StudentCalculator
 
 if TYPE_CHECKING:
-    from typing import Self
-
     from ase import Atoms
-    from ase.calculators.calculator import Calculator
-
-    from distill.student.student_model import Student
 
 
-@dataclass(frozen=True)
 class LinearAce(TrainableFamily):
-    """A linear ACE.
+    """A linear ACE potential, whichever backend fitted it, evaluated by the native engine.
 
-    Attributes
+    Parameters
     ----------
     student
-        The model.
+        The potential.
+    threads
+        Threads that share the structures, or the atoms of one, among them.
     """
 
-    kind: ClassVar[str] = "ace"
+    kind = "ace"
     Config: ClassVar[type[Section]] = StudentConfig
-    suffixes: ClassVar[tuple[str, ...]] = (".npz",)
+    suffixes = (".npz",)
 
-    student: Student
+    def __init__(self, student: Student, threads: int = 1) -> None:
+        self.student = student
+        self.threads = threads
 
     @classmethod
     def load(cls, path: Path, *, device: str = "cpu", dtype: str | None = None) -> Self:
-        """The model of a student file."""
-        from distill.student.student_model import Student
-
+        """The student of a file; it runs on the CPU, in double precision, whatever is asked for."""
         return cls(Student.load(path))
 
     def save(self, path: Path) -> None:
@@ -56,31 +52,53 @@ class LinearAce(TrainableFamily):
         """Chemical symbols that it knows."""
         return frozenset(self.student.elements)
 
-    def calculator(self) -> Calculator:
-        """The student's calculator."""
-        return self.student.calculator()
+    def calculator(self) -> StudentCalculator:
+        """An ASE calculator."""
+        return self.student.calculator(threads=self.threads)
 
     def predict(self, structures: Sequence[Atoms], *, stress: bool = False) -> Predictions:
-        """One structure after the other."""
-        energies, forces = [], []
-        stresses: list[np.ndarray | None] = []
-        for index, atoms in enumerate(structures):
-            try:
-                energy, force, virial = self.student.predict(atoms)
-            except UserError as error:
-                raise StructureError(index, str(error)) from None
-            energies.append(energy)
-            forces.append(force)
-            periodic = stress and atoms.pbc.all()
-            stresses.append(
-                stress_from_virial(voigt(virial), atoms.get_volume()) if periodic else None
-            )
-        return Predictions(np.array(energies), forces, stresses)
+        """Energies, forces and, if asked, stresses of fully periodic structures."""
+        try:
+            found = self.student.predict_many(structures, threads=self.threads)
+        except UserError:
+            found = [self._one(index, atoms) for index, atoms in enumerate(structures)]
+        stresses = [
+            stress_from_virial(voigt(virial), atoms.get_volume())
+            if stress and atoms.pbc.all()
+            else None
+            for atoms, (_, _, virial) in zip(structures, found, strict=True)
+        ]
+        return Predictions(
+            energies=np.array([energy for energy, _, _ in found]),
+            forces=[forces for _, forces, _ in found],
+            stresses=stresses,
+        )
+
+    def _one(self, index: int, atoms: Atoms) -> tuple[float, np.ndarray, np.ndarray]:
+        """One prediction, its error naming the structure."""
+        try:
+            return self.student.predict(atoms)
+        except UserError as error:
+            raise StructureError(index, str(error)) from None
+
+    def descriptors(self, structures: Sequence[Atoms]) -> np.ndarray:
+        """Mean of the site bases of each structure's atoms, (n, n_functions)."""
+        rows = [self.student.descriptors(atoms).mean(axis=0) for atoms in structures]
+        return np.array(rows).reshape(len(structures), self.student.basis.n_functions)
+
+    def uncertainty(self, structures: Sequence[Atoms]) -> list[np.ndarray]:
+        """Deviation of each force component, eV/Å, (N, 3); the same for the three of an atom."""
+        from distill.student.uncertainty.uncertainty_model import UncertaintyModel
+
+        model = UncertaintyModel(self.student)
+        found = [model.predict(atoms)[1].forces for atoms in structures]
+        return [np.repeat(forces[:, None], 3, axis=1) for forces in found]
 
     @classmethod
     def fit(cls, frames: Sequence[Atoms], config: Section, job: Job) -> Self:
-        """A student fitted natively."""
-        from distill.student.fit.native_fit import fit
+        """A student fitted to structures with REF_ labels, by the backend of the config."""
+        from distill.student.fit_backends import fit_student
 
-        assert isinstance(config, StudentConfig)
-        return cls(fit(list(frames), config, seed=job.seed).student)
+        if not isinstance(config, StudentConfig):
+            raise TypeError(f"expected a StudentConfig, found {type(config).__name__}")
+        return cls(fit_student(frames, config, seed=job.seed, folder=job.folder).student)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,13 +14,9 @@ from numpy.typing import NDArray
 from distill.core.errors import UserError
 from distill.student.basis.basis import Basis
 from distill.student.engine.evaluate import Potential, make_potential
-from distill.student.file_schema import (
-    PREFIX,
-    basis_from_arrays,
-    basis_to_arrays,
-    read_arrays,
-    write_arrays,
-)
+from distill.student.file_entries import COMMITTEE
+from distill.student.student_file import read_student_file, write_student_file
+from distill.student.training_record import TrainingRecord
 
 Array = NDArray[np.float64]
 
@@ -43,7 +38,7 @@ class StudentParameters:
     provenance
         Where it comes from: files with SHA-256, settings, versions; JSON values and NumPy numbers.
     training
-        Errors and statistics of the fit, of the same kinds of values.
+        Sizes and errors of the fit, and what grades of extrapolation need.
     """
 
     basis: Basis
@@ -51,7 +46,7 @@ class StudentParameters:
     e0: Mapping[str, float]
     committee: Array | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    training: Mapping[str, Any] = field(default_factory=dict)
+    training: TrainingRecord = field(default_factory=TrainingRecord)
 
     def __post_init__(self) -> None:
         n = self.basis.n_functions
@@ -66,6 +61,12 @@ class StudentParameters:
         if missing:
             raise UserError(f"the student has no one-body energy (e0) for {', '.join(missing)}")
 
+    def __repr__(self) -> str:
+        members = 0 if self.committee is None else len(self.committee)
+        committee = f"committee of {members}" if members else "no committee"
+        graded = "graded" if members and self.training.is_graded else "not graded"
+        return f"{type(self).__name__}({self.basis.summary()}, {committee}, {graded})"
+
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
         """Read a student file, or any linear model in the schema of ace-jax.
@@ -75,42 +76,30 @@ class StudentParameters:
         UserError
             If the file is missing, damaged, foreign or of an unknown version.
         """
-        arrays, meta = read_arrays(path)
-        basis = basis_from_arrays(arrays, meta, str(path))
-        try:
-            shapes = arrays["WB"].shape, arrays["Wpair"].shape
-            expected = (basis.n_many_body, basis.n_species), (basis.n_pair, basis.n_species)
-            if shapes != expected:
-                raise ValueError(f"coefficients have shapes {shapes}, expected {expected}")
-            coefficients = np.concatenate(
-                [np.asarray(arrays[name], float).T.ravel() for name in ("WB", "Wpair")]
-            )
-            e0 = dict(zip(basis.elements, arrays["E0"].astype(float).tolist(), strict=True))
-            extra = json.loads(bytes(arrays.get(PREFIX + "json", np.frombuffer(b"{}", np.uint8))))
-        except (KeyError, ValueError) as error:
-            raise UserError(f"{path} is damaged: {error}") from None
+        file = read_student_file(path)
+        committee = file.arrays.get(COMMITTEE)
         return cls(
-            basis=basis,
-            coefficients=coefficients,
-            e0=e0,
-            committee=arrays.get(PREFIX + "committee"),
-            provenance=extra.get("provenance", {"source": meta.get("source", "unknown")}),
-            training=extra.get("training", {}),
+            basis=file.basis,
+            coefficients=joined_coefficients(file.arrays["WB"], file.arrays["Wpair"]),
+            e0=dict(
+                zip(file.basis.elements, file.arrays["E0"].astype(float).tolist(), strict=True)
+            ),
+            committee=None if committee is None else committee.astype(float),
+            provenance=file.provenance,
+            training=file.training,
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the student file; it appears whole or not at all."""
-        arrays, meta = basis_to_arrays(self.basis)
         n_species, split = self.basis.n_species, self.basis.n_species * self.basis.n_many_body
-        arrays["WB"] = self.coefficients[:split].reshape(n_species, -1).T
-        arrays["Wpair"] = self.coefficients[split:].reshape(n_species, self.basis.n_pair).T
-        arrays["E0"] = np.array([self.e0[symbol] for symbol in self.basis.elements], float)
+        arrays = {
+            "WB": self.coefficients[:split].reshape(n_species, -1).T,
+            "Wpair": self.coefficients[split:].reshape(n_species, self.basis.n_pair).T,
+            "E0": np.array([self.e0[symbol] for symbol in self.basis.elements], float),
+        }
         if self.committee is not None:
-            arrays[PREFIX + "committee"] = self.committee
-        extra = {"provenance": dict(self.provenance), "training": dict(self.training)}
-        text = json.dumps(extra, default=lambda value: value.tolist())
-        arrays[PREFIX + "json"] = np.frombuffer(text.encode(), np.uint8)
-        write_arrays(path, arrays, meta)
+            arrays[COMMITTEE] = self.committee
+        write_student_file(path, self.basis, arrays, self.provenance, self.training)
 
     @property
     def elements(self) -> tuple[str, ...]:
@@ -126,3 +115,8 @@ class StudentParameters:
     def potential(self) -> Potential:
         """What the kernels evaluate."""
         return make_potential(self.basis, self.coefficients, self.e0)
+
+
+def joined_coefficients(many_body: NDArray[Any], pair: NDArray[Any]) -> Array:
+    """The coefficient vector of tables (functions, elements), as a student file has them."""
+    return np.concatenate([many_body.T.ravel(), pair.T.ravel()]).astype(float)

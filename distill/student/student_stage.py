@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distill.core.artifacts import package_versions, sha256, write_json
-from distill.core.errors import UserError
 from distill.core.progress import say
+from distill.core.quantities import MEV
+from distill.student.training_record import LabelErrors
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -22,7 +23,6 @@ STUDENT_FILE = "student.npz"
 ERRORS_FILE = "errors.json"
 UNCERTAINTY_FILE = "uncertainty.json"
 PREDICTED_FILE = "test_student.xyz"
-FACTOR_FILE = "factor.npz"
 
 
 def run(
@@ -63,35 +63,27 @@ def run(
     from distill.core.executors import available_cores
     from distill.data.structures import read_structures, write_structures
     from distill.metrics.errors import error_table
-    from distill.student.fit.native_fit import elements_of
-    from distill.student.uncertainty.uncertainty_model import (
-        calibration,
-        with_training_deviations,
-    )
+    from distill.student.fit.preparation import elements_of
+    from distill.student.fit_backends import fit_student
+    from distill.student.uncertainty.uncertainty_model import calibration
 
     structures = read_structures(train, require=())
     elements = elements_of(structures, config)
     held_out = read_structures(test, require=(), elements=elements)
-    if choose_backend(config) == "native":
-        student, fitted = _native(structures, config, out, seed, teacher_e0)
-    else:
-        student, fitted = _acepotentials(structures, config, out, seed, teacher_e0)
-    student = with_training_deviations(student, fitted)
+    student = fit_student(structures, config, seed=seed, teacher_e0=teacher_e0, folder=out).student
     threads = config.threads or available_cores()
     tables: dict[str, ErrorTable] = {}
     for name, reference in (("train", structures), ("test", held_out)):
         predicted = predicted_structures(student, reference, threads)
         tables[name] = error_table(reference, predicted, seed=seed)
-        say(f"student on {name}: {_rmse_line(tables[name])}")
+        say(f"student on {name}: {_rmse_line(_rmse(tables[name]))}")
     write_structures(out / PREDICTED_FILE, predicted)
     write_json(out / ERRORS_FILE, tables)
     student = replace(
         student,
-        training={
-            **student.training,
-            "train_rmse": _rmse(tables["train"]),
-            "test_rmse": _rmse(tables["test"]),
-        },
+        training=student.training.model_copy(
+            update={"train_rmse": _rmse(tables["train"]), "test_rmse": _rmse(tables["test"])}
+        ),
         provenance={
             **student.provenance,
             "train_sha256": sha256(train),
@@ -104,34 +96,6 @@ def run(
     quality = calibration(student, held_out, config.weights)
     say(f"student uncertainties: {_calibration_line(quality)}")
     write_json(out / UNCERTAINTY_FILE, quality or {"members": 0})
-
-
-def choose_backend(config: StudentConfig) -> str:
-    """`native` or `acepotentials`, said once where the choice was left open.
-
-    Raises
-    ------
-    UserError
-        If `acepotentials` is asked for and cannot run.
-    """
-    if config.backend == "native":
-        say("student fit: backend native")
-        return "native"
-    from distill.student.julia.acepotentials import obstacle, require
-
-    if config.backend == "acepotentials":
-        require()
-    missing = None if config.backend == "acepotentials" else obstacle(config)
-    if missing is None:
-        say("student fit: backend acepotentials (ACEpotentials.jl)")
-        return "acepotentials"
-    if config.julia_options:
-        raise UserError(
-            f"student: {', '.join(config.julia_options)} is an option of the backend "
-            f"acepotentials alone, which cannot run: {missing}"
-        )
-    say(f"student fit: backend native, the same model as ACEpotentials.jl ({missing})")
-    return "native"
 
 
 def predicted_structures(
@@ -151,46 +115,17 @@ def predicted_structures(
     return predicted
 
 
-def _native(
-    structures: Sequence[Atoms],
-    config: StudentConfig,
-    out: Path,
-    seed: int,
-    teacher_e0: Mapping[str, float] | None,
-) -> tuple[Student, list[Atoms]]:
-    from distill.student.fit.native_fit import fit
-
-    result = fit(structures, config, seed=seed, teacher_e0=teacher_e0, checkpoint=out / FACTOR_FILE)
-    return result.student, result.structures
+def _rmse(table: ErrorTable) -> LabelErrors:
+    labels = LabelErrors.model_fields
+    return LabelErrors(
+        **{name: found.rmse for name in labels if (found := getattr(table, name)) is not None}
+    )
 
 
-def _acepotentials(
-    structures: Sequence[Atoms],
-    config: StudentConfig,
-    out: Path,
-    seed: int,
-    teacher_e0: Mapping[str, float] | None,
-) -> tuple[Student, list[Atoms]]:
-    from distill.student.fit.native_fit import prepare
-    from distill.student.julia import acepotentials
-    from distill.student.student_model import Student
-
-    data = prepare(structures, config, teacher_e0)
-    fitted = [structures[index] for index in data.fitted]
-    path = acepotentials.fit(fitted, config, e0=data.e0, out=out, seed=seed)
-    student = Student.load(path)
-    provenance = {**student.provenance, "e0_source": data.e0_source}
-    return replace(student, provenance=provenance), fitted
-
-
-def _rmse(table: ErrorTable) -> dict[str, float]:
-    names = ("energy_per_atom", "forces", "stress")
-    return {name: found.rmse for name in names if (found := getattr(table, name))}
-
-
-def _rmse_line(table: ErrorTable) -> str:
+def _rmse_line(errors: LabelErrors) -> str:
     units = {"energy_per_atom": "meV/atom", "forces": "meV/Å", "stress": "meV/Å³"}
-    parts = [f"{1000 * value:.4g} {units[name]}" for name, value in _rmse(table).items()]
+    found = errors.model_dump(exclude_none=True)
+    parts = [f"{MEV * value:.4g} {units[name]}" for name, value in found.items()]
     return f"RMSE {', '.join(parts)}" if parts else "no labels to compare with"
 
 

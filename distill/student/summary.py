@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distill.student.uncertainty.uncertainty_model import TRAINING_DEVIATIONS, is_graded
+from distill.core.quantities import MEV
+from distill.student.training_record import TrainingRecord
+from distill.student.uncertainty.uncertainty_model import is_graded
 
 if TYPE_CHECKING:
     from distill.student.student_model import Student
@@ -22,6 +24,9 @@ _ERRORS = {
     "forces": ("forces", "meV/Å"),
     "stress": ("stress", "meV/Å³"),
 }
+_NOT_OF_THE_FIT = {
+    "version", "train_rmse", "test_rmse", "largest_site_deviation", "largest_force_deviation",
+}  # fmt: skip
 
 
 def summary(student: Student) -> str:
@@ -48,19 +53,17 @@ def summary(student: Student) -> str:
     return "\n".join(lines)
 
 
-def _training(training: Mapping[str, Any]) -> list[str]:
+def _training(record: TrainingRecord) -> list[str]:
     """Errors first, then the numbers of the fit."""
     lines = []
-    for name, title in (("train_rmse", "errors in training"), ("test_rmse", "errors held out")):
-        errors = training.get(name, {})
-        parts = [
-            f"{label} {1000 * errors[key]:.3g} {unit}"
-            for key, (label, unit) in _ERRORS.items()
-            if key in errors
-        ]
+    for title, errors in (
+        ("errors in training", record.train_rmse),
+        ("errors held out", record.test_rmse),
+    ):
+        found = errors.model_dump(exclude_none=True) if errors else {}
+        parts = [f"{_ERRORS[k][0]} {MEV * value:.3g} {_ERRORS[k][1]}" for k, value in found.items()]
         lines.append(f"{title}: RMSE {', '.join(parts)}" if parts else f"{title}: not recorded")
-    shown = ("train_rmse", "test_rmse", *TRAINING_DEVIATIONS)
-    others = {key: value for key, value in training.items() if key not in shown}
+    others = record.model_dump(exclude_none=True, exclude=_NOT_OF_THE_FIT)
     tables = {key: value for key, value in others.items() if isinstance(value, Mapping)}
     lines += _wrapped("fit", {key: v for key, v in others.items() if key not in tables})
     for key, value in tables.items():

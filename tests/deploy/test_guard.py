@@ -16,6 +16,7 @@ from distill.core.errors import UserError
 from distill.data.structures import config_type, read_structures, reference_energy
 from distill.deploy.guard import Guard, GuardedCalculator, OutsideTraining
 from distill.student.student_model import Student
+from distill.student.training_record import TrainingRecord
 from distill.student.uncertainty.grading import GRADE_KEY
 
 
@@ -110,7 +111,7 @@ def test_bounds_and_students_that_cannot_be_guarded(graded_student, student, tmp
     with pytest.raises(UserError, match="no committee"):
         _guard(replace(student, committee=None), tmp_path)
     with pytest.raises(UserError, match="fit it again"):
-        _guard(replace(graded_student, training={}), tmp_path)
+        _guard(replace(graded_student, training=TrainingRecord()), tmp_path)
 
 
 def test_a_guarded_calculator_can_be_pickled(graded_student, familiar, tmp_path) -> None:

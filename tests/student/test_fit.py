@@ -14,6 +14,8 @@ from distill.core.errors import UserError
 from distill.data.structures import read_structures, set_labels
 from distill.student.fit.native_fit import fit
 from distill.student.student_model import Student
+from distill.student.uncertainty.grading import ExtrapolationWarning
+from distill.student.uncertainty.uncertainty_model import UncertaintyModel
 
 SMALL = StudentConfig(order=2, totaldegree=5, rcut=4.5, backend="native", threads=1)
 
@@ -139,11 +141,11 @@ def test_known_model_is_found_again(copper, zbl: bool) -> None:
 
 def test_smoothness_by_evidence_is_a_fit_with_the_power_found(copper) -> None:
     found = fit(copper, _with(smoothness="evidence"), seed=0)
-    power = found.solution.report["smoothness"]
+    power = found.student.training.solver.smoothness
     same = fit(copper, _with(smoothness=power), seed=0)
     assert np.array_equal(found.student.coefficients, same.student.coefficients)
     given = fit(copper, _with(smoothness=4.0), seed=0)
-    assert found.solution.report["log_evidence"] > given.solution.report["log_evidence"]
+    assert found.student.training.solver.log_evidence > given.student.training.solver.log_evidence
 
 
 def test_smoothness_by_evidence_needs_the_evidence() -> None:
@@ -188,15 +190,39 @@ def test_number_of_threads_changes_nothing(copper) -> None:
 
 
 def test_second_solver_does_not_assemble_again(copper, tmp_path: Path, capsys) -> None:
-    checkpoint = tmp_path / "factor.npz"
-    fit(copper, SMALL, seed=0, checkpoint=checkpoint)
+    fit(copper, SMALL, seed=0, folder=tmp_path)
     capsys.readouterr()
     config = _with(solver=SolverConfig(kind="tsvd"))
-    reused = fit(copper, config, seed=0, checkpoint=checkpoint).student
+    reused = fit(copper, config, seed=0, folder=tmp_path).student
     assert "already assembled" in capsys.readouterr().out
     assert np.array_equal(reused.coefficients, fit(copper, config, seed=0).student.coefficients)
-    fit(copper, _with(totaldegree=4.0), seed=0, checkpoint=checkpoint)
+    fit(copper, _with(totaldegree=4.0), seed=0, folder=tmp_path)
     assert "already" not in capsys.readouterr().out
+
+
+def test_a_fitted_student_grades_structures_and_warns(copper) -> None:
+    result = fit(copper, _with(solver=SolverConfig(committee=8)), seed=0)
+    model = UncertaintyModel(result.student)
+    for atoms in result.structures:
+        assert np.isfinite(model.predict(atoms)[1].grade).all()
+        assert model.predict(atoms)[1].grade.max() <= 1.0 + 1e-9
+    squeezed = copper[0].copy()
+    squeezed.set_cell(0.8 * squeezed.cell, scale_atoms=True)
+    squeezed.calc = result.student.calculator()
+    with pytest.warns(ExtrapolationWarning):
+        squeezed.get_forces()
+
+
+def test_the_record_of_a_fit_has_its_numbers(copper) -> None:
+    result = fit([*copper, copper[0].copy()], SMALL, seed=0)
+    record = result.student.training
+    assert (record.structures, record.left_out) == (16, 1)
+    assert record.rows == 16 * (1 + 12 + 6)
+    assert record.labels.model_dump() == {"energy": 16, "forces": 16, "stress": 16}
+    assert record.solver.solver == "blr"
+    assert record.row_noise == record.solver.noise > 0
+    assert 0 < record.solver.effective_parameters <= result.student.basis.n_functions
+    assert record.deviation_scale.energy > 0
 
 
 def test_isolated_atoms_set_the_one_body_energy(copper) -> None:
@@ -228,7 +254,7 @@ class TestRefusals:
 
     def test_element_that_is_not_listed(self, copper) -> None:
         nickel = label_by_emt(Atoms("CuNi", positions=[[0, 0, 0], [0, 0, 2.5]]))
-        with pytest.raises(UserError, match="structure 16 has Ni"):
+        with pytest.raises(UserError, match="structures 16 have Ni"):
             fit([*copper, nickel], _with(elements=["Cu"]), seed=0)
 
     def test_fewer_rows_than_functions_without_regularisation(self, copper) -> None:

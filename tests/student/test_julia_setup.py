@@ -7,11 +7,11 @@ import tomllib
 
 import pytest
 from helpers import ROOT
-from julia_support import E0, small_config, some_structures
+from julia_support import small_config, some_structures
 
 from distill.core.errors import UserError
+from distill.student.fit_backends import choose_backend
 from distill.student.julia import acepotentials, julia_setup
-from distill.student.student_stage import choose_backend
 
 
 def test_the_choice_of_a_backend(fake_julia, monkeypatch):
@@ -34,7 +34,7 @@ def test_available_says_what_is_missing(monkeypatch, tmp_path):
     monkeypatch.setattr(julia_setup.importlib.util, "find_spec", lambda name: None)
     assert "pip install" in julia_setup.available()
     with pytest.raises(UserError, match='pip install "distill\\[julia\\]"'):
-        acepotentials.fit(some_structures(), small_config(), e0=E0, out=tmp_path / "o", seed=1)
+        acepotentials.fit(some_structures(), small_config(), seed=1, folder=tmp_path / "o")
     assert not (tmp_path / "o").exists()
     with pytest.raises(UserError, match="juliacall is not installed"):
         acepotentials.setup()

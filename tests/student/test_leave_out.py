@@ -7,9 +7,10 @@ import pytest
 from ase import Atoms
 
 from distill.student.fit.leave_out_scale import deviation_scale
-from distill.student.fit.solvers import ridge
+from distill.student.fit.solvers import Solution, ridge
 from distill.student.fit.training_set import Rows
 from distill.student.fit.triangular_factor import factor_rows
+from distill.student.training_record import SolverReport
 
 N, STRUCTURES = 6, 9
 
@@ -50,15 +51,13 @@ def test_ratio_is_that_of_refits_without_the_structure() -> None:
         variance = full.noise**2 + np.einsum("ij,jk,ik->i", design[k], covariance, design[k])
         ratios.append(error / np.sqrt(variance))
     ratios = np.array(ratios)
-    assert found["energy"] == pytest.approx(np.sqrt(np.mean(ratios[:, 0] ** 2)), rel=1e-6)
-    assert found["forces"] == pytest.approx(np.sqrt(np.mean(ratios[:, 1:] ** 2)), rel=1e-6)
+    assert found.energy == pytest.approx(np.sqrt(np.mean(ratios[:, 0] ** 2)), rel=1e-6)
+    assert found.forces == pytest.approx(np.sqrt(np.mean(ratios[:, 1:] ** 2)), rel=1e-6)
 
 
 def test_solver_without_posterior_has_no_factor() -> None:
-    from distill.student.fit.solvers import Solution
-
     _, _, structures, rows = _problem()
-    bare = Solution(np.zeros(N))
+    bare = Solution(np.zeros(N), SolverReport(solver="rrqr"))
     assert (
         deviation_scale(lambda *a: None, structures, rows, bare, np.random.default_rng(0)) is None
     )

@@ -85,6 +85,16 @@ def test_bad_structures_are_refused(atoms, message, random_student):
         student.descriptors(atoms)
 
 
+def test_a_student_shows_itself_in_one_line(random_student, graded_student):
+    student = random_student(("Cu", "H"), (5.0, 4.0, 3.5), rcut=4.5)
+    n = student.basis.n_functions
+    assert repr(student) == (
+        f"Student(Cu, H; order 3, {n} functions, cutoff 4.5 Å, no committee, not graded)"
+    )
+    assert repr(student.basis) == f"Basis(Cu, H; order 3, {n} functions, cutoff 4.5 Å)"
+    assert repr(graded_student).endswith("cutoff 4.5 Å, committee of 16, graded)")
+
+
 def test_impossible_students_are_refused(random_student):
     student = random_student()
     n = student.basis.n_functions

@@ -40,7 +40,7 @@ def test_ridge_is_the_augmented_least_squares_solution() -> None:
 def test_bayesian_maximises_the_evidence_of_the_rows() -> None:
     design, target, prior, _ = _problem(rows=40, n=8)
     solution = solvers.bayesian(_factor(design, target), prior)
-    noise, scale = solution.report["noise"], solution.report["prior_scale"]
+    noise, scale = solution.report.noise, solution.report.prior_scale
     x = design / prior
 
     def evidence(noise: float, scale: float) -> float:
@@ -48,7 +48,7 @@ def test_bayesian_maximises_the_evidence_of_the_rows() -> None:
         return float(multivariate_normal(cov=covariance).logpdf(target))
 
     best = evidence(noise, scale)
-    assert solution.report["log_evidence"] == pytest.approx(best, rel=1e-9)
+    assert solution.report.log_evidence == pytest.approx(best, rel=1e-9)
     for factor in (0.99, 1.01):
         assert evidence(noise * factor, scale) < best
         assert evidence(noise, scale * factor) < best
@@ -57,7 +57,7 @@ def test_bayesian_maximises_the_evidence_of_the_rows() -> None:
 def test_bayesian_posterior_is_the_textbook_one() -> None:
     design, target, prior, _ = _problem(rows=40, n=8)
     solution = solvers.bayesian(_factor(design, target), prior)
-    noise, scale = solution.report["noise"], solution.report["prior_scale"]
+    noise, scale = solution.report.noise, solution.report.prior_scale
     precision = design.T @ design / noise**2 + np.diag(prior**2) / scale**2
     covariance = np.linalg.inv(precision)
     root = solution.covariance_root
@@ -74,11 +74,11 @@ def test_the_evidence_finds_the_power_of_the_prior() -> None:
     target = design @ (rng.normal(size=len(levels)) / levels**2) + 0.02 * rng.normal(size=150)
     factor = _factor(design, target)
     found = solvers.most_evident_smoothness([factor], lambda power: levels**power)
-    assert found.report["smoothness"] == pytest.approx(2.0, abs=0.5)
+    assert found.report.smoothness == pytest.approx(2.0, abs=0.5)
     for power in (0.5, 1.0, 3.0, 4.0):
         other = solvers.bayesian(factor, levels**power)
-        assert other.report["log_evidence"] < found.report["log_evidence"]
-    same = solvers.bayesian(factor, levels ** found.report["smoothness"])
+        assert other.report.log_evidence < found.report.log_evidence
+    same = solvers.bayesian(factor, levels**found.report.smoothness)
     np.testing.assert_array_equal(found.coefficients, same.coefficients)
 
 
@@ -91,7 +91,7 @@ def test_bayesian_with_fewer_rows_than_functions_is_regular() -> None:
     design, target, prior, _ = _problem(rows=12, n=20)
     solution = solvers.bayesian(_factor(design, target), prior)
     assert np.all(np.isfinite(solution.coefficients))
-    assert solution.report["effective_parameters"] <= 12
+    assert solution.report.effective_parameters <= 12
 
 
 def test_committee_has_the_posterior_covariance() -> None:
@@ -108,7 +108,7 @@ def test_cross_validated_ridge_agrees_with_refits_on_the_rows() -> None:
     fold_of = np.arange(60) % 3
     folds = [_factor(design[fold_of == k], target[fold_of == k]) for k in range(3)]
     solution = solvers.solve(folds, prior, SolverConfig(kind="ridge"))
-    strength = solution.report["strength"]
+    strength = solution.report.strength
 
     def left_out_error(strength: float) -> float:
         total = 0.0
@@ -119,7 +119,7 @@ def test_cross_validated_ridge_agrees_with_refits_on_the_rows() -> None:
         return total
 
     error = left_out_error(strength)
-    assert solution.report["cross_validation_rms"] == pytest.approx(np.sqrt(error / 60), rel=1e-9)
+    assert solution.report.cross_validation_rms == pytest.approx(np.sqrt(error / 60), rel=1e-9)
     assert error < min(left_out_error(strength * 3), left_out_error(strength / 3))
 
 
@@ -134,14 +134,14 @@ def test_relevance_determination_is_that_of_all_rows() -> None:
     prior = np.ones(10)
     factor = _factor(design, target)
     common = solvers.bayesian(factor, prior).report
-    scale, noise = common["prior_scale"], common["noise"]
+    scale, noise = common.prior_scale, common.noise
     full = ARDRegression(fit_intercept=False, tol=1e-9, alpha_1=0.0, alpha_2=0.0).fit(
         design * scale / noise, target / noise
     )
     solution = solvers.relevance_determination(factor, prior)
     np.testing.assert_allclose(solution.coefficients, full.coef_ * scale, atol=2e-3)
     assert solution.noise == pytest.approx(noise / np.sqrt(full.alpha_), rel=1e-2)
-    assert solution.report["kept_functions"] < 10
+    assert solution.report.kept_functions < 10
 
 
 @pytest.mark.parametrize("kind", ["tsvd", "rrqr"])
@@ -150,7 +150,7 @@ def test_truncating_solvers_drop_dependent_columns(kind: str) -> None:
     doubled = np.column_stack([design, design[:, :3]])
     prior = np.concatenate([prior, prior[:3]])
     solution = solvers.solve([_factor(doubled, target)], prior, SolverConfig(kind=kind))
-    assert solution.report["rank"] == design.shape[1]
+    assert solution.report.rank == design.shape[1]
     np.testing.assert_allclose(doubled @ solution.coefficients, target, atol=1e-8)
 
 

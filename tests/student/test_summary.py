@@ -9,6 +9,7 @@ from helpers import SAMPLE_STUDENT, rattled_copper
 
 from distill.student.student_model import Student
 from distill.student.summary import summary
+from distill.student.training_record import LabelCounts, LabelErrors, TrainingRecord
 from distill.student.uncertainty.uncertainty_model import with_training_deviations
 
 STUDENT_FILE = SAMPLE_STUDENT
@@ -17,12 +18,12 @@ STUDENT_FILE = SAMPLE_STUDENT
 def test_it_says_what_matters_on_one_screen() -> None:
     student = replace(
         Student.load(STUDENT_FILE),
-        training={
-            "train_rmse": {"energy_per_atom": 0.0012, "forces": 0.034},
-            "test_rmse": {"forces": 0.05},
-            "structures": 12,
-            "labels": {"energy": 12, "stress": 0},
-        },
+        training=TrainingRecord(
+            train_rmse=LabelErrors(energy_per_atom=0.0012, forces=0.034),
+            test_rmse=LabelErrors(forces=0.05),
+            structures=12,
+            labels=LabelCounts(energy=12, forces=8, stress=0),
+        ),
         provenance={
             "train_sha256": "ab" * 32,
             "teacher_sha256": "cd" * 32,
@@ -40,7 +41,7 @@ def test_it_says_what_matters_on_one_screen() -> None:
         "errors in training: RMSE energy 1.2 meV/atom, forces 34 meV/Å",
         "errors held out: RMSE forces 50 meV/Å",
         "fit: structures 12",
-        "labels: energy 12, stress 0",
+        "labels: energy 12, forces 8, stress 0",
         f"train_sha256: {'ab' * 32}",
         f"teacher_sha256: {'cd' * 32}",
         "config: order 3, solver (kind blr)",
@@ -50,12 +51,12 @@ def test_it_says_what_matters_on_one_screen() -> None:
 
 
 def test_errors_that_were_not_recorded_are_said_to_be() -> None:
-    student = replace(Student.load(STUDENT_FILE), training={}, provenance={})
+    student = replace(Student.load(STUDENT_FILE), training=TrainingRecord(), provenance={})
     assert "errors held out: not recorded" in summary(student)
 
 
 def test_it_says_whether_structures_can_be_graded() -> None:
-    student = replace(Student.load(STUDENT_FILE), training={}, provenance={})
+    student = replace(Student.load(STUDENT_FILE), training=TrainingRecord(), provenance={})
     committee = np.stack([student.coefficients, 1.1 * student.coefficients])
     student = replace(student, committee=committee)
     assert "committee of 2 draws, without extrapolation grades" in summary(student)

@@ -15,7 +15,9 @@ from helpers import rattled_copper
 from distill.config import LabelWeights, SolverConfig, StudentConfig
 from distill.core.errors import UserError
 from distill.simulation.rovibrational import diatomic_curve
-from distill.student.fit.native_fit import Fit, fit
+from distill.student.fit.fit_result import Fit
+from distill.student.fit.native_fit import fit
+from distill.student.training_record import DeviationScale, TrainingRecord
 from distill.student.uncertainty.committee import Committee
 from distill.student.uncertainty.grading import (
     WATCH_EVERY,
@@ -24,7 +26,6 @@ from distill.student.uncertainty.grading import (
     unwatched,
 )
 from distill.student.uncertainty.uncertainty_model import (
-    FORCE_REFERENCE,
     UncertaintyModel,
     calibration,
     extrapolation,
@@ -33,6 +34,11 @@ from distill.student.uncertainty.uncertainty_model import (
 
 WEIGHTS = {"default": LabelWeights()}
 SMALL = StudentConfig(order=3, totaldegree=5.0, rcut=4.5, backend="native", threads=1)
+
+
+def _with(student, **changes):
+    """The student with another training record."""
+    return replace(student, training=student.training.model_copy(update=changes))
 
 
 def _alloy(seed: int, atoms_of: Atoms | None = None) -> Atoms:
@@ -48,8 +54,7 @@ def fitted() -> Fit:
     config = SMALL.model_copy(update={"solver": SolverConfig(committee=2000)})
     result = fit(rattled_copper(12), config, seed=0)
     # The bare posterior: the leave-one-out factor has tests of its own.
-    training = {**result.student.training, "deviation_scale": None}
-    return replace(result, student=replace(result.student, training=training))
+    return replace(result, student=_with(result.student, deviation_scale=None))
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +106,7 @@ def test_committee_kernel_handles_several_elements_and_the_core() -> None:
 
 def test_deviations_are_those_of_the_posterior(fitted: Fit) -> None:
     """2000 draws give the standard deviation of the posterior within four of their errors."""
-    root = fitted.solution.covariance_root
+    root = fitted.posterior_root
     model = UncertaintyModel(fitted.student)
     tolerance = 4 / np.sqrt(2 * len(fitted.student.committee))
     for atoms in rattled_copper(3, seed=7, amplitude=0.2):
@@ -127,9 +132,9 @@ def test_force_deviation_is_that_of_its_members(student) -> None:
 
 def test_scale_multiplies_deviations_but_not_grades(student) -> None:
     atoms = rattled_copper(1, seed=9)[0]
-    training = {**student.training, "deviation_scale": {"energy": 2.0, "forces": 3.0}}
+    larger = _with(student, deviation_scale=DeviationScale(energy=2.0, forces=3.0))
     _, plain = UncertaintyModel(student).predict(atoms)
-    _, scaled = UncertaintyModel(replace(student, training=training)).predict(atoms)
+    _, scaled = UncertaintyModel(larger).predict(atoms)
     assert scaled.energy == pytest.approx(2 * plain.energy)
     np.testing.assert_allclose(scaled.energies, 2 * plain.energies)
     np.testing.assert_allclose(scaled.forces, 3 * plain.forces)
@@ -150,8 +155,9 @@ def test_grade_is_one_at_most_on_training_sites_and_large_far_away(student, fitt
 def test_a_force_can_be_beyond_where_its_energy_is_not(student) -> None:
     """Where training forces are known better, grades of forces rise and those of energies not."""
     atoms = rattled_copper(1, seed=9)[0]
-    largest = {key: 1e-3 * value for key, value in student.training[FORCE_REFERENCE].items()}
-    sharper = replace(student, training={**student.training, FORCE_REFERENCE: largest})
+    known = student.training.largest_force_deviation
+    largest = {symbol: 1e-3 * value for symbol, value in known.items()}
+    sharper = _with(student, largest_force_deviation=largest)
     _, plain = UncertaintyModel(student).predict(atoms)
     _, found = UncertaintyModel(sharper).predict(atoms)
     np.testing.assert_array_equal(found.energy_grade, plain.energy_grade)
@@ -167,7 +173,7 @@ def test_element_without_training_sites_is_always_beyond(fitted: Fit) -> None:
         e0={"Cu": 0.0, "Ag": 0.0},
     )  # fmt: skip
     result = fit(fitted.structures, config, seed=0)
-    model = UncertaintyModel(with_training_deviations(result.student, result.structures))
+    model = UncertaintyModel(result.student)
     atoms = _alloy(3)
     grade = model.predict(atoms)[1].grade
     assert np.all(np.isinf(grade[atoms.symbols == "Ag"]))
@@ -182,10 +188,11 @@ def test_student_without_committee_says_so(student) -> None:
 
 
 def test_student_without_training_deviations_is_not_graded(student, capsys) -> None:
-    """As one fitted from Python, or saved by a version that did not know forces' deviations."""
-    partly = {key: value for key, value in student.training.items() if key != FORCE_REFERENCE}
-    for training in ({}, partly):
-        bare = replace(student, training=training)
+    """As one of another program, or saved by a version that did not know forces' deviations."""
+    for bare in (
+        replace(student, training=TrainingRecord()),
+        _with(student, largest_force_deviation=None),
+    ):
         structures = rattled_copper(2)
         add_uncertainties(structures, bare)
         assert "fit it again" in capsys.readouterr().out
@@ -258,7 +265,7 @@ class TestWatch:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             replace(student, committee=None).predict(self.squeezed())
-            replace(student, training={}).predict(self.squeezed())
+            replace(student, training=TrainingRecord()).predict(self.squeezed())
 
 
 class TestCalibration:
@@ -269,7 +276,8 @@ class TestCalibration:
         for k in range(count):
             truth = replace(student, coefficients=student.committee[k % len(student.committee)])
             atoms = rattled_copper(1, seed=1000 + k, amplitude=0.1)[0]
-            energy, forces, _ = truth.predict(atoms)
+            found = truth.evaluate(atoms)
+            energy, forces = float(found.energies.sum()), found.forces
             atoms.info["REF_energy"] = energy + noise * np.sqrt(len(atoms)) / 30 * rng.normal()
             atoms.arrays["REF_forces"] = forces + noise * rng.normal(size=forces.shape)
             structures.append(atoms)
@@ -278,7 +286,7 @@ class TestCalibration:
     def test_labels_from_the_model_itself_are_covered(self, fitted: Fit) -> None:
         base = fitted.student
         student = replace(base, committee=base.committee[:64])
-        noise = student.training["row_noise"]
+        noise = student.training.row_noise
         structures = self._labelled_by_a_draw(student, 150, noise)
         found = calibration(student, structures, WEIGHTS)
         for name in ("energy_per_atom", "forces"):
@@ -291,7 +299,7 @@ class TestCalibration:
     def test_planted_errors_lower_the_coverage(self, fitted: Fit) -> None:
         base = fitted.student
         student = replace(base, committee=base.committee[:64])
-        structures = self._labelled_by_a_draw(student, 40, student.training["row_noise"])
+        structures = self._labelled_by_a_draw(student, 40, student.training.row_noise)
         for atoms in structures:
             atoms.arrays["REF_forces"] = atoms.arrays["REF_forces"] + 1.0
         found = calibration(student, structures, WEIGHTS)["forces"]

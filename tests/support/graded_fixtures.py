@@ -20,14 +20,12 @@ def student() -> Student:
 @pytest.fixture(scope="session")
 def graded_student() -> Student:
     from distill.student.fit.native_fit import fit
-    from distill.student.uncertainty.uncertainty_model import with_training_deviations
 
     config = StudentConfig(
         order=2, totaldegree=5.0, rcut=4.5, backend="native", threads=1,
         solver=SolverConfig(committee=16),
     )  # fmt: skip
-    result = fit(rattled_copper(8), config, seed=0)
-    return with_training_deviations(result.student, result.structures)
+    return fit(rattled_copper(8), config, seed=0).student
 
 
 @pytest.fixture(scope="session")

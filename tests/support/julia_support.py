@@ -20,6 +20,7 @@ def small_config(**changes):
         "totaldegree": [5, 4],
         "rcut": 5.0,
         "weights": {"default": LabelWeights(), "slab": LabelWeights(energy=60, forces=2)},
+        "e0": E0,
         "threads": 2,
         **changes,
     }

@@ -168,6 +168,11 @@ class Basis:
         return len(self.elements)
 
     @property
+    def order(self) -> int:
+        """Largest correlation order."""
+        return max(len(body) for body in self.coupling.bodies)
+
+    @property
     def n_many_body(self) -> int:
         """Many-body functions of each element."""
         return len(self.coupling.bodies)
@@ -191,6 +196,16 @@ class Basis:
     def largest_l(self) -> int:
         """Largest l of the spherical harmonics used."""
         return int(np.sqrt(self.coupling.angular_index.max()))
+
+    def __repr__(self) -> str:
+        return f"Basis({self.summary()})"
+
+    def summary(self) -> str:
+        """What it is, in a few words."""
+        return (
+            f"{', '.join(self.elements)}; order {self.order}, {self.n_functions} functions, "
+            f"cutoff {self.cutoff:g} Å"
+        )
 
     def gamma(self, p: float = 4.0, wl: float = PRIOR_WL, wn: float = PRIOR_WN) -> Array:
         """Diagonal of the algebraic smoothness prior, shape (n_functions,).

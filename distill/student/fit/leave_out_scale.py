@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from distill.student.fit.accumulate import Block, DesignRows, weighted_rows
+from distill.student.training_record import DeviationScale
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -35,7 +36,7 @@ def deviation_scale(
     rows: Sequence[Rows],
     solution: Solution,
     rng: np.random.Generator,
-) -> dict[str, float] | None:
+) -> DeviationScale | None:
     """Root mean square ratio of left-out errors to their predicted deviations, by kind of label.
 
     Parameters
@@ -49,8 +50,8 @@ def deviation_scale(
 
     Returns
     -------
-    dict
-        `energy` and `forces`, 1 where there are no such labels.
+    DeviationScale or None
+        1 where there are no such labels.
     """
     if solution.covariance_root is None or not solution.noise:
         return None
@@ -71,7 +72,9 @@ def deviation_scale(
         forces = 0 if labels.forces is None else len(labels.forces)
         ratios["energy"].append(ratio[:energies])
         ratios["forces"].append(ratio[energies : energies + forces])
-    return {name: _rms_or_one(np.concatenate([np.zeros(0), *v])) for name, v in ratios.items()}
+    return DeviationScale(
+        **{name: _rms_or_one(np.concatenate([np.zeros(0), *v])) for name, v in ratios.items()}
+    )
 
 
 def _rms_or_one(values: np.ndarray) -> float:

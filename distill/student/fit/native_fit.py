@@ -5,78 +5,37 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from distill._version import __version__
 from distill.core.artifacts import hash_of
-from distill.core.errors import UserError
 from distill.core.executors import available_cores
-from distill.core.progress import format_duration, listed, say
+from distill.core.progress import format_duration, say
 from distill.core.quantities import voigt
+from distill.student.basis.basis import Basis, build_basis
 from distill.student.engine.assembly import design_rows
 from distill.student.engine.evaluate import make_potential
 from distill.student.fit import training_set
 from distill.student.fit.accumulate import DesignRows, accumulate, plan_blocks, threads_that_fit
+from distill.student.fit.fit_result import Fit
 from distill.student.fit.leave_out_scale import deviation_scale
+from distill.student.fit.preparation import Prepared, prepare
 from distill.student.fit.solvers import Solution, draw_committee, most_evident_smoothness, solve
+from distill.student.student_model import Student
+from distill.student.training_record import SolverReport, TrainingRecord
+from distill.student.uncertainty.uncertainty_model import with_training_deviations
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from distill.student.basis.basis import Basis
     from distill.student.config import StudentConfig
     from distill.student.fit.triangular_factor import Factor
-    from distill.student.student_model import Student
 
+FACTOR_FILE = "factor.npz"
 RIDGE_FOLDS = 5
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What a fit needs to know of its training set.
-
-    Attributes
-    ----------
-    elements
-        Elements of the model, in order.
-    fitted
-        Indices of the structures to fit: without duplicates and isolated atoms.
-    e0
-        One-body energies, eV.
-    e0_source
-        Where they come from.
-    """
-
-    elements: list[str]
-    fitted: list[int]
-    e0: dict[str, float]
-    e0_source: str
-
-
-@dataclass(frozen=True)
-class Fit:
-    """A fitted student and what was done to get it.
-
-    Attributes
-    ----------
-    student
-        The model.
-    solution
-        Coefficients, posterior and the solver's report.
-    structures
-        The structures it was fitted to: the training set without duplicates and isolated atoms.
-    seconds
-        Wall time of `assembly` and `solve`.
-    """
-
-    student: Student
-    solution: Solution
-    structures: list[Atoms]
-    seconds: dict[str, float]
 
 
 def fit(
@@ -85,7 +44,7 @@ def fit(
     *,
     seed: int,
     teacher_e0: Mapping[str, float] | None = None,
-    checkpoint: Path | None = None,
+    folder: Path | None = None,
 ) -> Fit:
     """Fit a student to labelled structures.
 
@@ -99,9 +58,9 @@ def fit(
         Of cross-validation folds and committee draws.
     teacher_e0
         The teacher's one-body energies, eV.
-    checkpoint
-        File for the accumulated factor: a killed fit resumes from it, and another solver on the
-        same data and basis starts from it. None keeps nothing.
+    folder
+        Where the accumulated factor is kept (`factor.npz`): a killed fit resumes from it, and
+        another solver on the same data and basis starts from it. None keeps nothing.
 
     Raises
     ------
@@ -111,18 +70,15 @@ def fit(
     """
     from threadpoolctl import threadpool_limits
 
-    from distill.student.basis.basis import BasisSpec, build_basis
-    from distill.student.student_model import Student
-
     start = time.monotonic()
     data = prepare(structures, config, teacher_e0)
-    e0, fitted = data.e0, [structures[index] for index in data.fitted]
-    basis = build_basis(BasisSpec.from_config(config, data.elements))
+    e0, fitted = data.e0, data.structures
+    basis = build_basis(data.spec)
     rows = [
         training_set.rows_of(atoms, _baseline(atoms, basis, e0), config.weights, index)
-        for atoms, index in zip(fitted, data.fitted, strict=True)
+        for atoms, index in zip(fitted, data.indices, strict=True)
     ]
-    n, n_rows = basis.n_functions, sum(r.count for r in rows)
+    n = basis.n_functions
     folds = _folds(len(fitted), config, seed)
     blocks = plan_blocks(folds, [r.count for r in rows], n)
     threads = threads_that_fit(blocks, n, len(folds), config.threads or available_cores())
@@ -134,8 +90,8 @@ def fit(
         n,
         folds=len(folds),
         threads=threads,
-        checkpoint=checkpoint,
-        key=_key(config, data.elements, e0, fitted, folds),
+        checkpoint=None if folder is None else folder / FACTOR_FILE,
+        key=_key(config, data, folds),
     )
     assembled = time.monotonic()
     # On one BLAS thread the result is the same on any machine of a kind, however busy it is.
@@ -144,9 +100,11 @@ def fit(
         solution = _solve(factors, basis, config)
         committee = draw_committee(solution, config.solver.committee, rng)
         scale = deviation_scale(design_of(basis), fitted, rows, solution, rng)
-    seconds = {"assembly": assembled - start, "solve": time.monotonic() - assembled}
-    took = " and ".join(format_duration(value) for value in seconds.values())
-    say(f"student fit: {_summary(solution.report)}; assembly and solve took {took}")
+    assembly, solving = assembled - start, time.monotonic() - assembled
+    say(
+        f"student fit: {_summary(solution.report)}; assembly and solve took "
+        f"{format_duration(assembly)} and {format_duration(solving)}"
+    )
     student = Student(
         basis=basis,
         coefficients=solution.coefficients,
@@ -159,56 +117,18 @@ def fit(
             "e0_source": data.e0_source,
             "seed": seed,
         },
-        training={
-            "solver": solution.report,
-            "row_noise": solution.noise,
-            "deviation_scale": scale,
-            "labels": training_set.label_counts(fitted),
-            "structures": len(fitted),
-            "left_out": len(structures) - len(fitted),
-            "rows": n_rows,
-        },
+        training=TrainingRecord(
+            solver=solution.report,
+            row_noise=solution.noise,
+            deviation_scale=scale,
+            labels=training_set.label_counts(fitted),
+            structures=len(fitted),
+            left_out=data.left_out,
+            rows=sum(r.count for r in rows),
+        ),
     )
-    return Fit(student, solution, fitted, seconds)
-
-
-def prepare(
-    structures: Sequence[Atoms],
-    config: StudentConfig,
-    teacher_e0: Mapping[str, float] | None = None,
-) -> Prepared:
-    """Check the labels, leave out duplicates, settle the one-body energies, and say all that.
-
-    Raises
-    ------
-    UserError
-        If no structure carries a label, an element is not in the model, or a one-body energy is
-        missing.
-    """
-    from distill.student.basis.basis import BasisSpec
-
-    training_set.label_counts(structures)
-    elements = elements_of(structures, config)
-    spec = BasisSpec.from_config(config, elements)
-    cutoff = max(spec.cutoff(a, b) for a in elements for b in elements)
-    indices = _without_duplicates(structures)
-    e0, source = training_set.one_body_energies(
-        [structures[index] for index in indices],
-        elements,
-        config.e0,
-        cutoff=cutoff,
-        teacher=teacher_e0,
-    )
-    shown = ", ".join(f"{symbol} {value:.6g} eV" for symbol, value in e0.items())
-    say(f"student fit: one-body energies {source}: {shown}")
-    _report_outliers(structures, e0)
-    fitted = [k for k in indices if not training_set.is_isolated_atom(structures[k], cutoff)]
-    if not fitted:
-        raise UserError(
-            "the training set holds isolated atoms only: expected structures whose atoms have "
-            f"neighbours within the cutoff of {cutoff:g} Å"
-        )
-    return Prepared(elements, fitted, e0, source)
+    graded = with_training_deviations(student, fitted)
+    return Fit(graded, fitted, assembly, solving, solution.covariance_root)
 
 
 def smoothness_prior(basis: Basis, power: float) -> np.ndarray:
@@ -233,58 +153,6 @@ def design_of(basis: Basis) -> DesignRows:
     return design
 
 
-def elements_of(structures: Sequence[Atoms], config: StudentConfig) -> list[str]:
-    """Elements of the model: those of the config, else those of the structures, sorted.
-
-    Raises
-    ------
-    UserError
-        If a structure has an element that the config does not list.
-    """
-    found = sorted({symbol for atoms in structures for symbol in atoms.get_chemical_symbols()})
-    if config.elements is None:
-        return found
-    for index, atoms in enumerate(structures):
-        missing = sorted(set(atoms.get_chemical_symbols()) - set(config.elements))
-        if missing:
-            raise UserError(
-                f"training structure {index} has {', '.join(missing)}, but student.elements is "
-                f"{', '.join(config.elements)}: add the element or leave the structure out"
-            )
-    return list(config.elements)
-
-
-def _without_duplicates(structures: Sequence[Atoms]) -> list[int]:
-    kept, conflicts = training_set.without_duplicates(structures)
-    dropped = sorted(set(range(len(structures))) - set(kept))
-    if dropped:
-        say(
-            f"student fit: {len(dropped)} structures repeat an earlier one within "
-            f"{training_set.DUPLICATE_TOLERANCE:g} Å and are left out: "
-            f"{listed(dropped)}"
-        )
-    if conflicts:
-        say(
-            f"student fit: {len(conflicts)} pairs of structures are the same but their labels "
-            f"differ; both are used: {listed(conflicts)}"
-        )
-    return kept
-
-
-def _report_outliers(structures: Sequence[Atoms], e0: Mapping[str, float]) -> None:
-    found = training_set.outliers(structures, e0)
-    if found:
-        shown = [
-            f"structure {o['index']}: {o['quantity']} {o['value']:.4g} "
-            f"({o['deviations']:.0f} robust deviations)"
-            for o in found
-        ]
-        say(
-            "student fit: labels far from the rest are used as they are; look at them: "
-            f"{listed(shown)}"
-        )
-
-
 def _baseline(
     atoms: Atoms, basis: Basis, e0: Mapping[str, float]
 ) -> tuple[float, np.ndarray, np.ndarray]:
@@ -305,21 +173,16 @@ def _folds(count: int, config: StudentConfig, seed: int) -> list[list[int]]:
     return [sorted(int(index) for index in order[fold::folds]) for fold in range(folds)]
 
 
-def _key(
-    config: StudentConfig,
-    elements: Sequence[str],
-    e0: Mapping[str, float],
-    structures: Sequence[Atoms],
-    folds: Sequence[Sequence[int]],
-) -> str:
+def _key(config: StudentConfig, data: Prepared, folds: Sequence[Sequence[int]]) -> str:
     """Hash of all that the factors depend on: basis, weights, data and folds."""
     digest = hashlib.sha256()
     settings = config.model_dump(
         mode="json", exclude={"solver", "smoothness", "threads", "backend", "e0"}
     )
-    parts = [__version__, settings, list(elements), dict(e0), [list(fold) for fold in folds]]
+    elements = list(data.spec.elements)
+    parts = [__version__, settings, elements, data.e0, [list(fold) for fold in folds]]
     digest.update(hash_of(parts).encode())
-    for atoms in structures:
+    for atoms in data.structures:
         kind = training_set.config_type(atoms)
         digest.update(f"{kind} {atoms.pbc.tolist()}".encode())
         digest.update(repr(training_set.reference_energy(atoms)).encode())
@@ -334,11 +197,10 @@ def _key(
     return digest.hexdigest()
 
 
-def _summary(report: Mapping[str, Any]) -> str:
+def _summary(report: SolverReport) -> str:
     """The solver's report in one line."""
     shown = [
         f"{name.replace('_', ' ')} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in report.items()
-        if name != "solver" and value is not None
+        for name, value in report.model_dump(exclude={"solver"}, exclude_none=True).items()
     ]
-    return f"{report['solver']}: {', '.join(shown)}"
+    return f"{report.solver}: {', '.join(shown)}"

@@ -7,13 +7,14 @@ the smoothness prior, and return θ = P⁻¹ c, so one factorisation serves ever
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from distill.core.errors import UserError
 from distill.student.fit.triangular_factor import Factor, merge_all
+from distill.student.training_record import SolverReport
 
 if TYPE_CHECKING:
     from distill.student.config import SolverConfig
@@ -41,7 +42,7 @@ class Solution:
     coefficients
         θ, shape (n,).
     report
-        Scalars for people: solver, strength or noise, effective number of parameters, …
+        What there is to say of it.
     covariance_root
         L with L Lᵀ the posterior covariance of θ, shape (n, k), or None where the solver has no
         posterior.
@@ -50,7 +51,7 @@ class Solution:
     """
 
     coefficients: np.ndarray
-    report: dict[str, Any] = field(default_factory=dict)
+    report: SolverReport
     covariance_root: np.ndarray | None = None
     noise: float | None = None
 
@@ -108,14 +109,14 @@ def bayesian(factor: Factor, prior: np.ndarray) -> Solution:
     regularised_error = factor.rest + float(np.sum(z**2 * strength / shrunk))
     noise = np.sqrt(regularised_error / factor.rows)
     solution = vt.T @ (s * z / shrunk) / prior
-    report = {
-        "solver": "blr",
-        "noise": float(noise),
-        "prior_scale": float(noise / np.sqrt(strength)),
-        "effective_parameters": float(np.sum(s**2 / shrunk)),
-        "log_evidence": _log_evidence(strength, s, z, factor.rest, factor.rows),
-        **_condition(s),
-    }
+    report = SolverReport(
+        solver="blr",
+        noise=float(noise),
+        prior_scale=float(noise / np.sqrt(strength)),
+        effective_parameters=float(np.sum(s**2 / shrunk)),
+        log_evidence=_log_evidence(strength, s, z, factor.rest, factor.rows),
+        condition_number=_condition(s),
+    )
     root = vt.T * (noise / np.sqrt(shrunk)) / prior[:, None]
     return Solution(solution, report, root, float(noise))
 
@@ -144,13 +145,17 @@ def most_evident_smoothness(
 
     factor = _merged(factors)
     best: Solution | None = None
+    most = -np.inf
 
     def loss(power: float) -> float:
-        nonlocal best
+        nonlocal best, most
         found = bayesian(factor, prior(power))
-        if best is None or found.report["log_evidence"] > best.report["log_evidence"]:
-            best = replace(found, report={**found.report, "smoothness": float(power)})
-        return -float(found.report["log_evidence"])
+        evidence = found.report.log_evidence
+        assert evidence is not None
+        if best is None or evidence > most:
+            report = found.report.model_copy(update={"smoothness": float(power)})
+            best, most = replace(found, report=report), evidence
+        return -evidence
 
     minimize_scalar(
         loss, bounds=_SMOOTHNESS_RANGE, method="bounded", options={"xatol": _SMOOTHNESS_STEP}
@@ -175,7 +180,7 @@ def ridge(factor: Factor, prior: np.ndarray, strength: float, *, name: str = "ri
             f"{int(np.sum(s > s[0] * len(s) * np.finfo(float).eps))}; set strength (for example "
             "1e-3), choose kind blr or rrqr, add structures, or lower totaldegree"
         )
-    return _ridge_from_svd(factor, prior, strength, u, s, vt, {"solver": name})
+    return _ridge_from_svd(factor, prior, strength, u, s, vt, SolverReport(solver=name))
 
 
 def cross_validated_ridge(folds: Sequence[Factor], total: Factor, prior: np.ndarray) -> Solution:
@@ -206,11 +211,11 @@ def cross_validated_ridge(folds: Sequence[Factor], total: Factor, prior: np.ndar
         misfit = fold.design(prior) @ solutions - fold.target[:, None]
         errors += np.sum(misfit**2, axis=0) + fold.rest
     best = int(np.argmin(errors))
-    report = {
-        "solver": "ridge",
-        "folds": len(folds),
-        "cross_validation_rms": float(np.sqrt(errors[best] / total.rows)),
-    }
+    report = SolverReport(
+        solver="ridge",
+        folds=len(folds),
+        cross_validation_rms=float(np.sqrt(errors[best] / total.rows)),
+    )
     return _ridge_from_svd(total, prior, float(strengths[best]), u, s, vt, report)
 
 
@@ -226,7 +231,8 @@ def relevance_determination(factor: Factor, prior: np.ndarray) -> Solution:
     Source: MacKay (1992); Tipping, J. Mach. Learn. Res. 1, 211 (2001).
     """
     common = bayesian(factor, prior)
-    noise, scale = common.report["noise"], common.report["prior_scale"]
+    noise, scale = common.report.noise, common.report.prior_scale
+    assert noise is not None and scale is not None
     design = factor.design(prior)
     kept = np.arange(factor.n_functions)
     scales = np.full(factor.n_functions, scale)
@@ -260,13 +266,13 @@ def relevance_determination(factor: Factor, prior: np.ndarray) -> Solution:
     solution[kept] = back * mean
     covariance_root = np.zeros((factor.n_functions, len(kept)))
     covariance_root[kept] = back[:, None] * root
-    report = {
-        "solver": "ard",
-        "noise": noise,
-        "kept_functions": len(kept),
-        "log_evidence": evidence,
-        "iterations": iteration,
-    }
+    report = SolverReport(
+        solver="ard",
+        noise=noise,
+        kept_functions=len(kept),
+        log_evidence=evidence,
+        iterations=iteration,
+    )
     return Solution(solution, report, covariance_root, noise)
 
 
@@ -275,7 +281,9 @@ def truncated_svd(factor: Factor, prior: np.ndarray, rtol: float) -> Solution:
     u, s, vt = _svd(factor.design(prior))
     kept = s > rtol * s[0]
     c = vt[kept].T @ ((u[:, kept].T @ factor.target) / s[kept])
-    report = {"solver": "tsvd", "rtol": rtol, "rank": int(kept.sum()), **_condition(s)}
+    report = SolverReport(
+        solver="tsvd", rtol=rtol, rank=int(kept.sum()), condition_number=_condition(s)
+    )
     return Solution(c / prior, report)
 
 
@@ -291,7 +299,7 @@ def rank_revealing_qr(factor: Factor, prior: np.ndarray, rtol: float) -> Solutio
     rank = int(np.sum(diagonal > rtol * diagonal[0]))
     c = np.zeros(factor.n_functions)
     c[order[:rank]] = solve_triangular(r[:rank, :rank], q[:, :rank].T @ factor.target)
-    return Solution(c / prior, {"solver": "rrqr", "rtol": rtol, "rank": rank})
+    return Solution(c / prior, SolverReport(solver="rrqr", rtol=rtol, rank=rank))
 
 
 def lsqr(factor: Factor, prior: np.ndarray, damp: float) -> Solution:
@@ -310,7 +318,7 @@ def lsqr(factor: Factor, prior: np.ndarray, damp: float) -> Solution:
         conlim=0.0,
         iter_lim=LSQR_ITERATIONS,
     )[:3]
-    report = {"solver": "lsqr", "damp": damp, "iterations": int(iterations), "stop": int(stop)}
+    report = SolverReport(solver="lsqr", strength=damp, iterations=int(iterations), stop=int(stop))
     return Solution(c / prior, report)
 
 
@@ -336,7 +344,7 @@ def _ridge_from_svd(
     u: np.ndarray,
     s: np.ndarray,
     vt: np.ndarray,
-    report: dict[str, Any],
+    report: SolverReport,
 ) -> Solution:
     """Ridge solution; its posterior takes the noise from the residual (N − effective) degrees."""
     z = u.T @ factor.target
@@ -349,14 +357,13 @@ def _ridge_from_svd(
     root = None
     if noise is not None and strength > 0:
         root = vt.T * (noise / np.sqrt(shrunk)) / prior[:, None]
-    full = {
-        **report,
+    found = {
         "strength": strength,
         "noise": noise,
         "effective_parameters": effective,
-        **_condition(s),
+        "condition_number": _condition(s),
     }
-    return Solution(solution, full, root, noise)
+    return Solution(solution, report.model_copy(update=found), root, noise)
 
 
 def _scaled_posterior(
@@ -413,6 +420,8 @@ def _most_evident_strength(s: np.ndarray, z: np.ndarray, rest: float, rows: int)
     return float(np.exp(found.x))
 
 
-def _condition(s: np.ndarray) -> dict[str, float]:
+def _condition(s: np.ndarray) -> float | None:
+    """Condition number, None where it is beyond all numbers."""
     smallest = max(float(s[-1]), float(np.finfo(float).tiny))
-    return {"condition_number": float(s[0]) / smallest}
+    number = float(s[0]) / smallest
+    return number if np.isfinite(number) else None

@@ -19,6 +19,7 @@ from distill.data.structures import (
     reference_forces,
     reference_stress,
 )
+from distill.student.training_record import LabelCounts
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -113,7 +114,7 @@ def one_body_baseline(
     return energy, np.zeros((len(atoms), 3)), np.zeros(6)
 
 
-def label_counts(structures: Sequence[Atoms]) -> dict[str, int]:
+def label_counts(structures: Sequence[Atoms]) -> LabelCounts:
     """Number of structures that carry an energy, forces, a stress.
 
     Raises
@@ -123,12 +124,12 @@ def label_counts(structures: Sequence[Atoms]) -> dict[str, int]:
     """
     if not structures:
         raise UserError("the student's training set is empty: expected labelled structures")
-    counts = {
-        "energy": sum(reference_energy(a) is not None for a in structures),
-        "forces": sum(reference_forces(a) is not None for a in structures),
-        "stress": sum(reference_stress(a) is not None for a in structures),
-    }
-    if not any(counts.values()):
+    counts = LabelCounts(
+        energy=sum(reference_energy(a) is not None for a in structures),
+        forces=sum(reference_forces(a) is not None for a in structures),
+        stress=sum(reference_stress(a) is not None for a in structures),
+    )
+    if not (counts.energy or counts.forces or counts.stress):
         raise UserError(
             f"none of the {len(structures)} training structures carries a label: expected "
             "REF_energy, REF_forces or REF_stress (other keys are named in the data section)"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import os
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -18,23 +18,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ase.calculators.calculator import Calculator, all_changes
 
 from distill._version import __version__
 from distill.core.artifacts import atomic_path, write_json
 from distill.core.errors import UserError
 from distill.core.progress import format_duration, progress, say
 from distill.data.structures import config_type
+from distill.student.basis_arrays import basis_from_arrays
+from distill.student.fit.fit_result import Fit
+from distill.student.fit.preparation import prepare
+from distill.student.fit.training_set import label_counts
 from distill.student.julia import julia_arguments
+from distill.student.julia.julia_calculator import JuliaCalculator
 from distill.student.julia.julia_session import JuliaFailure, JuliaSession
 from distill.student.julia.julia_setup import available, require, setup, status
+from distill.student.parameters import joined_coefficients
+from distill.student.student_model import Student
+from distill.student.training_record import SolverReport, TrainingRecord
+from distill.student.uncertainty.uncertainty_model import with_training_deviations
 
 if TYPE_CHECKING:
     from ase import Atoms
 
     from distill.student.basis.basis import BasisSpec
     from distill.student.config import StudentConfig
-    from distill.student.student_model import Student
 
 __all__ = [
     "JuliaCalculator",
@@ -63,10 +70,10 @@ def fit(
     structures: Sequence[Atoms],
     config: StudentConfig,
     *,
-    e0: Mapping[str, float],
-    out: Path,
     seed: int,
-) -> Path:
+    teacher_e0: Mapping[str, float] | None = None,
+    folder: Path | None = None,
+) -> Fit:
     """Fit a student with ACEpotentials.jl.
 
     Parameters
@@ -75,18 +82,14 @@ def fit(
         Training set with labels REF_energy (eV), REF_forces (eV/Å), REF_stress (eV/Å³).
     config
         Basis, weights, prior and solver.
-    e0
-        One-body energies by element, eV.
-    out
-        Folder that gets `student.npz`, `ace_model.json` (ACEpotentials' own format),
-        `parity.json` and `julia.log`. None of the first three appears unless all went well.
     seed
         Of posterior draws and of what is held out.
-
-    Returns
-    -------
-    Path
-        The student file.
+    teacher_e0
+        The teacher's one-body energies, eV.
+    folder
+        Gets `student.npz`, `ace_model.json` (ACEpotentials' own format), `parity.json` and
+        `julia.log`; none of the first three appears unless all went well. None keeps
+        nothing, but the log of a fit that failed.
 
     Raises
     ------
@@ -95,38 +98,49 @@ def fit(
         Julia raises an error (its trace is in `julia.log`), or Julia and the native engine
         disagree about the exported model.
     """
-    from distill.student.basis.basis import BasisSpec
-
-    if not structures:
-        raise UserError("the student's training set is empty: expected labelled structures")
     julia_arguments.check_options(config)
-    spec = BasisSpec.from_config(config, julia_arguments.chosen_elements(structures, config))
-    model = julia_arguments.model_arguments(spec, e0)
-    labels = julia_arguments.label_arrays(structures, config.weights)
-    solver = julia_arguments.solver_arguments(config.solver, len(structures), seed)
+    data = prepare(structures, config, teacher_e0)
+    julia_arguments.refuse_absent_elements(data.structures, data.spec.elements)
+    model = julia_arguments.model_arguments(data.spec, data.e0)
+    labels = julia_arguments.label_arrays(data.structures, config.weights)
+    solver = julia_arguments.solver_arguments(config.solver, len(data.structures), seed)
     require()
-    out = Path(out)
+    out = folder or Path(tempfile.mkdtemp(prefix="distill-julia-"))
     with JuliaSession(log=out / LOG_FILE, threads=config.threads) as julia:
         versions = _start(julia)
         described = julia.call("build_model", **model)
-        geometry = julia_arguments.geometry_arrays(structures, described["cutoff"])
-        data = {**geometry, **labels}
-        _check_size(data, described, config.pair, solver)
-        report = _regress(julia, config, solver, data, versions["threads"])
+        geometry = julia_arguments.geometry_arrays(data.structures, described["cutoff"])
+        arrays = {**geometry, **labels}
+        _check_size(arrays, described, config.pair, solver)
+        report = _regress(julia, config, solver, arrays, versions["threads"])
         student = _student(
             julia.call("export_arrays"),
-            spec,
-            {
+            data.spec,
+            provenance={
                 "backend": "acepotentials",
                 "distill": __version__,
                 "julia": versions,
                 "config": config.model_dump(mode="json", exclude={"threads", "backend"}),
+                "e0_source": data.e0_source,
                 "solver": report,
-                "structures": len(structures),
                 "seed": seed,
             },
+            training=TrainingRecord(
+                solver=SolverReport(
+                    solver=config.solver.kind,
+                    log_evidence=report.get("lml"),
+                    factorization=report["factorization"],
+                ),
+                labels=label_counts(data.structures),
+                structures=len(data.structures),
+                left_out=data.left_out,
+                rows=report["rows"],
+            ),
         )
-        return _accept(julia, student, structures, out, seed)
+        graded = _accept(julia, student, data.structures, out, seed)
+    if folder is None:
+        shutil.rmtree(out)
+    return Fit(graded, data.structures, report["assembly_s"], report["solve_s"])
 
 
 def obstacle(config: StudentConfig) -> str | None:
@@ -139,74 +153,6 @@ def obstacle(config: StudentConfig) -> str | None:
     except UserError as error:
         return str(error)
     return None
-
-
-class JuliaCalculator(Calculator):
-    """ASE calculator that evaluates a model saved by ACEpotentials with ACEpotentials itself.
-
-    For comparison: the student file of the same fit gives the same numbers, faster.
-
-    Parameters
-    ----------
-    path
-        `ace_model.json` of a fit, or any file of ACEpotentials' `save_model`.
-    threads
-        Julia's threads.
-    mended
-        Assemble the gradient in a type-stable way (on one thread) instead of as released.
-    """
-
-    implemented_properties = ["energy", "forces", "stress"]  # noqa: RUF012 - ASE's declaration
-
-    def __init__(
-        self, path: str | os.PathLike[str], *, threads: int = 1, mended: bool = False
-    ) -> None:
-        super().__init__()
-        if not Path(path).is_file():
-            raise UserError(f"{path}: no such file; expected a model saved by ACEpotentials")
-        require()
-        self._mended = mended
-        handle, log = tempfile.mkstemp(prefix="distill-julia-", suffix=".log")
-        os.close(handle)
-        self._julia = JuliaSession(log=log, threads=threads, keep_log=False)
-        self._julia.start()
-        self._model = self._julia.call("load", path=os.fspath(path))
-
-    def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: Sequence[str] = ("energy",),
-        system_changes: Sequence[str] = all_changes,
-    ) -> None:
-        """Energy (eV), forces (eV/Å) and, in a cell with a volume, stress (eV/Å³, Voigt)."""
-        super().calculate(atoms, properties, system_changes)
-        assert self.atoms is not None
-        atoms = self.atoms
-        foreign = sorted(set(atoms.numbers.tolist()) - set(self._model["elements"].tolist()))
-        if foreign:
-            raise UserError(f"atomic numbers {foreign} are not in the model of ACEpotentials")
-        arrays = julia_arguments.geometry_arrays([atoms], self._model["cutoff"])
-        if list(properties) == ["energy"]:
-            self.results = {"energy": float(self._julia.call("energies", **arrays)[0])}
-            return
-        found = self._julia.call("evaluate", mended=self._mended, **arrays)
-        self.results = {"energy": float(found["energies"][0]), "forces": found["forces"]}
-        if atoms.cell.rank == 3:
-            stress = -found["virials"][0] / atoms.get_volume()
-            self.results["stress"] = stress.ravel()[[0, 4, 8, 5, 2, 1]]
-
-    def time_calls(self, atoms: Atoms, repeats: int) -> np.ndarray:
-        """Seconds of each of some evaluations of energy, forces and virial, measured in Julia."""
-        geometry = julia_arguments.geometry_arrays([atoms], self._model["cutoff"])
-        return self._julia.call("time_calls", repeats=repeats, mended=self._mended, **geometry)
-
-    def close(self) -> None:
-        """End Julia."""
-        self._julia.stop()
-
-    def __del__(self) -> None:
-        if hasattr(self, "_julia"):
-            self.close()
 
 
 def _start(julia: JuliaSession) -> dict[str, Any]:
@@ -291,11 +237,13 @@ def _regress(
     return report
 
 
-def _student(arrays: dict[str, Any], spec: BasisSpec, provenance: Mapping[str, Any]) -> Student:
+def _student(
+    arrays: dict[str, Any],
+    spec: BasisSpec,
+    provenance: Mapping[str, Any],
+    training: TrainingRecord,
+) -> Student:
     """The student that the arrays of `DistillACE.export_arrays` describe."""
-    from distill.student.file_schema import basis_from_arrays
-    from distill.student.student_model import Student
-
     n_many = arrays["WB"].size
     if not spec.pair:
         arrays = {
@@ -309,10 +257,11 @@ def _student(arrays: dict[str, Any], spec: BasisSpec, provenance: Mapping[str, A
     basis = basis_from_arrays(arrays, _description(arrays), "the model from ACEpotentials")
     return Student(
         basis=dataclasses.replace(basis, spec=spec),
-        coefficients=np.concatenate([arrays["WB"].T.ravel(), arrays["Wpair"].T.ravel()]),
+        coefficients=joined_coefficients(arrays["WB"], arrays["Wpair"]),
         e0=dict(zip(basis.elements, arrays["E0"].tolist(), strict=True)),
         committee=arrays.get("committee"),
         provenance=provenance,
+        training=training,
     )
 
 
@@ -334,17 +283,14 @@ def _grid(values: np.ndarray) -> dict[str, float]:
 
 def _accept(
     julia: JuliaSession, student: Student, structures: Sequence[Atoms], out: Path, seed: int
-) -> Path:
-    """Write the files of a fit, if the student file gives Julia's numbers."""
-    from distill.student.student_model import Student as StudentFile
-
-    path = out / STUDENT_FILE
-    with atomic_path(path) as student_part, atomic_path(out / MODEL_FILE) as model_part:
+) -> Student:
+    """Write the files of a fit, if the student file gives Julia's numbers; the graded student."""
+    with atomic_path(out / STUDENT_FILE) as student_part, atomic_path(out / MODEL_FILE) as model:
         student.save(student_part)
-        julia.call("save", path=str(model_part))
+        julia.call("save", path=str(model))
         chosen = parity_sample(structures, seed)
         sample = [structures[k] for k in chosen]
-        differences = _differences(julia, StudentFile.load(student_part), sample)
+        differences = _differences(julia, Student.load(student_part), sample)
         shown = (
             f"energy {differences['energy']:.1e} eV/atom, forces {differences['forces']:.1e} eV/Å, "
             f"virial {differences['virial']:.1e} eV/atom"
@@ -356,6 +302,8 @@ def _accept(
                 "expected 1e-8 at most; nothing was written. The installed ACEpotentials may be "
                 "newer than this program knows: compare its version in julia.log with docs/julia.md"
             )
+        graded = with_training_deviations(student, structures)
+        graded.save(student_part)
     write_json(
         out / PARITY_FILE,
         {
@@ -365,7 +313,7 @@ def _accept(
             "units": {"energy": "eV/atom", "forces": "eV/Å", "virial": "eV/atom"},
         },
     )
-    return path
+    return graded
 
 
 def parity_sample(structures: Sequence[Atoms], seed: int) -> list[int]:

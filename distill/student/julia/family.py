@@ -1,54 +1,85 @@
-"""A model saved by ACEpotentials, evaluated by Julia, as a family of models."""
+"""Models of ACEpotentials, evaluated by Julia, as a family of models."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
+
+import numpy as np
 
 from distill.core.config import Section
-from distill.core.errors import UserError
-from distill.models.base import Family, Predictions
-from distill.models.calculators import AnyCalculator
+from distill.models.base import Job, Predictions, TrainableFamily
 from distill.student.config import StudentConfig
+from distill.student.julia.acepotentials import MODEL_FILE, fit
+from distill.student.julia.julia_calculator import JuliaCalculator
 
 if TYPE_CHECKING:
-    from typing import Self
-
     from ase import Atoms
-    from ase.calculators.calculator import Calculator
 
 
-class AcePotentials(Family):
-    """A model of ACEpotentials by its file."""
+class AcePotentials(TrainableFamily):
+    """A model saved by ACEpotentials, evaluated by ACEpotentials itself, for comparison.
 
-    kind: ClassVar[str] = "acepotentials"
+    The student of the same fit gives the same numbers, faster.
+
+    Parameters
+    ----------
+    path
+        File of the model; Julia starts when it is first needed.
+    threads
+        Julia's threads.
+    """
+
+    kind = "acepotentials"
     Config: ClassVar[type[Section]] = StudentConfig
-    suffixes: ClassVar[tuple[str, ...]] = (".json",)
+    suffixes = (".json",)
 
-    def __init__(self, calculator: Calculator) -> None:
-        self._calculator = calculator
+    def __init__(self, path: Path, threads: int = 1) -> None:
+        self.path = path
+        self.threads = threads
 
     @classmethod
     def load(cls, path: Path, *, device: str = "cpu", dtype: str | None = None) -> Self:
-        """The model of a file of ACEpotentials' `save_model`."""
-        from distill.student.julia.acepotentials import JuliaCalculator
-
-        return cls(JuliaCalculator(path))
+        """The model of a file; it runs on the CPU, in double precision, whatever is asked for."""
+        return cls(path)
 
     def save(self, path: Path) -> None:
-        """Not possible: the file is Julia's."""
-        raise UserError("a model of ACEpotentials is written by its fit; copy its file")
+        """Copy the model's file."""
+        shutil.copyfile(self.path, path)
 
     @property
-    def elements(self) -> frozenset[str] | None:
-        """It does not say."""
-        return None
+    def elements(self) -> frozenset[str]:
+        """Chemical symbols that it knows."""
+        return self._julia.elements
 
-    def calculator(self) -> Calculator:
-        """A calculator that Julia evaluates."""
-        return self._calculator
+    def calculator(self) -> JuliaCalculator:
+        """An ASE calculator, with a Julia process of its own."""
+        return JuliaCalculator(self.path, threads=self.threads)
 
     def predict(self, structures: Sequence[Atoms], *, stress: bool = False) -> Predictions:
-        """One structure after the other."""
-        return AnyCalculator(self._calculator).predict(structures, stress=stress)
+        """Energies, forces and, if asked, stresses of fully periodic structures."""
+        energies, forces = np.zeros(len(structures)), []
+        stresses: list[np.ndarray | None] = []
+        for index, atoms in enumerate(structures):
+            copy = atoms.copy()
+            copy.calc = self._julia
+            forces.append(copy.get_forces(apply_constraint=False))
+            energies[index] = copy.get_potential_energy()
+            wanted = stress and atoms.pbc.all()
+            stresses.append(copy.get_stress(apply_constraint=False) if wanted else None)
+        return Predictions(energies, forces, stresses)
+
+    @classmethod
+    def fit(cls, frames: Sequence[Atoms], config: Section, job: Job) -> Self:
+        """A model fitted to structures with REF_ labels by ACEpotentials."""
+        if not isinstance(config, StudentConfig):
+            raise TypeError(f"expected a StudentConfig, found {type(config).__name__}")
+        fit(frames, config, seed=job.seed, folder=job.folder)
+        return cls(job.folder / MODEL_FILE)
+
+    @cached_property
+    def _julia(self) -> JuliaCalculator:
+        return self.calculator()

@@ -70,31 +70,21 @@ def check_options(config: StudentConfig) -> None:
         )
 
 
-def chosen_elements(structures: Sequence[Atoms], config: StudentConfig) -> list[str]:
-    """Elements of the model: those of the config, or those of the structures, sorted.
+def refuse_absent_elements(structures: Sequence[Atoms], elements: Sequence[str]) -> None:
+    """Refuse elements of the model that no structure has: ACEfit would fit them to nothing.
 
     Raises
     ------
     UserError
-        If structures and config differ in their elements.
+        Naming them.
     """
     found = {symbol for atoms in structures for symbol in atoms.get_chemical_symbols()}
-    if config.elements is None:
-        return sorted(found)
-    foreign = sorted(found - set(config.elements))
-    if foreign:
-        where = [i for i, a in enumerate(structures) if set(foreign) & {*a.get_chemical_symbols()}]
-        raise UserError(
-            f"student.elements is {config.elements}, but training structures {listed(where)} "
-            f"contain {', '.join(foreign)}; add it, or leave student.elements out"
-        )
-    absent = [symbol for symbol in config.elements if symbol not in found]
+    absent = [symbol for symbol in elements if symbol not in found]
     if absent:
         raise UserError(
             f"student.elements names {', '.join(absent)}, which no training structure contains; "
             "its coefficients would mean nothing. Remove it, or add structures"
         )
-    return list(config.elements)
 
 
 def model_arguments(spec: BasisSpec, e0: Mapping[str, float]) -> dict[str, Any]:

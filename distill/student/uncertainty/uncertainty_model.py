@@ -31,6 +31,7 @@ from distill.data.structures import config_type, reference_energy, reference_for
 from distill.metrics.calibration import LEVELS, deviation_quality, rms
 from distill.student.engine.evaluate import species_indices
 from distill.student.parameters import StudentParameters
+from distill.student.training_record import DeviationScale
 from distill.student.uncertainty.committee import Committee, CommitteeEvaluation
 
 if TYPE_CHECKING:
@@ -39,10 +40,6 @@ if TYPE_CHECKING:
     from distill.student.config import LabelWeights
     from distill.student.engine.evaluate import Evaluation
 
-SITE_REFERENCE = "largest_site_deviation"
-FORCE_REFERENCE = "largest_force_deviation"
-TRAINING_DEVIATIONS = (SITE_REFERENCE, FORCE_REFERENCE)
-SCALE = "deviation_scale"
 # Members whose forces are evaluated: with the three components, six numbers for each atom, so its
 # force deviation is known to 29 %. The student and two members go through the kernels together;
 # three further ones cost about 0.7 plain calls.
@@ -111,13 +108,11 @@ class UncertaintyModel:
             )
         self.student = student
         self._committee = Committee(student, force_members)
-        scale = student.training.get(SCALE) or {}
-        self.energy_scale = float(scale.get("energy", 1.0))
-        self.force_scale = float(scale.get("forces", 1.0))
-        self._largest = {
-            key: np.array([student.training.get(key, {}).get(s, 0.0) for s in student.elements])
-            for key in TRAINING_DEVIATIONS
-        }
+        record = student.training
+        scale = record.deviation_scale or DeviationScale()
+        self.energy_scale, self.force_scale = scale.energy, scale.forces
+        self._largest_site = self._by_element(record.largest_site_deviation)
+        self._largest_force = self._by_element(record.largest_force_deviation)
 
     def predict(self, atoms: Atoms) -> tuple[Evaluation, Uncertainty]:
         """The student's energies, forces and virial with their uncertainties, in one pass.
@@ -133,12 +128,16 @@ class UncertaintyModel:
             energy=self.energy_scale * float(_rms(found.energies.sum(axis=0), axis=0)),
             energies=self.energy_scale * energies,
             forces=self.force_scale * forces,
-            energy_grade=self._grade(atoms, energies, SITE_REFERENCE),
-            force_grade=self._grade(atoms, forces, FORCE_REFERENCE),
+            energy_grade=self._grade(atoms, energies, self._largest_site),
+            force_grade=self._grade(atoms, forces, self._largest_force),
         )
 
-    def _grade(self, atoms: Atoms, deviations: np.ndarray, key: str) -> np.ndarray:
-        reference = self._largest[key][species_indices(self.student.elements, atoms)]
+    def _by_element(self, largest: Mapping[str, float] | None) -> np.ndarray:
+        """In the order of the student's elements; an element without training sites has none."""
+        return np.array([(largest or {}).get(symbol, 0.0) for symbol in self.student.elements])
+
+    def _grade(self, atoms: Atoms, deviations: np.ndarray, largest: np.ndarray) -> np.ndarray:
+        reference = largest[species_indices(self.student.elements, atoms)]
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(deviations > 0, deviations / reference, 0.0)
 
@@ -149,7 +148,7 @@ def is_graded(student: StudentParameters) -> bool:
     Without the latter every grade is infinite.
     """
     has_committee = student.committee is not None and len(student.committee) > 0
-    return has_committee and all(key in student.training for key in TRAINING_DEVIATIONS)
+    return has_committee and student.training.is_graded
 
 
 def with_training_deviations(student: Parameters, structures: Sequence[Atoms]) -> Parameters:
@@ -161,15 +160,17 @@ def with_training_deviations(student: Parameters, structures: Sequence[Atoms]) -
     if student.committee is None or len(student.committee) == 0:
         return student
     committee = Committee(student, FORCE_MEMBERS)
-    largest: dict[str, dict[str, float]] = {key: {} for key in TRAINING_DEVIATIONS}
+    sites: dict[str, float] = {}
+    forces: dict[str, float] = {}
     for atoms in structures:
-        found = _deviations(committee.evaluate(atoms))
         symbols = np.array(atoms.get_chemical_symbols())
-        for key, deviations in zip(largest, found, strict=True):
+        found = _deviations(committee.evaluate(atoms))
+        for largest, deviations in zip((sites, forces), found, strict=True):
             for symbol in set(symbols.tolist()):
                 most = float(deviations[symbols == symbol].max())
-                largest[key][symbol] = max(largest[key].get(symbol, 0.0), most)
-    return replace(student, training={**student.training, **largest})
+                largest[symbol] = max(largest.get(symbol, 0.0), most)
+    known = {"largest_site_deviation": sites, "largest_force_deviation": forces}
+    return replace(student, training=student.training.model_copy(update=known))
 
 
 def calibration(
@@ -206,7 +207,7 @@ def calibration(
     energies: list[np.ndarray] = []
     forces: list[np.ndarray] = []
     grades = []
-    noise = student.training.get("row_noise") or 0.0
+    noise = student.training.row_noise or 0.0
     for atoms in structures:
         weight = weights.get(config_type(atoms), weights["default"])
         mean, found = model.predict(atoms)

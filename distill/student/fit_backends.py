@@ -1,0 +1,80 @@
+"""The two fits of a student, and which of them a config asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from distill.core.errors import UserError
+from distill.core.progress import say
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from distill.student.config import StudentConfig
+    from distill.student.fit.fit_result import Fit
+
+
+def fit_student(
+    structures: Sequence[Atoms],
+    config: StudentConfig,
+    *,
+    seed: int,
+    teacher_e0: Mapping[str, float] | None = None,
+    folder: Path | None = None,
+) -> Fit:
+    """Fit a student to labelled structures, by the backend that the config asks for.
+
+    Parameters
+    ----------
+    structures
+        With labels REF_energy (eV), REF_forces (eV/Å), REF_stress (eV/Å³).
+    config
+        Basis, weights, solver and backend.
+    seed
+        Of what is drawn: folds, what is held out, the committee.
+    teacher_e0
+        The teacher's one-body energies, eV.
+    folder
+        What the backend keeps: see `fit.native_fit.fit` and `julia.acepotentials.fit`.
+
+    Raises
+    ------
+    UserError
+        If labels or elements are missing, the chosen backend cannot run, or the fit is too large
+        for the memory.
+    """
+    if choose_backend(config) == "native":
+        from distill.student.fit.native_fit import fit
+    else:
+        from distill.student.julia.acepotentials import fit
+    return fit(structures, config, seed=seed, teacher_e0=teacher_e0, folder=folder)
+
+
+def choose_backend(config: StudentConfig) -> str:
+    """`native` or `acepotentials`, said once where the choice was left open.
+
+    Raises
+    ------
+    UserError
+        If `acepotentials` is asked for and cannot run.
+    """
+    if config.backend == "native":
+        say("student fit: backend native")
+        return "native"
+    from distill.student.julia.acepotentials import obstacle, require
+
+    if config.backend == "acepotentials":
+        require()
+    missing = None if config.backend == "acepotentials" else obstacle(config)
+    if missing is None:
+        say("student fit: backend acepotentials (ACEpotentials.jl)")
+        return "acepotentials"
+    if config.julia_options:
+        raise UserError(
+            f"student: {', '.join(config.julia_options)} is an option of the backend "
+            f"acepotentials alone, which cannot run: {missing}"
+        )
+    say(f"student fit: backend native, the same model as ACEpotentials.jl ({missing})")
+    return "native"
