@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from ase import Atoms
 from family_tests import FamilyContract, FamilyPhysics
 from helpers import rattled_copper
 from julia_support import small_config, some_structures
@@ -32,7 +33,7 @@ class TestFittedLinearAce(FamilyPhysics):
         return LinearAce(graded_student, threads=2)
 
 
-class TestAcePotentials(FamilyContract):
+class TestAcePotentials(FamilyPhysics):
     """With a stand-in for Julia that evaluates a student."""
 
     @pytest.fixture
