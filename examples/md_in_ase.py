@@ -1,5 +1,6 @@
 """Molecular dynamics of LiF in ASE with a student, and how far it went from its training data."""
 
+import numpy as np
 from ase import units
 from ase.build import bulk
 from ase.md.langevin import Langevin
@@ -11,7 +12,12 @@ student = distill.fit_student("bundled:lif_train", order=2, totaldegree=[10, 8],
 atoms = bulk("LiF", "rocksalt", a=4.06, cubic=True) * (2, 2, 2)
 atoms.calc = student.calculator()
 dynamics = Langevin(
-    atoms, timestep=units.fs, temperature_K=600, friction=0.02 / units.fs, fixcm=False
+    atoms,
+    timestep=units.fs,
+    temperature_K=600,
+    friction=0.02 / units.fs,
+    fixcm=False,
+    rng=np.random.default_rng(1),
 )
 
 temperatures, frames = [], []
