@@ -223,6 +223,19 @@ class TestWatch:
             warnings.simplefilter("error")
             fresh.watch.look(self.squeezed(), WATCH_EVERY)  # so many that one is its turn
 
+    @pytest.mark.parametrize(("grade", "warned"), [(1.9, False), (2.1, True)])
+    def test_it_warns_from_twice_what_the_training_data_reach(self, student, grade, warned) -> None:
+        atoms = rattled_copper(1, seed=3)[0]
+        known = student.training.largest_site_deviation
+        largest = UncertaintyModel(student).predict(atoms)[1].energy_grade.max() / grade
+        scaled = {symbol: largest * value for symbol, value in known.items()}
+        graded = _with(student, largest_site_deviation=scaled, largest_force_deviation={"Cu": 1e9})
+        assert UncertaintyModel(graded).predict(atoms)[1].grade.max() == pytest.approx(grade)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            graded.predict(atoms)
+        assert bool(told) is warned
+
     def test_the_calculator_warns_too(self, student) -> None:
         atoms = self.squeezed()
         atoms.calc = replace(student).calculator()
