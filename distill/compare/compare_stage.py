@@ -207,11 +207,11 @@ def _extrapolation(labels: _Labels, student: Path) -> dict[str, Any] | None:
     found = extrapolation(graded, labels.reference) if graded else None
     if found is None:
         return None
-    beyond = set(found["beyond_training_indices"])
+    beyond = set(found.beyond_training_indices)
     inside = [index for index in range(len(labels.reference)) if index not in beyond]
     pairs = [(labels.teacher[index], labels.student[index]) for index in inside]
     within = error_table([t for t, _ in pairs], [s for _, s in pairs]) if pairs else None
-    return {**found, "teacher_student_within": within}
+    return {**found.model_dump(), "teacher_student_within": within}
 
 
 def _timing(
