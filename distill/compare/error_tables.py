@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distill.compare.errors_result import ErrorsResult, Extrapolation
+from distill.compare.errors_result import ErrorsResult, TestedExtrapolation
 from distill.compare.predictions import Labels, finish_here, pairs
 from distill.core.figures import save_figure
 from distill.core.results import write_result
@@ -64,16 +64,16 @@ def compare_errors(labels: Labels, student: ModelSpec, out: Path) -> ErrorsResul
 
 def _extrapolation(
     model: ModelSpec, reference: list[Atoms], teacher: list[Atoms], student: list[Atoms]
-) -> Extrapolation | None:
+) -> TestedExtrapolation | None:
     from distill.student.uncertainty.uncertainty_model import extrapolation
 
     graded = getattr(load_calculator(model), "student", None)
     found = extrapolation(graded, reference) if graded else None
     if found is None:
         return None
-    beyond = set(found["beyond_training_indices"])
+    beyond = set(found.beyond_training_indices)
     inside = [index for index in range(len(reference)) if index not in beyond]
     within = None
     if inside:
         within = error_table([teacher[k] for k in inside], [student[k] for k in inside])
-    return Extrapolation(**found, within=within)
+    return TestedExtrapolation(**found.model_dump(), within=within)

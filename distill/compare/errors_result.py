@@ -4,27 +4,20 @@ from __future__ import annotations
 
 from distill.core.number_text import number_text
 from distill.core.quantities import MEV
-from distill.core.results import Record, Result
+from distill.core.results import Result
 from distill.metrics.errors import ErrorBudget, ErrorTable
+from distill.student.uncertainty.uncertainty_model import Extrapolation
 
 
-class Extrapolation(Record):
-    """Test structures that the student was not trained for, held against the teacher.
+class TestedExtrapolation(Extrapolation):
+    """Test structures that the student was not trained for.
 
     Attributes
     ----------
-    structures, beyond_training, beyond_training_indices
-        How many there are, how many of them have a grade above 1, and which.
-    largest_grade
-        Of any atom.
     within
         Errors of the student against the teacher on the others; None without any.
     """
 
-    structures: int
-    beyond_training: int
-    beyond_training_indices: list[int]
-    largest_grade: float
     within: ErrorTable | None
 
 
@@ -43,7 +36,7 @@ class ErrorsResult(Result):
 
     test: ErrorBudget
     held_out: ErrorTable
-    extrapolation: Extrapolation | None
+    extrapolation: TestedExtrapolation | None
 
     def tables(self) -> dict[str, ErrorTable]:
         """The tables by what is compared."""

@@ -2,16 +2,53 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+
+from distill.core.results import Record
 
 _BINS = 10
 # Half widths of the central 68 and 95 % of a normal distribution, in standard deviations.
 LEVELS = {"68": 0.994458, "95": 1.959964}
 
 
-def deviation_quality(error: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
+class ReliabilityBin(Record):
+    """Some errors of similar predicted deviation: root mean squares of both, and their number."""
+
+    predicted_deviation: float
+    rmse: float
+    count: int
+
+
+class DeviationQuality(Record):
+    """How well predicted deviations describe errors.
+
+    Attributes
+    ----------
+    count
+        Number of errors.
+    rmse, predicted_deviation
+        Root mean squares.
+    coverage
+        Share of errors inside the 68 and 95 % intervals, by these numbers.
+    scale
+        Factor on the deviations that would make the squared errors right on average; None where a
+        deviation is zero.
+    rank_correlation
+        Of |error| and deviation (Spearman); None where either does not vary.
+    bins
+        Of equal count (reliability diagram, Levi et al., Sensors 22, 5540 (2022)).
+    """
+
+    count: int
+    rmse: float
+    predicted_deviation: float
+    coverage: dict[str, float]
+    scale: float | None
+    rank_correlation: float | None
+    bins: list[ReliabilityBin]
+
+
+def deviation_quality(error: np.ndarray, predicted: np.ndarray) -> DeviationQuality:
     """Coverage, scale, ranking and reliability of predicted deviations.
 
     Parameters
@@ -20,16 +57,6 @@ def deviation_quality(error: np.ndarray, predicted: np.ndarray) -> dict[str, Any
         Signed errors, shape (n,).
     predicted
         Predicted standard deviations in the same unit, shape (n,).
-
-    Returns
-    -------
-    dict
-        `count`; `rmse` and `predicted_deviation`, root mean squares; `coverage`, the share of
-        errors inside the 68 and 95 % intervals; `scale`, the factor on the deviations that would
-        make the squared errors right on average (None where a deviation is zero);
-        `rank_correlation` of |error| and deviation (Spearman; None where either does not vary);
-        and `bins` of equal count with predicted deviation and error (reliability diagram, Levi et
-        al., Sensors 22, 5540 (2022)).
     """
     from scipy.stats import spearmanr
 
@@ -39,22 +66,26 @@ def deviation_quality(error: np.ndarray, predicted: np.ndarray) -> dict[str, Any
     bins = [part for part in np.array_split(order, min(_BINS, len(order))) if len(part)]
     with np.errstate(divide="ignore", invalid="ignore"):
         scaled = np.where(predicted > 0, error / predicted, np.inf)
-    return {
-        "count": len(error),
-        "rmse": rms(error),
-        "predicted_deviation": rms(predicted),
-        "coverage": {n: float(np.mean(size <= z * predicted)) for n, z in LEVELS.items()},
-        "scale": rms(scaled) if np.isfinite(scaled).all() else None,
-        "rank_correlation": float(spearmanr(size, predicted).statistic) if varied else None,
-        "bins": [
-            {
-                "predicted_deviation": rms(predicted[part]),
-                "rmse": rms(error[part]),
-                "count": len(part),
-            }
+    return DeviationQuality(
+        count=len(error),
+        rmse=rms(error),
+        predicted_deviation=rms(predicted),
+        coverage=coverage(error, predicted),
+        scale=rms(scaled) if np.isfinite(scaled).all() else None,
+        rank_correlation=float(spearmanr(size, predicted).statistic) if varied else None,
+        bins=[
+            ReliabilityBin(
+                predicted_deviation=rms(predicted[part]), rmse=rms(error[part]), count=len(part)
+            )
             for part in bins
         ],
-    }
+    )
+
+
+def coverage(error: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    """Share of errors inside the intervals of `LEVELS` for normal deviations, by level."""
+    size = np.abs(error)
+    return {name: float(np.mean(size <= z * predicted)) for name, z in LEVELS.items()}
 
 
 def rms(values: np.ndarray) -> float:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from distill.core.artifacts import package_versions, sha256, write_json
 from distill.core.progress import say
 from distill.core.quantities import MEV
+from distill.core.results import write_result
 from distill.student.training_record import LabelErrors
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from distill.metrics.errors import ErrorTable
     from distill.student.config import StudentConfig
     from distill.student.student_model import Student
+    from distill.student.uncertainty.uncertainty_model import UncertaintyQuality
 
 STUDENT_FILE = "student.npz"
 ERRORS_FILE = "errors.json"
@@ -95,7 +97,7 @@ def run(
     student.save(out / STUDENT_FILE)
     quality = calibration(student, held_out, config.weights)
     say(f"student uncertainties: {_calibration_line(quality)}")
-    write_json(out / UNCERTAINTY_FILE, quality or {"members": 0})
+    write_result(out / UNCERTAINTY_FILE, quality)
 
 
 def predicted_structures(
@@ -129,20 +131,16 @@ def _rmse_line(errors: LabelErrors) -> str:
     return f"RMSE {', '.join(parts)}" if parts else "no labels to compare with"
 
 
-def _calibration_line(quality: Mapping[str, Any] | None) -> str:
-    if quality is None:
+def _calibration_line(quality: UncertaintyQuality) -> str:
+    if not quality.members or quality.extrapolation is None:
         return "none, because the solver has no posterior"
     parts = []
-    for name in ("energy_per_atom", "forces"):
-        found = quality[name]
+    for name, found in (("energy per atom", quality.energy_per_atom), ("forces", quality.forces)):
         if found:
-            inside = found["coverage"]
             parts.append(
-                f"{name.replace('_', ' ')} inside the 68 % interval {inside['68']:.0%}, "
-                f"95 % {inside['95']:.0%}"
+                f"{name} inside the 68 % interval {found.coverage['68']:.0%}, "
+                f"95 % {found.coverage['95']:.0%}"
             )
-    beyond = quality["extrapolation"]
-    parts.append(
-        f"{beyond['beyond_training']} of {beyond['structures']} held-out structures extrapolate"
-    )
+    beyond = quality.extrapolation
+    parts.append(f"{beyond.beyond_training} of {beyond.structures} held-out structures extrapolate")
     return "; ".join(parts)

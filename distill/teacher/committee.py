@@ -189,8 +189,12 @@ def calibration(reference: Sequence[Atoms], mean: Sequence[Atoms]) -> dict[str, 
             force_error.append((predicted_forces - forces).ravel())
             force_spread.append(np.repeat(found.arrays[FORCES_SPREAD], 3))
     return {
-        "energy_per_atom": deviation_quality(np.array(energy_error), np.array(energy_spread)),
-        "forces": deviation_quality(np.concatenate(force_error), np.concatenate(force_spread)),
+        "energy_per_atom": deviation_quality(
+            np.array(energy_error), np.array(energy_spread)
+        ).model_dump(),
+        "forces": deviation_quality(
+            np.concatenate(force_error), np.concatenate(force_spread)
+        ).model_dump(),
     }
 
 

@@ -44,6 +44,31 @@ def test_tables_are_those_of_acepotentials(name):
             np.testing.assert_allclose(mine, golden[theirs], rtol=1e-14)
 
 
+@pytest.mark.parametrize(("name", "not_normal"), [("cuh_order3", 0), ("cuh_order4", 14)])
+def test_couplings_are_those_of_acepotentials(name, not_normal):
+    """Each invariant up to its sign, with ACEpotentials' norm, which is not always 1."""
+    degrees = GOLDEN[name]
+    found = build_basis(BasisSpec(("Cu", "H"), len(degrees), degrees)).coupling
+    with np.load(GOLDEN_DATA / f"{name}.npz") as golden:
+        blocks = [golden[f"aa_spec_{order}"] for order in range(1, len(degrees) + 1)]
+        rows, columns, values = (golden[f"A2B_{part}"] for part in ("rows", "cols", "vals"))
+
+    def by_product(products, rows, columns, values):
+        """The matrix with its columns in an order that does not depend on the program."""
+        listed = [tuple(sorted(product)) for block in products for product in block.tolist()]
+        place = {product: number for number, product in enumerate(sorted(listed))}
+        matrix = np.zeros((rows.max() + 1, len(listed)))
+        matrix[rows, [place[listed[column]] for column in columns]] = values
+        return matrix
+
+    mine = by_product(found.products, found.rows, found.columns, found.values)
+    theirs = by_product(blocks, rows, columns, values)
+    signs = np.sign(np.einsum("ij,ij->i", mine, theirs))
+    np.testing.assert_allclose(mine * signs[:, None], theirs, atol=1e-13)
+    norms = np.linalg.norm(theirs, axis=1)
+    assert np.count_nonzero(np.abs(norms - 1) > 1e-9) == not_normal
+
+
 def test_design_matrix_is_that_of_acepotentials():
     golden = np.load(GOLDEN_DATA / "cuh_order3_design.npz")
     structures = read(GOLDEN_DATA / "train.xyz", ":")

@@ -200,6 +200,18 @@ def test_second_solver_does_not_assemble_again(copper, tmp_path: Path, capsys) -
     assert "already" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("label", ["REF_energy", "REF_forces", "REF_stress"])
+def test_other_labels_are_assembled_anew(copper, label: str, tmp_path: Path, capsys) -> None:
+    fit(copper, SMALL, seed=0, folder=tmp_path)
+    relabelled = [atoms.copy() for atoms in copper]
+    holder = relabelled[5].arrays if label == "REF_forces" else relabelled[5].info
+    holder[label] = holder[label] + 0.01
+    capsys.readouterr()
+    found = fit(relabelled, SMALL, seed=0, folder=tmp_path).student
+    assert "already assembled" not in capsys.readouterr().out
+    assert np.array_equal(found.coefficients, fit(relabelled, SMALL, seed=0).student.coefficients)
+
+
 def test_a_fitted_student_grades_structures_and_warns(copper) -> None:
     result = fit(copper, _with(solver=SolverConfig(committee=8)), seed=0)
     model = UncertaintyModel(result.student)

@@ -11,12 +11,14 @@ from helpers import rattled_copper
 from distill.config import SolverConfig, StudentConfig
 from distill.core.artifacts import read_json, sha256
 from distill.core.errors import UserError
+from distill.core.results import read_result
 from distill.data.structures import read_structures, write_structures
 from distill.student import student_stage as stage
 from distill.student.fit_backends import choose_backend
 from distill.student.julia import acepotentials
 from distill.student.student_model import Student
 from distill.student.uncertainty.grading import add_uncertainties
+from distill.student.uncertainty.uncertainty_model import UncertaintyQuality
 
 CONFIG = StudentConfig(order=2, totaldegree=5.0, rcut=4.5, backend="native", threads=1)
 
@@ -56,9 +58,9 @@ def test_stage_writes_what_it_promises(files, tmp_path: Path, capsys) -> None:
     assert errors["train"]["stress"] is not None
     recorded = student.training.train_rmse.forces
     assert errors["train"]["forces"]["rmse"] == pytest.approx(recorded)
-    uncertainty = read_json(tmp_path / "uncertainty.json")
-    assert set(uncertainty["forces"]["coverage"]) == {"68", "95"}
-    assert uncertainty["extrapolation"]["structures"] == 5
+    uncertainty = read_result(tmp_path / "uncertainty.json", UncertaintyQuality)
+    assert set(uncertainty.forces.coverage) == {"68", "95"}
+    assert uncertainty.extrapolation.structures == 5
 
 
 def test_stage_again_reuses_the_factor_and_gives_the_same_file(
@@ -80,7 +82,8 @@ def test_solver_without_posterior_has_errors_but_no_uncertainties(
     _run(files, tmp_path, solver=SolverConfig(kind="rrqr"))
     assert "no posterior" in capsys.readouterr().out
     assert Student.load(tmp_path / "student.npz").committee is None
-    assert read_json(tmp_path / "uncertainty.json") == {"members": 0}
+    found = read_result(tmp_path / "uncertainty.json", UncertaintyQuality)
+    assert found == UncertaintyQuality(members=0)
 
 
 def test_auto_falls_back_to_native_and_says_why(monkeypatch, capsys) -> None:

@@ -27,6 +27,7 @@ from distill.student.uncertainty.grading import (
 )
 from distill.student.uncertainty.uncertainty_model import (
     UncertaintyModel,
+    UncertaintyQuality,
     calibration,
     extrapolation,
     with_training_deviations,
@@ -183,7 +184,7 @@ def test_student_without_committee_says_so(student) -> None:
     bare = replace(student, committee=None)
     with pytest.raises(UserError, match="no committee"):
         UncertaintyModel(bare)
-    assert calibration(bare, rattled_copper(1), WEIGHTS) is None
+    assert calibration(bare, rattled_copper(1), WEIGHTS) == UncertaintyQuality(members=0)
     assert with_training_deviations(bare, rattled_copper(1)) is bare
 
 
@@ -199,12 +200,9 @@ def test_student_without_training_deviations_is_not_graded(student, capsys) -> N
         assert all("extrapolation_grade" not in atoms.arrays for atoms in structures)
         assert all(atoms.info["energy_std"] > 0 for atoms in structures)
         assert extrapolation(bare, structures) is None
-    assert extrapolation(student, rattled_copper(12)) == {
-        "structures": 12,
-        "beyond_training": 0,
-        "beyond_training_indices": [],
-        "largest_grade": pytest.approx(1.0),
-    }
+    found = extrapolation(student, rattled_copper(12))
+    assert (found.structures, found.beyond_training, found.beyond_training_indices) == (12, 0, [])
+    assert found.largest_grade == pytest.approx(1.0)
 
 
 class TestWatch:
@@ -222,6 +220,19 @@ class TestWatch:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             fresh.watch.look(self.squeezed(), WATCH_EVERY)  # so many that one is its turn
+
+    @pytest.mark.parametrize(("grade", "warned"), [(1.9, False), (2.1, True)])
+    def test_it_warns_from_twice_what_the_training_data_reach(self, student, grade, warned) -> None:
+        atoms = rattled_copper(1, seed=3)[0]
+        known = student.training.largest_site_deviation
+        largest = UncertaintyModel(student).predict(atoms)[1].energy_grade.max() / grade
+        scaled = {symbol: largest * value for symbol, value in known.items()}
+        graded = _with(student, largest_site_deviation=scaled, largest_force_deviation={"Cu": 1e9})
+        assert UncertaintyModel(graded).predict(atoms)[1].grade.max() == pytest.approx(grade)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            graded.predict(atoms)
+        assert bool(told) is warned
 
     def test_the_calculator_warns_too(self, student) -> None:
         atoms = self.squeezed()
@@ -290,11 +301,11 @@ class TestCalibration:
         structures = self._labelled_by_a_draw(student, 150, noise)
         found = calibration(student, structures, WEIGHTS)
         for name in ("energy_per_atom", "forces"):
-            quality = found[name]
-            assert quality["coverage"]["68"] == pytest.approx(0.68, abs=0.1), name
-            assert quality["coverage"]["95"] == pytest.approx(0.95, abs=0.05), name
-            assert quality["scale"] == pytest.approx(1.0, abs=0.2), name
-            assert sum(part["count"] for part in quality["bins"]) == quality["count"]
+            quality = getattr(found, name)
+            assert quality.coverage["68"] == pytest.approx(0.68, abs=0.1), name
+            assert quality.coverage["95"] == pytest.approx(0.95, abs=0.05), name
+            assert quality.scale == pytest.approx(1.0, abs=0.2), name
+            assert sum(part.count for part in quality.bins) == quality.count
 
     def test_planted_errors_lower_the_coverage(self, fitted: Fit) -> None:
         base = fitted.student
@@ -302,13 +313,13 @@ class TestCalibration:
         structures = self._labelled_by_a_draw(student, 40, student.training.row_noise)
         for atoms in structures:
             atoms.arrays["REF_forces"] = atoms.arrays["REF_forces"] + 1.0
-        found = calibration(student, structures, WEIGHTS)["forces"]
-        assert found["coverage"]["95"] < 0.2
-        assert found["scale"] > 5.0
+        found = calibration(student, structures, WEIGHTS).forces
+        assert found.coverage["95"] < 0.2
+        assert found.scale > 5.0
 
     def test_only_the_labels_that_are_there(self, student) -> None:
         atoms = rattled_copper(1)[0]
         del atoms.info["REF_energy"]
         found = calibration(student, [atoms], WEIGHTS)
-        assert found["energy_per_atom"] is None
-        assert found["forces"]["count"] == 12
+        assert found.energy_per_atom is None
+        assert found.forces.count == 12

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from ase.build import add_adsorbate, fcc111, molecule
 
-from distill.compare.errors_result import ErrorsResult, Extrapolation
+from distill.compare.errors_result import ErrorsResult
 from distill.compare.predictions import pairs
 from distill.compare.timing_plots import cost_figure, timing_figure
 from distill.compare.timing_result import Machine, ModelTiming, Ratio, Spread, TimingResult

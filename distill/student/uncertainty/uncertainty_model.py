@@ -27,8 +27,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from distill.core.errors import UserError
+from distill.core.results import Record, Result
 from distill.data.structures import config_type, reference_energy, reference_forces
-from distill.metrics.calibration import LEVELS, deviation_quality, rms
+from distill.metrics.calibration import DeviationQuality, coverage, deviation_quality, rms
 from distill.student.engine.evaluate import species_indices
 from distill.student.parameters import StudentParameters
 from distill.student.training_record import DeviationScale
@@ -173,9 +174,66 @@ def with_training_deviations(student: Parameters, structures: Sequence[Atoms]) -
     return replace(student, training=student.training.model_copy(update=known))
 
 
+class PosteriorQuality(DeviationQuality):
+    """How well the posterior describes errors on held-out structures.
+
+    Attributes
+    ----------
+    posterior_deviation, noise_deviation
+        Root mean squares of the two parts of the predicted deviation, scaled.
+    coverage_unscaled
+        `coverage` without the fit's leave-one-structure-out factor.
+    leave_one_out_factor
+        That factor.
+    """
+
+    posterior_deviation: float
+    noise_deviation: float
+    coverage_unscaled: dict[str, float]
+    leave_one_out_factor: float
+
+
+class Extrapolation(Record):
+    """Which of some structures the student's training data do not support.
+
+    Attributes
+    ----------
+    structures
+        How many there are.
+    beyond_training, beyond_training_indices
+        Those with an atom whose grade is above 1.
+    largest_grade
+        Of all atoms; None without structures.
+    """
+
+    structures: int
+    beyond_training: int
+    beyond_training_indices: list[int]
+    largest_grade: float | None
+
+
+class UncertaintyQuality(Result):
+    """What is known of a student's uncertainties on held-out structures.
+
+    Attributes
+    ----------
+    members
+        Of its committee; all else is None without one.
+    energy_per_atom, forces
+        eV/atom, and eV/Å over components; None without labels.
+    extrapolation
+        Which of the structures are beyond its training data.
+    """
+
+    members: int
+    energy_per_atom: PosteriorQuality | None = None
+    forces: PosteriorQuality | None = None
+    extrapolation: Extrapolation | None = None
+
+
 def calibration(
     student: StudentParameters, structures: Sequence[Atoms], weights: Mapping[str, LabelWeights]
-) -> dict[str, Any] | None:
+) -> UncertaintyQuality:
     """How well predicted deviations describe the errors on held-out structures.
 
     The prediction is normal with the posterior's variance plus that of the fit's noise, which by
@@ -185,24 +243,14 @@ def calibration(
     Parameters
     ----------
     student
-        The student; None is returned where it has no committee.
+        The student.
     structures
         Held out, with REF_ labels.
     weights
         Row weights of the fit, by config_type.
-
-    Returns
-    -------
-    dict
-        `energy_per_atom` (eV/atom) and `forces` (eV/Å, over components), each None without labels,
-        else with the share of errors inside the 68 and 95 % intervals (`coverage`, and
-        `coverage_unscaled` without the factor), root mean square error and predicted deviation,
-        `scale` (the factor on the deviations that would make the squared errors right on average),
-        Spearman's rank correlation of |error| and deviation, and `bins` of equal count with
-        predicted deviation and error; and `extrapolation`, as the function of that name gives.
     """
     if student.committee is None or len(student.committee) == 0:
-        return None
+        return UncertaintyQuality(members=0)
     model = UncertaintyModel(student, _CALIBRATION_MEMBERS)
     energies: list[np.ndarray] = []
     forces: list[np.ndarray] = []
@@ -226,23 +274,18 @@ def calibration(
             table[:, 1] = np.repeat(found.forces, 3)
             table[:, 2] = model.force_scale * row_noise
             forces.append(table)
-    return {
-        "members": len(student.committee),
-        "energy_per_atom": _quality(energies, model.energy_scale),
-        "forces": _quality(forces, model.force_scale),
-        "extrapolation": _extrapolation(grades),
-    }
+    return UncertaintyQuality(
+        members=len(student.committee),
+        energy_per_atom=_quality(energies, model.energy_scale),
+        forces=_quality(forces, model.force_scale),
+        extrapolation=_extrapolation(grades),
+    )
 
 
-def extrapolation(student: StudentParameters, structures: Sequence[Atoms]) -> dict[str, Any] | None:
+def extrapolation(student: StudentParameters, structures: Sequence[Atoms]) -> Extrapolation | None:
     """Which structures the student's training data do not support.
 
-    Returns
-    -------
-    dict or None
-        Numbers of `structures` and of those `beyond_training` (an atom's grade is above 1), the
-        latter's `beyond_training_indices`, and the `largest_grade`; None for a student without a
-        committee or grades.
+    None for a student without a committee or grades.
 
     Raises
     ------
@@ -255,31 +298,28 @@ def extrapolation(student: StudentParameters, structures: Sequence[Atoms]) -> di
     return _extrapolation([float(model.predict(atoms)[1].grade.max()) for atoms in structures])
 
 
-def _extrapolation(grades: Sequence[float]) -> dict[str, Any]:
+def _extrapolation(grades: Sequence[float]) -> Extrapolation:
     beyond = [index for index, grade in enumerate(grades) if grade > 1]
-    return {
-        "structures": len(grades),
-        "beyond_training": len(beyond),
-        "beyond_training_indices": beyond,
-        "largest_grade": max(grades, default=None),
-    }
+    return Extrapolation(
+        structures=len(grades),
+        beyond_training=len(beyond),
+        beyond_training_indices=beyond,
+        largest_grade=max(grades, default=None),
+    )
 
 
-def _quality(tables: list[np.ndarray], factor: float) -> dict[str, Any] | None:
+def _quality(tables: list[np.ndarray], factor: float) -> PosteriorQuality | None:
     if not tables:
         return None
     error, posterior, noise = np.concatenate(tables).T
     predicted = np.hypot(posterior, noise)
-    return {
-        **deviation_quality(error, predicted),
-        "posterior_deviation": rms(posterior),
-        "noise_deviation": rms(noise),
-        "coverage_unscaled": {
-            name: float(np.mean(factor * np.abs(error) <= width * predicted))
-            for name, width in LEVELS.items()
-        },
-        "leave_one_out_factor": factor,
-    }
+    return PosteriorQuality(
+        **dict(deviation_quality(error, predicted)),
+        posterior_deviation=rms(posterior),
+        noise_deviation=rms(noise),
+        coverage_unscaled=coverage(factor * error, predicted),
+        leave_one_out_factor=factor,
+    )
 
 
 def _deviations(found: CommitteeEvaluation) -> tuple[np.ndarray, np.ndarray]:
