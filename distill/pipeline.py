@@ -310,11 +310,11 @@ def _require_finished(stage: Stage, folder: Path, outdated: str | None) -> None:
             f"{out} is not finished: run the earlier stages first (leave out --from, or give "
             f"--from {stage.name})"
         )
+    _check_outputs(out, manifest)
     if outdated:
         raise UserError(
             f"{out} is out of date: {outdated}. Redo it and what follows with --from {stage.name}"
         )
-    _check_outputs(out, manifest)
 
 
 def _check_outputs(out: Path, manifest: dict[str, Any]) -> None:

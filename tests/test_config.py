@@ -166,3 +166,15 @@ def test_a_strategy_keeps_what_its_name_says_with_options_of_its_own():
     assert config.curve.strategies["scratch"].fractions == [1.0]
     assert (teachers["f4"].freeze, teachers["f4"].lora.rank) == ("f4", 2)
     assert (teachers["f6"].freeze, teachers["own"].freeze) == ("f6", "f5")
+
+
+def test_paths_of_older_configs_are_put_where_they_belong():
+    compare = {
+        "barriers": [{"facet": "100", "keep": 20}, {}, {"facet": "110"}],
+        "reference_barriers": {"111": "one.xyz", 100: "two.xyz"},
+    }
+    barriers = parse_config({"compare": compare}, "old.yaml").compare.barriers
+    found = [(path.facet, path.reference) for path in barriers]
+    assert found == [("100", "two.xyz"), ("111", "one.xyz"), ("110", None)]
+    with pytest.raises(UserError, match="reference_barriers: unknown key"):
+        parse_config({"compare": {"reference_barriers": 3}}, "old.yaml")

@@ -44,7 +44,9 @@ def outdated_stages(run_folder: Path, stages: Sequence[str]) -> dict[str, str]:
 
     A file of the run that is missing or has another SHA-256 makes a stage outdated, begun or
     finished, and so does a file from outside with another SHA-256; one from outside that is gone
-    does not. What was made from the files of an outdated stage is outdated too.
+    does not. What was made from the files of an outdated stage is outdated too. So is a finished
+    stage one of whose own files, those of units of work in subfolders aside, is no longer as the
+    stage left it.
 
     Parameters
     ----------
@@ -60,26 +62,36 @@ def outdated_stages(run_folder: Path, stages: Sequence[str]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for stage in stages:
-        made_from = _made_from(run_folder / stage)
+        made_from, left = _records(run_folder / stage)
         changed = [name for name, digest in made_from.items() if _differs(run_folder, name, digest)]
+        spoilt = [
+            f"{stage}/{name}" for name in left if _differs(run_folder / stage, name, left[name])
+        ]
         before = [name.split("/", 1)[0] for name in made_from]
         if changed:
-            verb = "has" if len(changed) == 1 else "have"
-            found[stage] = f"{', '.join(changed)} {verb} changed since"
+            found[stage] = f"{', '.join(changed)} {_has(changed)} changed since it was made"
+        elif spoilt:
+            found[stage] = f"{', '.join(spoilt)} {_has(spoilt)} changed after the stage"
         elif outdated := [name for name in before if name in found]:
             found[stage] = f"the {outdated[0]} stage before it is out of date"
     return found
 
 
-def _made_from(folder: Path) -> dict[str, str]:
-    """SHA-256 of the input files that a stage was or is being made from, by name in the run."""
+def _records(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """SHA-256 of what a stage is made from, by name in the run, and of its own files, by name."""
     manifest = read_manifest(folder)
     if manifest is not None:
-        return {entry["path"]: entry["sha256"] for entry in manifest["inputs"].values()}
+        made_from = {entry["path"]: entry["sha256"] for entry in manifest["inputs"].values()}
+        left = {name: digest for name, digest in manifest["outputs"].items() if "/" not in name}
+        return made_from, left
     begun = _started(folder)
     if begun is None:
-        return {}
-    return {name: begun["inputs"][role] for role, name in begun.get(_FILES, {}).items()}
+        return {}, {}
+    return {name: begun["inputs"][role] for role, name in begun.get(_FILES, {}).items()}, {}
+
+
+def _has(names: Sequence[str]) -> str:
+    return "has" if len(names) == 1 else "have"
 
 
 def _started(folder: Path) -> dict[str, Any] | None:
@@ -87,8 +99,8 @@ def _started(folder: Path) -> dict[str, Any] | None:
     return read_json(path) if path.exists() else None
 
 
-def _differs(run_folder: Path, name: str, digest: str) -> bool:
-    path = run_folder / name
+def _differs(folder: Path, name: str, digest: str) -> bool:
+    path = folder / name
     if path.is_file():
         return file_digest(path) != digest
     return not Path(name).is_absolute()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,16 +23,16 @@ from distill.core.stage_folder import STARTED_NAME, outdated_stages, read_starte
 STAGES = ("data", "teacher", "student", "compare")
 
 
-def finish(run: Path, stage: str, *inputs: Path) -> Path:
+def finish(run: Path, stage: str, *inputs: Path, text: str = "", outputs: Any = ()) -> Path:
     """A finished stage with one file, made from others."""
     file = run / stage / "made.txt"
-    write_text(file, stage)
+    write_text(file, text or stage)
     write_manifest(
         run / stage,
         stage=stage,
         config={},
         inputs={f"input{number}": path for number, path in enumerate(inputs)},
-        outputs=[file.name],
+        outputs=list(outputs) or [file.name],
         seed=1,
         wall_time=1.0,
     )
@@ -71,8 +72,27 @@ def test_stages_of_the_present_files_are_up_to_date(run):
 
 
 def test_another_student_outdates_what_was_made_from_it_and_nothing_else(run):
-    write_text(run / "student" / "made.txt", "another")
-    assert outdated_stages(run, STAGES) == {"compare": "student/made.txt has changed since"}
+    finish(run, "student", run / "teacher" / "made.txt", text="another")
+    reason = "student/made.txt has changed since it was made"
+    assert outdated_stages(run, STAGES) == {"compare": reason}
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_stage_whose_own_file_was_changed_is_outdated_and_what_follows(run, gone):
+    file = run / "student" / "made.txt"
+    file.unlink() if gone else write_text(file, "tampered")
+    assert outdated_stages(run, STAGES) == {
+        "student": "student/made.txt has changed after the stage",
+        "compare": "student/made.txt has changed since it was made",
+    }
+
+
+def test_files_of_units_are_not_looked_at_again(run):
+    unit = run / "student" / "units" / "one.xyz"
+    write_text(unit, "unit")
+    finish(run, "student", run / "teacher" / "made.txt", outputs=["made.txt", "units/one.xyz"])
+    write_text(unit, "damaged")
+    assert outdated_stages(run, STAGES) == {}
 
 
 def test_a_discarded_student_outdates_what_was_made_from_it(run):
@@ -80,11 +100,11 @@ def test_a_discarded_student_outdates_what_was_made_from_it(run):
     assert list(outdated_stages(run, STAGES)) == ["compare"]
 
 
-def test_what_follows_an_outdated_stage_is_outdated_too(run):
-    write_text(run / "data" / "made.txt", "other data")
+def test_what_follows_an_outdated_stage_is_outdated_too(run, source):
+    finish(run, "data", source, text="other data")
     found = outdated_stages(run, STAGES)
     assert list(found) == ["teacher", "student", "compare"]
-    assert found["teacher"] == "data/made.txt has changed since"
+    assert found["teacher"] == "data/made.txt has changed since it was made"
     assert found["student"] == "the teacher stage before it is out of date"
 
 
@@ -101,8 +121,10 @@ def test_a_stage_that_is_not_finished_is_held_to_what_it_was_begun_with(run):
     fingerprint = begin(run, "compare", student=student)
     assert read_started(run / "compare") == fingerprint
     assert outdated_stages(run, STAGES) == {}
-    write_text(student, "another")
-    assert outdated_stages(run, STAGES) == {"compare": "student/made.txt has changed since"}
+    finish(run, "student", run / "teacher" / "made.txt", text="another")
+    assert outdated_stages(run, STAGES) == {
+        "compare": "student/made.txt has changed since it was made"
+    }
 
 
 def test_a_run_that_was_moved_is_as_it_was(run, tmp_path, monkeypatch):
@@ -110,7 +132,7 @@ def test_a_run_that_was_moved_is_as_it_was(run, tmp_path, monkeypatch):
     run.rename(moved)
     monkeypatch.chdir(moved.parent)
     assert outdated_stages(Path(moved.name), STAGES) == {}
-    write_text(moved / "student" / "made.txt", "another")
+    finish(moved, "student", moved / "teacher" / "made.txt", text="another")
     assert list(outdated_stages(moved, STAGES)) == ["compare"]
 
 
@@ -134,7 +156,7 @@ def test_a_manifest_without_a_version_names_files_from_where_the_run_was_started
                 entry["path"] = f"{start}runs/example/{entry['path']}"
         write_json(file, manifest)
     assert outdated_stages(run, STAGES) == {}
-    write_text(run / "student" / "made.txt", "another")
+    finish(run, "student", run / "teacher" / "made.txt", text="another")
     assert list(outdated_stages(run, STAGES)) == ["compare"]
 
 

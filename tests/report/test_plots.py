@@ -12,6 +12,7 @@ from fake_run import (
     sticking_result,
     timing_result,
 )
+from matplotlib import pyplot
 
 from distill.compare.timing_plots import cost_figure, timing_figure
 from distill.compare.timing_result import TimingBlock
@@ -28,6 +29,13 @@ HISTORY = [
     {"epoch": k, "stage": 1 + k // 6, "forces_rmse": 1 / (k + 1), "energy_rmse": 0.1 / (k + 1)}
     for k in range(10)
 ]
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    """No figure is left open."""
+    yield
+    pyplot.close("all")
 
 
 @pytest.fixture(scope="module")

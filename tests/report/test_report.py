@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from fake_run import make_run, manifest, save_student, sticking_condition, sticking_result
 from html_page import Page
+from matplotlib import pyplot
 
 from distill.config import Tolerances
 from distill.core.artifacts import read_json, write_json
@@ -206,11 +207,23 @@ class TestOutOfDate:
     @pytest.fixture
     def run(self, finished, tmp_path, monkeypatch):
         """A finished run that may be changed; figures that are drawn again are those of before."""
-        monkeypatch.setattr(
-            "distill.core.figures.save_figure",
-            lambda figure, folder, name: Path(folder) / f"{name}.png",
-        )
+
+        def kept(figure, folder, name):
+            pyplot.close(figure)
+            return Path(folder) / f"{name}.png"
+
+        monkeypatch.setattr("distill.core.figures.save_figure", kept)
         return Path(shutil.copytree(finished[0], tmp_path / "run"))
+
+    @pytest.fixture
+    def fit_another_student(self, run):
+        """Another student in the place of the run's, properly finished."""
+
+        def fit():
+            save_student(run / "student" / "student.npz", np.random.default_rng(99))
+            manifest(run / "student", "student", 41.0, ["student.npz"], ["sampling/selected.xyz"])
+
+        return fit
 
     def shown(self, run):
         text = write_report(run).read_text()
@@ -232,8 +245,8 @@ class TestOutOfDate:
         assert "Out of date" not in text and "Passed" in page.text
         assert all(stage["outdated"] is None for stage in report["stages"].values())
 
-    def test_a_comparison_of_another_student(self, run, rng):
-        save_student(run / "student" / "student.npz", rng)
+    def test_a_comparison_of_another_student(self, run, fit_another_student):
+        fit_another_student()
         page, text, report = self.shown(run)
         self.assert_no_comparison(page, text, report)
         assert "student/student.npz has changed since" in page.text
@@ -245,6 +258,15 @@ class TestOutOfDate:
         assert report["stages"]["student"]["outdated"] is None
         assert "compare" not in report["provenance"]["inputs"]
 
+    def test_a_student_in_place_of_the_one_that_the_stage_fitted(self, run, rng):
+        save_student(run / "student" / "student.npz", rng)
+        page, text, report = self.shown(run)
+        self.assert_no_comparison(page, text, report)
+        assert "student/student.npz has changed after the stage" in page.text
+        assert report["student"] is report["uncertainty"] is None
+        assert "student – teacher, held out" not in page.text
+        assert "Calibration of uncertainties" not in text
+
     def test_a_student_that_is_being_fitted_anew(self, run):
         shutil.rmtree(run / "student")
         page, text, report = self.shown(run)
@@ -254,7 +276,7 @@ class TestOutOfDate:
         assert (run / "figures" / "calibration.png").exists()
         assert "Calibration of uncertainties" not in text
 
-    def test_an_unfinished_comparison_with_another_student(self, run, rng):
+    def test_an_unfinished_comparison_with_another_student(self, run, fit_another_student):
         compare = run / "compare"
         inputs = read_json(compare / "manifest.json")["inputs"]
         for name in ("manifest.json", "verdict.json"):
@@ -264,11 +286,12 @@ class TestOutOfDate:
         write_started(compare, {"settings": {}, "seed": 1, "inputs": digests}, files)
         page, _, report = self.shown(run)
         assert "Not finished" in page.text and report["timing"] is not None
-        save_student(run / "student" / "student.npz", rng)
+        fit_another_student()
         self.assert_no_comparison(*self.shown(run))
 
     def test_another_teacher_leaves_the_teacher_alone(self, run):
         (run / "teacher" / "teacher.model").write_text("other weights")
+        manifest(run / "teacher", "teacher", 150.0, ["teacher.model"], ["data/splits.json"])
         page, text, report = self.shown(run)
         self.assert_no_comparison(page, text, report)
         assert [name for name, stage in report["stages"].items() if stage["outdated"]] == [
@@ -285,6 +308,7 @@ class TestOutOfDate:
 
     def test_other_data_leave_nothing(self, run):
         (run / "data" / "splits.json").write_text("[]")
+        manifest(run / "data", "data", 1.0, ["splits.json"])
         page, text, report = self.shown(run)
         self.assert_no_comparison(page, text, report)
         assert report["teacher"] is report["accuracy"] is report["teacher_report"] is None
@@ -292,8 +316,8 @@ class TestOutOfDate:
         assert report["provenance"]["models"] == {}
         assert text.count("data:image/png;base64,") == 1
 
-    def test_made_again_it_is_shown_again(self, run, rng):
-        save_student(run / "student" / "student.npz", rng)
+    def test_made_again_it_is_shown_again(self, run, fit_another_student):
+        fit_another_student()
         made_from = ["teacher/teacher.model", "student/student.npz"]
         manifest(run / "compare", "compare", 95.0, ["errors.json"], made_from)
         page, _, _ = self.shown(run)
