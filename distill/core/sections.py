@@ -46,7 +46,7 @@ def with_members(
     """
     keys: dict[str, Any] = {}
     for key, member in registry.members().items():
-        about = (member.Config.__doc__ or "").strip().splitlines()[0]
+        about = (member.Config.__doc__ or "").strip().partition("\n")[0]
         if member.repeated:
             many: Any = Field(default_factory=list, description=about)
             keys[key] = (list[member.Config], many)  # type: ignore[name-defined]
@@ -92,4 +92,6 @@ def map_sections(value: Any, kind: type[Base], change: Callable[[Base], Base]) -
         )
     if isinstance(value, (list, tuple)):
         return type(value)(map_sections(entry, kind, change) for entry in value)
+    if isinstance(value, dict):
+        return {key: map_sections(entry, kind, change) for key, entry in value.items()}
     return value
