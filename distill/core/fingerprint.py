@@ -51,7 +51,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, (str, Path)):
         return _of_file(value) if isinstance(value, Path) and value.is_file() else str(value)
     if isinstance(value, np.ndarray | np.generic):
-        return _of_array(np.asarray(value))
+        return _of_array(value)
     if isinstance(value, BaseModel):
         return plain(map_files(value, _of_file))
     if isinstance(value, Mapping):
@@ -78,7 +78,8 @@ def _of_file(name: str | os.PathLike[str]) -> dict[str, str]:
     return {"sha256": file_digest(name)}
 
 
-def _of_array(array: np.ndarray) -> dict[str, Any]:
+def _of_array(value: Any) -> dict[str, Any]:
+    array = np.asarray(value)
     digest = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
     return {"shape": list(array.shape), "dtype": array.dtype.str, "sha256": digest}
 
@@ -89,6 +90,14 @@ def _of_structure(atoms: Any) -> dict[str, Any]:
         "arrays": {name: _of_array(array) for name, array in sorted(atoms.arrays.items())},
         "cell": _of_array(atoms.cell.array),
         "pbc": atoms.pbc.tolist(),
-        "constraints": [str(constraint.todict()) for constraint in atoms.constraints],
-        "info": {key: str(entry) for key, entry in sorted(atoms.info.items())},
+        "constraints": [plain(constraint.todict()) for constraint in atoms.constraints],
+        "info": {str(key): _of_note(entry) for key, entry in atoms.info.items()},
     }
+
+
+def _of_note(entry: Any) -> Any:
+    """An entry of a structure's `info`, in full where it is an array; a program's object in words.
+
+    Text of a long array leaves out its middle, and of any its last digits.
+    """
+    return _of_array(entry) if isinstance(entry, np.ndarray | np.generic) else str(entry)

@@ -123,12 +123,20 @@ def file_digest(name: str | os.PathLike[str]) -> str:
         As `resolve_file`, or if the file cannot be read.
     """
     path = resolve_file(name)
+    return _digest(path, file_stamp(path))
+
+
+def file_stamp(path: Path) -> tuple[int, int, int]:
+    """Size, time of change and place of a file, one of which is another when the file is.
+
+    What is kept of a file in memory is kept by its name and this.
+    """
     found = path.stat()
-    return _digest(path, found.st_size, found.st_mtime_ns, found.st_ino)
+    return found.st_size, found.st_mtime_ns, found.st_ino
 
 
 @lru_cache(maxsize=256)
-def _digest(path: Path, *_: int) -> str:
+def _digest(path: Path, stamp: tuple[int, int, int]) -> str:
     return sha256(path)
 
 

@@ -93,6 +93,8 @@ def map_sections(value: Any, kind: type[Base], change: Callable[[Base], Base]) -
         )
     if isinstance(value, (list, tuple)):
         return type(value)(map_sections(entry, kind, change) for entry in value)
+    if isinstance(value, dict):
+        return {key: map_sections(entry, kind, change) for key, entry in value.items()}
     return value
 
 

@@ -70,28 +70,30 @@ class Unit(ABC):
     @property
     def finished(self) -> bool:
         """Whether it is done: with these settings, and with its files as they were left."""
-        return self.record.exists() and self.fault() is None
+        return self.fault() is None
 
     def fault(self) -> str | None:
         """Why what lies there is not this unit's result, in a few words; None where it is."""
+        # Read here, where its files are, and carried to whichever process does the work.
+        key = self.key
         if not self.record.exists():
             return "it was not done"
         try:
             record = read_json(self.record)
-            key, left = record["key"], dict(record["files"])
+            found, left = record["key"], dict(record["files"])
             record["numbers"]
         except (UserError, KeyError, TypeError, ValueError):
             return "its record is damaged"
-        if key != self.key:
+        if found != key:
             return "it was made with other settings or models"
-        if set(left) != {path.name for path in self.files()}:
-            return "its record names other files"
         for name, digest in left.items():
             path = self.folder / name
             if not path.is_file():
                 return f"{name} is missing"
             if sha256(path) != digest:
                 return f"{name} was changed"
+        if set(left) != {path.name for path in self.files()}:
+            return "its record names other files"
         return None
 
     def run(self) -> None:

@@ -27,13 +27,12 @@ from distill.core.random_streams import stream
 from distill.core.sections import asked, map_sections
 from distill.core.tables import write_table_csv
 from distill.core.work import Unit, WorkFolder, run_waiting
-from distill.data.structures import read_structures, write_structures
-from distill.metrics.selection import distinct, largest_leverage
+from distill.data.structures import read_structures
 from distill.models.labelling import label_units
-from distill.sampling.config import DrivenConfig, SamplingBase, SelectionConfig
-from distill.sampling.descriptors import structure_descriptors
+from distill.sampling.config import DrivenConfig, SamplingBase
 from distill.sampling.first_structures import seed_structures, with_lattice_constants
 from distill.sampling.method import SAMPLING_METHODS, Sampler, Visited
+from distill.sampling.round_units import ROUND_KEY, PickUnit, StudentUnit
 from distill.sampling.unphysical import without_unphysical
 from distill.sampling.visiting import Units, collect, every_unit, in_words, plan_units
 from distill.simulation.config import ScatteringConfig
@@ -42,9 +41,6 @@ from distill.simulation.trust_bound import DEVIATION_KEY, GRADE_KEY, Trust, judg
 if TYPE_CHECKING:
     from ase import Atoms
 
-STUDENT_FILE = "student.npz"
-PICKED_FILE = "picked.xyz"
-ROUND_KEY = "round"
 _QUANTILE = 0.95
 
 
@@ -92,6 +88,16 @@ class _Attempt(Unit):
 
     def settings(self) -> dict[str, Any]:
         return {"unit": self.unit.key}
+
+    def fault(self) -> str | None:
+        """Why it is to be tried: its own reasons, or its unit's unless that failed."""
+        fault = super().fault()
+        return self.unit.fault() if fault is None and not self.failure else fault
+
+    @property
+    def failure(self) -> str:
+        """Why the finished unit failed; empty if it did not."""
+        return str(self.numbers()["failure"])
 
     def work(self) -> dict[str, str]:
         try:
@@ -149,7 +155,7 @@ def run_driven(
     """
     driven = config.driven
     assert driven is not None
-    config, lattice_calls = with_lattice_constants(config, teacher, out / "lattice_constants.json")
+    config, lattice_calls = with_lattice_constants(config, teacher, out)
     table = teacher.with_name("teacher.json")
     e0 = read_json(table)["e0"] if table.exists() else None
     task = _Task(config, driven, teacher, seed, parallel, e0)
@@ -159,7 +165,7 @@ def run_driven(
     result.selected, result.calls["seed"] = _labelled(task, structures, out / "seed", "seed")
     for number in range(1, driven.rounds + 2):
         folder = out / f"round_{number:02d}"
-        result.last, entry = _explore(task, number, result.selected, folder)
+        result.last, student, entry = _explore(task, number, result.selected, folder)
         result.rounds.append(entry)
         entry["teacher_calls"] = spent = sum(result.calls.values())
         allowed = driven.labels if driven.max_calls is None else driven.max_calls - spent
@@ -170,7 +176,8 @@ def run_driven(
         elif allowed <= 0:
             result.ending = f"max_calls of {driven.max_calls} is reached"
         else:
-            picked = _picked(task, result, number, folder, min(allowed, driven.labels))
+            extra = _extra(task, student)
+            picked = _picked(task, result, extra, number, folder, min(allowed, driven.labels))
             if not picked:
                 result.ending = "no candidate is uncertain and physical"
         if result.ending:
@@ -212,23 +219,13 @@ def _labelled(
     return kept, len(labelled)
 
 
-def _fit(task: _Task, structures: Sequence[Atoms], folder: Path) -> Path:
-    """The file of a round's student."""
-    from distill.student.fit.native_fit import fit
-
-    path = folder / STUDENT_FILE
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        fit(structures, task.driven.student, seed=task.seed, teacher_e0=task.e0).student.save(path)
-    return path
-
-
 def _explore(
     task: _Task, number: int, labelled: Sequence[Atoms], folder: Path
-) -> tuple[Visited, dict[str, Any]]:
-    """Fit a student, let it visit, judge what it visited; the numbers of that."""
-    student = _fit(task, labelled, folder)
+) -> tuple[Visited, Path, dict[str, Any]]:
+    """Fit a student, let it visit, judge what it visited; that, its file, and the numbers."""
     config, driven = task.config, task.driven
+    fit = StudentUnit(folder, "student", driven.student, tuple(labelled), task.seed, task.e0)
+    student = fit.student()
     seed = int(stream(task.seed, "driven", number).integers(2**31))
     work = WorkFolder(folder, seed, task.parallel)
     units = plan_units(
@@ -244,7 +241,7 @@ def _explore(
         _Attempt(folder / "attempts", f"{index:06d}", unit) for index, unit in enumerate(planned)
     ]
     work.run(attempts, f"round {number}: the student samples")
-    failures = [failure for a in attempts if (failure := a.numbers()["failure"])]
+    failures = [attempt.failure for attempt in attempts if attempt.failure]
     for reason in failures[:3]:
         say(f"round {number}: a unit of the student failed: {reason}")
     visited = collect(_finished(units), config.selection)
@@ -277,7 +274,7 @@ def _explore(
     }
     shown = "nothing visited" if high is None else f"95 % of force deviations below {high:.3g} eV/Å"
     say(f"round {number}: {len(labelled)} labels, {len(deviations)} structures, {cut} cut; {shown}")
-    return visited, entry
+    return visited, student, entry
 
 
 def _as_driven(config: SamplingBase) -> SamplingBase:
@@ -302,39 +299,33 @@ def _finished(units: Units) -> Units:
     return {name: [unit for unit in some if unit.finished] for name, some in units.items()}
 
 
-def _picked(task: _Task, result: Driven, number: int, folder: Path, count: int) -> list[Atoms]:
-    """The candidates of a round that the teacher will label; kept in a file."""
-    from threadpoolctl import threadpool_limits
-
-    path = folder / PICKED_FILE
-    if path.exists():
-        return read_structures(path)
-    candidates = [*result.last.pool, *result.last.paths, *_extra(task, folder)]
+def _picked(
+    task: _Task, result: Driven, extra: list[Atoms], number: int, folder: Path, count: int
+) -> list[Atoms]:
+    """The candidates of a round that the teacher will label."""
+    candidates = [*result.last.pool, *result.last.paths, *extra]
     physical, dropped = without_unphysical(candidates, task.config.selection)
     if dropped:
         say(f"candidates: left out {in_words(dropped)}")
     candidates = uncertain(physical, task.driven.target)
     if not candidates:
         return []
-    # Sums over threads would make the choice depend on their number.
-    with threadpool_limits(1):
-        picked = _unlike(candidates, result.selected, count, task.config.selection)
-    for atoms in picked:
-        atoms.info[ROUND_KEY] = number
-    write_structures(path, picked)
-    return picked
+    before = [atoms for atoms in result.selected if ROUND_KEY in atoms.info]
+    tolerance = task.config.selection.duplicate_tolerance
+    return PickUnit(
+        folder, "picked", tuple(candidates), tuple(before), count, number, tolerance
+    ).picked()
 
 
-def _extra(task: _Task, folder: Path) -> list[Atoms]:
-    """The user's further candidates with the student's labels and judgement."""
+def _extra(task: _Task, file: Path) -> list[Atoms]:
+    """The user's further candidates with the labels and the judgement of a student's file."""
+    from distill.student.student_model import Student
     from distill.student.student_stage import predicted_structures
 
     if task.driven.extra_structures is None:
         return []
-    from distill.student.student_model import Student
-
     structures = read_structures(task.driven.extra_structures, require=())
-    student = Student.load(folder / STUDENT_FILE)
+    student = Student.load(file)
     unknown = {s for atoms in structures for s in atoms.symbols} - set(student.elements)
     if unknown:
         raise UserError(
@@ -342,7 +333,7 @@ def _extra(task: _Task, folder: Path) -> list[Atoms]:
             f"structure has; expected {', '.join(student.elements)}"
         )
     predicted = predicted_structures(student, structures, 1)
-    judge(predicted, folder / STUDENT_FILE)
+    judge(predicted, file)
     return predicted
 
 
@@ -352,24 +343,6 @@ def uncertain(structures: Sequence[Atoms], target: float) -> list[Atoms]:
     They are the ones from which the student learns something.
     """
     return [a for a in structures if a.info[DEVIATION_KEY] > target or a.info[GRADE_KEY] > 1.0]
-
-
-def _unlike(
-    candidates: Sequence[Atoms], labelled: Sequence[Atoms], count: int, config: SelectionConfig
-) -> list[Atoms]:
-    """Candidates unlike each other and those picked before, by a D-optimal design on descriptors.
-
-    Descriptors weigh elements alike. The label rows of the student would not: the many atoms of a
-    slab would outweigh the few of a molecule, whose forces are the hard ones. The first training
-    set stays out, because its variety would take up the principal components.
-    """
-    before = [atoms for atoms in labelled if ROUND_KEY in atoms.info]
-    descriptors = structure_descriptors([*before, *candidates], "ace", "")
-    unique = distinct(descriptors, config.duplicate_tolerance)
-    new = unique[unique >= len(before)]
-    known = descriptors[: len(before)] if before else None
-    chosen = new[largest_leverage(descriptors[new], min(count, len(new)), known)]
-    return [candidates[index - len(before)] for index in chosen]
 
 
 def _held_out(task: _Task, visited: Visited, number: int) -> list[Atoms]:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 
-from distill.core.artifacts import read_json, write_json
 from distill.core.errors import UserError
 from distill.core.progress import say
 from distill.core.quantities import CONFIG_TYPE_KEY
 from distill.core.sections import asked, map_sections, sections_in
+from distill.core.work import Unit
 from distill.data.isolated_atoms import is_isolated_atom
 from distill.data.structures import read_structures
 from distill.metrics.selection import distinct
-from distill.models.cached_calculators import cached_calculator
+from distill.models.cached_calculators import ModelSpec, cached_calculator
 from distill.sampling.config import DrivenConfig, SamplingBase, SelectionConfig
 from distill.sampling.descriptors import structure_descriptors
 from distill.sampling.method import SAMPLING_METHODS
@@ -95,8 +96,20 @@ def _molecules(molecule: str, points: int) -> list[Atoms]:
     return structures
 
 
+@dataclass(frozen=True)
+class _LatticeUnit(Unit):
+    """Measure the lattice constants (Å) of elements by a model's energy-volume curves."""
+
+    model: ModelSpec
+    elements: tuple[str, ...]
+
+    def work(self) -> dict[str, float]:
+        calculator = cached_calculator(self.model)
+        return {element: lattice_constant(element, calculator) for element in self.elements}
+
+
 def with_lattice_constants(
-    config: SamplingBase, teacher: Path, path: Path
+    config: SamplingBase, teacher: Path, folder: Path
 ) -> tuple[SamplingBase, int]:
     """The config with the teacher's lattice constants where none is given, and the calls made.
 
@@ -106,23 +119,21 @@ def with_lattice_constants(
         The sampling section.
     teacher
         Its energy-volume curves give the lattice constants (Å) of the slabs' elements.
-    path
-        File that keeps them.
+    folder
+        Of `lattice_constants.json`, which keeps them.
     """
     options = asked(config, SAMPLING_METHODS)
     slabs = [
         s for some in options.values() for entry in some for s in sections_in(entry, SlabConfig)
     ]
     elements = sorted({slab.element for slab in slabs if _wanting(slab)})
-    if path.exists():
-        found: dict[str, float] = read_json(path)
-    else:
-        calculator = cached_calculator(str(teacher))
-        found = {element: lattice_constant(element, calculator) for element in elements}
-        write_json(path, found)
+    unit = _LatticeUnit(folder, "lattice_constants", str(teacher), tuple(elements))
+    if not unit.finished:
+        unit.run()
+    found: dict[str, float] = unit.numbers()
 
     def given(slab: SlabConfig) -> SlabConfig:
-        if not _wanting(slab) or slab.element not in found:
+        if not _wanting(slab):
             return slab
         return slab.model_copy(update={"lattice_constant": found[slab.element]})
 

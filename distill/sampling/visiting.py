@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from distill.core.progress import say
+from distill.core.errors import UserError
+from distill.core.progress import listed, say
 from distill.core.sections import asked
 from distill.core.work import Unit
 from distill.sampling.config import SamplingBase, SelectionConfig
@@ -15,11 +17,26 @@ Units = Mapping[str, Sequence[Unit]]
 
 
 def plan_units(config: SamplingBase, sampler: Sampler) -> dict[str, list[Unit]]:
-    """The units of a sampling section by method, those of long units first."""
-    return {
+    """The units of a sampling section by method, those of long units first.
+
+    Raises
+    ------
+    UserError
+        If two units of a method would write the same files.
+    """
+    planned = {
         name: SAMPLING_METHODS.load(name)().units(configs, sampler)
         for name, configs in asked(config, SAMPLING_METHODS).items()
     }
+    for name, units in planned.items():
+        counts = Counter(unit.record for unit in units)
+        twice = [record.stem for record, count in counts.items() if count > 1]
+        if twice:
+            raise UserError(
+                f"sampling.{name} asks for {listed(twice)} more than once: values of a list have "
+                "to differ, in their first six digits"
+            )
+    return planned
 
 
 def every_unit(units: Units) -> list[Unit]:

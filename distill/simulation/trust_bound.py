@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from ase import Atoms
 
+from distill.core.input_files import file_stamp
+
 if TYPE_CHECKING:
     from distill.student.uncertainty.uncertainty_model import UncertaintyModel
 
@@ -57,7 +59,7 @@ def judge(structures: Sequence[Atoms], student: Path) -> None:
     UserError
         If the student has no committee or lacks an element.
     """
-    model = _uncertainty(student)
+    model = _uncertainty(student, file_stamp(student))
     for atoms in structures:
         found = model.predict(atoms)[1]
         atoms.info[GRADE_KEY] = float(found.grade.max())
@@ -65,7 +67,7 @@ def judge(structures: Sequence[Atoms], student: Path) -> None:
 
 
 @lru_cache(maxsize=2)
-def _uncertainty(student: Path) -> UncertaintyModel:
+def _uncertainty(student: Path, stamp: tuple[int, int, int]) -> UncertaintyModel:
     from distill.student.student_model import Student
     from distill.student.uncertainty.uncertainty_model import UncertaintyModel
 

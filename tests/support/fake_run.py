@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from ase.build import add_adsorbate, fcc111, molecule
 
-from distill.compare.errors_result import ErrorsResult
+from distill.compare.errors_result import ErrorsResult, TestedExtrapolation
 from distill.compare.predictions import pairs
 from distill.compare.timing_plots import cost_figure, timing_figure
 from distill.compare.timing_result import Machine, ModelTiming, Ratio, Spread, TimingResult
@@ -211,7 +211,7 @@ def errors_result(levels=None) -> ErrorsResult:
     return ErrorsResult(
         test=error_budget(test, teacher, student),
         held_out=error_table(levels["held_out_teacher"], levels["held_out_student"]),
-        extrapolation=Extrapolation(
+        extrapolation=TestedExtrapolation(
             structures=len(test),
             beyond_training=2,
             beyond_training_indices=[0, 1],

@@ -1,0 +1,202 @@
+"""What every sampling method promises, for each of the package's own."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.io import write
+from method_tests import SamplingMethodContract
+from surface_potentials import DOUBLE_WELL, STICKY, WALL
+
+from distill.config import MdConfig, NebConfig, RattleConfig, ScatteringConfig, SlabConfig
+from distill.sampling.method import SAMPLING_METHODS
+
+EMT_PATH, LENNARD_JONES = "ase.calculators.emt:EMT", "ase.calculators.lj:LennardJones"
+SLAB = SlabConfig(size=(3, 3), layers=2, fixed_layers=1, vacuum=13.0, lattice_constant=3.6)
+
+
+@pytest.fixture(scope="class")
+def copper(tmp_path_factory) -> str:
+    """Two cells of copper in one file."""
+    path = tmp_path_factory.mktemp("structures") / "copper.xyz"
+    write(path, [bulk("Cu", a=a, cubic=True) for a in (3.59, 3.65)], format="extxyz")
+    return str(path)
+
+
+@pytest.fixture(scope="class")
+def silver(tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("structures") / "silver.xyz"
+    write(path, [bulk("Ag", a=a, cubic=True) for a in (4.05, 4.1)], format="extxyz")
+    return str(path)
+
+
+class TestScattering(SamplingMethodContract):
+    method = "scattering"
+    model, other_model = STICKY, WALL
+    conditions = frozenset(
+        {"facets", "surface_temperatures", "states", "collision_energies", "trajectories"}
+    )
+
+    @pytest.fixture(scope="class")
+    def configs(self):
+        return [
+            ScatteringConfig(
+                slab=SLAB,
+                facets=["111"],
+                surface_temperatures=[0.0],
+                states=[(0, 1)],
+                collision_energies=[0.5, 1.0],
+                trajectories=2,
+                start_height=3.0,
+                time_step=0.4,
+                max_time=40.0,
+                save_every=2.0,
+                thermalisation_time=20.0,
+                snapshots=2,
+                snapshot_interval=8.0,
+                surface_time_step=4.0,
+            )
+        ]
+
+    @pytest.fixture(scope="class")
+    def others(self):
+        return {
+            "molecule": {"molecule": "CuH"},
+            "masses": {"masses": (2.014, 2.014)},
+            "slab": {"slab": SLAB.model_copy(update={"lattice_constant": 3.65})},
+            "facets": {"facets": ["111", "100"]},
+            "surface_temperatures": {"surface_temperatures": [0.0, 300.0]},
+            "states": {"states": [(0, 1), (1, 1)]},
+            "collision_energies": {"collision_energies": [0.5, 1.0, 0.8]},
+            "trajectories": {"trajectories": 3},
+            "polar_angle": {"polar_angle": 20.0},
+            "azimuthal_angle": {"azimuthal_angle": 30.0},
+            "start_height": {"start_height": 3.2},
+            "time_step": {"time_step": 0.5},
+            "max_time": {"max_time": 50.0},
+            "save_every": {"save_every": 4.0},
+            "dissociation_distance": {"dissociation_distance": 2.0},
+            "scattered_height": {"scattered_height": 4.0},
+            "thermalisation_time": {"thermalisation_time": 24.0},
+            "snapshots": {"snapshots": 3},
+            "snapshot_interval": {"snapshot_interval": 12.0},
+            "surface_time_step": {"surface_time_step": 2.0},
+            "friction": {"friction": 0.03},
+            "max_energy_error": {"max_energy_error": 0.2},
+            "max_temperature": {"max_temperature": 10000.0},
+        }
+
+
+class TestMinimumEnergyPaths(SamplingMethodContract):
+    method = "neb"
+    model, other_model = DOUBLE_WELL, STICKY
+    random = False
+
+    @pytest.fixture(scope="class")
+    def ends(self, tmp_path_factory) -> dict[str, str]:
+        """Structure files near the two minima, by their place along x."""
+        folder = tmp_path_factory.mktemp("ends")
+        paths = {}
+        for x in (-0.9, -0.8, 0.9, 1.1):
+            # The second atom tells the interpolation how far apart things are.
+            write(folder / f"{x}.xyz", Atoms("H2", [[x, 0.2, 0.1], [0, 4, 0]]))
+            paths[str(x)] = str(folder / f"{x}.xyz")
+        return paths
+
+    @pytest.fixture(scope="class")
+    def configs(self, ends):
+        return [
+            NebConfig(initial=ends["-0.9"], final=final, images=5, fmax=0.05, keep=8)
+            for final in (ends["0.9"], ends["1.1"])
+        ]
+
+    @pytest.fixture(scope="class")
+    def others(self, ends):
+        return {
+            "facet": {"facet": "100"},
+            "slab": {"slab": SLAB},
+            "site": {"site": "top"},
+            "initial": {"initial": ends["-0.8"]},
+            "final": {"final": ends["1.1"]},
+            "exchange": {"exchange": True},
+            "relax_ends": {"relax_ends": False},
+            "images": {"images": 7},
+            "fmax": {"fmax": 0.1},
+            "max_steps": {"max_steps": 100},
+            "keep": {"keep": 4},
+            "require_convergence": {"require_convergence": True},
+        }
+
+
+class TestMolecularDynamics(SamplingMethodContract):
+    method = "md"
+    model, other_model = EMT_PATH, LENNARD_JONES
+    conditions = frozenset({"temperatures", "pressures"})
+
+    @pytest.fixture(scope="class")
+    def configs(self, copper):
+        return [
+            MdConfig(
+                structure=copper,
+                ensemble=ensemble,
+                temperatures=[300.0, 600.0],
+                time=20.0,
+                equilibration_time=4.0,
+                time_step=2.0,
+                save_every=4.0,
+            )
+            for ensemble in ("npt", "nvt")
+        ]
+
+    @pytest.fixture(scope="class")
+    def others(self, silver):
+        return {
+            "structure": {"structure": silver},
+            "index": {"index": 1},
+            "ensemble": {"ensemble": "nve"},
+            "temperatures": {"temperatures": [300.0, 600.0, 400.0]},
+            "pressures": {"pressures": [0.0, 0.05]},
+            "supercell": {"supercell": (2, 1, 1)},
+            "defect": {"defect": "vacancy"},
+            "defect_element": {"defect_element": "Cu"},
+            "time": {"time": 24.0},
+            "equilibration_time": {"equilibration_time": 8.0},
+            "time_step": {"time_step": 1.0},
+            "save_every": {"save_every": 2.0},
+            "friction": {"friction": 0.02},
+            "max_temperature": {"max_temperature": 5000.0},
+        }
+
+
+class TestRattle(SamplingMethodContract):
+    method = "rattle"
+    model, other_model = EMT_PATH, LENNARD_JONES
+
+    @pytest.fixture(scope="class")
+    def configs(self, copper):
+        return [RattleConfig(structures=copper, copies=2, amplitude=0.05, relax_steps=1)]
+
+    @pytest.fixture(scope="class")
+    def others(self, silver):
+        return {
+            "structures": {"structures": silver},
+            "copies": {"copies": 3},
+            "amplitude": {"amplitude": 0.06},
+            "strain": {"strain": 0.01},
+            "relax_steps": {"relax_steps": 0},
+        }
+
+    def test_the_same_structures_in_another_file_are_not_done_again(
+        self, configs, again, copper, tmp_path
+    ):
+        shutil.copy(copper, tmp_path / "other.xyz")
+        other = configs[0].model_copy(update={"structures": str(tmp_path / "other.xyz")})
+        assert all(unit.finished for unit in self.plan([other], again))
+
+
+def test_every_method_of_the_package_is_tested():
+    tested = {kind.method for kind in SamplingMethodContract.__subclasses__()}
+    assert tested >= set(SAMPLING_METHODS.own)
