@@ -42,8 +42,8 @@ _IN_STEP = 0.8
 _PLAUSIBLE = 3.0
 # Factor by which a unit may be missed and still be taken for it.
 _SURE = 1.5
-# Values below which a correlation says nothing.
-_FEWEST = 10
+# Values below which a correlation says nothing; energies count where the forces are in step.
+_FEWEST, _FEWEST_ENERGIES = 10, 6
 # Energies per atom are told from total ones by how much better the model agrees with them.
 _BETTER, _WORTH_NOTING = 0.3, 0.1
 
@@ -127,7 +127,7 @@ def _check_energies(
         and (other := reference_energy(twin)) is not None
     ]
     # As many again as the atomic energies that are taken out.
-    if len(both) < 2 * len(elements) + 2:
+    if len(both) < max(2 * len(elements) + 2, _FEWEST_ENERGIES):
         return
     counts = composition_matrix([atoms.get_chemical_symbols() for _, _, atoms in both], elements)
     ours, theirs = (np.array([pair[k] for pair in both], dtype=float) for k in (0, 1))
@@ -151,7 +151,7 @@ def _check_energies(
     per_atom = _factor(ours, theirs) * float(np.median(sizes))
     # Structures of one size tell energies per atom by their factor alone.
     also = "energies per atom" if np.ptp(sizes) == 0 and 1 / 2 < per_atom < 2 else None
-    _check("energy", "eV", _ENERGY_UNITS, ours, theirs, also=also)
+    _check("energy", "eV", _ENERGY_UNITS, ours, theirs, also=also, fewest=_FEWEST_ENERGIES)
 
 
 def _left_by_composition(counts: np.ndarray, energies: np.ndarray) -> np.ndarray:
@@ -178,10 +178,10 @@ def _pairs(
     return _Pairs(np.concatenate(ours), np.concatenate(theirs), np.concatenate(volumes))
 
 
-def _in_step(ours: np.ndarray, theirs: np.ndarray) -> float:
+def _in_step(ours: np.ndarray, theirs: np.ndarray, fewest: int = _FEWEST) -> float:
     """Correlation of two sets of values about zero; 0 where there is too little to tell."""
     norms = float(np.linalg.norm(ours)), float(np.linalg.norm(theirs))
-    if len(ours) < _FEWEST or min(norms) == 0:
+    if len(ours) < fewest or min(norms) == 0:
         return 0.0
     return float(ours @ theirs) / (norms[0] * norms[1])
 
@@ -210,8 +210,9 @@ def _check(
     theirs: np.ndarray,
     *,
     also: str | None = None,
+    fewest: int = _FEWEST,
 ) -> None:
-    in_step = _in_step(ours, theirs)
+    in_step = _in_step(ours, theirs, fewest)
     factor = _factor(ours, theirs)
     if abs(in_step) < _IN_STEP or _plausible(factor):
         return
