@@ -6,12 +6,14 @@ labels that have the opposite sign; labels in Hartree, kcal/mol or GPa are off b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from distill.core.errors import UserError
+from distill.core.progress import say
 from distill.data.reference_energies import composition_matrix, least_squares_shifts
 from distill.data.structures import reference_energy, reference_forces, reference_stress
 
@@ -40,15 +42,31 @@ _IN_STEP = 0.8
 _PLAUSIBLE = 3.0
 # Factor by which a unit may be missed and still be taken for it.
 _SURE = 1.5
-_FEWEST = 10
+# Values below which a correlation says nothing; energies count where the forces are in step.
+_FEWEST, _FEWEST_ENERGIES = 10, 6
+# Energies per atom are told from total ones by how much better the model agrees with them.
+_BETTER, _WORTH_NOTING = 0.3, 0.1
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Values of a label on both levels, flat, and the volume and size of each one's structure."""
+
+    ours: np.ndarray
+    theirs: np.ndarray
+    volumes: np.ndarray
 
 
 def refuse_other_units(
     reference: Sequence[Atoms], predicted: Sequence[Atoms], elements: Sequence[str]
 ) -> None:
-    """Refuse labels that follow a foundation model's, but a unit's factor away or of opposite sign.
+    """Refuse labels that follow a foundation model's, but have another unit, sign or meaning.
 
-    Energies are judged only where the forces of both are in step: else the model is no guide.
+    Forces, stresses and energies are each compared with the model's by their correlation and their
+    factor. A factor beyond 1/3 to 3 at a correlation above 0.8 is refused where a unit, a sign, a
+    virial in place of a stress (or the reverse), or an energy per atom explains it, and said where
+    nothing does. Energies are judged where the forces of both are in step, or where the
+    model agrees far better with energies per atom: else the model is no guide.
 
     Parameters
     ----------
@@ -60,65 +78,154 @@ def refuse_other_units(
     Raises
     ------
     UserError
-        Naming the label, the factor found, and the unit it points to.
+        Naming the label, the factor found, and what it points to.
     """
-    if len(reference) < _FEWEST:
-        return
     forces = _pairs(reference, predicted, reference_forces)
-    _check("forces", "eV/Å", _FORCE_UNITS, *forces)
-    _check("stress", "eV/Å³", _STRESS_UNITS, *_pairs(reference, predicted, reference_stress))
-    if abs(_in_step(*forces)) < _IN_STEP:
-        return
-    counts = composition_matrix([a.get_chemical_symbols() for a in reference], elements)
-    parts = []
-    for structures in (reference, predicted):
-        energies = np.array([reference_energy(a) for a in structures], dtype=float)
-        shifts, _ = least_squares_shifts(counts, energies)
-        parts.append((energies - counts @ shifts) / counts.sum(axis=1))
-    _check("energy", "eV", _ENERGY_UNITS, *parts)
-
-
-def _pairs(
-    reference: Sequence[Atoms], predicted: Sequence[Atoms], label: object
-) -> tuple[np.ndarray, np.ndarray]:
-    """Both levels' values of a label, flat, where both have it."""
-    assert callable(label)
-    pairs = [(label(one), label(other)) for one, other in zip(reference, predicted, strict=True)]
-    both = [(a, b) for a, b in pairs if a is not None and b is not None]
-    if not both:
-        return np.zeros(0), np.zeros(0)
-    ones, others = zip(*both, strict=True)
-    return (
-        np.concatenate([np.ravel(a) for a in ones]),
-        np.concatenate([np.ravel(b) for b in others]),
+    _check("forces", "eV/Å", _FORCE_UNITS, forces.ours, forces.theirs)
+    _check_stress(_pairs(reference, predicted, reference_stress))
+    _check_energies(
+        reference, predicted, elements, in_step=_in_step(forces.ours, forces.theirs) >= _IN_STEP
     )
 
 
-def _in_step(ours: np.ndarray, theirs: np.ndarray) -> float:
+def _check_stress(stress: _Pairs) -> None:
+    """Compare stresses, and what they would be if they were virials, with the model's."""
+    hypotheses = {
+        "virials in eV (−stress × volume)": -stress.volumes * stress.theirs,
+        "virials in eV with the sign of the stress": stress.volumes * stress.theirs,
+        "stresses in eV/Å³ that were given as virials": -stress.theirs / stress.volumes,
+    }
+    plain = _in_step(stress.ours, stress.theirs)
+    factor = _factor(stress.ours, stress.theirs)
+    if not _plausible(factor) or abs(plain) < _IN_STEP:
+        for meaning, expected in hypotheses.items():
+            step = _in_step(stress.ours, expected)
+            close = 1 / _SURE < _factor(stress.ours, expected) < _SURE
+            if step < max(_IN_STEP, abs(plain) - 0.02) or not close:
+                continue
+            unit = _nearest_unit(_STRESS_UNITS, abs(factor))
+            other = f", or like {unit}{' of the opposite sign' * (factor < 0)}" if unit else ""
+            raise UserError(
+                f"the stress labels follow the foundation model's, but look like {meaning}{other}: "
+                f"they are {factor:.3g} times its stress (correlation {plain:.2f}); expected "
+                "eV/Å³ with ASE's sign. Virials are named by data.virial_key"
+            )
+    _check("stress", "eV/Å³", _STRESS_UNITS, stress.ours, stress.theirs)
+
+
+def _check_energies(
+    reference: Sequence[Atoms],
+    predicted: Sequence[Atoms],
+    elements: Sequence[str],
+    *,
+    in_step: bool,
+) -> None:
+    both = [
+        (one, other, atoms)
+        for atoms, twin in zip(reference, predicted, strict=True)
+        if (one := reference_energy(atoms)) is not None
+        and (other := reference_energy(twin)) is not None
+    ]
+    # As many again as the atomic energies that are taken out.
+    if len(both) < max(2 * len(elements) + 2, _FEWEST_ENERGIES):
+        return
+    counts = composition_matrix([atoms.get_chemical_symbols() for _, _, atoms in both], elements)
+    ours, theirs = (np.array([pair[k] for pair in both], dtype=float) for k in (0, 1))
+    sizes = counts.sum(axis=1)
+    as_total = _left_by_composition(counts, ours - theirs)
+    as_per_atom = _left_by_composition(counts, sizes * ours - theirs)
+    spread = float(np.sqrt(np.mean(as_total**2)))
+    if (
+        np.ptp(sizes) > 0
+        and spread > _WORTH_NOTING
+        and np.sqrt(np.mean(as_per_atom**2)) < _BETTER * spread
+    ):
+        raise UserError(
+            "the energy labels look like energies per atom: multiplied by the number of atoms they "
+            f"agree with the foundation model to {np.sqrt(np.mean(as_per_atom**2)):.2f} eV/atom, "
+            f"as they are to {spread:.2f}; expected total energies in eV. Multiply them"
+        )
+    if not in_step:
+        return
+    ours, theirs = _left_by_composition(counts, ours), _left_by_composition(counts, theirs)
+    per_atom = _factor(ours, theirs) * float(np.median(sizes))
+    # Structures of one size tell energies per atom by their factor alone.
+    also = "energies per atom" if np.ptp(sizes) == 0 and 1 / 2 < per_atom < 2 else None
+    _check("energy", "eV", _ENERGY_UNITS, ours, theirs, also=also, fewest=_FEWEST_ENERGIES)
+
+
+def _left_by_composition(counts: np.ndarray, energies: np.ndarray) -> np.ndarray:
+    """Energies per atom without the best atomic energies, eV/atom."""
+    left: np.ndarray = (energies - counts @ least_squares_shifts(counts, energies)[0]) / counts.sum(
+        axis=1
+    )
+    return left
+
+
+def _pairs(
+    reference: Sequence[Atoms],
+    predicted: Sequence[Atoms],
+    label: Callable[[Atoms], np.ndarray | None],
+) -> _Pairs:
+    """Both levels' values of a label where both have it."""
+    ours, theirs, volumes = [np.zeros(0)], [np.zeros(0)], [np.zeros(0)]
+    for one, other in zip(reference, predicted, strict=True):
+        a, b = label(one), label(other)
+        if a is not None and b is not None:
+            ours.append(np.ravel(a))
+            theirs.append(np.ravel(b))
+            volumes.append(np.full(np.size(a), abs(float(np.linalg.det(one.cell[:]))) or 1.0))
+    return _Pairs(np.concatenate(ours), np.concatenate(theirs), np.concatenate(volumes))
+
+
+def _in_step(ours: np.ndarray, theirs: np.ndarray, fewest: int = _FEWEST) -> float:
     """Correlation of two sets of values about zero; 0 where there is too little to tell."""
     norms = float(np.linalg.norm(ours)), float(np.linalg.norm(theirs))
-    if len(ours) < _FEWEST or min(norms) == 0:
+    if len(ours) < fewest or min(norms) == 0:
         return 0.0
     return float(ours @ theirs) / (norms[0] * norms[1])
 
 
+def _factor(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """By how much the first values exceed the second in the mean; 1 where these are zero."""
+    square = float(theirs @ theirs)
+    return float(ours @ theirs) / square if square else 1.0
+
+
+def _plausible(factor: float) -> bool:
+    return 1 / _PLAUSIBLE < factor < _PLAUSIBLE
+
+
+def _nearest_unit(units: dict[str, float], factor: float) -> str | None:
+    """The unit that a factor points to, or None."""
+    near = min(units, key=lambda name: abs(np.log(factor / units[name])))
+    return near if abs(np.log(factor / units[near])) <= np.log(_SURE) else None
+
+
 def _check(
-    label: str, unit: str, units: dict[str, float], ours: np.ndarray, theirs: np.ndarray
+    label: str,
+    unit: str,
+    units: dict[str, float],
+    ours: np.ndarray,
+    theirs: np.ndarray,
+    *,
+    also: str | None = None,
+    fewest: int = _FEWEST,
 ) -> None:
-    in_step = _in_step(ours, theirs)
-    if abs(in_step) < _IN_STEP:
+    in_step = _in_step(ours, theirs, fewest)
+    factor = _factor(ours, theirs)
+    if abs(in_step) < _IN_STEP or _plausible(factor):
         return
-    factor = float(ours @ theirs / (theirs @ theirs))
-    if 1 / _PLAUSIBLE < abs(factor) < _PLAUSIBLE:
-        if factor > 0:
-            return
-        guess = "their sign is the opposite (a gradient, or a stress of the other convention?)"
-    else:
-        near = min(units, key=lambda name: abs(np.log(abs(factor) / units[name])))
-        if abs(np.log(abs(factor) / units[near])) > np.log(_SURE):
-            return
-        guess = f"they look like {near}"
-    raise UserError(
+    found = (
         f"the {label} labels follow the foundation model's (correlation {in_step:.2f}) but are "
-        f"{factor:.3g} times as large: {guess}; expected {unit}. Convert them"
+        f"{factor:.3g} times as large"
     )
+    known = [name for name in (_nearest_unit(units, abs(factor)), also) if name]
+    if not known and factor > 0:
+        say(f"{found}, which no unit explains; expected {unit}. Look at where they come from")
+        return
+    guess = f"they look like {' or '.join(known)}" if known else ""
+    if factor < 0:
+        sign = "their sign is the opposite (a gradient, or a stress of the other convention?)"
+        guess = f"{sign}, and {guess}" if guess else sign
+    raise UserError(f"{found}: {guess}; expected {unit}. Convert them")

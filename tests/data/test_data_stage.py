@@ -181,3 +181,81 @@ def test_splits_are_fixed_by_the_seed(tmp_path):
         positions.append(np.concatenate([a.positions for a in held]))
     np.testing.assert_array_equal(positions[0], positions[1])
     assert not np.array_equal(positions[0], positions[2])
+
+
+def free_atom(symbol, energy, **info):
+    from ase import Atoms
+
+    atoms = Atoms(symbol)
+    atoms.info.update(REF_energy=energy, **info)
+    return atoms
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_isolated_atoms_are_never_held_out(tmp_path, seed):
+    free = [free_atom("Cu", -0.5), free_atom("H", -1.1, config_type="IsolatedAtom")]
+    train = write_set(tmp_path, [free[0], *rattled_copper(6), free[1]])
+    run(DataConfig(train=train, test_fraction=0.5), out=tmp_path / "out", seed=seed)
+    assert all(len(a) > 1 for a in read_structures(tmp_path / "out" / "test.xyz"))
+    kept = read_structures(tmp_path / "out" / "train.xyz")
+    assert [len(a) for a in kept] == [1, 4, 4, 4, 1]
+
+
+def test_two_energies_of_a_free_atom_are_refused_in_either_order(tmp_path):
+    free = [free_atom("H", -1.1), free_atom("H", 0.4)]
+    for pair in (free, free[::-1]):
+        train = write_set(tmp_path, [*pair, *rattled_copper(6)])
+        with pytest.raises(UserError, match=r"structures 0, 1: .*isolated H atoms .*-1.1, 0.4 eV"):
+            run(DataConfig(train=train), out=tmp_path / "out", seed=1)
+
+
+def test_isolated_atoms_of_a_test_file_are_left_out(tmp_path, capsys):
+    structures = rattled_copper(6)
+    train = write_set(tmp_path, [free_atom("Cu", -0.5), *structures[:4]])
+    test = write_set(tmp_path, [free_atom("Cu", -0.5), *structures[4:]], "test.xyz")
+    run(DataConfig(train=train, test=test), out=tmp_path / "out", seed=1)
+    assert "left out 1 isolated atoms" in capsys.readouterr().out
+    assert len(read_structures(tmp_path / "out" / "test.xyz")) == 2
+
+
+def test_a_test_structure_in_disguise_is_refused(tmp_path):
+    structures = rattled_copper(6)
+    disguised = structures[2][::-1]
+    disguised.positions += structures[2].cell[0] + 0.3
+    disguised.wrap()
+    train = write_set(tmp_path, structures)
+    test = write_set(tmp_path, [disguised], "test.xyz")
+    with pytest.raises(UserError, match="structure 0 of the test set is structure 2"):
+        run(DataConfig(train=train, test=test), out=tmp_path / "out", seed=1)
+
+
+def test_frames_of_a_trajectory_are_held_out_together(tmp_path, capsys):
+    structures = rattled_copper(20)
+    for number, atoms in enumerate(structures):
+        atoms.info["trajectory"] = f"run {number // 5}"
+    run(DataConfig(train=write_set(tmp_path, structures)), out=tmp_path / "out", seed=1)
+    names = [
+        {a.info["trajectory"] for a in read_structures(tmp_path / "out" / f"{part}.xyz")}
+        for part in ("train", "test")
+    ]
+    assert (len(names[0]), len(names[1])) == (3, 1)
+    assert not names[0] & names[1]
+    for number, atoms in enumerate(structures):
+        atoms.info.update(trajectory="run", step=number)
+    run(DataConfig(train=write_set(tmp_path, structures)), out=tmp_path / "one", seed=1)
+    assert "frames of one trajectory" in capsys.readouterr().out
+    held = read_structures(tmp_path / "one" / "test.xyz")
+    assert [a.info["step"] for a in held] == [16, 17, 18, 19]
+
+
+@pytest.mark.parametrize("constrained", [True, False])
+def test_forces_of_zero_on_fixed_atoms_are_mentioned(tmp_path, capsys, constrained):
+    from ase.constraints import FixAtoms
+
+    structures = rattled_copper(6)
+    for atoms in structures:
+        if constrained:
+            atoms.set_constraint(FixAtoms([0, 1]))
+        atoms.arrays["REF_forces"][:2] = 0
+    run(DataConfig(train=write_set(tmp_path, structures)), out=tmp_path / "out", seed=1)
+    assert "forces are exactly zero on some atoms of 6 of 6" in capsys.readouterr().out

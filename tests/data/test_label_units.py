@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from ase.build import bulk
 from tiny_mace import rattled_structures
 
 from distill.core.errors import UserError
@@ -76,3 +77,73 @@ def test_labels_that_have_nothing_to_do_with_the_model_are_left_to_other_checks(
 def test_energies_are_not_judged_where_forces_disagree():
     reference = other_level(energy=96.485, noise=5.0)
     refuse_other_units(reference, predicted(), ELEMENTS)
+
+
+def test_a_few_structures_with_many_forces_are_judged():
+    words = "forces labels .*look like Hartree/Bohr"
+    with pytest.raises(UserError, match=words):
+        refuse_other_units(other_level(forces=1 / 51.42)[:3], predicted()[:3], ELEMENTS)
+
+
+def test_a_factor_that_no_unit_explains_is_said_or_refused(capsys):
+    refuse_other_units(other_level(forces=0.2), predicted(), ELEMENTS)
+    assert "which no unit explains" in capsys.readouterr().out
+    with pytest.raises(UserError, match="opposite"):
+        refuse_other_units(other_level(forces=-0.2), predicted(), ELEMENTS)
+
+
+def strained(labels, seed=4):
+    """Crystals of volumes that differ, and what two levels say of their stress."""
+    rng = np.random.default_rng(seed)
+    ours, theirs = [], []
+    for _ in range(8):
+        atoms = bulk("Cu", a=3.6, cubic=True) * (1, 1, int(rng.integers(1, 4)))
+        atoms.set_cell(atoms.cell[:] * rng.uniform(0.95, 1.05), scale_atoms=True)
+        stress = 0.05 * rng.normal(size=6)
+        label = labels(0.9 * stress + 0.002 * rng.normal(size=6), atoms.get_volume())
+        ours.append(set_labels(atoms.copy(), stress=label))
+        theirs.append(set_labels(atoms.copy(), stress=stress))
+    return ours, theirs, ("Cu",)
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (lambda stress, volume: -stress * volume, "look like virials in eV .−stress × volume"),
+        (lambda stress, volume: stress * volume, "virials in eV with the sign of the stress"),
+        (lambda stress, volume: -stress / volume, "stresses in eV/Å³ that were given as virials"),
+        (lambda stress, volume: 160.2 * stress, "look like GPa"),
+        (lambda stress, volume: -stress, "opposite"),
+    ],
+)
+def test_virials_and_stresses_are_told_apart_by_the_volume(labels, words):
+    with pytest.raises(UserError, match=words):
+        refuse_other_units(*strained(labels))
+
+
+def test_a_stress_passes():
+    refuse_other_units(*strained(lambda stress, volume: stress))
+
+
+def sized(per_atom, seed=5, sizes=(1, 2, 3)):
+    """Structures of different sizes, as a level with its own atomic energy labels them."""
+    rng = np.random.default_rng(seed)
+    ours, theirs = [], []
+    for k in range(9):
+        atoms = bulk("Cu", cubic=True) * (1, 1, sizes[k % len(sizes)])
+        energy = len(atoms) * (-3.5 + 0.2 * rng.normal())
+        forces = rng.normal(size=(len(atoms), 3))
+        own = 0.95 * energy - 1800.0 * len(atoms)
+        theirs.append(set_labels(atoms.copy(), energy=energy, forces=forces))
+        ours.append(
+            set_labels(atoms.copy(), energy=own / len(atoms) if per_atom else own, forces=forces)
+        )
+    return ours, theirs, ("Cu",)
+
+
+def test_energies_per_atom_are_recognised():
+    refuse_other_units(*sized(per_atom=False))
+    with pytest.raises(UserError, match="look like energies per atom"):
+        refuse_other_units(*sized(per_atom=True))
+    with pytest.raises(UserError, match="energies per atom"):
+        refuse_other_units(*sized(per_atom=True, sizes=(3,)))

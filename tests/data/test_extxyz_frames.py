@@ -1,0 +1,179 @@
+"""Extended XYZ as programs and people leave it: every frame is read, or the file is refused."""
+
+from __future__ import annotations
+
+import gzip
+
+import numpy as np
+import pytest
+from ase.io import write
+from helpers import rattled_copper
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from distill.core.errors import UserError
+from distill.data.extxyz_frames import read_extxyz
+from distill.data.structures import read_structures, write_structures
+
+HEADER = 'Lattice="5 0 0 0 5 0 0 0 5" Properties=species:S:1:pos:R:3 pbc="T T T"'
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    path = tmp_path_factory.mktemp("frames") / "a.xyz"
+    write_structures(path, rattled_copper(3))
+    return path.read_text()
+
+
+def frames_of(text):
+    size = int(text.split(maxsplit=1)[0]) + 2
+    lines = text.splitlines(keepends=True)
+    return ["".join(lines[start : start + size]) for start in range(0, len(lines), size)]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: "\n".join(frames_of(text)),
+        lambda text: "\n\n  \n" + text + "\n\n",
+        lambda text: "\ufeff" + text,
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: text.replace("\n", "\r"),
+        lambda text: text.replace("Lattice", "lattice").replace("Properties", "PROPERTIES"),
+        lambda text: text.replace("pbc", "PBC"),
+        lambda text: text.replace("Cu ", "CU "),
+        lambda text: text[:-1],
+    ],
+)
+def test_what_does_not_matter_changes_nothing(tmp_path, text, change):
+    (tmp_path / "a.xyz").write_bytes(change(text).encode())
+    (tmp_path / "plain.xyz").write_text(text)
+    expected = read_structures(tmp_path / "plain.xyz")
+    for found, atoms in zip(read_structures(tmp_path / "a.xyz"), expected, strict=True):
+        np.testing.assert_array_equal(found.positions, atoms.positions)
+        np.testing.assert_array_equal(found.cell, atoms.cell)
+        np.testing.assert_array_equal(found.pbc, atoms.pbc)
+        assert found.info.keys() == atoms.info.keys()
+
+
+def test_utf_16_compressed_and_other_names_are_read(tmp_path, text):
+    (tmp_path / "a.xyz").write_text(text, encoding="utf-16")
+    (tmp_path / "b.xyz.gz").write_bytes(gzip.compress(text.encode()))
+    (tmp_path / "train.txt").write_text(text)
+    for name in ("a.xyz", "b.xyz.gz", "train.txt"):
+        assert len(read_structures(tmp_path / name)) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("100000000\n\nCu 0 0 0\n", "structure 0 .line 1.: announces 100000000 atoms, but"),
+        ("2147483648\n\nCu 0 0 0\n", "announces 2147483648 atoms"),
+        ("9" * 5000 + "\n\nCu 0 0 0\n", "announces 9+ atoms"),
+        (f"1\n{HEADER}\nCu 0 0 0\n0\n\n", "structure 1 .line 4.: has no atoms"),
+        ("-3\n\nCu 0 0 0\n", "expected a number of atoms, found '-3'"),
+        ("2\n\nCu 0 0 0\n\nCu 1 1 1\n", "atom 1 has 0 columns, expected 4"),
+        ("1\n\nCu 0 0 0\nCu 1 1 1\n", "line 4.: expected a number of atoms, found 'Cu 1 1 1'"),
+        ("3\n\nCu 0 0 0\nCu 2 2 2\n1\n\nCu 0 0 0\n", "atom 2 has 1 columns, expected 4"),
+        ("1\nProperties=species:S:1:pos:R:99999999\nCu 0 0 0\n", "no positions, pos:R:3"),
+        ("1\nProperties=species:S:1:pos:R:3:f:R:99999999\nCu 0 0 0\n", "expected 100000003"),
+        ("1\nProperties=species:S:1:pos:R:-3\nCu 0 0 0\n", "expected NAME:TYPE:COLUMNS"),
+        ("1\nProperties=species:S:1:pos:R\nCu 0 0 0\n", "expected NAME:TYPE:COLUMNS"),
+        ("1\nProperties=species:S:1:force:R:3\nCu 0 0 0\n", "no positions"),
+        ("1\nProperties=pos:R:3\n0 0 0\n", "no elements"),
+        ("1\nProperties=species:S:1:pos:R:3:pos:R:3\nCu 0 0 0 0 0 0\n", "pos more than once"),
+        (f"1\n{HEADER}\nCu 0 0 0 1 1 1\n", "atom 0 has 7 columns, expected 4"),
+        ("1\n\nQq 0 0 0\n", "'Qq' is no chemical element"),
+        ("1\n\n1 0 0 0\n", "'1' is no chemical element"),
+        ("1\n\nX 0 0 0\n", "no element has the number 0"),
+        ("1\nProperties=Z:I:1:pos:R:3\n99999999999999999999 0 0 0\n", "structure 0"),
+        ("1\n\nCu 0 0 ********\n", "could not convert"),
+        ("1\n\nCu 0 0 1.0D+01\n", "could not convert"),
+        ('1\nLattice="5 0 0 0 5 0 0 0 5 Properties=species:S:1:pos:R:3\nCu 0 0 0\n', "Lattice"),
+        ('1\nLattice="5 5 5"\nCu 0 0 0\n', "Lattice"),
+        ('1\ncell="5 0 0 0 5 0 0 0 5" pbc="T T T"\nCu 0 0 0\n', "'cell' but no 'Lattice'"),
+        (f"1\n{HEADER.replace('T T T', 'T T')}\nCu 0 0 0\n", "pbc has 2 values"),
+        ("1\nenergy=\nCu 0 0 0 1\n=\n", "expected a number of atoms"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(tmp_path, text, words):
+    (tmp_path / "a.xyz").write_text(text)
+    with pytest.raises(UserError, match=words) as refused:
+        read_extxyz(tmp_path / "a.xyz")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("1\n\nCu 0 0 1e400\n", "positions is not finite"),
+        ("2\n\nCu 0 0 0\nCu 0 0 1e200\n", "a coordinate or cell vector is 1e.200 Å long"),
+        ('1\nLattice="1e-5 0 0 0 5 0 0 0 5"\nCu 0 0 0\n', "cell is only 1e-05 Å thick"),
+        ('1\nLattice="5 0 0 5 0 0 0 0 5"\nCu 0 0 0\n', "lie in one plane or line"),
+    ],
+)
+def test_sizes_that_no_structure_has_are_refused(tmp_path, text, words):
+    (tmp_path / "a.xyz").write_text(text)
+    with pytest.raises(UserError, match=words):
+        read_structures(tmp_path / "a.xyz", require=(), min_distance=0.3)
+
+
+def test_columns_that_nothing_describes_are_mentioned(tmp_path, capsys):
+    (tmp_path / "a.xyz").write_text("1\n\nCu 0 0 0 0.1 0.2 0.3\n")
+    assert len(read_extxyz(tmp_path / "a.xyz")) == 1
+    assert "columns after the positions that are not read" in capsys.readouterr().out
+
+
+def test_everything_that_ase_writes_is_read_as_ase_reads_it(tmp_path):
+    from ase.constraints import FixAtoms
+    from ase.io import read
+
+    atoms = rattled_copper(1)[0]
+    atoms.set_constraint(FixAtoms([0, 2]))
+    atoms.set_initial_magnetic_moments(np.linspace(0, 1, len(atoms)))
+    atoms.info.update(name="a b", flags=[True, False], table=np.eye(2), nested={"a": [1]})
+    write(tmp_path / "a.xyz", [atoms, atoms], format="extxyz")
+    expected = read(tmp_path / "a.xyz", 1)
+    found = read_extxyz(tmp_path / "a.xyz")[1].atoms
+    assert found.arrays.keys() == expected.arrays.keys()
+    assert found.info.keys() == expected.info.keys()
+    np.testing.assert_array_equal(found.constraints[0].index, [0, 2])
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_mutated_files_are_read_whole_or_refused(tmp_path, text, data):
+    """Characters and lines are exchanged, put in and taken out; no frame vanishes silently."""
+    lines = text.splitlines()
+    size = len(lines)
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(lines) - 1))
+        kind = data.draw(st.sampled_from(["drop", "double", "blank", "cut", "character", "number"]))
+        if kind == "drop":
+            del lines[at]
+        elif kind == "double":
+            lines.insert(at, lines[at])
+        elif kind == "blank":
+            lines.insert(at, data.draw(st.sampled_from(["", " ", "\t"])))
+        elif kind == "cut":
+            del lines[max(at, 2) :]
+        elif kind == "number":
+            number = data.draw(st.sampled_from(["0", "1", "3", "17", "99999999", "1e400", "nan"]))
+            lines[at] = lines[at].replace(lines[at].split(" ")[-1], number)
+        else:
+            place = data.draw(st.integers(0, len(lines[at])))
+            letter = data.draw(st.characters(codec="utf-8", exclude_characters="\r\n"))
+            lines[at] = lines[at][:place] + letter + lines[at][place:]
+    path = tmp_path / "mutated.xyz"
+    path.write_text("\n".join(lines) + "\n")
+    try:
+        found = read_structures(path, require=(), min_distance=0.3)
+    except UserError as refused:
+        assert "\n" not in str(refused)
+        return
+    # Frames that were read account for every line that is not blank.
+    rows = sum(len(atoms) for atoms in found)
+    assert rows + 2 * len(found) >= sum(bool(line.strip()) for line in lines)
+    assert size

@@ -1,0 +1,116 @@
+"""Files of other programs: no element is invented, and no unconverged step is a label."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from ase.io import write
+
+from distill.core.errors import UserError
+from distill.data.structure_files import read_structure
+from distill.data.structures import read_structures, reference_energy
+
+DUMP = """ITEM: TIMESTEP
+0
+ITEM: NUMBER OF ATOMS
+2
+ITEM: BOX BOUNDS pp pp pp
+0 5
+0 5
+0 5
+ITEM: ATOMS id {columns} x y z
+1 {first} 0 0 0
+2 {second} 2 2 2
+"""
+STEP = """<calculation>{cycles}
+<structure><crystal><varray name="basis"><v>4 0 0</v><v>0 4 0</v><v>0 0 4</v></varray></crystal>
+<varray name="positions"><v>0 0 0</v><v>0.5 0.5 {place}</v></varray></structure>
+<varray name="forces"><v>0 0 0.5</v><v>0 0 -0.5</v></varray>
+<varray name="stress"><v>1 0 0</v><v>0 1 0</v><v>0 0 1</v></varray>
+<energy><i name="e_fr_energy">{energy}</i><i name="e_wo_entrp">{energy}</i>
+<i name="e_0_energy">{energy}</i></energy></calculation>
+"""
+
+
+def vasprun(energies, limit=4):
+    """A vasprun.xml with the energies of the electronic steps of each ionic step."""
+    steps = ""
+    for place, cycles in enumerate(energies):
+        written = "".join(
+            f'<scstep><energy><i name="e_fr_energy">{e}</i><i name="e_wo_entrp">{e}</i>'
+            f'<i name="e_0_energy">{e}</i></energy></scstep>'
+            for e in cycles
+        )
+        steps += STEP.format(cycles=written, place=0.5 + 0.01 * place, energy=cycles[-1])
+    return f"""<?xml version="1.0" encoding="ISO-8859-1"?>
+<modeling><incar><i name="EDIFF"> 1e-05</i></incar>
+<kpoints><varray name="kpointlist"><v>0 0 0</v></varray><varray name="weights"><v>1</v></varray>
+</kpoints><parameters><separator name="electronic"><i name="EDIFF"> 1e-05</i>
+<i type="int" name="NELM"> {limit}</i></separator></parameters>
+<atominfo><atoms>2</atoms><array name="atoms"><dimension dim="1">ion</dimension>
+<field type="string">element</field><field type="int">atomtype</field><set><rc><c>Cu</c><c>1</c></rc>
+<rc><c>Cu</c><c>1</c></rc></set></array></atominfo>
+<structure name="initialpos"><crystal><varray name="basis"><v>4 0 0</v><v>0 4 0</v><v>0 0 4</v>
+</varray></crystal><varray name="positions"><v>0 0 0</v><v>0.5 0.5 0.5</v></varray></structure>
+{steps}</modeling>"""
+
+
+def test_numbered_types_are_no_elements(tmp_path):
+    dump = tmp_path / "run.lammpstrj"
+    dump.write_text(DUMP.format(columns="type", first=1, second=2))
+    for read in (lambda: read_structures(dump, require=()), lambda: read_structure(str(dump))):
+        with pytest.raises(UserError, match="types by number and no elements; write them with"):
+            read()
+    dump.write_text(DUMP.format(columns="element", first="Cu", second="O"))
+    assert read_structures(dump, require=())[0].get_chemical_symbols() == ["Cu", "O"]
+    dump.write_text(DUMP.format(columns="mass", first=63.546, second=15.999))
+    assert read_structures(dump, require=())[0].get_chemical_symbols() == ["Cu", "O"]
+
+
+@pytest.mark.parametrize("masses", [False, True])
+def test_a_lammps_data_file_needs_masses(tmp_path, masses):
+    path = tmp_path / "slab.data"
+    write(path, bulk("Cu", cubic=True), format="lammps-data", masses=masses, atom_style="atomic")
+    path = path.rename(tmp_path / "slab.lammps-data")
+    if masses:
+        assert set(read_structures(path, require=())[0].get_chemical_symbols()) == {"Cu"}
+    else:
+        with pytest.raises(UserError, match="give the types' masses"):
+            read_structures(path, require=())
+
+
+def test_formats_without_labels_say_so(tmp_path):
+    write(tmp_path / "cu.cif", bulk("Cu", cubic=True))
+    assert len(read_structures(tmp_path / "cu.cif", require=())) == 1
+    with pytest.raises(UserError, match="files of the format cif may hold none"):
+        read_structures(tmp_path / "cu.cif")
+
+
+def test_partly_occupied_sites_are_refused(tmp_path):
+    write(tmp_path / "a.cif", bulk("Cu", cubic=True))
+    text = (tmp_path / "a.cif").read_text()
+    assert " 1.0000" in text
+    (tmp_path / "a.cif").write_text(text.replace(" 1.0000", " 0.5000", 1))
+    with pytest.raises(UserError, match="sites are partly occupied"):
+        read_structures(tmp_path / "a.cif", require=())
+
+
+def test_steps_that_used_up_their_cycles_are_left_out(tmp_path, capsys):
+    path = tmp_path / "vasprun.xml"
+    last_cycle = [-7.1, -7.3, -7.4, -7.400001]
+    path.write_text(vasprun([[-7.0, -7.2], [-7.0, -6.0, -5.5, -5.1], last_cycle]))
+    found = [reference_energy(a) for a in read_structures(path)]
+    np.testing.assert_allclose(found, [-7.2, -7.400001])
+    assert "left out 1 of 3 steps" in capsys.readouterr().out
+    path.write_text(vasprun([[-7.0, -6.0, -5.5, -5.1]]))
+    with pytest.raises(UserError, match="no step of it has converged"):
+        read_structures(path)
+
+
+def test_a_cut_off_vasprun_says_what_is_lost(tmp_path, capsys):
+    path = tmp_path / "vasprun.xml"
+    text = vasprun([[-7.0, -7.2], [-7.0, -7.3]])
+    path.write_text(text[: text.rindex("<calculation>") + 300])
+    assert len(read_structures(path)) == 1
+    assert "is cut off in or after step 1" in capsys.readouterr().out
