@@ -9,7 +9,7 @@ from distill.config.workflow import RunConfig, load_config, parse_config, strate
 from distill.core.config import ParallelConfig, Section
 from distill.data.config import DataConfig
 from distill.models.config import CalculatorConfig, LabelConfig
-from distill.models.mace.config import ArchitectureConfig
+from distill.models.mace.config import ArchitectureConfig, StageTwo
 from distill.observables.bulk.config import BulkConfig, PhononsConfig, ThermalExpansionConfig
 from distill.observables.diffusion.config import DiffusionConfig
 from distill.observables.sticking.config import StickingConfig
@@ -29,7 +29,6 @@ from distill.teacher.config import (
     LabelsConfig,
     LoraConfig,
     ReplayConfig,
-    StageTwo,
     TeacherConfig,
 )
 
