@@ -12,7 +12,7 @@ from distill.core.config import Section
 from distill.core.executors import ParallelConfig
 from distill.data.config import DataConfig
 from distill.models.config import CalculatorConfig, LabelConfig
-from distill.models.mace.config import ArchitectureConfig
+from distill.models.mace.config import ArchitectureConfig, StageTwo
 from distill.observables.barriers.config import BarrierConfig
 from distill.observables.bulk.config import BulkConfig, PhononsConfig, ThermalExpansionConfig
 from distill.observables.diffusion.config import DiffusionConfig
@@ -31,7 +31,6 @@ from distill.teacher.config import (
     LabelsConfig,
     LoraConfig,
     ReplayConfig,
-    StageTwo,
     TeacherConfig,
 )
 

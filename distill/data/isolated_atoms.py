@@ -44,8 +44,17 @@ def is_isolated_atom(atoms: Atoms, cutoff: float = LONGEST_CUTOFF) -> bool:
     return bool(np.all(np.minimum(lengths, heights) > cutoff))
 
 
-def without_isolated(structures: Sequence[Atoms], origin: Path) -> tuple[list[Atoms], list[Atoms]]:
-    """The structures of a file that have an interaction, and its isolated atoms.
+def without_isolated(
+    structures: Sequence[Atoms], origin: str | Path
+) -> tuple[list[Atoms], list[Atoms]]:
+    """The structures of a set that have an interaction, and its isolated atoms.
+
+    Parameters
+    ----------
+    structures
+        The set.
+    origin
+        Its file or name, for the message.
 
     Raises
     ------

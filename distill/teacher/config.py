@@ -6,20 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from distill.core.config import Count, Fraction, NonNegative, Positive, Section
-from distill.core.input_files import FoundationFile, InputFile
+from distill.core.config import Count, Fraction, Positive, Section
+from distill.core.input_files import InputFile
 from distill.models.config import CalculatorConfig
-from distill.models.mace.config import ArchitectureConfig
-
-
-class StageTwo(Section):
-    """Second training stage with a higher weight on energies, as in the study."""
-
-    start_epoch: Count = Field(description="epoch at which it starts")
-    energy_weight: NonNegative = Field(1000.0, description="weight of energies")
-    forces_weight: NonNegative = Field(100.0, description="weight of forces")
-    stress_weight: NonNegative = Field(0.0, description="weight of stress")
-    lr: Positive = Field(0.001, description="learning rate")
+from distill.models.mace.config import ArchitectureConfig, MaceConfig
 
 
 class LoraConfig(Section):
@@ -74,26 +64,15 @@ class CommitteeConfig(Section):
     members: Annotated[int, Field(ge=2)] = Field(5, description="number of teachers")
 
 
-class TeacherConfig(Section):
+class TeacherConfig(MaceConfig):
     """Fine-tuning of a foundation model, and the other ways to a teacher."""
 
-    foundation: FoundationFile = Field(
-        FoundationFile("bundled"),
-        description="bundled, a name known to mace-torch (small, medium-mpa-0), or a path",
-    )
     strategy: Literal["finetune", "scratch", "delta", "none"] = Field(
         "finetune",
         description="finetune, scratch (new weights), delta (a small MACE on top of a frozen "
         "model), or none (the foundation model as it is)",
     )
-    freeze: str | list[str] = Field(
-        "f4",
-        description="f0, f4 (embeddings), f5 (and interactions), f6 (and products), or patterns",
-    )
-    lr_factors: dict[str, Positive] = Field(
-        default_factory=dict,
-        description="soft freezing: factor on the learning rate by pattern over parameter names",
-    )
+    fraction: Fraction = Field(1.0, description="share of the training set used, nested by seed")
     lora: LoraConfig | None = Field(
         None, description="low-rank adaptation of the layers that freeze leaves free"
     )
@@ -104,38 +83,6 @@ class TeacherConfig(Section):
     )
     delta: DeltaConfig = Field(default_factory=DeltaConfig, description="options of strategy delta")
     committee: CommitteeConfig | None = Field(None, description="several teachers and their spread")
-    head: str | None = Field(None, description="head of a multi-head foundation model")
-    keep_elements: bool = Field(
-        False, description="keep the foundation's elements that the data do not have"
-    )
-    fraction: Fraction = Field(1.0, description="share of the training set used, nested by seed")
-    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.1, description="share of the used structures that steers early stopping"
-    )
-    e0: Literal["auto", "isolated", "lstsq", "foundation"] | dict[str, float] = Field(
-        "auto", description="atomic reference energies, eV: isolated, lstsq, foundation, or given"
-    )
-    epochs: Count = Field(100, description="epochs at most")
-    patience: Count = Field(50, description="epochs without improvement before stopping")
-    batch_size: Count = Field(8, description="structures a batch")
-    lr: Positive = Field(0.01, description="learning rate")
-    schedule: Literal["plateau", "cosine", "constant"] = Field(
-        "plateau", description="learning rate: plateau (times 0.8 when stuck), cosine, constant"
-    )
-    plateau_patience: Count = Field(
-        50, description="epochs without improvement before the plateau schedule lowers the rate"
-    )
-    weight_decay: NonNegative = Field(0.0, description="L2 penalty of the optimiser")
-    energy_weight: NonNegative = Field(1.0, description="weight of energies in the loss")
-    forces_weight: NonNegative = Field(100.0, description="weight of forces in the loss")
-    stress_weight: NonNegative = Field(0.0, description="weight of stress in the loss")
-    stage_two: StageTwo | None = Field(None, description="second stage of the loss weights")
-    ema: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.99, description="decay of the weight average"
-    )
-    dtype: Literal["float32", "float64"] = Field("float64", description="precision")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes CUDA if present")
-    threads: Count | None = Field(None, description="torch threads; all cores if not given")
 
     @model_validator(mode="after")
     def _check_strategy(self) -> TeacherConfig:

@@ -64,7 +64,7 @@ def self_labelled(
                 "teacher.labels.calculator, or another teacher.foundation"
             )
         about = {"calculator": {"path": source.name, "head": config.head}}
-    stress = _wants_stress(config)
+    stress = config.learns_stress
     bare = [_asking(atoms, stress) for atoms in structures]
     return labelled_in_shards(bare, source, path=path, about=about)
 
@@ -112,7 +112,7 @@ def labels_hash(config: TeacherConfig) -> str:
         {
             "labels": config.labels.model_dump(mode="json"),
             "foundation": [config.foundation, config.head] if own else None,
-            "stress": _wants_stress(config),
+            "stress": config.learns_stress,
         }
     )
 
@@ -164,11 +164,6 @@ def labelled_in_shards(
         },
     )
     return labelled
-
-
-def _wants_stress(config: TeacherConfig) -> bool:
-    two = config.stage_two
-    return bool(config.stress_weight or (two and two.stress_weight))
 
 
 def _asking(atoms: Atoms, stress: bool) -> Atoms:

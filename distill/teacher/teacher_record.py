@@ -13,12 +13,54 @@ from distill.core.artifacts import atomic_path
 from distill.core.progress import say
 from distill.core.quantities import MEV
 from distill.metrics.errors import ErrorTable, rmse_of
+from distill.models.mace.training import Training
 from distill.teacher.config import TeacherConfig
 from distill.teacher.fitting import Fitted
 from distill.teacher.starting_model import Start
 
 if TYPE_CHECKING:
     from distill.models.mace.adapter import ModelFacts
+
+
+# What is larger by so much is worse, and not the noise of a small validation set.
+_WORSE = 1.1
+
+
+def worse_than_foundation(config: TeacherConfig, training: Training | None) -> bool | None:
+    """Whether the teacher's energies or forces are worse than those of the model it began with.
+
+    They are compared on the validation set, by more than a tenth. None where it began with new
+    weights, which are no model yet.
+    """
+    if config.strategy == "scratch":
+        return None
+    if training is None:
+        return False
+    before, after = training.before, training.after
+    return any(after[name] > _WORSE * before[name] for name in ("energy_rmse", "forces_rmse"))
+
+
+def say_gain(config: TeacherConfig, training: Training | None) -> None:
+    """Say what training gave on the validation set, loudly where it gave nothing or took away."""
+    if training is None or config.strategy == "scratch":
+        return
+    energies, forces = (
+        " -> ".join(f"{MEV * errors[name]:.1f}" for errors in (training.before, training.after))
+        for name in ("energy_rmse", "forces_rmse")
+    )
+    numbers = f"energies {energies} meV/atom, forces {forces} meV/Å"
+    if training.best_epoch == 0:
+        say(
+            "WARNING: no epoch of training improved the validation loss, so the weights are kept "
+            "as they were; lower teacher.lr, or train for more epochs"
+        )
+    elif worse_than_foundation(config, training):
+        say(
+            "WARNING: the teacher is worse than the model that it began with on the validation "
+            f"set: {numbers}; lower teacher.lr, train longer, or change the weights of the loss"
+        )
+    else:
+        say(f"training on the validation set: {numbers}")
 
 
 def describe(
@@ -57,12 +99,15 @@ def describe(
         "frozen": plan.frozen if plan else [],
         **fitted.extra,
     }
+    description["worse_than_foundation"] = worse_than_foundation(config, training)
     if training:
         seconds = [row["seconds"] for row in training.history]
         description |= {
             "epochs": len(training.history),
             "best_epoch": training.best_epoch,
             "stopped_early": training.stopped_early,
+            "validation_before": training.before,
+            "validation_after": training.after,
             "seconds_per_epoch": float(np.mean(seconds)),
         }
     return description

@@ -32,8 +32,12 @@ from distill.models.mace.adapter import facts, set_e0
 from distill.models.mace.family import Mace
 from distill.models.mace.rebuild import restrict_elements
 from distill.models.mace.torch_tools import deterministic, pick_device, precision, threads
+from distill.models.mace.training import Place
+from distill.teacher import fitting
 from distill.teacher.config import TeacherConfig
+from distill.teacher.fitting import Fitted
 from distill.teacher.made_labels import LABELS_FOLDER, labelled_in_shards, self_labelled
+from distill.teacher.replay import choose_replay
 from distill.teacher.starting_model import (
     Start,
     combined_labels,
@@ -45,7 +49,6 @@ from distill.teacher.starting_model import (
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from distill.teacher.fitting import Fitted, Job
 
 MODEL_NAME = "teacher.model"
 CHECKPOINT_NAME = "checkpoint.pt"
@@ -86,19 +89,13 @@ def run(config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int)
         run_committee(config, run, train=train, test=test, out=out, seed=seed)
         return
     from distill.metrics.errors import error_table
-    from distill.teacher.fitting import Job, from_scratch
-    from distill.teacher.teacher_record import describe, say_errors, write_history
+    from distill.teacher.teacher_record import describe, say_errors, say_gain, write_history
 
     began = time.monotonic()
     device = pick_device(config.device)
     start = open_start(config, device)
-    job = Job(
-        config=config,
-        checkpoint=out / CHECKPOINT_NAME,
-        settings=settings_hash(config, start, train, seed),
-        seed=seed,
-        device=device,
-    )
+    settings = settings_hash(config, start, train, seed)
+    place = Place(out / CHECKPOINT_NAME, settings, seed, device)
     with (
         threads(config.threads),
         _memory(config.batch_size),
@@ -116,18 +113,19 @@ def run(config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int)
         results: dict[str, list[Atoms]] = {}
         untouched = test_structures
         if foreign:  # only where training starts from scratch, see `_structures`
-            fitted = from_scratch(job, start, chosen, isolated, elements)
+            fitted = fitting.from_scratch(config, place, start, chosen, isolated, elements)
         else:
             e0 = starting_energies(config, start, chosen, isolated, check=start.is_foundation)
             untouched = start.predict(test_structures)
             results["foundation"] = _shifted(untouched, e0)
-            fitted = _fitted(job, start, e0, chosen, isolated, out, elements)
-        results["teacher"] = _predicted(job, fitted, untouched, test_structures)
+            fitted = _fitted(config, place, start, e0, chosen, isolated, out, elements)
+        results["teacher"] = _predicted(config, fitted, device, untouched, test_structures)
 
     errors = {
         name: error_table(test_set, without_isolated(structures, test)[0], seed=seed)
         for name, structures in results.items()
     }
+    say_gain(config, fitted.training)
     say_errors(errors)
     _save(config, start, fitted, out / MODEL_NAME)
     for name, structures in results.items():
@@ -149,7 +147,7 @@ def run(config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int)
             "test": {"structures": len(test_set), "sha256": sha256(test)},
             "labels": read_json(out / LABELS_FOLDER / "train.json") if config.labels else None,
             "seed": seed,
-            "settings": job.settings,
+            "settings": settings,
             "device": device,
             "wall_time_s": round(time.monotonic() - began, 2),
             "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
@@ -224,7 +222,8 @@ def _fitting(
 
 
 def _fitted(
-    job: Job,
+    config: TeacherConfig,
+    place: Place,
     start: Start,
     e0: ReferenceEnergies,
     chosen: Sequence[Atoms],
@@ -233,34 +232,36 @@ def _fitted(
     elements: tuple[str, ...],
 ) -> Fitted:
     """The model that the strategy gives."""
-    from distill.teacher import fitting
-    from distill.teacher.replay import choose_replay
-
-    config = job.config
     if config.strategy == "delta":
         base = labelled_in_shards(chosen, start, path=out / LABELS_FOLDER / "base.xyz")
-        return fitting.delta(job, start, e0, chosen, base, elements)
+        return fitting.delta(config, place, start, e0, chosen, base, elements)
     if config.strategy == "none":
         return fitting.Fitted(start.module, e0)
     if config.strategy == "scratch":
-        return fitting.from_scratch(job, start, chosen, isolated, facts(start.module).elements)
+        return fitting.from_scratch(
+            config, place, start, chosen, isolated, facts(start.module).elements
+        )
     replay = None
     if config.replay is not None:
-        replay = choose_replay(config.replay, start, chosen, seed=job.seed)
-    return fitting.finetune(job, start, e0, chosen, replay)
+        replay = choose_replay(config.replay, start, chosen, seed=place.seed)
+    return fitting.finetune(config, place, start, e0, chosen, replay)
 
 
 def _predicted(
-    job: Job, fitted: Fitted, untouched: Sequence[Atoms], structures: Sequence[Atoms]
+    config: TeacherConfig,
+    fitted: Fitted,
+    device: str,
+    untouched: Sequence[Atoms],
+    structures: Sequence[Atoms],
 ) -> list[Atoms]:
     """The test structures with the teacher's labels; its atomic reference energies are set.
 
     `untouched` are those of the model that a delta model corrects.
     """
-    delta = job.config.strategy == "delta"
+    delta = config.strategy == "delta"
     if not delta:
         set_e0(fitted.model, fitted.e0.values)
-    model = Mace(fitted.model, job.device, job.config.batch_size)
+    model = Mace(fitted.model, device, config.batch_size)
     labelled = label_structures(structures, model, stress=carry_stress(structures), label=None)
     return combined_labels(untouched, labelled, sign=1) if delta else labelled
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from unittest.mock import patch
 
 from distill.config import load_config
+from distill.models.mace import training
 from distill.studies.curve import learning_curves
-from distill.teacher import training
 
 
 def curve_tiny(workflow: Path, out: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from distill.config import StageTwo, TeacherConfig
-from distill.teacher import training
+from distill.models.mace import training
 from distill.teacher.teacher_stage import run
 
 CONFIG = TeacherConfig(

@@ -155,6 +155,20 @@ def test_a_fraction_is_used_and_isolated_atoms_only_fix_energies(
         assert atom.get_potential_energy() == pytest.approx(energy, abs=1e-6)
 
 
+def test_a_model_that_has_nothing_to_learn_stays_as_it_is(
+    foundation_file, labelled_files, tmp_path, capsys
+):
+    """Trained on its own labels it can only become worse: it is kept, and that is said."""
+    about = fine_tune(foundation_file, labelled_files, tmp_path, labels={}, epochs=2)
+    assert about["best_epoch"] == 0
+    assert about["worse_than_foundation"] is False
+    assert about["validation_before"]["forces_rmse"] == pytest.approx(0.0, abs=1e-7)
+    assert about["validation_after"] == about["validation_before"]
+    errors = json.loads((tmp_path / "errors.json").read_text())
+    assert errors["teacher"]["forces"]["rmse"] == pytest.approx(0.0, abs=1e-7)
+    assert "WARNING: no epoch of training improved" in capsys.readouterr().out
+
+
 def test_all_elements_can_be_kept(foundation_file, labelled_files, tmp_path):
     about = fine_tune(foundation_file, labelled_files, tmp_path, keep_elements=True, epochs=1)
     assert about["elements"] == ["H", "O", "Cu"]

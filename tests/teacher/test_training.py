@@ -14,37 +14,29 @@ from helpers import SUPPORT
 from tiny_mace import TINY, rattled_structures, tiny_model
 from train_tiny import train_tiny
 
-from distill.config import StageTwo, TeacherConfig
+from distill.config import StageTwo
 from distill.core.artifacts import read_json
 from distill.core.errors import UserError
 from distill.models.mace import adapter as adapter
 from distill.models.mace import steps as steps
+from distill.models.mace.config import MaceConfig
 from distill.models.mace.freezing import freezing
 from distill.models.mace.torch_tools import precision
-from distill.teacher.training import train
+from distill.models.mace.training import Place, train
 
 STRUCTURES = rattled_structures(15)
 E0 = {"H": 0.0, "Cu": 0.0}
 
 
-def run_training(tmp_path, freeze="f4", settings="same", factors=None, **changes):
+def run_training(tmp_path, freeze="f4", settings="same", factors=None, e0=E0, **changes):
     model = tiny_model((1, 29))
-    config = TeacherConfig(**{**TINY, **changes})
+    config = MaceConfig(**{**TINY, **changes})
     plan = freezing(adapter.parameter_sizes(model), freeze, factors)
     with precision("float64"):
-        data = adapter.make_data(STRUCTURES, model, E0)
+        data = adapter.make_data(STRUCTURES, model, e0)
         adapter.set_e0(model, E0)
-        result = train(
-            model,
-            plan,
-            config,
-            train_data=data[:12],
-            valid_data=data[12:],
-            checkpoint=tmp_path / "checkpoint.pt",
-            settings=settings,
-            seed=1,
-            device="cpu",
-        )
+        place = Place(tmp_path / "checkpoint.pt", settings, 1, "cpu")
+        result = train(model, plan, config, place, train_data=data[:12], valid_data=data[12:])
     return model, result
 
 
@@ -83,10 +75,72 @@ def test_the_best_weights_are_the_ones_that_were_validated(tmp_path):
 
 def test_the_second_stage_weighs_energies(tmp_path):
     two = StageTwo(start_epoch=4, energy_weight=1000.0, forces_weight=10.0, lr=0.005)
-    _, result = run_training(tmp_path, epochs=8, stage_two=two)
+    far = {"H": 1.0, "Cu": 1.0}
+    _, result = run_training(tmp_path, epochs=8, stage_two=two, e0=far, ema=0.5)
     assert [row["stage"] for row in result.history] == [1] * 4 + [2] * 4
     assert result.best_epoch > 4
     assert result.history[-1]["energy_rmse"] < result.history[3]["energy_rmse"]
+
+
+def validation_errors_of(model, loss_weights):
+    """Validation errors of a model, with the loss of some weights."""
+    with precision("float64"):
+        data = adapter.make_data(STRUCTURES[12:], model, E0)
+        loss = steps.loss_function(*loss_weights)
+        return steps.validation_errors(model, loss, adapter.make_batches(data, 4), "cpu", False)
+
+
+def untrained():
+    model = tiny_model((1, 29))
+    with precision("float64"):
+        adapter.set_e0(model, E0)
+    return model
+
+
+def test_training_that_only_spoils_leaves_the_weights_as_they_were(tmp_path):
+    """With far too high a rate no epoch is better than the beginning, which is epoch 0."""
+    model, result = run_training(tmp_path, epochs=3, lr=3.0, ema=0.0)
+    assert result.best_epoch == 0
+    assert min(row["loss"] for row in result.history) > result.before["loss"]
+    assert result.after == result.before
+    start = weights(tiny_model((1, 29)))
+    for name, found in weights(model).items():
+        np.testing.assert_array_equal(found, start[name])
+    expected = validation_errors_of(untrained(), (1.0, 100.0, 0.0))
+    assert result.before == pytest.approx(expected, rel=1e-10)
+
+
+def test_what_training_gave_is_measured_on_the_validation_set(tmp_path):
+    model, result = run_training(tmp_path, epochs=10, ema=0.5)
+    assert result.best_epoch > 0
+    assert result.after["loss"] == min(row["loss"] for row in result.history)
+    assert result.after == pytest.approx(validation_errors_of(model, (1.0, 100.0, 0.0)), rel=1e-10)
+    assert result.after["forces_rmse"] < result.before["forces_rmse"]
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1e4])
+def test_the_second_stage_is_judged_by_its_own_loss(tmp_path, scale):
+    """Whatever the scale of its weights, so that its losses are all below or above the first's."""
+    weights = {"energy_weight": scale, "forces_weight": 100.0 * scale}
+    two = StageTwo(start_epoch=3, lr=0.01, **weights)
+    _, result = run_training(tmp_path, epochs=8, stage_two=two, schedule="constant", ema=0.0)
+    losses = {
+        row["epoch"]: row["loss"] * (scale if row["stage"] == 1 else 1) for row in result.history
+    }
+    assert result.best_epoch == min(losses, key=losses.get) > 3
+    assert result.after["loss"] == pytest.approx(min(losses.values()), rel=1e-6)
+    before = validation_errors_of(untrained(), (scale, 100.0 * scale, 0.0))
+    assert result.before == pytest.approx(before, rel=1e-10)
+
+
+def test_a_second_stage_that_only_spoils_leaves_the_best_of_the_first(tmp_path):
+    two = StageTwo(start_epoch=4, energy_weight=2.0, forces_weight=200.0, lr=3.0)
+    model, result = run_training(tmp_path, epochs=6, stage_two=two, schedule="constant", ema=0.0)
+    second = [row["loss"] for row in result.history if row["stage"] == 2]
+    assert 0 < result.best_epoch <= 4
+    assert result.after["loss"] < min(second)
+    found = validation_errors_of(model, (2.0, 200.0, 0.0))
+    assert result.after == pytest.approx(found, rel=1e-10)
 
 
 def test_a_stage_that_does_not_improve_ends_early(tmp_path):
@@ -154,13 +208,10 @@ def test_diverging_training_says_so(tmp_path):
         train(
             model,
             freezing(adapter.parameter_sizes(model), "f4"),
-            TeacherConfig(**TINY),
+            MaceConfig(**TINY),
+            Place(tmp_path / "checkpoint.pt", "", 1, "cpu"),
             train_data=data[:12],
             valid_data=data[12:],
-            checkpoint=tmp_path / "checkpoint.pt",
-            settings="",
-            seed=1,
-            device="cpu",
         )
 
 

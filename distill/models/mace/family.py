@@ -11,11 +11,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from distill.core.config import Section
-from distill.models.base import Family, Predictions
-from distill.models.config import CalculatorConfig
+from distill.models.base import Job, Predictions, TrainableFamily
 from distill.models.mace.adapter import checked_model, facts, predictions, save_model
+from distill.models.mace.config import MaceConfig
 from distill.models.mace.rebuild import select_head
-from distill.models.mace.torch_tools import import_mace, marked_kind, quiet, read_pickle
+from distill.models.mace.torch_tools import (
+    import_mace,
+    marked_kind,
+    pick_device,
+    quiet,
+    read_pickle,
+)
 
 if TYPE_CHECKING:
     from typing import Self
@@ -28,7 +34,7 @@ _DEFAULT_HEAD = "default"
 
 
 @dataclass(frozen=True)
-class Mace(Family):
+class Mace(TrainableFamily):
     """A MACE energy model.
 
     Attributes
@@ -44,7 +50,7 @@ class Mace(Family):
     """
 
     kind: ClassVar[str] = "mace"
-    Config: ClassVar[type[Section]] = CalculatorConfig
+    Config: ClassVar[type[Section]] = MaceConfig
     suffixes: ClassVar[tuple[str, ...]] = (".model", ".pt", ".pth")
 
     module: torch.nn.Module
@@ -128,6 +134,15 @@ class Mace(Family):
         head = options.get("head")
         others = {name: value for name, value in options.items() if name != "head"}
         return super().with_options(others) if others else replace(self, head=head)
+
+    @classmethod
+    def fit(cls, frames: Sequence[Atoms], config: Section, job: Job) -> Self:
+        """A foundation model fine-tuned on structures; see `distill.models.mace.fine_tuning`."""
+        from distill.models.mace.fine_tuning import fine_tuned
+
+        assert isinstance(config, MaceConfig)
+        device = pick_device(config.device)
+        return cls(fine_tuned(frames, config, job), device, config.batch_size)
 
     def fingerprint(self) -> str:
         """Hash of its weights and what else its predictions depend on."""
