@@ -14,7 +14,7 @@ import typer
 
 from distill._version import __version__
 from distill.cli import deployment, julia, models, setup, studies, workflow
-from distill.core.errors import ChecksFailed, UserError
+from distill.core.errors import ChecksFailed, UserError, left_the_program
 
 DONE, CHECKS_FAILED, USER_ERROR, BUG, STOPPED = 0, 1, 2, 3, 130
 
@@ -56,11 +56,7 @@ def exit_code(arguments: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _fail("stopped; run the same command again to go on", STOPPED)
     except SystemExit as error:
-        return _fail(
-            f"error: {_innermost(error)} ended the program by itself (exit code {error.code}), so "
-            "the command is not finished; let that code raise an error instead",
-            USER_ERROR,
-        )
+        return _fail(f"error: {left_the_program(error)}", USER_ERROR)
     except OSError as error:
         if error.errno == errno.ENOSPC:
             return _fail(
@@ -80,14 +76,6 @@ def exit_code(arguments: list[str]) -> int:
 def _fail(message: str, code: int) -> int:
     print(message, file=sys.stderr, flush=True)
     return code
-
-
-def _innermost(error: BaseException) -> str:
-    """Where an error was raised, as a file and a line."""
-    frames = traceback.extract_tb(error.__traceback__)
-    # `exit` and `quit` are functions of Python's own.
-    frame = [each for each in frames if "_sitebuiltins" not in each.filename][-1]
-    return f"{frame.filename}, line {frame.lineno} ({frame.name}),"
 
 
 def _report_bug() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Sequence
 
 
@@ -16,6 +17,17 @@ class UserError(Exception):
 
 class ChecksFailed(Exception):
     """The run finished, but a stated check on its result did not pass (exit code 1)."""
+
+
+def left_the_program(error: SystemExit) -> str:
+    """For the message on code of others that called `exit`: where, and what to do."""
+    frames = traceback.extract_tb(error.__traceback__)
+    # `exit` and `quit` are functions of Python's own.
+    frame = [each for each in frames if "_sitebuiltins" not in each.filename][-1]
+    return (
+        f"{frame.filename}, line {frame.lineno} ({frame.name}), ended the program by itself (exit "
+        f"code {error.code}), so the command is not finished; let that code raise an error instead"
+    )
 
 
 def nearest_name(name: str, known: Sequence[str]) -> str:

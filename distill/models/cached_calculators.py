@@ -31,9 +31,17 @@ def cached_model(model: ModelSpec, dtype: str | None = None, device: str = "cpu"
 def cached_calculator(
     model: ModelSpec, dtype: str | None = None, device: str = "cpu"
 ) -> Calculator:
-    """The calculator of `cached_model`, made once as well."""
+    """The calculator of `cached_model`, made once as well; it starts afresh at each call.
+
+    What it keeps of an earlier structure, such as a neighbour list, changes last digits, and a unit
+    made again has to be what it was.
+    """
     name = _name(model)
-    return load_model(model).calculator() if name is None else _calculator(name, dtype, device)
+    if name is None:
+        return load_model(model).calculator()
+    calculator = _calculator(name, dtype, device)
+    calculator.reset()
+    return calculator
 
 
 def _name(model: ModelSpec) -> str | None:

@@ -22,7 +22,7 @@ from ase.calculators.calculator import BaseCalculator, Calculator
 
 from distill.core.artifacts import read_json, write_json
 from distill.core.config import Section
-from distill.core.errors import UserError
+from distill.core.errors import UserError, left_the_program
 from distill.core.quantities import six_components
 from distill.models.base import FAMILIES, Family, Predictions, StructureError
 from distill.models.config import CalculatorConfig
@@ -363,6 +363,8 @@ def _out_of_memory(error: BaseException) -> bool:
 
 def _failure(name: str, error: BaseException) -> str:
     """An exception of other people's code in a sentence."""
+    if isinstance(error, SystemExit):
+        return f"{name}: {left_the_program(error)}"
     return f"{name} failed: {type(error).__name__}: {error}"
 
 

@@ -133,7 +133,7 @@ def _from_file(config: ReplayConfig, start: Start) -> tuple[list[Atoms], int]:
     usable = [atoms for atoms in found if known.issuperset(atoms.get_chemical_symbols())]
     left_out = len(found) - len(usable)
     if left_out:
-        others = [symbol for symbol in elements_of(found) if symbol not in known]
+        others = sorted(symbol for symbol in elements_of(found) if symbol not in known)
         message = (
             f"{left_out} of {len(found)} structures in {config.structures} hold elements that the "
             f"model being fine-tuned does not keep ({', '.join(others)}; it has "

@@ -83,7 +83,7 @@ def test_missing_empty_folder_and_foreign_files(tmp_path):
         ({"REF_energy": "low"}, "structure 1: a label is not numeric: .*'low'"),
         (
             {"REF_stress": [1.0, 2.0, 3.0]},
-            "structure 1: .*6 or 9 components, found shape .3,",
+            "structure 1: expected 6 or 9 numbers as stress, found 3",
         ),
     ],
 )

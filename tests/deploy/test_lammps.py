@@ -370,7 +370,7 @@ def test_atoms_on_top_of_each_other_are_named(tmp_path) -> None:
     atoms = _structures()["tiny"]
     atoms.positions[1] = atoms.positions[0]
     _write_data(tmp_path / "atoms.data", atoms)
-    with pytest.raises(UserError, match="not a finite number"):
+    with pytest.raises(UserError, match="lie on the same place"):
         _run(tmp_path, _head(tmp_path, atoms) + "run 0\n")
 
 

@@ -228,7 +228,7 @@ class TestOptions:
     }
 
     def test_every_option_has_a_test_here(self):
-        tested = {*self.OTHER, "initial", "final", "reference"}
+        tested = {*self.OTHER, "initial", "final", "reference", "exchange"}
         assert tested == set(BarrierConfig.model_fields)
 
     @pytest.mark.parametrize("option", OTHER)

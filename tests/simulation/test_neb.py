@@ -185,7 +185,7 @@ def test_bad_end_points_are_explained(double_well, tmp_path):
     with pytest.raises(UserError, match="differ in their atoms"):
         minimum_energy_path(wrong, DoubleWell())
     same = double_well.model_copy(update={"final": double_well.initial})
-    with pytest.raises(UserError, match="relax to the same minimum"):
+    with pytest.raises(UserError, match="are one structure"):
         minimum_energy_path(same, DoubleWell())
     missing = double_well.model_copy(update={"final": str(tmp_path / "missing.xyz")})
     with pytest.raises(UserError, match=r"missing.xyz does not exist"):

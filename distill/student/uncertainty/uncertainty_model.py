@@ -104,7 +104,7 @@ class UncertaintyModel:
     def __init__(self, student: StudentParameters, force_members: int = FORCE_MEMBERS) -> None:
         if student.committee is None or len(student.committee) == 0:
             raise UserError(
-                "the student carries no committee, so it has no uncertainties: fit it with "
+                "the student carries no committee, so it has no uncertainty: fit it with "
                 "student.solver.kind blr and student.solver.committee above 0"
             )
         self.student = student
