@@ -18,7 +18,7 @@ HELD = rattled_structures(6, seed=1)
 
 
 def config(foundation, **changes):
-    return MaceConfig(**{"foundation": str(foundation), **TINY, "epochs": 8, **changes})
+    return MaceConfig(**{"foundation": str(foundation), **TINY, "epochs": 30, **changes})
 
 
 def force_error(model):
