@@ -18,7 +18,7 @@ from distill.core.quantities import CONFIG_TYPE_KEY, full_matrix
 from distill.core.work import Unit
 from distill.data.structures import read_structures, write_structures
 from distill.models.cached_calculators import ModelSpec, cached_calculator
-from distill.models.calculators import labelled_copy
+from distill.models.labelling import labelled_copy
 from distill.sampling.method import Sampler, SamplingMethod, Visited
 
 Mode = Literal["volume", "xx", "yy", "zz", "yz", "xz", "xy"]
