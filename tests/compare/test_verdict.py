@@ -38,8 +38,7 @@ from distill.observables.sticking.result import PairedSticking
 
 # A bound that anything is inside of: within or at most this, and at least its inverse.
 ENDLESS = 1e12
-# The bounds of densities are tested with their observables.
-KEYS = [key for key in Tolerances.model_fields if key not in {"rdf", "coordination", "vdos"}]
+KEYS = list(Tolerances.model_fields)
 
 
 @pytest.fixture(scope="module")

@@ -401,10 +401,26 @@ def bulk_result():
     return bulk_result()
 
 
+def rdf_result():
+    """See `fake_spectra`."""
+    from fake_spectra import rdf_result
+
+    return rdf_result()
+
+
+def vdos_result():
+    """See `fake_spectra`."""
+    from fake_spectra import vdos_result
+
+    return vdos_result()
+
+
 # Made-up results by observable; those that the registry knows are in the run.
 FAKES = {
     "barriers": barriers_result,
     "sticking": sticking_result,
     "diffusion": diffusion_result,
     "bulk": bulk_result,
+    "rdf": rdf_result,
+    "vdos": vdos_result,
 }
