@@ -111,12 +111,7 @@ def _render(report: Report, figures: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["number"] = number_text
-    environment.filters["interval"] = interval_text
-    environment.filters["duration"] = _duration
-    environment.filters["cell"] = _cell
-    environment.filters["columns"] = _columns
-    environment.filters["unbroken"] = _unbroken
+    environment.filters |= FILTERS
     own = _by_observable(figures, [observable["name"] for observable in report["observables"]])
     template = environment.get_template("report.html.j2")
     return template.render(r=report, figures=figures, figures_of=own)
@@ -161,3 +156,14 @@ def _unbroken(text: str) -> Markup:
     from markupsafe import Markup, escape
 
     return Markup(_UNIT.sub(r'<span class="whole">\g<0></span>', str(escape(text))))
+
+
+# What the templates, those of observables too, may apply to a value.
+FILTERS = {
+    "number": number_text,
+    "interval": interval_text,
+    "duration": _duration,
+    "cell": _cell,
+    "columns": _columns,
+    "unbroken": _unbroken,
+}

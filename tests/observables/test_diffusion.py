@@ -263,7 +263,7 @@ def test_only_models_with_a_time_of_their_own_join_teacher_and_student(tmp_path:
 
 
 def test_rows_and_cards_are_in_the_units_that_they_name(tmp_path: Path) -> None:
-    config = settings(tmp_path, temperatures=[600.0, 900.0])
+    config = settings(tmp_path, temperatures=[600.0, 900.0], confidence=0.9)
     result = run(config, tmp_path / "out", teacher="CosineLattice", student="CosineLattice")
     tables = Diffusion().rows(result)
     model = result.models["student"]
@@ -278,6 +278,7 @@ def test_rows_and_cards_are_in_the_units_that_they_name(tmp_path: Path) -> None:
     [card] = Diffusion().cards(result)
     difference = result.differences["student"].arrhenius
     assert card.unit == "meV"
+    assert card.confidence == result.settings.confidence
     assert card.value == pytest.approx(1000 * difference.activation_energy)
     assert card.interval == pytest.approx(
         [1000 * end for end in difference.activation_energy_interval]

@@ -66,6 +66,14 @@ class ExecutorContract:
         with open_pool(parallel) as executor:
             yield executor
 
+    # The first, since the pool of the others stays open once it is, and would be used here.
+    def test_no_process_is_left(self, parallel):
+        before = len(children())
+        with open_pool(parallel):
+            workers = run_units(process_id, range(4), config=parallel, label="x")
+        workers = set(workers) - {os.getpid()}
+        assert until(lambda: len(children()) <= before and not any(map(running, workers)))
+
     def test_results_come_in_the_order_of_the_units_call_after_call(self, pool, parallel):
         for count in (1, 5, 2):
             squares = run_units(square, range(count), config=parallel, label="x")
@@ -95,13 +103,6 @@ class ExecutorContract:
         units = [(str(tmp_path), n) for n in range(4)]
         assert run_units(die_once, units, config=parallel, label="x") == [0, 1, 2, 3]
         assert (tmp_path / "died-1").exists()
-
-    def test_no_process_is_left(self, parallel):
-        before = len(children())
-        with open_pool(parallel):
-            workers = run_units(process_id, range(4), config=parallel, label="x")
-        workers = set(workers) - {os.getpid()}
-        assert until(lambda: len(children()) <= before and not any(map(running, workers)))
 
     def test_an_unknown_option_is_refused(self, parallel):
         with pytest.raises((ValueError, UserError), match="unknown option"):

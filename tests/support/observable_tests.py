@@ -16,12 +16,12 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 from distill.core.figures import save_figure
-from distill.core.number_text import interval_text, number_text
 from distill.core.results import Result, read_result, write_result
 from distill.core.tables import write_table_csv
 from distill.core.work import Unit, WorkFolder
 from distill.models.cached_calculators import ModelSpec
 from distill.observables.base import OBSERVABLES, Card, Check, Observable
+from distill.report.report import FILTERS
 
 ENDLESS = 1e12
 
@@ -226,7 +226,7 @@ def is_flat(key: str, value: Any) -> bool:
 def render(template: str, **context: Any) -> str:
     """A section as the report renders it, with `[figure STEM]` in place of each figure."""
     environment = Environment(autoescape=True, undefined=StrictUndefined)
-    environment.filters |= {"number": number_text, "interval": interval_text}
+    environment.filters |= FILTERS
     return environment.from_string(template).render(
         figure=lambda stem, alt, caption: f"[figure {stem}]", **context
     )

@@ -150,6 +150,7 @@ class Diffusion(Observable[DiffusionResult]):
                 bound,
                 "eV",
                 comment=comment,
+                confidence=result.settings.confidence,
             )
         ]
 
@@ -164,6 +165,7 @@ class Diffusion(Observable[DiffusionResult]):
                 value=MEV * difference,
                 interval=(MEV * interval[0], MEV * interval[1]),
                 unit="meV",
+                confidence=result.settings.confidence,
             )
         ]
 
