@@ -49,7 +49,8 @@ def vasprun(energies, limit=4):
 </kpoints><parameters><separator name="electronic"><i name="EDIFF"> 1e-05</i>
 <i type="int" name="NELM"> {limit}</i></separator></parameters>
 <atominfo><atoms>2</atoms><array name="atoms"><dimension dim="1">ion</dimension>
-<field type="string">element</field><field type="int">atomtype</field><set><rc><c>Cu</c><c>1</c></rc>
+<field type="string">element</field><field type="int">atomtype</field><set>
+<rc><c>Cu</c><c>1</c></rc>
 <rc><c>Cu</c><c>1</c></rc></set></array></atominfo>
 <structure name="initialpos"><crystal><varray name="basis"><v>4 0 0</v><v>0 4 0</v><v>0 0 4</v>
 </varray></crystal><varray name="positions"><v>0 0 0</v><v>0.5 0.5 0.5</v></varray></structure>
