@@ -82,6 +82,15 @@ class TestPipeline:
             run_pipeline(config(tmp_path, order=3))
         assert (tmp_path / "run" / "student" / "model.txt").read_text() == "3 2"
 
+    def test_another_seed_is_another_setting(self, tmp_path, calls):
+        """Every random stream comes from it: the old results are not those of the new seed."""
+        run_pipeline(config(tmp_path))
+        with pytest.raises(UserError, match=r"made with other settings \(seed: 1 -> 2\)"):
+            run_pipeline(config(tmp_path, seed=2))
+        run_pipeline(config(tmp_path, seed=2), first="teacher")
+        assert calls == ["teacher", "student"] * 2
+        assert read_manifest(tmp_path / "run" / "student")["seed"] == 2
+
     def test_from_discards_what_was_made_with_other_settings(self, tmp_path, calls):
         run_pipeline(config(tmp_path))
         run_pipeline(config(tmp_path, order=3), first="student")

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.io import write
-from drive_stage import DRIVEN, sample
+from drive_stage import DRIVEN, SLAB, sample
 from drivers import kill_a_worker, kill_driver, start_driver, wait_for_files
 from surface_potentials import Counted, MorseSurface
 
-from distill.config import RattleConfig, RunConfig, SamplingConfig
+from distill.config import NebConfig, RattleConfig, RunConfig, SamplingConfig
 from distill.core.artifacts import read_json, write_json
 from distill.core.errors import UserError
 from distill.data.structures import config_type, read_structures, reference_energy, reference_forces
@@ -162,6 +162,42 @@ def test_a_certain_student_asks_no_more(train, tmp_path):
     assert summary["driven"]["ending"].startswith("the uncertainty of new trajectories is below")
     assert list(summary["teacher_calls"]) == ["lattice constant", "seed", "total"]
     assert len(read_structures(tmp_path / "held_out.xyz")) == 6
+
+
+# A path that is not found in one step.
+STUCK = NebConfig(
+    slab=SLAB, images=3, fmax=1e-6, max_steps=1, keep=3, relax_ends=False, require_convergence=True
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        ("cut", DRIVEN),
+        ("failed", DRIVEN.model_copy(update={"neb": [STUCK]})),
+    ],
+)
+def test_a_student_that_did_not_get_through_is_not_certain(train, tmp_path, name, config):
+    """Where a run was cut or failed, nobody knows how uncertain the student is beyond."""
+    options = {"rounds": 1, "target": 1e6, "bound": 0.05 if name == "cut" else 1e6}
+    changed = DRIVEN.driven.model_copy(update=options)
+    sample(tmp_path, train, workers=1, config=config.model_copy(update={"driven": changed}))
+    summary = read_json(tmp_path / "sampling.json")["driven"]
+    assert summary["rounds"][0][name] > 0
+    assert summary["rounds"][0]["force_deviation_95"] < 1e6
+    assert not any(entry["certain"] for entry in summary["rounds"])
+    assert "below the target" not in summary["ending"]
+
+
+def test_a_changed_file_of_the_student_s_runs_is_made_again(sampled, train, tmp_path):
+    """It would be left out without a word: what was tried is noted apart from what was made."""
+    out = tmp_path / "run"
+    shutil.copytree(sampled[0], out)
+    [trajectory, *_] = sorted((out / "driven" / "round_03" / "trajectories").glob("*.xyz"))
+    trajectory.write_text(trajectory.read_text()[:-300])
+    sample(out, train, workers=1, config=DRIVEN, teacher="surface_potentials:Counted")
+    for name in RESULTS:
+        assert (out / name).read_bytes() == (sampled[0] / name).read_bytes(), name
 
 
 def test_trajectories_are_cut_where_trust_ends_and_calls_where_they_are_limited(train, tmp_path):
