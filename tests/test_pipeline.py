@@ -5,11 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from executor_tests import running, until
+from executor_units import process_id
 
 from distill import pipeline
 from distill.config import RunConfig
 from distill.core.artifacts import read_manifest, write_json, write_text
 from distill.core.errors import ChecksFailed, UserError
+from distill.core.executors import run_units
 from distill.pipeline import Stage, locked, run_pipeline
 
 
@@ -184,6 +187,21 @@ class TestPipeline:
         run_pipeline(config(tmp_path))
         assert 100.0 <= read_manifest(tmp_path / "run" / "teacher")["wall_time_s"] < 130.0
         assert not elapsed.exists()
+
+    def test_all_stages_share_one_set_of_workers(self, tmp_path, monkeypatch):
+        """Those of a cluster would queue anew for every call."""
+        workers: list[set[int]] = []
+
+        def work(config: RunConfig, folder: Path, out: Path) -> None:
+            found = run_units(process_id, range(6), config=config.parallel, label="x")
+            workers.append(set(found))
+
+        made = [Stage(name, lambda c: {}, lambda c, f: {}, work) for name in ("data", "teacher")]
+        monkeypatch.setattr(pipeline, "STAGES", tuple(made))
+        run_pipeline(config(tmp_path, parallel={"workers": 2}))
+        assert len(workers) == 2
+        assert len(workers[0] | workers[1]) == 2
+        assert until(lambda: not any(map(running, workers[0])))
 
     def test_two_processes_cannot_share_a_run_folder(self, tmp_path):
         folder = tmp_path / "run"

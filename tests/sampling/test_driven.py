@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.io import write
-from drive_stage import DRIVEN, SLAB, sample
+from drive_stage import (
+    DRIVEN,
+    SLAB,
+    sample,
+    structures_above_the_surface,
+    write_driven_train,
+)
 from drivers import kill_a_worker, kill_driver, start_driver, wait_for_files
 from surface_potentials import Counted, MorseSurface
 
@@ -19,36 +25,14 @@ from distill.report.report import write_report
 from distill.sampling.driven import uncertain
 from distill.simulation.trust_bound import DEVIATION_KEY, GRADE_KEY
 from distill.student.fit.native_fit import fit
-from distill.systems.slabs import build_slab
 
 RESULTS = ("selected.xyz", "held_out.xyz", "outcomes.csv", "sampling.json")
-
-
-def structures_above_the_surface(count: int, seed: int = 0) -> list[Atoms]:
-    """H2 at several heights over a shivering slab."""
-    generator = np.random.default_rng(seed)
-    structures = []
-    for number in range(count):
-        slab = build_slab(DRIVEN.scattering.slab, "111", 3.6)
-        height = slab.info.pop("top") + 1.2 + 0.2 * number
-        slab.set_constraint()
-        x, y, _ = generator.random(2) @ slab.cell.array[:2]
-        slab += Atoms("H2", [[x, y, height], [x + 0.7 + 0.05 * (number % 4), y, height]])
-        slab.positions += generator.normal(0, 0.08, slab.positions.shape)
-        structures.append(slab)
-    return structures
 
 
 @pytest.fixture(scope="module")
 def train(tmp_path_factory):
     """Isolated atoms and a dozen structures near the surface, without labels."""
-    path = tmp_path_factory.mktemp("data") / "train.xyz"
-    alone = [
-        Atoms(symbol, [[6, 6, 6]], cell=[12] * 3, pbc=True, info={"config_type": "IsolatedAtom"})
-        for symbol in ("H", "Cu")
-    ]
-    write(path, [*alone, *structures_above_the_surface(12)], format="extxyz")
-    return path
+    return write_driven_train(tmp_path_factory.mktemp("data") / "train.xyz")
 
 
 @pytest.fixture(scope="module")
