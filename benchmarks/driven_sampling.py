@@ -135,7 +135,8 @@ def _protocol_points(out: Path, options: dict[str, Any], test: list[Atoms]) -> l
 def _point(
     method: str, name: str, calls: int, structures: int, student: Student, test: list[Atoms]
 ) -> dict[str, Any]:
-    table = error_table(test, predicted_structures(student, test, 1), seed=SEED)
+    predicted = predicted_structures(student, test, 1)
+    table = error_table(test, predicted, seed=SEED).model_dump(mode="json")
     print(json.dumps({"method": method, "name": name, "calls": calls}), flush=True)
     return {
         "method": method,

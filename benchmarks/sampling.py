@@ -17,19 +17,18 @@ import shutil
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ase.calculators.calculator import Calculator
 
 from distill.config import ParallelConfig, ScatteringConfig, SlabConfig
 from distill.core.artifacts import write_json
-from distill.core.work import run_waiting
+from distill.core.work import WorkFolder, run_waiting
 from distill.models.cached_calculators import cached_calculator
-from distill.sampling.methods.scattering import TrajectoryUnit, trajectory_units
-from distill.simulation.surfaces import make_surfaces
+from distill.sampling.method import Sampler
+from distill.sampling.methods.scattering import Scattering, TrajectoryUnit
 
 SEED = 1
-SERIAL = ParallelConfig(backend="serial")
 
 
 def main() -> None:
@@ -52,10 +51,8 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        make_surfaces(
-            config, model=arguments.teacher, out=folder / "surfaces", seed=SEED, parallel=SERIAL
-        )
-        units = trajectory_units(config, model=arguments.teacher, out=folder, seed=SEED)
+        sampler = Sampler(arguments.teacher, WorkFolder(folder, SEED))
+        units = cast("list[TrajectoryUnit]", Scattering().units([config], sampler))
         result: dict[str, Any] = {"overhead": overhead(units[:2], arguments.teacher)}
         _forget(folder)
         result["speed_up"] = speed_up(units, folder, arguments.repeats)

@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from executor_tests import running, until
+from executor_units import process_id
 
 from distill import pipeline
 from distill.compare.verdict import verdict_of
 from distill.config import RunConfig
 from distill.core.artifacts import read_manifest, write_text
 from distill.core.errors import ChecksFailed, UserError
+from distill.core.executors import run_units
 from distill.core.results import write_result
 from distill.observables.base import Check
 from distill.pipeline import Stage, locked, run_pipeline
@@ -84,6 +87,15 @@ class TestPipeline:
         ):
             run_pipeline(config(tmp_path, order=3))
         assert (tmp_path / "run" / "student" / "model.txt").read_text() == "3 2"
+
+    def test_another_seed_is_another_setting(self, tmp_path, calls):
+        """Every random stream comes from it: the old results are not those of the new seed."""
+        run_pipeline(config(tmp_path))
+        with pytest.raises(UserError, match=r"made with other settings \(seed: 1 -> 2\)"):
+            run_pipeline(config(tmp_path, seed=2))
+        run_pipeline(config(tmp_path, seed=2), first="teacher")
+        assert calls == ["teacher", "student"] * 2
+        assert read_manifest(tmp_path / "run" / "student")["seed"] == 2
 
     def test_from_discards_what_was_made_with_other_settings(self, tmp_path, calls):
         run_pipeline(config(tmp_path))
@@ -191,6 +203,21 @@ class TestPipeline:
         run_pipeline(config(tmp_path))
         assert 100.0 <= read_manifest(tmp_path / "run" / "teacher")["wall_time_s"] < 130.0
         assert not elapsed.exists()
+
+    def test_all_stages_share_one_set_of_workers(self, tmp_path, monkeypatch):
+        """Those of a cluster would queue anew for every call."""
+        workers: list[set[int]] = []
+
+        def work(config: RunConfig, folder: Path, out: Path) -> None:
+            found = run_units(process_id, range(6), config=config.parallel, label="x")
+            workers.append(set(found))
+
+        made = [Stage(name, lambda c: {}, lambda c, f: {}, work) for name in ("data", "teacher")]
+        monkeypatch.setattr(pipeline, "STAGES", tuple(made))
+        run_pipeline(config(tmp_path, parallel={"workers": 2}))
+        assert len(workers) == 2
+        assert len(workers[0] | workers[1]) == 2
+        assert until(lambda: not any(map(running, workers[0])))
 
     def test_two_processes_cannot_share_a_run_folder(self, tmp_path):
         folder = tmp_path / "run"

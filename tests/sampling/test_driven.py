@@ -7,11 +7,17 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.io import write
-from drive_stage import DRIVEN, sample
+from drive_stage import (
+    DRIVEN,
+    SLAB,
+    sample,
+    structures_above_the_surface,
+    write_driven_train,
+)
 from drivers import kill_a_worker, kill_driver, start_driver, wait_for_files
 from surface_potentials import Counted, MorseSurface
 
-from distill.config import RattleConfig, RunConfig, SamplingConfig
+from distill.config import NebConfig, RattleConfig, RunConfig, SamplingConfig
 from distill.core.artifacts import read_json, write_json
 from distill.core.errors import UserError
 from distill.data.structures import config_type, read_structures, reference_energy, reference_forces
@@ -19,36 +25,14 @@ from distill.report.report import write_report
 from distill.sampling.driven import uncertain
 from distill.simulation.trust_bound import DEVIATION_KEY, GRADE_KEY
 from distill.student.fit.native_fit import fit
-from distill.systems.slabs import build_slab
 
 RESULTS = ("selected.xyz", "held_out.xyz", "outcomes.csv", "sampling.json")
-
-
-def structures_above_the_surface(count: int, seed: int = 0) -> list[Atoms]:
-    """H2 at several heights over a shivering slab."""
-    generator = np.random.default_rng(seed)
-    structures = []
-    for number in range(count):
-        slab = build_slab(DRIVEN.scattering.slab, "111", 3.6)
-        height = slab.info.pop("top") + 1.2 + 0.2 * number
-        slab.set_constraint()
-        x, y, _ = generator.random(2) @ slab.cell.array[:2]
-        slab += Atoms("H2", [[x, y, height], [x + 0.7 + 0.05 * (number % 4), y, height]])
-        slab.positions += generator.normal(0, 0.08, slab.positions.shape)
-        structures.append(slab)
-    return structures
 
 
 @pytest.fixture(scope="module")
 def train(tmp_path_factory):
     """Isolated atoms and a dozen structures near the surface, without labels."""
-    path = tmp_path_factory.mktemp("data") / "train.xyz"
-    alone = [
-        Atoms(symbol, [[6, 6, 6]], cell=[12] * 3, pbc=True, info={"config_type": "IsolatedAtom"})
-        for symbol in ("H", "Cu")
-    ]
-    write(path, [*alone, *structures_above_the_surface(12)], format="extxyz")
-    return path
+    return write_driven_train(tmp_path_factory.mktemp("data") / "train.xyz")
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +147,42 @@ def test_a_certain_student_asks_no_more(train, tmp_path):
     assert summary["driven"]["ending"].startswith("the uncertainty of new trajectories is below")
     assert list(summary["teacher_calls"]) == ["lattice constant", "seed", "total"]
     assert len(read_structures(tmp_path / "held_out.xyz")) == 6
+
+
+# A path that is not found in one step.
+STUCK = NebConfig(
+    slab=SLAB, images=3, fmax=1e-6, max_steps=1, keep=3, relax_ends=False, require_convergence=True
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        ("cut", DRIVEN),
+        ("failed", DRIVEN.model_copy(update={"neb": [STUCK]})),
+    ],
+)
+def test_a_student_that_did_not_get_through_is_not_certain(train, tmp_path, name, config):
+    """Where a run was cut or failed, nobody knows how uncertain the student is beyond."""
+    options = {"rounds": 1, "target": 1e6, "bound": 0.05 if name == "cut" else 1e6}
+    changed = DRIVEN.driven.model_copy(update=options)
+    sample(tmp_path, train, workers=1, config=config.model_copy(update={"driven": changed}))
+    summary = read_json(tmp_path / "sampling.json")["driven"]
+    assert summary["rounds"][0][name] > 0
+    assert summary["rounds"][0]["force_deviation_95"] < 1e6
+    assert not any(entry["certain"] for entry in summary["rounds"])
+    assert "below the target" not in summary["ending"]
+
+
+def test_a_changed_file_of_the_student_s_runs_is_made_again(sampled, train, tmp_path):
+    """It would be left out without a word: what was tried is noted apart from what was made."""
+    out = tmp_path / "run"
+    shutil.copytree(sampled[0], out)
+    [trajectory, *_] = sorted((out / "driven" / "round_03" / "trajectories").glob("*.xyz"))
+    trajectory.write_text(trajectory.read_text()[:-300])
+    sample(out, train, workers=1, config=DRIVEN, teacher="surface_potentials:Counted")
+    for name in RESULTS:
+        assert (out / name).read_bytes() == (sampled[0] / name).read_bytes(), name
 
 
 def test_trajectories_are_cut_where_trust_ends_and_calls_where_they_are_limited(train, tmp_path):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
-from ase.io import write
+from ase.constraints import FixAtoms
+from ase.io import read, write
 from pydantic import ValidationError
 from sampling_units import sampling_units
 
@@ -52,6 +53,23 @@ def test_structures_carry_labels_and_their_origin(copper, tmp_path):
         np.testing.assert_allclose(reference_stress(atoms), expected.get_stress(), atol=1e-6)
 
 
+@pytest.mark.parametrize("ensemble", ["nve", "nvt"])
+def test_fixed_atoms_stay_and_carry_their_raw_forces(copper, tmp_path, ensemble):
+    """Zeros on atoms held fixed would be learned as forces."""
+    fixed = read(copper)
+    fixed.set_constraint(FixAtoms([0, 1]))
+    write(tmp_path / "fixed.xyz", fixed, format="extxyz")
+    unit = md(tmp_path / "fixed.xyz", tmp_path, temperatures=[600.0], ensemble=ensemble)
+    structures = unit.structures()
+    for atoms in structures:
+        np.testing.assert_allclose(atoms.positions[:2], fixed.positions[:2], atol=1e-7)
+        expected = atoms.copy()
+        expected.set_constraint()
+        expected.calc = EMT()
+        np.testing.assert_allclose(reference_forces(atoms), expected.get_forces(), atol=1e-6)
+    assert min(np.abs(reference_forces(atoms)[:2]).max() for atoms in structures) > 1e-3
+
+
 def test_volume_moves_at_constant_pressure_only(copper, tmp_path):
     volumes = {}
     for ensemble in ("nve", "nvt", "npt"):
@@ -72,8 +90,6 @@ def test_thermostat_holds_its_temperature(copper, tmp_path):
 
 
 def bulk_energy(copper: Path) -> float:
-    from ase.io import read
-
     atoms = read(copper)
     atoms.calc = EMT()
     return atoms.get_potential_energy() / len(atoms)

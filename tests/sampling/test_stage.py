@@ -165,6 +165,13 @@ def test_more_clusters_than_structures_is_explained(sampled, train):
     assert (sampled / "selected.xyz").read_bytes() == before
 
 
+def test_two_units_of_one_name_are_refused(train, tmp_path):
+    """The second would be taken for the first, or both write one file at once."""
+    config = SamplingConfig(md=[MdConfig(structure=str(train), temperatures=[300.0, 300.0001])])
+    with pytest.raises(UserError, match=r"sampling\.md asks for md_00_300K more than once"):
+        sample(tmp_path, train, workers=1, config=config)
+
+
 def test_nothing_to_sample_is_explained(train, tmp_path):
     with pytest.raises(UserError, match="asks for nothing"):
         sample(tmp_path, train, workers=1, config=SamplingConfig(include_training=False))

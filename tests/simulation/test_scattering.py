@@ -66,6 +66,22 @@ def test_start_has_the_asked_height_energy_and_state(scattering_config, surfaces
     assert mobile_atoms(start)[9:].all()
 
 
+@pytest.mark.physics
+def test_a_beam_without_an_azimuth_comes_from_all_sides(scattering_config, surfaces):
+    """Averages over the beam are averages over the whole circle."""
+    config = scattering_config.model_copy(update={"polar_angle": 45.0})
+    condition = Condition("111", 0.0, 0, 1, 0.5)
+    directions = []
+    for number in range(200):
+        molecule = initial_conditions(config, condition, number, 1, surfaces)[-2:]
+        x, y, _ = molecule.get_momenta().sum(axis=0)
+        directions.append(np.exp(1j * np.arctan2(y, x)))
+    # Of 200 unit vectors evenly around a circle the mean is 0 within 0.05 in each direction; so are
+    # those of the doubled angles, which tell opposite sides from neither.
+    for power in (1, 2):
+        assert abs(np.mean(np.array(directions) ** power)) < 0.2
+
+
 def test_starts_repeat_and_differ(scattering_config, surfaces, tmp_path):
     condition = conditions(scattering_config)[0]
     first = initial_conditions(scattering_config, condition, 0, 1, surfaces)

@@ -4,6 +4,10 @@ import sys
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+from ase import Atoms
+from ase.io import write
+
 from distill.config import (
     DrivenConfig,
     NebConfig,
@@ -16,6 +20,7 @@ from distill.config import (
     StudentConfig,
 )
 from distill.sampling.sampling_stage import run
+from distill.systems.slabs import build_slab
 
 HERE = Path(__file__).parent
 SLAB = SlabConfig(size=(3, 3), layers=2, fixed_layers=1, vacuum=13.0, lattice_constant=3.6)
@@ -62,6 +67,31 @@ DRIVEN = CONFIG.model_copy(
     }
 )
 TEACHER = "surface_potentials:MorseSurface"
+
+
+def structures_above_the_surface(count: int, seed: int = 0) -> list[Atoms]:
+    """H2 at several heights over a shivering slab."""
+    generator = np.random.default_rng(seed)
+    structures = []
+    for number in range(count):
+        slab = build_slab(DRIVEN.scattering.slab, "111", 3.6)
+        height = slab.info.pop("top") + 1.2 + 0.2 * number
+        slab.set_constraint()
+        x, y, _ = generator.random(2) @ slab.cell.array[:2]
+        slab += Atoms("H2", [[x, y, height], [x + 0.7 + 0.05 * (number % 4), y, height]])
+        slab.positions += generator.normal(0, 0.08, slab.positions.shape)
+        structures.append(slab)
+    return structures
+
+
+def write_driven_train(path: Path) -> Path:
+    """Isolated atoms and a dozen structures near the surface, without labels."""
+    alone = [
+        Atoms(symbol, [[6, 6, 6]], cell=[12] * 3, pbc=True, info={"config_type": "IsolatedAtom"})
+        for symbol in ("H", "Cu")
+    ]
+    write(path, [*alone, *structures_above_the_surface(12)], format="extxyz")
+    return path
 
 
 def sample(
