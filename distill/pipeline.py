@@ -45,8 +45,9 @@ from distill.core.work import keep_units
 LOCK_NAME = ".lock"
 MARKER_NAME = ".distill"
 _DISCARDED = ".discarded-"
-# The verdict follows from the other files and the tolerances, and may be made again at any time.
-_NOT_OUTPUTS = {MANIFEST_NAME, STARTED_NAME, "verdict.json"}
+# The verdict and the teacher's curves follow from the other files and the config as it is now, and
+# may be made again at any time.
+_NOT_OUTPUTS = {MANIFEST_NAME, STARTED_NAME, "verdict.json", "curves.json", "curves"}
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,9 @@ class Stage:
     run
         Does the work: (config, run folder, output folder).
     judge
-        Judges the finished stage by the config as it is now: (config, output folder). Cheap, and
-        done anew every time; raises `ChecksFailed`.
+        Judges the finished stage, or adds what follows from it, by the config as it is now:
+        (config, output folder). Cheap where nothing changed, and done anew every time; may raise
+        `ChecksFailed`.
     """
 
     name: str
@@ -334,7 +336,7 @@ def _output_names(out: Path) -> list[str]:
     for root, _, files in os.walk(out):
         for file in files:
             relative = str((Path(root) / file).relative_to(out))
-            if not file.startswith(".") and relative not in _NOT_OUTPUTS:
+            if not file.startswith(".") and Path(relative).parts[0] not in _NOT_OUTPUTS:
                 names.append(relative)
     return sorted(names)
 
@@ -387,14 +389,18 @@ def _teacher_inputs(config: RunConfig, folder: Path) -> dict[str, Path]:
 def _teacher_run(config: RunConfig, folder: Path, out: Path) -> None:
     from distill.teacher.teacher_stage import run
 
-    data = folder / "data"
-    run(
-        config.teacher,
-        train=data / "train.xyz",
-        test=data / "test.xyz",
-        out=out,
-        seed=config.seed,
-    )
+    run(config.teacher, **_teacher_data(folder), out=out, seed=config.seed)
+
+
+def _teacher_curves(config: RunConfig, out: Path) -> None:
+    from distill.teacher.simple_systems import write_curves
+
+    data = _teacher_data(out.parent)
+    write_curves(config.teacher, **data, out=out, reference=config.reference)
+
+
+def _teacher_data(folder: Path) -> dict[str, Path]:
+    return {name: folder / "data" / f"{name}.xyz" for name in ("train", "test")}
 
 
 _sampling_inputs = _artifacts("teacher/teacher.model", "data/train.xyz")
@@ -422,21 +428,23 @@ def _student_inputs(config: RunConfig, folder: Path) -> dict[str, Path]:
 
 
 def _student_run(config: RunConfig, folder: Path, out: Path) -> None:
+    from distill.core.results import read_result
+    from distill.models.teacher_model import TeacherRecord
     from distill.student.student_stage import run
 
     inputs = _student_inputs(config, folder)
-    teacher = read_json(inputs["teacher"])
+    teacher = read_result(inputs["teacher"], TeacherRecord)
     run(
         config.student,
         train=inputs["train"],
         test=inputs["test"],
         out=out,
         seed=config.seed,
-        teacher_e0=teacher["e0"],
+        teacher_e0=teacher.e0,
         provenance={
             "run": config.name,
             "teacher_sha256": sha256(folder / "teacher" / "teacher.model"),
-            "foundation": teacher["foundation"],
+            "foundation": {"name": teacher.foundation.name, "sha256": teacher.foundation.sha256},
         },
     )
 
@@ -491,7 +499,13 @@ def _compare_judge(config: RunConfig, out: Path) -> None:
 # is. Tolerances only judge.
 STAGES: tuple[Stage, ...] = (
     Stage("data", _section("data"), _artifacts(), _data_run),
-    Stage("teacher", _section("teacher", "foundation", "threads"), _teacher_inputs, _teacher_run),
+    Stage(
+        "teacher",
+        _section("teacher", "foundation", "threads"),
+        _teacher_inputs,
+        _teacher_run,
+        _teacher_curves,
+    ),
     Stage("sampling", _section("sampling"), _sampling_inputs, _sampling_run),
     Stage("student", _section("student", "threads"), _student_inputs, _student_run),
     Stage("compare", _compare_settings, _compare_inputs, _compare_run, _compare_judge),

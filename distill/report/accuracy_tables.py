@@ -10,6 +10,7 @@ from distill.compare.timing_result import TimingResult
 from distill.metrics.error_texts import interval_rows, study_rows
 from distill.metrics.errors import ErrorTable
 from distill.observables.base import STUDENT, TEACHER
+from distill.teacher.teacher_results import TeacherErrors
 
 # Radova, Stark, Allen, Maurer, Bartók, npj Comput. Mater. (2025): H2/Cu test set, 56-atom slab, one
 # core of an AMD EPYC 7742. Rows as `study_rows` names them.
@@ -44,9 +45,10 @@ def accuracy_tables(parts: Mapping[str, Any]) -> Any:
     """
     tables: dict[str, ErrorTable] = {}
     errors: ErrorsResult | None = parts["errors"]
-    of_teacher, of_student = parts["teacher_errors"], parts["student_errors"]
-    if of_teacher and of_teacher.get("foundation"):
-        tables["foundation – reference"] = ErrorTable.model_validate(of_teacher["foundation"])
+    of_teacher: TeacherErrors | None = parts["teacher_errors"]
+    of_student = parts["student_errors"]
+    if of_teacher and of_teacher.foundation:
+        tables["foundation – reference"] = of_teacher.foundation
     if errors:
         tables |= {
             "teacher – reference": errors.test.reference_teacher,
@@ -55,7 +57,7 @@ def accuracy_tables(parts: Mapping[str, Any]) -> Any:
             "student – reference": errors.test.reference_student,
         }
     elif of_teacher:
-        tables["teacher – reference"] = ErrorTable.model_validate(of_teacher["teacher"])
+        tables["teacher – reference"] = of_teacher.teacher
     if of_student and not errors:
         tables["student – teacher, held out"] = ErrorTable.model_validate(of_student["test"])
     if not tables:

@@ -26,24 +26,14 @@ from distill.core.errors import UserError
 from distill.core.quantities import MEV
 from distill.core.results import Kind, read_result
 from distill.core.stage_folder import outdated_stages
-from distill.metrics.errors import Errors, ErrorTable
+from distill.metrics.errors import Errors
+from distill.models.teacher_model import RECORD_NAME, TeacherRecord
 from distill.observables.base import OBSERVABLES, STUDENT, Card
 from distill.report.accuracy_tables import accuracy_tables
+from distill.teacher.teacher_results import TeacherErrors
 
 STAGES = ("data", "teacher", "sampling", "student", "compare")
 # What the page shows of these files.
-_TEACHER = (
-    "strategy",
-    "freeze",
-    "foundation",
-    "elements",
-    "r_max",
-    "parameters",
-    "trainable_parameters",
-    "training",
-    "e0",
-    "e0_method",
-)
 _SAMPLING = ("selection", "selected", "held_out", "teacher_calls")
 
 Report = dict[str, Any]
@@ -64,8 +54,8 @@ def collect(run_folder: Path) -> Report:
     config = _block(run_folder / "config.json", ("name", "seed", "teacher", "student"))
     run = _Run(run_folder, outdated_stages(run_folder, STAGES))
     parts = {
-        "teacher": run.block("teacher", "teacher.json", _TEACHER),
-        "teacher_errors": run.block("teacher", "errors.json", ("teacher",)),
+        "teacher": run.result("teacher", RECORD_NAME, TeacherRecord),
+        "teacher_errors": run.result("teacher", "errors.json", TeacherErrors),
         "sampling": run.block("sampling", "sampling.json", _SAMPLING),
         "student_errors": run.block("student", "errors.json", ("test", "train")),
         "uncertainty": run.block("student", "uncertainty.json", ("members",)),
@@ -133,16 +123,16 @@ def _block(path: Path, keys: Iterable[str]) -> dict[str, Any]:
 
 def _workflow(config: Mapping[str, Any], parts: Mapping[str, Any]) -> str:
     """One sentence on what was made from what."""
-    teacher = parts["teacher"]
-    asked = teacher or config["teacher"]
-    foundation = teacher["foundation"]["name"] if teacher else asked["foundation"]
+    teacher: TeacherRecord | None = parts["teacher"]
+    asked: Mapping[str, Any] = teacher.model_dump() if teacher else config["teacher"]
+    foundation = teacher.foundation.name if teacher else asked["foundation"]
     made = {
         "finetune": f"the foundation model “{foundation}” fine-tuned ({asked['freeze']})",
         "scratch": f"a MACE trained from scratch in the shape of “{foundation}”",
         "delta": f"a small MACE trained on top of “{foundation}”",
         "none": f"the foundation model “{foundation}” as it is",
     }[asked["strategy"]]
-    used = f" on {teacher['training']['used']} reference structures" if teacher else ""
+    used = f" on {teacher.training.used} reference structures" if teacher else ""
     student = config["student"]
     return (
         f"Teacher: {made}{used}. Student: a linear ACE of correlation order {student['order']} "
@@ -209,7 +199,7 @@ def _headline(parts: Mapping[str, Any]) -> list[dict[str, Any]]:
     if errors:
         of_teacher = errors.test.reference_teacher.forces
     elif parts["teacher_errors"]:
-        of_teacher = ErrorTable.model_validate(parts["teacher_errors"]["teacher"]).forces
+        of_teacher = parts["teacher_errors"].teacher.forces
     if of_teacher:
         note = _improvement(parts["teacher_errors"])
         cards.append(_error_card("teacher’s force RMSE against the reference", of_teacher, note))
@@ -227,11 +217,12 @@ def _error_card(label: str, forces: Errors, note: str) -> Card:
     )
 
 
-def _improvement(errors: Any) -> str:
-    if not errors or not errors.get("foundation") or not errors["foundation"]["forces"]:
+def _improvement(errors: TeacherErrors | None) -> str:
+    before = errors.foundation.forces if errors and errors.foundation else None
+    after = errors.teacher.forces if errors else None
+    if not (before and after):
         return "test set"
-    before, after = errors["foundation"]["forces"]["rmse"], errors["teacher"]["forces"]["rmse"]
-    return f"test set; the foundation model’s is {before / after:.1f} times as large"
+    return f"test set; the foundation model’s is {before.rmse / after.rmse:.1f} times as large"
 
 
 def _timing(timing: TimingResult | None) -> Any:

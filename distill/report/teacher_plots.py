@@ -9,6 +9,7 @@ import numpy as np
 
 from distill.core.figures import FIGURE_WIDTH, colour_of, figure_style, smooth
 from distill.core.quantities import MEV
+from distill.teacher.simple_systems import ModelCurves
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,13 +22,13 @@ _LABELS = {_DATA: "reference data"}
 _ABOVE, _LEAST_ABOVE = 0.5, 0.5
 
 
-def model_curves_figure(curves: Mapping[str, Any]) -> Figure | None:
+def model_curves_figure(curves: Mapping[str, ModelCurves]) -> Figure | None:
     """A panel for each crystal and each dimer; lines are models, points the reference data.
 
     Parameters
     ----------
     curves
-        Model to `crystals` and `dimers`, as in `teacher_report/curves.json`.
+        By model; `data` are the labels' own.
 
     Returns
     -------
@@ -41,8 +42,7 @@ def model_curves_figure(curves: Mapping[str, Any]) -> Figure | None:
             system
             for model, found in curves.items()
             if model != _DATA
-            for system, curve in found[kind].items()
-            if "problem" not in curve
+            for system in getattr(found, kind)
         )
     ]
     if not panels:
@@ -66,15 +66,12 @@ def model_curves_figure(curves: Mapping[str, Any]) -> Figure | None:
         return figure
 
 
-def _crystal_panel(axis: Axes, curves: Mapping[str, Any], system: str) -> None:
+def _crystal_panel(axis: Axes, curves: Mapping[str, ModelCurves], system: str) -> None:
     for name, curve in _of_system(curves, "crystals", system):
-        x, y = curve["volumes"], MEV * np.asarray(curve["energies"])
+        x, y = curve.volumes, MEV * np.asarray(curve.energies)
         _draw(axis, name, x, y)
     window = [
-        v
-        for name, c in _of_system(curves, "crystals", system)
-        if name != _DATA
-        for v in c["volumes"]
+        v for name, c in _of_system(curves, "crystals", system) if name != _DATA for v in c.volumes
     ]
     # Data far outside the models' windows would flatten the curves.
     axis.set_xlim(min(window) - 0.1, max(window) + 0.1)
@@ -82,27 +79,24 @@ def _crystal_panel(axis: Axes, curves: Mapping[str, Any], system: str) -> None:
         MEV * e
         for name, c in _of_system(curves, "crystals", system)
         if name != _DATA
-        for e in c["energies"]
+        for e in c.energies
     ]
     axis.set_ylim(-0.05 * max(heights), 1.3 * max(heights))
     axis.set(xlabel="volume [Å³/atom]", ylabel="energy above minimum [meV/atom]")
 
 
-def _dimer_panel(axis: Axes, curves: Mapping[str, Any], system: str) -> None:
+def _dimer_panel(axis: Axes, curves: Mapping[str, ModelCurves], system: str) -> None:
     deepest = 0.0
     for name, curve in _of_system(curves, "dimers", system):
-        _draw(axis, name, curve["distances"], curve["energies"])
-        deepest = min(deepest, *curve["energies"])
+        _draw(axis, name, curve.distances, curve.energies)
+        deepest = min(deepest, *curve.energies)
     axis.set_ylim(1.1 * deepest - 0.05, max(-_ABOVE * deepest, _LEAST_ABOVE))
     axis.set(xlabel="distance [Å]", ylabel="energy [eV]")
 
 
-def _of_system(curves: Mapping[str, Any], kind: str, system: str) -> list[tuple[str, Any]]:
-    return [
-        (name, found[kind][system])
-        for name, found in curves.items()
-        if system in found[kind] and "problem" not in found[kind][system]
-    ]
+def _of_system(curves: Mapping[str, ModelCurves], kind: str, system: str) -> list[tuple[str, Any]]:
+    of_kind = {name: getattr(found, kind) for name, found in curves.items()}
+    return [(name, found[system]) for name, found in of_kind.items() if system in found]
 
 
 def _draw(axis: Axes, name: str, x: Any, y: Any) -> None:

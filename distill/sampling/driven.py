@@ -19,16 +19,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distill.core.artifacts import read_json
 from distill.core.errors import UserError
 from distill.core.executors import ParallelConfig
 from distill.core.progress import say
 from distill.core.random_streams import stream
+from distill.core.results import read_result
 from distill.core.sections import asked, map_sections
 from distill.core.tables import write_table_csv
 from distill.core.work import Unit, WorkFolder, run_waiting
 from distill.data.structures import read_structures
 from distill.models.labelling import label_units
+from distill.models.teacher_model import RECORD_NAME, TeacherRecord
 from distill.sampling.config import DrivenConfig, SamplingBase
 from distill.sampling.first_structures import seed_structures, with_lattice_constants
 from distill.sampling.method import SAMPLING_METHODS, Sampler, Visited
@@ -156,8 +157,8 @@ def run_driven(
     driven = config.driven
     assert driven is not None
     config, lattice_calls = with_lattice_constants(config, teacher, out)
-    table = teacher.with_name("teacher.json")
-    e0 = read_json(table)["e0"] if table.exists() else None
+    table = teacher.with_name(RECORD_NAME)
+    e0 = read_result(table, TeacherRecord).e0 if table.exists() else None
     task = _Task(config, driven, teacher, seed, parallel, e0)
     result = Driven(calls={"lattice constant": lattice_calls})
     structures = seed_structures(config, driven, train, seed)

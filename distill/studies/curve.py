@@ -280,6 +280,8 @@ def train_unit(unit: Unit) -> None:
     A user's error is noted in `failure.txt`, so that one training that diverges does not end the
     others.
     """
+    from distill.core.results import read_result
+    from distill.teacher.teacher_results import ERRORS_NAME, TeacherErrors
     from distill.teacher.teacher_stage import run
 
     (unit.out / FAILURE_NAME).unlink(missing_ok=True)
@@ -289,7 +291,7 @@ def train_unit(unit: Unit) -> None:
     except UserError as error:
         _note_failure(unit, error)
         return
-    measured = read_json(unit.out / "errors.json")
+    measured = read_result(unit.out / ERRORS_NAME, TeacherErrors).tables()
     rows = [
         unit_row(
             unit.out,

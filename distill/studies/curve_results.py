@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from distill.core.artifacts import read_json
+from distill.core.results import read_result
+from distill.models.teacher_model import RECORD_NAME, TeacherRecord
+from distill.teacher.teacher_results import ERRORS_NAME, TeacherErrors
 
 FOLDER = "curve"
 FOUNDATION, SCRATCH = "foundation", "scratch"
@@ -36,7 +38,7 @@ def unit_row(
     steps_per_epoch
         Optimiser steps of an epoch.
     """
-    errors = read_json(folder / "errors.json")[table]
+    errors = read_result(folder / ERRORS_NAME, TeacherErrors).tables()[table].model_dump()
     row = {
         **names,
         "structures": structures,
@@ -47,16 +49,16 @@ def unit_row(
     }
     if table == FOUNDATION:
         return row
-    about = read_json(folder / "teacher.json")
+    about = read_result(folder / RECORD_NAME, TeacherRecord)
     with (folder / "history.csv").open(newline="") as handle:
         seconds = [float(epoch["seconds"]) for epoch in csv.DictReader(handle)]
     return {
         **row,
-        "from_scratch": about["strategy"] == SCRATCH,
-        "parameters": about["parameters"],
-        "trainable_parameters": about["trainable_parameters"],
+        "from_scratch": about.strategy == SCRATCH,
+        "parameters": about.parameters,
+        "trainable_parameters": about.trainable_parameters,
         "epochs": len(seconds),
-        "best_epoch": about.get("best_epoch"),
+        "best_epoch": about.best_epoch,
         "steps": len(seconds) * steps_per_epoch,
         "seconds_per_epoch": float(np.median(seconds)) if seconds else None,
         "fastest_epoch_s": min(seconds, default=None),

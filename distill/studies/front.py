@@ -80,6 +80,8 @@ def front_of_run(config: RunConfig, **choices: Any) -> list[Candidate]:
         If the run's sampling is not finished, the config names a file in RUN/front, or as
         `speed_accuracy_front`.
     """
+    from distill.core.results import read_result
+    from distill.models.teacher_model import TeacherRecord
     from distill.pipeline import locked, run_folder
 
     folder = run_folder(config)
@@ -97,7 +99,7 @@ def front_of_run(config: RunConfig, **choices: Any) -> list[Candidate]:
             test=test,
             out=folder / FOLDER,
             seed=config.seed,
-            teacher_e0=read_json(teacher)["e0"],
+            teacher_e0=read_result(teacher, TeacherRecord).e0,
             **choices,
         )
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from distill.core.results import Record
 from distill.data.structures import reference_energy, reference_forces
 from distill.systems.equation_of_state import equation_of_state, fit_birch_murnaghan
 
@@ -51,6 +52,30 @@ class Crystal:
     energies: tuple[float, ...]
 
 
+class CrystalCurve(Record):
+    """An energy-volume curve.
+
+    Attributes
+    ----------
+    volumes, energies
+        Å³/atom, and eV/atom above the minimum.
+    volume, bulk_modulus_GPa
+        Of the Birch-Murnaghan fit, Å³/atom and GPa.
+    """
+
+    volumes: list[float]
+    energies: list[float]
+    volume: float
+    bulk_modulus_GPa: float
+
+
+class DimerCurve(Record):
+    """Energy of two atoms, eV, over their distance, Å; zero far apart."""
+
+    distances: list[float]
+    energies: list[float]
+
+
 def crystals_of(structures: Sequence[Atoms]) -> list[Crystal]:
     """One crystal of each composition: the one of which there are most uniformly scaled copies.
 
@@ -78,14 +103,8 @@ def crystals_of(structures: Sequence[Atoms]) -> list[Crystal]:
     return [_crystal(name, family) for name, family in best.items()][:MOST_CRYSTALS]
 
 
-def energy_volume(crystal: Crystal, calculator: Calculator) -> dict[str, Any]:
+def energy_volume(crystal: Crystal, calculator: Calculator) -> CrystalCurve:
     """Energy-volume curve of a crystal with a calculator.
-
-    Returns
-    -------
-    dict
-        `volumes` (Å³/atom), `energies` (eV/atom, above the minimum), and of the Birch-Murnaghan fit
-        `volume` (Å³/atom) and `bulk_modulus_GPa`.
 
     Raises
     ------
@@ -94,15 +113,15 @@ def energy_volume(crystal: Crystal, calculator: Calculator) -> dict[str, Any]:
     """
     found = equation_of_state(crystal.atoms, calculator, strain=_STRAIN, points=_VOLUMES)
     count = len(crystal.atoms)
-    return {
-        "volumes": [volume / count for volume in found["volumes"]],
-        "energies": [energy / count - found["energy_per_atom"] for energy in found["energies"]],
-        "volume": found["volume_per_atom"],
-        "bulk_modulus_GPa": found["bulk_modulus_GPa"],
-    }
+    return CrystalCurve(
+        volumes=[volume / count for volume in found["volumes"]],
+        energies=[energy / count - found["energy_per_atom"] for energy in found["energies"]],
+        volume=found["volume_per_atom"],
+        bulk_modulus_GPa=found["bulk_modulus_GPa"],
+    )
 
 
-def energy_volume_of_data(crystal: Crystal) -> dict[str, Any] | None:
+def energy_volume_of_data(crystal: Crystal) -> CrystalCurve | None:
     """The same from the reference energies of the scaled copies; None where they are too few."""
     from ase.units import GPa
 
@@ -113,12 +132,12 @@ def energy_volume_of_data(crystal: Crystal) -> dict[str, Any] | None:
         return None
     if not min(crystal.volumes) < fit.volume < max(crystal.volumes):
         return None
-    return {
-        "volumes": list(crystal.volumes),
-        "energies": [e - fit.energy for e in crystal.energies],
-        "volume": fit.volume,
-        "bulk_modulus_GPa": fit.bulk_modulus / GPa,
-    }
+    return CrystalCurve(
+        volumes=list(crystal.volumes),
+        energies=[e - fit.energy for e in crystal.energies],
+        volume=fit.volume,
+        bulk_modulus_GPa=fit.bulk_modulus / GPa,
+    )
 
 
 def dimer_pairs(elements: Sequence[str]) -> list[tuple[str, str]]:
@@ -129,7 +148,7 @@ def dimer_pairs(elements: Sequence[str]) -> list[tuple[str, str]]:
     return list(combinations_with_replacement(ordered, 2))
 
 
-def dimer(pair: tuple[str, str], calculator: Calculator, cutoff: float) -> dict[str, Any]:
+def dimer(pair: tuple[str, str], calculator: Calculator, cutoff: float) -> DimerCurve:
     """Energy of two atoms over their distance, relative to the largest distance.
 
     Parameters
@@ -140,11 +159,6 @@ def dimer(pair: tuple[str, str], calculator: Calculator, cutoff: float) -> dict[
         Any ASE calculator; the atoms lie in a periodic box without neighbours in reach.
     cutoff
         The curve ends a little beyond it, Å.
-
-    Returns
-    -------
-    dict
-        `distances` (Å) and `energies` (eV).
     """
     from ase import Atoms
     from ase.data import atomic_numbers, covalent_radii
@@ -158,14 +172,13 @@ def dimer(pair: tuple[str, str], calculator: Calculator, cutoff: float) -> dict[
         atoms = Atoms(list(pair), [[0, 0, 0], [0, 0, distance]], cell=[box] * 3, pbc=True)
         atoms.calc = calculator
         energies.append(float(atoms.get_potential_energy()))
-    return {
-        "distances": distances.tolist(),
-        "energies": [energy - energies[-1] for energy in energies],
-    }
+    return DimerCurve(
+        distances=distances.tolist(), energies=[energy - energies[-1] for energy in energies]
+    )
 
 
-def dimers_of_data(structures: Sequence[Atoms]) -> dict[tuple[str, str], dict[str, Any]]:
-    """Free dimers among labelled structures, in the layout of `dimer`, by pair of symbols.
+def dimers_of_data(structures: Sequence[Atoms]) -> dict[tuple[str, str], DimerCurve]:
+    """Free dimers among labelled structures, by pair of symbols.
 
     Energies are relative to the free atoms of the same data; pairs whose atoms are not there are
     left out, as their energies have no zero.
@@ -184,10 +197,10 @@ def dimers_of_data(structures: Sequence[Atoms]) -> dict[tuple[str, str], dict[st
             distance = float(atoms.get_distance(0, 1, mic=bool(atoms.pbc.any())))
             pairs.setdefault((first[1], second[1]), []).append((distance, energy))
     return {
-        pair: {
-            "distances": [distance for distance, _ in sorted(points)],
-            "energies": [e - single[pair[0]] - single[pair[1]] for _, e in sorted(points)],
-        }
+        pair: DimerCurve(
+            distances=[distance for distance, _ in sorted(points)],
+            energies=[e - single[pair[0]] - single[pair[1]] for _, e in sorted(points)],
+        )
         for pair, points in pairs.items()
         if pair[0] in single and pair[1] in single
     }

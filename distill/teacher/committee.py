@@ -7,7 +7,6 @@ member it was at. The spread is tested against the errors on the test set.
 from __future__ import annotations
 
 import csv
-import resource
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -16,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from distill.core.artifacts import package_versions, read_json, sha256, write_json
+from distill.core.artifacts import sha256
 from distill.core.progress import say
 from distill.core.quantities import MEV
+from distill.core.results import read_result, write_result
 from distill.data.isolated_atoms import without_isolated
 from distill.data.structures import (
     read_structures,
@@ -28,17 +28,34 @@ from distill.data.structures import (
     set_labels,
     write_structures,
 )
+from distill.metrics.calibration import deviation_quality
+from distill.metrics.errors import error_table, rmse_of
 from distill.models.composite import join_files
+from distill.models.teacher_model import (
+    MODEL_NAME,
+    RECORD_NAME,
+    CommitteeSize,
+    TeacherRecord,
+    TrainingSet,
+)
 from distill.teacher.config import TeacherConfig
 from distill.teacher.made_labels import LABELS_FOLDER, labelled_once
 from distill.teacher.starting_model import open_start, settings_hash
-from distill.teacher.teacher_record import say_errors, write_history
+from distill.teacher.teacher_record import is_finished, measured_on, say_errors, write_history
+from distill.teacher.teacher_results import (
+    COMMITTEE_NAME,
+    ERRORS_NAME,
+    CommitteeRecord,
+    MeanErrors,
+    MemberErrors,
+    SpreadQuality,
+    TeacherErrors,
+)
 
 if TYPE_CHECKING:
     from ase import Atoms
 
 FOLDER = "members"
-RESULT_NAME = "committee.json"
 FIGURE_NAME = "committee_calibration"
 ENERGY_SPREAD, FORCES_SPREAD = "energy_std", "forces_std"
 _MEMBER = 6
@@ -80,8 +97,6 @@ def run_committee(
     UserError
         As `train_one`.
     """
-    from distill.metrics.errors import error_table, rmse_of
-
     assert config.committee is not None
     began = time.monotonic()
     if config.labels is not None:
@@ -90,42 +105,35 @@ def run_committee(
     folders = _train_members(config, train_one, train=train, test=test, out=out, seed=seed)
 
     reference, _ = without_isolated(read_structures(test, require=()), test)
-    predicted = {
-        name: [read_structures(folder / f"test_{name}.xyz") for folder in folders]
-        for name in read_json(folders[0] / "errors.json")
+    names = read_result(folders[0] / ERRORS_NAME, TeacherErrors).tables()
+    means = {
+        name: mean_and_spread([read_structures(f / f"test_{name}.xyz") for f in folders])
+        for name in names
     }
-    means = {name: mean_and_spread(sets) for name, sets in predicted.items()}
     lone = {name: without_isolated(mean, test)[0] for name, mean in means.items()}
     errors = {name: error_table(reference, mean, seed=seed) for name, mean in lone.items()}
     say_errors(errors)
-    quality = calibration(reference, lone["teacher"])
-    result = {
-        "members": [_member_row(folder) for folder in folders],
-        "mean": {
-            "energy_per_atom_rmse": rmse_of(errors["teacher"].energy_per_atom),
-            "forces_rmse": rmse_of(errors["teacher"].forces),
-        },
-        "calibration": quality,
-    }
+    result = CommitteeRecord(
+        members=[_member_errors(folder) for folder in folders],
+        mean=MeanErrors(
+            energy_per_atom_rmse=rmse_of(errors["teacher"].energy_per_atom),
+            forces_rmse=rmse_of(errors["teacher"].forces),
+        ),
+        calibration=calibration(reference, lone["teacher"]),
+    )
     _say_calibration(result)
-    _draw(quality, out)
-    join_files([folder / "teacher.model" for folder in folders], out / "teacher.model")
+    _draw(result.calibration, out)
+    join_files([folder / MODEL_NAME for folder in folders], out / MODEL_NAME)
     for name, mean in means.items():
         write_structures(out / f"test_{name}.xyz", mean)
-    write_json(out / "errors.json", errors)
-    write_json(out / RESULT_NAME, result)
+    write_result(out / ERRORS_NAME, TeacherErrors(**errors))
+    write_result(out / COMMITTEE_NAME, result)
     write_history(out / "history.csv", mean_history(folders))
-    write_json(
-        out / "teacher.json",
-        {
-            **_description(folders),
-            "committee": {"members": len(folders), "fraction": config.fraction},
-            "seed": seed,
-            "wall_time_s": round(time.monotonic() - began, 2),
-            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-            "versions": package_versions(),
-        },
+    size = CommitteeSize(members=len(folders), fraction=config.fraction)
+    record = shared_record(folders).model_copy(
+        update={"committee": size, "seed": seed, **measured_on(began)}
     )
+    write_result(out / RECORD_NAME, record)
 
 
 def mean_and_spread(sets: Sequence[Sequence[Atoms]]) -> list[Atoms]:
@@ -160,7 +168,7 @@ def mean_and_spread(sets: Sequence[Sequence[Atoms]]) -> list[Atoms]:
     return structures
 
 
-def calibration(reference: Sequence[Atoms], mean: Sequence[Atoms]) -> dict[str, Any]:
+def calibration(reference: Sequence[Atoms], mean: Sequence[Atoms]) -> SpreadQuality:
     """How well the spread describes the errors of the mean.
 
     Parameters
@@ -172,12 +180,9 @@ def calibration(reference: Sequence[Atoms], mean: Sequence[Atoms]) -> dict[str, 
 
     Returns
     -------
-    dict
-        `energy_per_atom` [eV/atom] and `forces` [eV/Å, over components], each as
-        `distill.metrics.calibration.deviation_quality` gives it.
+    SpreadQuality
+        Of energies per atom [eV/atom] and of forces [eV/Å, over components].
     """
-    from distill.metrics.calibration import deviation_quality
-
     energy_error, energy_spread, force_error, force_spread = [], [], [], []
     for true, found in zip(reference, mean, strict=True):
         energy, predicted = reference_energy(true), reference_energy(found)
@@ -188,14 +193,10 @@ def calibration(reference: Sequence[Atoms], mean: Sequence[Atoms]) -> dict[str, 
         if forces is not None and predicted_forces is not None:
             force_error.append((predicted_forces - forces).ravel())
             force_spread.append(np.repeat(found.arrays[FORCES_SPREAD], 3))
-    return {
-        "energy_per_atom": deviation_quality(
-            np.array(energy_error), np.array(energy_spread)
-        ).model_dump(),
-        "forces": deviation_quality(
-            np.concatenate(force_error), np.concatenate(force_spread)
-        ).model_dump(),
-    }
+    return SpreadQuality(
+        energy_per_atom=deviation_quality(np.array(energy_error), np.array(energy_spread)),
+        forces=deviation_quality(np.concatenate(force_error), np.concatenate(force_spread)),
+    )
 
 
 def mean_history(folders: Sequence[Path]) -> list[dict[str, Any]]:
@@ -227,8 +228,7 @@ def _train_members(
         member_seed = int(stream.generate_state(1)[0])
         expected = settings_hash(member_config, start, train, member_seed)
         name = f"member {number + 1} of {config.committee.members}"
-        about = folder / "teacher.json"
-        if about.exists() and read_json(about)["settings"] == expected:
+        if is_finished(folder, expected, test):
             say(f"{name}: done before, skipped")
         else:
             say(name)
@@ -237,58 +237,70 @@ def _train_members(
     return folders
 
 
-def _member_row(folder: Path) -> dict[str, Any]:
-    errors = read_json(folder / "errors.json")["teacher"]
-    about = read_json(folder / "teacher.json")
-    return {
-        "folder": f"{FOLDER}/{folder.name}",
-        "sha256": sha256(folder / "teacher.model"),
-        "seed": about["seed"],
-        "structures": about["training"]["used"],
-        "energy_per_atom_rmse": errors["energy_per_atom"]["rmse"],
-        "forces_rmse": errors["forces"]["rmse"],
-    }
-
-
-def _description(folders: Sequence[Path]) -> dict[str, Any]:
-    """What the members share; atomic reference energies are means, like the energies."""
-    members = [read_json(folder / "teacher.json") for folder in folders]
-    first = members[0]
-    shared = {key: first[key] for key in first if all(m.get(key) == first[key] for m in members)}
-    indices = sorted({i for m in members for i in m["training"]["indices"]})
-    return {
-        **shared,
-        "elements": sorted({e for m in members for e in m["elements"]}),
-        "e0": {
-            e: float(np.mean([m["e0"][e] for m in members if e in m["e0"]]))
-            for e in sorted({e for m in members for e in m["e0"]})
-        },
-        "training": {
-            "available": first["training"]["available"],
-            "used": len(indices),
-            "indices": indices,
-            "indices_by_member": [m["training"]["indices"] for m in members],
-        },
-    }
-
-
-def _say_calibration(result: dict[str, Any]) -> None:
-    forces = result["calibration"]["forces"]
-    spread = MEV * forces["predicted_deviation"]
-    worst, best = (f(row["forces_rmse"] for row in result["members"]) for f in (max, min))
-    rank = forces["rank_correlation"]
-    say(
-        f"committee: forces of the mean {MEV * forces['rmse']:.1f} meV/Å, of its members "
-        f"{MEV * best:.1f} to {MEV * worst:.1f}; spread {spread:.1f} "
-        f"meV/Å{'' if rank is None else f', rank correlation with the errors {rank:.2f}'}"
+def _member_errors(folder: Path) -> MemberErrors:
+    errors = read_result(folder / ERRORS_NAME, TeacherErrors).teacher
+    about = read_result(folder / RECORD_NAME, TeacherRecord)
+    assert about.seed is not None
+    return MemberErrors(
+        folder=f"{FOLDER}/{folder.name}",
+        sha256=sha256(folder / MODEL_NAME),
+        seed=about.seed,
+        structures=about.training.used,
+        energy_per_atom_rmse=rmse_of(errors.energy_per_atom),
+        forces_rmse=rmse_of(errors.forces),
     )
 
 
-def _draw(quality: dict[str, Any], out: Path) -> None:
+def shared_record(folders: Sequence[Path]) -> TeacherRecord:
+    """What the members share; atomic reference energies are means, like the energies.
+
+    Entries that have a default and are not the same for all take the default.
+    """
+    members = [read_result(folder / RECORD_NAME, TeacherRecord) for folder in folders]
+    first = members[0]
+    shared = {
+        name: getattr(first, name)
+        for name, field in TeacherRecord.model_fields.items()
+        if field.is_required() or all(getattr(m, name) == getattr(first, name) for m in members)
+    }
+    indices = sorted({i for member in members for i in member.training.indices})
+    elements = sorted({symbol for member in members for symbol in member.elements})
+    known = sorted({symbol for member in members for symbol in member.e0})
+    e0 = {e: float(np.mean([m.e0[e] for m in members if e in m.e0])) for e in known}
+    worse = [m.worse_than_foundation for m in members if m.worse_than_foundation is not None]
+    return TeacherRecord(
+        **{
+            **shared,
+            "elements": elements,
+            "e0": e0,
+            "worse_than_foundation": any(worse) if worse else None,
+            "training": TrainingSet(
+                available=first.training.available,
+                used=len(indices),
+                indices=indices,
+                indices_by_member=[member.training.indices for member in members],
+            ),
+        }
+    )
+
+
+def _say_calibration(result: CommitteeRecord) -> None:
+    forces = result.calibration.forces
+    errors = [member.forces_rmse for member in result.members if member.forces_rmse is not None]
+    rank = forces.rank_correlation
+    say(
+        f"committee: forces of the mean {MEV * forces.rmse:.1f} meV/Å, of its members "
+        f"{MEV * min(errors):.1f} to {MEV * max(errors):.1f}; spread "
+        f"{MEV * forces.predicted_deviation:.1f} meV/Å"
+        f"{'' if rank is None else f', rank correlation with the errors {rank:.2f}'}"
+    )
+
+
+def _draw(quality: SpreadQuality, out: Path) -> None:
     from distill.core.figures import save_figure
     from distill.metrics.error_plots import calibration_figure
 
-    bins = quality["forces"]["bins"]
-    predicted = [MEV * part["predicted_deviation"] for part in bins]
-    actual = [MEV * part["rmse"] for part in bins]
+    bins = quality.forces.bins
+    predicted = [MEV * part.predicted_deviation for part in bins]
+    actual = [MEV * part.rmse for part in bins]
     save_figure(calibration_figure(predicted, actual, "meV/Å", "teacher"), out, FIGURE_NAME)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from distill.models.mace.rebuild import (
     with_replay_head,
 )
 from distill.models.mace.training import Place, Training
+from distill.models.teacher_model import DeltaRecord, LoraRecord, Origin
 from distill.teacher.config import TeacherConfig
 from distill.teacher.replay import Replay
 from distill.teacher.starting_model import Start, combined_labels, starting_energies
@@ -51,7 +52,7 @@ class Fitted:
     held
         Indices of the structures that were kept for validation.
     extra
-        Further entries of `teacher.json`.
+        Further entries of the `TeacherRecord`.
     """
 
     model: torch.nn.Module
@@ -59,7 +60,7 @@ class Fitted:
     plan: Freezing | None = None
     training: Training | None = None
     held: Sequence[int] = ()
-    extra: dict[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 def finetune(
@@ -127,14 +128,12 @@ def finetune(
         head=NEW_HEAD if two_heads else None,
         extra=extra,
     )
-    about: dict[str, Any] = {}
     if config.lora is not None:
         merge_low_rank(model)
-        about["lora"] = config.lora.model_dump()
     if two_heads:
         model = select_head(model, NEW_HEAD)
-    if replay is not None:
-        about["replay"] = replay.description
+    lora = LoraRecord(rank=config.lora.rank, alpha=config.lora.alpha) if config.lora else None
+    about = {"lora": lora, "replay": replay.record if replay else None}
     return Fitted(model, e0, plan, training, parts.held, about)
 
 
@@ -179,7 +178,7 @@ def from_scratch(
     e0 = starting_energies(config, scratch, structures, isolated)
     say(e0.summary())
     plan, training = fit_weights(model, structures, parts, e0.values, config, place, freeze="f0")
-    about = {"architecture": config.architecture.model_dump()} if config.architecture else {}
+    about = {"architecture": config.architecture}
     return Fitted(model, e0, plan, training, parts.held, about)
 
 
@@ -229,17 +228,13 @@ def delta(
     plan, training = fit_weights(model, apart, parts, shifts, config, place, freeze="f0")
     adapter.set_e0(model, shifts)
     own = adapter.facts(start.module) if start.is_foundation else None
-    about = {
-        "delta": {
-            "base": {
-                "name": start.name,
-                "sha256": start.sha256,
-                "r_max": own.r_max if own else None,
-                "interactions": own.interactions if own else None,
-            },
-            "architecture": config.delta.architecture.model_dump(),
-        }
-    }
+    base_model = Origin(
+        name=start.name,
+        sha256=start.sha256,
+        r_max=own.r_max if own else None,
+        interactions=own.interactions if own else None,
+    )
+    about = {"delta": DeltaRecord(base=base_model, architecture=config.delta.architecture)}
     return Fitted(model, e0, plan, training, parts.held, about)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from distill.core.quantities import CONFIG_TYPE_KEY
 from distill.data.reference_energies import composition_matrix, least_squares_shifts
 from distill.data.structures import elements_of, read_structures, reference_energy, reference_forces
 from distill.metrics.selection import select
+from distill.models.teacher_model import ReplayRecord
 from distill.systems.rattled import rattled
 from distill.teacher.config import ReplayConfig
 from distill.teacher.starting_model import Start
@@ -45,12 +46,12 @@ class Replay:
     ----------
     structures
         With REF_ labels.
-    description
+    record
         Where they came from, for `teacher.json`.
     """
 
     structures: list[Atoms]
-    description: dict[str, Any]
+    record: ReplayRecord
 
 
 def choose_replay(
@@ -110,17 +111,17 @@ def choose_replay(
     )
     return Replay(
         structures,
-        {
-            "structures": len(structures),
-            "origin": origin,
-            "sha256": sha256(resolve_file(config.structures)) if config.structures else None,
-            "labels": config.labels,
-            "choose": config.choose,
-            "indices": chosen.tolist(),
-            "left_out_for_elements": left_out,
-            "weight": config.weight,
-            "multihead": config.multihead,
-        },
+        ReplayRecord(
+            structures=len(structures),
+            origin=origin,
+            sha256=sha256(resolve_file(config.structures)) if config.structures else None,
+            labels=config.labels,
+            choose=config.choose,
+            indices=chosen.tolist(),
+            left_out_for_elements=left_out,
+            weight=config.weight,
+            multihead=config.multihead,
+        ),
     )
 
 

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import csv
+import resource
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distill.core.artifacts import atomic_path
+from distill.core.artifacts import atomic_path, package_versions, sha256
 from distill.core.progress import say
 from distill.core.quantities import MEV
+from distill.core.results import read_result
 from distill.metrics.errors import ErrorTable, rmse_of
 from distill.models.mace.training import Training
+from distill.models.teacher_model import (
+    MODEL_NAME,
+    RECORD_NAME,
+    Origin,
+    TeacherRecord,
+    ValidationErrors,
+)
 from distill.teacher.config import TeacherConfig
 from distill.teacher.fitting import Fitted
 from distill.teacher.starting_model import Start
@@ -64,9 +74,9 @@ def say_gain(config: TeacherConfig, training: Training | None) -> None:
 
 
 def describe(
-    config: TeacherConfig, start: Start, fitted: Fitted, info: ModelFacts
-) -> dict[str, Any]:
-    """Entries of `teacher.json` on the model: what it is and how it was made.
+    config: TeacherConfig, start: Start, fitted: Fitted, info: ModelFacts, **others: Any
+) -> TeacherRecord:
+    """The record of a teacher.
 
     Parameters
     ----------
@@ -78,39 +88,59 @@ def describe(
         The trained model.
     info
         What the trained model says about itself.
+    others
+        Entries on the data and the machine.
     """
     e0, plan, training = fitted.e0, fitted.plan, fitted.training
-    finetuned = config.strategy == "finetune"
-    description: dict[str, Any] = {
-        "strategy": config.strategy,
-        "freeze": config.freeze if finetuned else None,
-        "foundation": {"name": start.name, "sha256": start.sha256},
-        "elements": info.elements,
-        "e0": {symbol: e0.values[symbol] for symbol in info.elements if symbol in e0.values},
-        "e0_method": e0.method,
-        "e0_shifts": e0.shifts,
-        "e0_start_rms_eV_per_atom": e0.rms,
-        "r_max": info.r_max,
-        "interactions": info.interactions,
-        "dtype": info.dtype,
-        "parameters": info.parameters,
-        "trainable_parameters": plan.n_trainable if plan else 0,
-        "trainable": plan.trainable if plan else [],
-        "frozen": plan.frozen if plan else [],
-        **fitted.extra,
-    }
-    description["worse_than_foundation"] = worse_than_foundation(config, training)
+    trained: dict[str, Any] = {}
     if training:
-        seconds = [row["seconds"] for row in training.history]
-        description |= {
+        trained = {
             "epochs": len(training.history),
             "best_epoch": training.best_epoch,
             "stopped_early": training.stopped_early,
-            "validation_before": training.before,
-            "validation_after": training.after,
-            "seconds_per_epoch": float(np.mean(seconds)),
+            "validation_before": ValidationErrors(**training.before),
+            "validation_after": ValidationErrors(**training.after),
+            "seconds_per_epoch": float(np.mean([row["seconds"] for row in training.history])),
         }
-    return description
+    return TeacherRecord(
+        strategy=config.strategy,
+        freeze=config.freeze if config.strategy == "finetune" else None,
+        foundation=Origin(name=start.name, sha256=start.sha256),
+        elements=list(info.elements),
+        e0={symbol: e0.values[symbol] for symbol in info.elements if symbol in e0.values},
+        e0_method=e0.method,
+        e0_shifts=e0.shifts,
+        e0_start_rms_eV_per_atom=e0.rms,
+        r_max=info.r_max,
+        interactions=info.interactions,
+        dtype=info.dtype,
+        parameters=info.parameters,
+        trainable_parameters=plan.n_trainable if plan else 0,
+        trainable=list(plan.trainable) if plan else [],
+        frozen=list(plan.frozen) if plan else [],
+        worse_than_foundation=worse_than_foundation(config, training),
+        **fitted.extra,
+        **trained,
+        **others,
+    )
+
+
+def is_finished(out: Path, settings: str, test: Path) -> bool:
+    """Whether a folder holds the finished teacher of some settings, measured on a test set."""
+    if not ((out / RECORD_NAME).is_file() and (out / MODEL_NAME).is_file()):
+        return False
+    record = read_result(out / RECORD_NAME, TeacherRecord)
+    measured = record.test is not None and record.test.sha256 == sha256(test)
+    return record.settings == settings and measured
+
+
+def measured_on(began: float) -> dict[str, Any]:
+    """Entries on the machine and the time since `began`, a value of `time.monotonic`."""
+    return {
+        "wall_time_s": round(time.monotonic() - began, 2),
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "versions": package_versions(),
+    }
 
 
 def say_errors(errors: Mapping[str, ErrorTable]) -> None:

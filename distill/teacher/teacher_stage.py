@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -11,10 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distill.core.artifacts import package_versions, read_json, sha256, write_json
+from distill.core.artifacts import read_json, sha256
 from distill.core.errors import UserError
 from distill.core.progress import say
 from distill.core.quantities import ENERGY_KEY
+from distill.core.results import write_result
 from distill.data.isolated_atoms import without_isolated
 from distill.data.reference_energies import ReferenceEnergies
 from distill.data.splits import nested_subset
@@ -25,6 +25,7 @@ from distill.data.structures import (
     reference_energy,
     write_structures,
 )
+from distill.metrics.errors import error_table
 from distill.models.base import Family
 from distill.models.composite import Delta
 from distill.models.labelling import carry_stress, label_structures
@@ -33,6 +34,7 @@ from distill.models.mace.family import Mace
 from distill.models.mace.rebuild import restrict_elements
 from distill.models.mace.torch_tools import deterministic, pick_device, precision, threads
 from distill.models.mace.training import Place
+from distill.models.teacher_model import MODEL_NAME, RECORD_NAME, TestSet, TrainingSet
 from distill.teacher import fitting
 from distill.teacher.config import TeacherConfig
 from distill.teacher.fitting import Fitted
@@ -45,12 +47,19 @@ from distill.teacher.starting_model import (
     settings_hash,
     starting_energies,
 )
+from distill.teacher.teacher_record import (
+    describe,
+    is_finished,
+    measured_on,
+    say_errors,
+    say_gain,
+    write_history,
+)
+from distill.teacher.teacher_results import ERRORS_NAME, TeacherErrors
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-
-MODEL_NAME = "teacher.model"
 CHECKPOINT_NAME = "checkpoint.pt"
 
 
@@ -73,7 +82,7 @@ def run(config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int)
     train, test
         Labelled structures, extxyz with REF_ keys.
     out
-        Output folder. A checkpoint in it is continued if it belongs to the same settings.
+        Output folder. What it holds of the same settings is gone on with, or left if finished.
     seed
         The run's seed.
 
@@ -88,13 +97,13 @@ def run(config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int)
 
         run_committee(config, run, train=train, test=test, out=out, seed=seed)
         return
-    from distill.metrics.errors import error_table
-    from distill.teacher.teacher_record import describe, say_errors, say_gain, write_history
-
     began = time.monotonic()
     device = pick_device(config.device)
     start = open_start(config, device)
     settings = settings_hash(config, start, train, seed)
+    if is_finished(out, settings, test):
+        say("teacher: trained before with these settings, skipped")
+        return
     place = Place(out / CHECKPOINT_NAME, settings, seed, device)
     with (
         threads(config.threads),
@@ -130,30 +139,30 @@ def run(config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int)
     _save(config, start, fitted, out / MODEL_NAME)
     for name, structures in results.items():
         write_structures(out / f"test_{name}.xyz", structures)
-    write_json(out / "errors.json", errors)
+    write_result(out / ERRORS_NAME, TeacherErrors(**errors))
     write_history(out / "history.csv", fitted.training.history if fitted.training else [])
-    write_json(
-        out / "teacher.json",
-        {
-            **describe(config, start, fitted, facts(fitted.model)),
-            "training": {
-                "available": len(train_set),
-                "used": len(chosen),
-                "config_types": dict(Counter(config_type(a) for a in chosen)),
-                "indices": used,
-                "validation_indices": [used[i] for i in fitted.held],
-                "isolated_atoms": [a.get_chemical_formula() for a in isolated],
-            },
-            "test": {"structures": len(test_set), "sha256": sha256(test)},
-            "labels": read_json(out / LABELS_FOLDER / "train.json") if config.labels else None,
-            "seed": seed,
-            "settings": settings,
-            "device": device,
-            "wall_time_s": round(time.monotonic() - began, 2),
-            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-            "versions": package_versions(),
-        },
+    record = describe(
+        config,
+        start,
+        fitted,
+        facts(fitted.model),
+        training=TrainingSet(
+            available=len(train_set),
+            used=len(chosen),
+            config_types=dict(Counter(config_type(a) for a in chosen)),
+            indices=used,
+            validation_indices=[used[i] for i in fitted.held],
+            isolated_atoms=[a.get_chemical_formula() for a in isolated],
+        ),
+        test=TestSet(structures=len(test_set), sha256=sha256(test)),
+        labels=read_json(out / LABELS_FOLDER / "train.json") if config.labels else None,
+        seed=seed,
+        settings=settings,
+        device=device,
+        **measured_on(began),
     )
+    # Written last: a folder with it holds a finished teacher.
+    write_result(out / RECORD_NAME, record)
     (out / CHECKPOINT_NAME).unlink(missing_ok=True)
 
 

@@ -24,6 +24,8 @@ from distill.observables.sticking.observable import Sticking, curves
 from distill.observables.sticking.result import PublishedPoint
 from distill.report.plots import time_spent_figure, training_figure
 from distill.report.teacher_plots import model_curves_figure
+from distill.systems.probes import CrystalCurve
+from distill.teacher.simple_systems import ModelCurves
 
 HISTORY = [
     {"epoch": k, "stage": 1 + k // 6, "forces_rmse": 1 / (k + 1), "energy_rmse": 0.1 / (k + 1)}
@@ -191,8 +193,11 @@ def test_the_same_data_give_the_same_files(tmp_path):
 
 def test_a_curve_of_few_points_is_drawn_smooth():
     volumes = np.linspace(10.0, 13.0, 9)
-    crystal = {"volumes": volumes.tolist(), "energies": (0.1 * (volumes - 11.5) ** 2).tolist()}
-    curve = {"crystals": {"Cu": crystal}, "dimers": {}}
+    energies = (0.1 * (volumes - 11.5) ** 2).tolist()
+    crystal = CrystalCurve(
+        volumes=volumes.tolist(), energies=energies, volume=11.5, bulk_modulus_GPa=140.0
+    )
+    curve = ModelCurves(crystals={"Cu": crystal}, dimers={})
     models = {"foundation": curve, "teacher": curve, "data": curve}
     figure = model_curves_figure(models)
     (axis,) = labelled_axes(figure)

@@ -121,11 +121,11 @@ def test_the_spread_is_graded_against_the_errors():
         members.append(noisy)
     # The first stands for the truth: its distance from the mean of seven is √(1 + 1/7).
     quality = calibration(members[0], mean_and_spread(members[1:]))
-    assert quality["forces"]["scale"] == pytest.approx(np.sqrt(1 + 1 / 7), rel=0.1)
-    assert quality["forces"]["rank_correlation"] > 0.6
-    assert quality["energy_per_atom"]["count"] == len(truth)
-    bins = quality["forces"]["bins"]
-    assert bins[0]["rmse"] < 0.1 * bins[-1]["rmse"]
+    assert quality.forces.scale == pytest.approx(np.sqrt(1 + 1 / 7), rel=0.1)
+    assert quality.forces.rank_correlation > 0.6
+    assert quality.energy_per_atom.count == len(truth)
+    bins = quality.forces.bins
+    assert bins[0].rmse < 0.1 * bins[-1].rmse
 
 
 def test_a_committee_leaves_its_members_and_its_calibration(

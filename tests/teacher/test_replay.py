@@ -10,11 +10,15 @@ from tiny_mace import predicted, rattled_structures, tiny_model
 
 from distill.config import ReplayConfig, TeacherConfig
 from distill.core.errors import UserError
+from distill.data.reference_energies import ReferenceEnergies
 from distill.data.structures import reference_energy, reference_forces, set_labels, write_structures
-from distill.models.mace import adapter as adapter
+from distill.models.mace import adapter, fine_tuning
 from distill.models.mace.bundled_foundation import load_foundation
 from distill.models.mace.family import Mace
 from distill.models.mace.rebuild import NEW_HEAD, REPLAY_HEAD, select_head, with_replay_head
+from distill.models.mace.torch_tools import precision
+from distill.models.mace.training import Place, Training
+from distill.teacher import fitting
 from distill.teacher.replay import choose_replay
 from distill.teacher.starting_model import Start
 
@@ -88,8 +92,8 @@ def test_farthest_points_reach_the_odd_structure_out(start, tmp_path):
     odd = bulk("Cu", a=2.9, cubic=True)
     write_structures(path, [*(bulk("Cu", a=3.6 + 0.001 * i, cubic=True) for i in range(20)), odd])
     replay = choose(start, structures=str(path), count=3, choose="fps")
-    assert 20 in replay.description["indices"]
-    assert len(replay.description["sha256"]) == 64
+    assert 20 in replay.record.indices
+    assert len(replay.record.sha256) == 64
 
 
 def test_real_labels_are_taken_as_they_are_on_the_foundations_energy_scale(start, tmp_path):
@@ -113,7 +117,7 @@ def test_other_elements_are_left_out_with_a_count_or_refused(start, tmp_path, ca
     salt = bulk("LiF", "rocksalt", a=4.05)
     write_structures(path, [salt, *(bulk("Cu", a=a, cubic=True) for a in (3.5, 3.6, 3.7))])
     replay = choose(start, structures=str(path), count=3)
-    assert replay.description["left_out_for_elements"] == 1
+    assert replay.record.left_out_for_elements == 1
     assert "1 of 4 structures" in (said := capsys.readouterr().out)
     assert "(F, Li; it has Cu, H)" in said
     write_structures(path, [salt])
@@ -130,6 +134,36 @@ def test_too_few_and_unlabelled_structures_are_refused(start, tmp_path):
         choose(start, structures=str(path), count=1, labels="file")
     write_structures(path, [set_labels(Atoms("H"), energy=0.0, forces=np.zeros((1, 3)))])
     assert len(choose(start, structures=str(path), count=1).structures) == 1
+
+
+@pytest.mark.parametrize("multihead", [True, False])
+def test_replayed_structures_train_with_their_weight_in_their_head(
+    start, tmp_path, monkeypatch, multihead
+):
+    """Those of the data weigh 1 and are in the new head; only they validate."""
+    seen = {}
+
+    def train(model, plan, config, place, *, train_data, valid_data):
+        seen["train"], seen["valid"] = train_data, valid_data
+        errors = {"loss": 1.0, "energy_rmse": 1.0, "forces_rmse": 1.0}
+        return Training([], 1, False, errors, errors)
+
+    monkeypatch.setattr(fine_tuning, "train", train)
+    options = {"count": 4, "weight": 0.25, "multihead": multihead}
+    config = TeacherConfig(replay=options, validation_fraction=0.3)
+    own = Start("tiny", "", Mace(tiny_model((1, 29)), batch_size=4))
+    replay = choose(start, **options)
+    e0 = ReferenceEnergies("lstsq", {"H": 0.0, "Cu": 0.0}, {"H": 0.3, "Cu": 0.8})
+    place = Place(tmp_path / "checkpoint.pt", "", 1, "cpu")
+    with precision("float64"):
+        fitting.finetune(config, place, own, e0, STRUCTURES, replay)
+    weights = [float(graph.weight) for graph in seen["train"]]
+    assert weights == [1.0] * (len(weights) - 4) + [0.25] * 4
+    heads = [int(graph.head) for graph in seen["train"]]
+    assert heads == [int(multihead)] * (len(heads) - 4) + [0] * 4
+    assert len(seen["valid"]) + len(weights) - 4 == len(STRUCTURES)
+    assert {float(graph.weight) for graph in seen["valid"]} == {1.0}
+    assert {int(graph.head) for graph in seen["valid"]} == {int(multihead)}
 
 
 @pytest.mark.parametrize(

@@ -11,20 +11,28 @@ from ase.build import bulk, fcc111
 from ase.calculators.emt import EMT
 from tiny_mace import rattled_structures
 
-from distill.config import load_config
+from distill.config import CalculatorConfig, load_config, parse_config
 from distill.core.artifacts import read_json, write_json
+from distill.core.results import read_result
 from distill.data.structures import set_labels, write_structures
 from distill.models.labelling import label_structures
 from distill.pipeline import run_pipeline
 from distill.report import teacher_report as report_module
 from distill.report.report import write_report
 from distill.systems.probes import (
+    DimerCurve,
     crystals_of,
     dimer,
     dimer_pairs,
     dimers_of_data,
     energy_volume,
     energy_volume_of_data,
+)
+from distill.teacher.simple_systems import (
+    CurvesUnit,
+    TeacherCurves,
+    curves_of,
+    write_curves,
 )
 
 
@@ -75,12 +83,12 @@ class TestCrystals:
     def test_curve_and_data_agree_where_the_model_made_the_data(self):
         (crystal,) = crystals_of(scaled_copper(scales=np.linspace(0.97, 1.03, 9)))
         model, data = energy_volume(crystal, EMT()), energy_volume_of_data(crystal)
-        assert model["volume"] == pytest.approx(data["volume"], rel=2e-3)
-        assert model["bulk_modulus_GPa"] == pytest.approx(data["bulk_modulus_GPa"], rel=0.05)
-        assert min(model["energies"]) == pytest.approx(0.0, abs=1e-3)
+        assert model.volume == pytest.approx(data.volume, rel=2e-3)
+        assert model.bulk_modulus_GPa == pytest.approx(data.bulk_modulus_GPa, rel=0.05)
+        assert min(model.energies) == pytest.approx(0.0, abs=1e-3)
         # EMT's copper: 134 GPa, 11.6 Å³ an atom.
-        assert 120 < model["bulk_modulus_GPa"] < 150
-        assert 11.3 < model["volume"] < 11.9
+        assert 120 < model.bulk_modulus_GPa < 150
+        assert 11.3 < model.volume < 11.9
 
     def test_data_beside_the_minimum_give_no_curve(self):
         (crystal,) = crystals_of(scaled_copper(scales=np.linspace(1.06, 1.12, 6)))
@@ -90,10 +98,10 @@ class TestCrystals:
 class TestDimers:
     def test_a_curve_ends_at_zero_and_has_its_minimum(self):
         found = dimer(("Cu", "Cu"), EMT(), 6.0)
-        assert found["energies"][-1] == 0.0
-        assert found["distances"][-1] == pytest.approx(6.5)
-        assert 1.9 < found["distances"][int(np.argmin(found["energies"]))] < 2.7
-        assert found["distances"][0] < 2.2
+        assert found.energies[-1] == 0.0
+        assert found.distances[-1] == pytest.approx(6.5)
+        assert 1.9 < found.distances[int(np.argmin(found.energies))] < 2.7
+        assert found.distances[0] < 2.2
 
     def test_pairs_of_the_lightest_elements(self):
         assert dimer_pairs(["Cu", "H"]) == [("H", "H"), ("H", "Cu"), ("Cu", "Cu")]
@@ -112,9 +120,9 @@ class TestDimers:
             Atoms("H2", [[0, 0, 0], [0, 0, 1]], cell=[3] * 3, pbc=True), energy=-1.0
         )
         found = dimers_of_data([*free, *pairs, boxed, crowded])
-        assert found[("H", "Cu")] == {"distances": [1.4, 1.6], "energies": [-2.0, -1.0]}
-        assert found[("H", "H")]["distances"] == [pytest.approx(0.7)]
-        assert found[("H", "H")]["energies"] == [-4.0]
+        assert found[("H", "Cu")] == DimerCurve(distances=[1.4, 1.6], energies=[-2.0, -1.0])
+        assert found[("H", "H")].distances == [pytest.approx(0.7)]
+        assert found[("H", "H")].energies == [-4.0]
         assert dimers_of_data(pairs) == {}
 
 
@@ -184,35 +192,91 @@ def test_a_foundation_that_lacks_elements_is_not_in_the_report(
     assert set(part["error_rows"][0]["cells"]["forces [meV/Å]"]) == {"teacher"}
 
 
-def test_curves_are_computed_once_for_each_model(run, monkeypatch):
+def test_the_report_computes_nothing(run, monkeypatch):
+    """It reads the stage's curves and draws them; they are no part of what it asks models."""
+
+    def refuse(*_, **__):
+        raise AssertionError("a model was asked")
+
+    before = (run / report_module.FOLDER / "curves.csv").read_bytes()
+    for name in ("load_model", "load_calculator"):
+        monkeypatch.setattr(f"distill.models.calculators.{name}", refuse)
+    monkeypatch.setattr(CurvesUnit, "work", refuse)
+    (run / report_module.FOLDER / "curves.csv").unlink()
+    write_report(run)
+    assert (run / report_module.FOLDER / "curves.csv").read_bytes() == before
+    report = read_json(run / "report.json")["teacher_report"]["curves"]
+    stage = read_json(run / "teacher" / "curves.json")
+    assert report == {**stage["models"], "data": stage["data"]}
+
+
+def test_a_reference_that_is_named_later_is_added(run, monkeypatch):
+    """The stage is finished; only the new model is asked, and what was there stays."""
+    config = parse_config(read_json(run / "config.json"), "config.json")
+    before = read_result(run / "teacher" / "curves.json", TeacherCurves)
+    original, computed = CurvesUnit.work, []
+    monkeypatch.setattr(
+        CurvesUnit, "work", lambda unit: computed.append(unit.name) or original(unit)
+    )
+    without = config.model_copy(update={"reference": None})
+    run_pipeline(without, last="teacher")
+    assert set(read_result(run / "teacher" / "curves.json", TeacherCurves).models) == {
+        "teacher",
+        "foundation",
+    }
+    other = CalculatorConfig(path="helpers:CountedEMT")
+    run_pipeline(config.model_copy(update={"reference": other}), last="teacher")
+    assert computed == ["reference"]
+    run_pipeline(config, last="teacher")
+    assert computed == ["reference", "reference"]
+    assert read_result(run / "teacher" / "curves.json", TeacherCurves) == before
+
+
+def rewritten(run, **options):
+    """The curves of a finished teacher, computed anew with other options."""
+    config = parse_config(read_json(run / "config.json"), "config.json")
+    data = {name: run / "data" / f"{name}.xyz" for name in ("train", "test")}
+    return write_curves(config.teacher, **data, out=run / "teacher", **options)
+
+
+def test_curves_are_computed_once_for_each_model(run, monkeypatch, capsys):
+    reference = CalculatorConfig(path="ase.calculators.emt:EMT")
+    before = read_result(run / "teacher" / "curves.json", TeacherCurves)
+
     def refuse(*_):
         raise AssertionError("computed again")
 
-    before = (run / report_module.FOLDER / "curves.csv").read_bytes()
-    monkeypatch.setattr(report_module, "model_curves", refuse)
-    write_report(run)
-    assert (run / report_module.FOLDER / "curves.csv").read_bytes() == before
+    monkeypatch.setattr(CurvesUnit, "work", refuse)
+    assert rewritten(run, reference=reference) == before
+    (run / "teacher" / "curves.json").unlink()
+    assert rewritten(run, reference=reference) == before
+    assert "3 of 3 are done already" in capsys.readouterr().out
 
 
-@pytest.mark.slow
-def test_a_failing_reference_does_not_cost_the_report(run):
+def test_a_failing_reference_does_not_cost_the_stage(run, capsys):
+    before = read_result(run / "teacher" / "curves.json", TeacherCurves)
+    for path, args in (
+        ("ase.calculators.lj:LennardJones", {"sigma": {}}),
+        ("ase.calculators.nowhere:EMT", {}),
+        ("gone.model", {}),
+    ):
+        broken = CalculatorConfig(path=path, args=args)
+        found = rewritten(run, reference=broken)
+        assert set(found.models) == {"teacher", "foundation"}
+        assert found.models["teacher"] == before.models["teacher"]
+        assert found.reference is None
+        assert "no curves of the reference" in capsys.readouterr().out
+    rewritten(run, reference=CalculatorConfig(path="ase.calculators.emt:EMT"))
+
+
+def test_curves_of_another_reference_are_not_shown(run):
     config = read_json(run / "config.json")
-    config["reference"] = {"path": "ase.calculators.emt:EMT", "args": {"nothing": 1}}
-    write_json(run / "config.json", config)
-    curves = read_json(write_report(run).with_name("report.json"))["teacher_report"]["curves"]
-    assert set(curves["teacher"]["dimers"]["H-H"]) == {"distances", "energies"}
-    config["reference"] = {"path": "ase.calculators.nowhere:EMT", "args": {}}
-    write_json(run / "config.json", config)
+    write_json(run / "config.json", {**config, "reference": {"path": "ase.calculators.lj:Lenn"}})
     curves = read_json(write_report(run).with_name("report.json"))["teacher_report"]["curves"]
     assert set(curves) == {"teacher", "foundation", "data"}
-
-
-def test_a_run_whose_config_is_of_another_version_keeps_its_curves(run, capsys):
-    config = read_json(run / "config.json")
     write_json(run / "config.json", {**config, "gone": 1})
     curves = read_json(write_report(run).with_name("report.json"))["teacher_report"]["curves"]
-    assert {"teacher", "foundation", "data"} <= set(curves)
-    assert "no new curves" in capsys.readouterr().out
+    assert set(curves) == {"teacher", "foundation", "data"}
     write_json(run / "config.json", config)
 
 
@@ -221,9 +285,9 @@ def test_a_system_that_a_model_cannot_do_says_why():
         def calculate(self, *_, **__):
             raise RuntimeError("no licence")
 
-    found = report_module.model_curves(Broken(), scaled_copper(), ["Cu"], 4.0)
-    assert found["crystals"]["Cu"] == {"problem": "RuntimeError: no licence"}
-    assert "no licence" in found["dimers"]["Cu-Cu"]["problem"]
+    found = curves_of(Broken(), scaled_copper(), ["Cu"], 4.0)
+    assert (found.crystals, found.dimers) == ({}, {})
+    assert found.problems == dict.fromkeys(("Cu", "Cu-Cu"), "RuntimeError: no licence")
 
 
 def test_without_a_teacher_there_is_no_report(tmp_path):

@@ -14,8 +14,10 @@ from tiny_mace import TINY, lying_h2, rattled_structures
 from distill import Teacher
 from distill.config import TeacherConfig
 from distill.core.errors import UserError
+from distill.core.results import read_result
 from distill.data.structures import read_structures, set_labels, write_structures
 from distill.models.calculators import load_calculator
+from distill.teacher.teacher_results import TeacherErrors
 from distill.teacher.teacher_stage import run
 
 SMALL = {"hidden_irreps": "4x0e", "radial_mlp": [8], "readout_irreps": "4x0e", "max_ell": 1}
@@ -92,7 +94,8 @@ def test_from_scratch_needs_no_foundation_that_knows_the_elements(
     about = fine_tune(foundation_file, foreign_files, tmp_path, strategy="scratch", **changes)
     assert about["elements"] == ["Al", "Cu"]
     assert set(about["e0"]) == {"Al", "Cu"}
-    assert set(json.loads((tmp_path / "errors.json").read_text())) == {"teacher"}
+    errors = read_result(tmp_path / "errors.json", TeacherErrors)
+    assert errors.foundation is None and errors.teacher.forces is not None
     assert not (tmp_path / "test_foundation.xyz").exists()
     calculator = Teacher.load(tmp_path).calculator()
     for atoms in read_structures(tmp_path / "test_teacher.xyz"):
@@ -167,6 +170,30 @@ def test_a_model_that_has_nothing_to_learn_stays_as_it_is(
     errors = json.loads((tmp_path / "errors.json").read_text())
     assert errors["teacher"]["forces"]["rmse"] == pytest.approx(0.0, abs=1e-7)
     assert "WARNING: no epoch of training improved" in capsys.readouterr().out
+
+
+def test_a_finished_teacher_is_not_trained_again(
+    foundation_file, labelled_files, tmp_path, monkeypatch, capsys
+):
+    """Unless its settings or the test set are others."""
+    from distill.models.mace import steps
+
+    calls = []
+    original = steps.training_step
+    monkeypatch.setattr(
+        steps, "training_step", lambda *arguments: calls.append(1) or original(*arguments)
+    )
+    fine_tune(foundation_file, labelled_files, tmp_path, epochs=1)
+    trained = len(calls)
+    fine_tune(foundation_file, labelled_files, tmp_path, epochs=1)
+    assert len(calls) == trained > 0
+    assert "trained before with these settings, skipped" in capsys.readouterr().out
+    other = tmp_path / "other.xyz"
+    write_structures(other, rattled_structures(3, seed=5))
+    fine_tune(foundation_file, (labelled_files[0], other), tmp_path, epochs=1)
+    assert len(calls) == 2 * trained
+    fine_tune(foundation_file, (labelled_files[0], other), tmp_path, epochs=1, lr=0.02)
+    assert len(calls) == 3 * trained
 
 
 def test_all_elements_can_be_kept(foundation_file, labelled_files, tmp_path):
