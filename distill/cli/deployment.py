@@ -20,7 +20,8 @@ def export(
     to: Annotated[
         str,
         typer.Option(
-            help="Format: yace, for LAMMPS' pair_style pace, or one that another package adds."
+            help="Format: yace, for LAMMPS' pair_style pace; acepotentials, for Julia; or one that "
+            "another package adds."
         ),
     ] = "yace",
     structures: Annotated[

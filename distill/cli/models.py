@@ -57,6 +57,33 @@ def predict(
     say(f"wrote {len(read)} structures to {output}")
 
 
+@commands.command("import", rich_help_panel=PANEL)
+def import_(
+    model: Annotated[Path, typer.Argument(help="JSON that ACEpotentials' save_model wrote.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Student .npz to write.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(help="The model's training structures, which the student is graded by."),
+    ] = None,
+) -> None:
+    """Make a student of a model of ACEpotentials.jl: the same numbers, without Julia.
+
+    Julia reads the model once (`distill julia setup`). Without --data the student cannot tell when
+    it extrapolates.
+    """
+    from distill.core.artifacts import refuse_to_overwrite
+    from distill.core.input_files import resolve_file
+    from distill.core.progress import say
+    from distill.data.structures import read_structures
+    from distill.student.julia.transfer import import_model
+
+    refuse_to_overwrite(output, model, *([resolve_file(data)] if data else []))
+    structures = read_structures(resolve_file(data), require=()) if data else []
+    student = import_model(model, structures)
+    student.save(output)
+    say(f"wrote {output}: {student.basis.summary()}")
+
+
 @commands.command(rich_help_panel=PANEL)
 def errors(
     models: Annotated[list[str], typer.Argument(help="Model files, or module:Class.")],

@@ -37,12 +37,9 @@ class SolverConfig(Section):
     factorization: Literal["cholesky", "svd"] | None = Field(
         None, description="blr with acepotentials: svd if a committee is drawn, else cholesky"
     )
-    ard_threshold: Positive | None = Field(
-        None, description="ard with acepotentials: threshold of ACEfit.BLR, 1e-3 if not given"
-    )
-    atol: Positive | None = Field(None, description="lsqr with acepotentials: tolerance, 1e-6")
+    atol: Positive | None = Field(None, description="lsqr with acepotentials: tolerance, 1e-12")
     conlim: Positive | None = Field(
-        None, description="lsqr with acepotentials: limit of the condition number, 1e8"
+        None, description="lsqr with acepotentials: limit of the condition number, 1e16"
     )
     max_iterations: Count | None = Field(
         None, description="lsqr with acepotentials: iterations at most, 100000"
@@ -54,7 +51,6 @@ class SolverConfig(Section):
             ("strength", ("ridge", "qr", "lsqr")),
             ("rtol", ("rrqr", "tsvd")),
             ("factorization", ("blr",)),
-            ("ard_threshold", ("ard",)),
             ("atol", ("lsqr",)),
             ("conlim", ("lsqr",)),
             ("max_iterations", ("lsqr",)),
@@ -68,7 +64,8 @@ class StudentConfig(Section):
     """The linear ACE basis and its fit; names as in ACEpotentials.jl."""
 
     backend: Literal["auto", "native", "acepotentials"] = Field(
-        "auto", description="acepotentials where Julia is set up, else native"
+        "auto",
+        description="native, or acepotentials where an option is set that only that one knows",
     )
     elements: list[str] | None = Field(None, description="order of species; sorted if not given")
     order: Annotated[int, Field(ge=1, le=6)] = Field(4, description="correlation order")
@@ -123,7 +120,7 @@ class StudentConfig(Section):
     @property
     def julia_options(self) -> tuple[str, ...]:
         """Names of the options in use that only the backend `acepotentials` knows."""
-        names = ("factorization", "ard_threshold", "atol", "conlim", "max_iterations")
+        names = ("factorization", "atol", "conlim", "max_iterations")
         used = tuple(f"solver.{n}" for n in names if getattr(self.solver, n) is not None)
         return used + ("repulsion_restraint",) * self.repulsion_restraint
 

@@ -3,8 +3,8 @@ Every call that `distill` makes into ACEpotentials.jl: build the model, fit it, 
 export it. Plain arrays go in and come out; units are eV and Å throughout.
 
 The functions called from Python are `versions`, `build_model`, `describe`, `least_squares`,
-`assemble!`, `solve!`, `export_arrays`, `evaluate`, `energies`, `time_calls`, `save` and
-`load`.
+`assemble!`, `solve!`, `set_parameters!`, `export_arrays`, `evaluate`, `energies`, `time_calls`,
+`save` and `load`.
 """
 module DistillACE
 
@@ -14,7 +14,7 @@ import AtomsCalculators
 import JSON
 import Random
 
-using LinearAlgebra: BLAS, PosDefException, diag, dot, norm
+using LinearAlgebra: BLAS, PosDefException, SingularException, diag, dot, norm
 using SparseArrays: findnz
 using StaticArrays: SMatrix, SVector
 using Unitful: @u_str, ustrip

@@ -36,6 +36,20 @@ function save(model, path)
 end
 
 """
+    set_parameters!(model; parameters, committee = nothing)
+
+Give a model its coefficients: those of the many-body functions of each species, then those of the
+pair functions of each. `committee` is draws × functions.
+"""
+function set_parameters!(model; parameters, committee = nothing)
+    M.set_parameters!(model, Vector{Float64}(parameters))
+    if !isnothing(committee)
+        M.set_committee!(model, [Vector{Float64}(θ) for θ in eachrow(Matrix{Float64}(committee))])
+    end
+    return nothing
+end
+
+"""
     load(path)
 
 Read a model written by `save`, or by ACEpotentials' own `save_model`. Unlike `load_model`, a

@@ -78,7 +78,7 @@ end
 Solve the assembled regression and put the coefficients into its model. The matrix is used up.
 
 # Arguments
-- `kind`: `blr`, `ard`, `qr`, `rrqr`, `lsqr` or `tsvd`
+- `kind`: `blr`, `qr`, `rrqr`, `lsqr` or `tsvd`
 - `seed`: of what is random in the solver (posterior draws, randomised factorisation)
 - `options`: of the solver, see `run_solver`
 
@@ -96,7 +96,7 @@ function solve!(problem; kind, seed, options...)
         M.set_committee!(problem.model, [coefficients(problem, c) for c in eachcol(draws)])
     end
     report = Dict{String, Any}("factorization" => factorization, "committee" => size(draws, 2))
-    for name in ("lml", "var_0", "var_e", "σ")
+    for name in ("lml", "var_0", "var_e", "σ", "gradient")
         haskey(result, name) && (report[name] = Float64(result[name]))
     end
     problem.A = zeros(0, 0)

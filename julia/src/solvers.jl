@@ -6,7 +6,6 @@ Result of an ACEfit solver, as its dictionary, and the factorisation used.
 | kind    | options                                                            |
 |:------- |:------------------------------------------------------------------ |
 | `:blr`  | `factorization` (`cholesky` or `svd`), `committee` (needs `svd`)     |
-| `:ard`  | `threshold`                                                        |
 | `:qr`   | `lambda`                                                           |
 | `:rrqr` | `rtol`                                                             |
 | `:lsqr` | `damp`, `atol`, `conlim`, `maxiter`                                |
@@ -26,13 +25,16 @@ function run_solver(::Val{:blr}, problem; factorization, committee)
     end
 end
 
-function run_solver(::Val{:ard}, problem; threshold)
-    solver = ACEfit.BLR(; ard_threshold = Float64(threshold), verbose = false)
-    return ACEfit.solve(solver, problem.A, problem.Y), "cholesky"
-end
-
 function run_solver(::Val{:qr}, problem; lambda)
-    return ACEfit.solve(ACEfit.QR(; lambda = Float64(lambda)), problem.A, problem.Y), "qr"
+    try
+        return ACEfit.solve(ACEfit.QR(; lambda = Float64(lambda)), problem.A, problem.Y), "qr"
+    catch failure
+        failure isa SingularException || rethrow()
+        error(
+            "the rows do not determine every coefficient; set student.solver.strength " *
+            "(for example 1e-3), or choose blr",
+        )
+    end
 end
 
 function run_solver(::Val{:rrqr}, problem; rtol)
@@ -46,7 +48,20 @@ function run_solver(::Val{:lsqr}, problem; damp, atol, conlim, maxiter)
         conlim = Float64(conlim),
         maxiter = Int(maxiter),
     )
-    return ACEfit.solve(solver, problem.A, problem.Y), "lsqr"
+    result = ACEfit.solve(solver, problem.A, problem.Y)
+    result["gradient"] = relative_gradient(problem, result["C"], Float64(damp))
+    return result, "lsqr"
+end
+
+"""
+    relative_gradient(problem, c, damp)
+
+Gradient of the damped least-squares problem at `c`, relative to its scale: zero at the solution.
+"""
+function relative_gradient(problem, c, damp)
+    residual = problem.Y - problem.A * c
+    scale = norm(problem.A) * norm(residual)
+    return iszero(scale) ? 0.0 : norm(problem.A' * residual - damp^2 * c) / scale
 end
 
 function run_solver(::Val{:tsvd}, problem; validation)
@@ -55,14 +70,18 @@ function run_solver(::Val{:tsvd}, problem; validation)
         held_out[problem.rows[Int(k)]] .= true
     end
     kept = .!held_out
+    # ACEfit divides by singular values, so functions that no kept row has are left out.
+    used = [any(!iszero, view(problem.A, kept, k)) for k in axes(problem.A, 2)]
     result = ACEfit.solve(
         ACEfit.TruncatedSVD(),
-        problem.A[kept, :],
+        problem.A[kept, used],
         problem.Y[kept],
-        problem.A[held_out, :],
+        problem.A[held_out, used],
         problem.Y[held_out],
     )
-    return result, "svd"
+    c = zeros(length(used))
+    c[used] .= result["C"]
+    return Dict{String, Any}("C" => c), "svd"
 end
 
 function bayesian(problem, factorization, committee)

@@ -16,6 +16,7 @@ from distill.deploy.export import base
 from distill.deploy.export.base import EXPORTERS, ExportReport, export_student
 from distill.deploy.export.parity import ParitySample, inner_distances, sample_structures
 from distill.models.base import Predictions
+from distill.student.julia.julia_setup import available
 from distill.student.student_model import Student
 
 
@@ -34,8 +35,15 @@ def student() -> Student:
 class TestEveryFormat(ExporterContract):
     """Those of the package, those of packages that are installed, and the toy."""
 
-    @pytest.fixture(params=[*EXPORTERS.names(), "toy"])
+    @pytest.fixture(
+        params=[
+            pytest.param(name, marks=pytest.mark.julia if name == "acepotentials" else ())
+            for name in (*EXPORTERS.names(), "toy")
+        ]
+    )
     def name(self, request) -> str:
+        if request.param == "acepotentials" and available() is not None:
+            pytest.skip(f"needs Julia: {available()}")
         return request.param
 
     @pytest.fixture

@@ -20,7 +20,7 @@ from julia_support import E0, random_student, small_config, some_structures
 from distill.config import LabelWeights, SolverConfig
 from distill.core.errors import UserError
 from distill.data.structures import read_structures
-from distill.student.julia import acepotentials
+from distill.student.julia import acepotentials, parity
 from distill.student.julia.julia_session import JuliaFailure, JuliaSession
 from distill.student.student_model import Student
 
@@ -84,13 +84,20 @@ def test_fit_gives_the_student_that_julia_found(fake_julia, tmp_path):
     parity = json.loads((tmp_path / "out" / "parity.json").read_text())
     assert parity["structures"] == [0, 1, 2]
     assert parity["largest_differences"]["forces"] < 1e-10
+    assert parity["tolerances"] == {"energy": 1e-8, "forces": 1e-8, "virial": 1e-8}
     assert "Julia prints something in solve" in (tmp_path / "out" / "julia.log").read_text()
 
 
 def test_what_goes_over_to_julia(fake_julia, tmp_path):
     run_fit(tmp_path)
     calls = recorded(tmp_path)
-    assert [name for name, _ in calls] == ["build_model", "least_squares", "assemble", "solve"]
+    assert [name for name, _ in calls] == [
+        "build_model",
+        "least_squares",
+        "assemble",
+        "assemble",
+        "solve",
+    ]
     model = calls[0][1]
     assert model["elements"] == ["Cu", "H"]
     np.testing.assert_array_equal(model["totaldegree"], [5.0, 4.0])
@@ -110,8 +117,12 @@ def test_what_goes_over_to_julia(fake_julia, tmp_path):
     np.testing.assert_array_equal(virial, virial.T)
     np.testing.assert_array_equal(data["forces"][4:14], structures[1].arrays["REF_forces"])
     assert data["energies"][2] == structures[2].info["REF_energy"]
-    assert calls[2][1] == {"first": 1, "last": 3}
-    solver = calls[3][1]
+    # The first structure goes alone: Julia compiles at it.
+    assert [arguments for _, arguments in calls[2:4]] == [
+        {"first": 1, "last": 1},
+        {"first": 2, "last": 3},
+    ]
+    solver = calls[4][1]
     assert (solver["kind"], solver["factorization"]) == ("blr", "svd")
     assert solver["committee"] == 32
 
@@ -158,7 +169,7 @@ def test_an_export_that_is_off_by_a_millionth_fails(fake_julia, tmp_path, name):
 
 def test_an_evaluation_that_is_not_a_number_fails(fake_julia, tmp_path):
     fake_julia("nan")
-    with pytest.raises(UserError, match="energy inf eV/atom"):
+    with pytest.raises(UserError, match="energy not a number"):
         run_fit(tmp_path)
     assert written(tmp_path) == set()
 
@@ -224,7 +235,7 @@ def test_ctrl_c_ends_the_fit_and_julia(fake_julia, tmp_path):
 
 def test_calculator_agrees_with_the_engine(fake_julia, tmp_path):
     path = tmp_path / "ace_model.json"
-    path.write_text("{}")
+    path.write_text('{"model_spec": {}, "model_parameters": []}')
     truth = Student.load(tmp_path / "truth.npz")
     calculator = acepotentials.JuliaCalculator(path, mended=True)
     native = truth.calculator()
@@ -260,6 +271,11 @@ def test_session_takes_threads_from_the_environment(fake_julia, tmp_path, monkey
         ({"zbl": True}, "fail with ZBL = true"),
         ({"smoothness": "evidence"}, "ACEfit takes a number"),
         ({"solver": SolverConfig(kind="ridge")}, "ACEfit does not have"),
+        ({"solver": SolverConfig(kind="ard")}, "not positive definite"),
+        ({"solver": SolverConfig(kind="qr", committee=8)}, "qr of ACEfit draws no committee"),
+        ({"solver": SolverConfig(kind="tsvd", committee=8)}, "tsvd of ACEfit draws no committee"),
+        ({"order": 1, "totaldegree": [8]}, "functions all have l = 0"),
+        ({"totaldegree": [2, 2]}, "functions all have l = 0"),
         ({"solver": SolverConfig(kind="tsvd", rtol=1e-6)}, "rtol has no meaning"),
         ({"solver": SolverConfig(factorization="cholesky")}, "needs factorization svd"),
         ({"totaldegree": [5, 0.5]}, "totaldegree of order 2 is 0.5"),
@@ -306,15 +322,69 @@ def test_a_matrix_that_does_not_fit_in_memory_is_refused(fake_julia, tmp_path, m
     assert written(tmp_path) == set()
 
 
-def test_truncated_svd_needs_more_rows_than_functions(fake_julia, tmp_path):
+def test_truncated_svd_needs_more_rows_than_functions_beside_those_held_out(fake_julia, tmp_path):
     config = small_config(solver=SolverConfig(kind="tsvd"))
     with pytest.raises(UserError, match="more rows than functions"):
         run_fit(tmp_path, config)
+    # Enough slabs, of 31 rows each, but not without the one that is held out.
+    count = random_student(config).basis.n_functions // 31 + 1
+    slabs = [some_structures()[1] for _ in range(count)]
+    for seed, slab in enumerate(slabs):
+        slab.rattle(0.01, seed=seed)
+    with pytest.raises(UserError, match=f"found {31 * (count - 1)} rows"):
+        run_fit(tmp_path, config, slabs)
+
+
+def test_a_committee_that_acefit_does_not_draw_is_said(fake_julia, tmp_path, capsys):
+    run_fit(tmp_path, small_config(solver=SolverConfig(kind="rrqr")))
+    assert "rrqr of ACEfit has no posterior" in capsys.readouterr().out
+    run_fit(tmp_path, small_config())
+    assert "no posterior" not in capsys.readouterr().out
+
+
+def test_a_solution_that_lsqr_did_not_reach_is_said(fake_julia, tmp_path, capsys):
+    fake_julia("unsolved")
+    run_fit(tmp_path, small_config(solver=SolverConfig(kind="lsqr", max_iterations=3)))
+    assert "lsqr stopped before its solution" in capsys.readouterr().out
+
+
+def test_terms_that_cancel_are_compared_to_their_rounding(fake_julia, tmp_path, capsys):
+    truth = Student.load(tmp_path / "truth.npz")
+    Student(truth.basis, 1e9 * truth.coefficients, E0).save(tmp_path / "truth.npz")
+    run_fit(tmp_path)
+    assert "rounding alone leaves" in capsys.readouterr().out
+    parity = json.loads((tmp_path / "out" / "parity.json").read_text())
+    assert parity["tolerances"]["forces"] > 1e-6
+    fake_julia("corrupt:WB")
+    with pytest.raises(UserError, match="does not give Julia's numbers"):
+        run_fit(tmp_path)
+
+
+def test_the_cause_of_a_failed_start_is_named(fake_julia, tmp_path):
+    fake_julia("start")
+    with pytest.raises(JuliaFailure, match="could not start: ArgumentError: Package ACEpotentials"):
+        run_fit(tmp_path)
+
+
+def test_versions_are_checked_at_the_start_of_a_fit(fake_julia, tmp_path):
+    fake_julia("old")
+    with pytest.raises(UserError, match=r"found ACEpotentials 0\.9\.0"):
+        run_fit(tmp_path)
+    assert not (tmp_path / "record.pickle").exists()
+
+
+@pytest.mark.parametrize("text", ["[1, 2", "[]", '{"a": 1}', '{"model_spec": {}}', "\x00"])
+def test_a_file_that_is_no_model_is_refused_before_julia_starts(fake_julia, tmp_path, text):
+    path = tmp_path / "other.json"
+    path.write_text(text)
+    fake_julia("error:load")
+    with pytest.raises(UserError, match=r"other.json: expected a model saved by ACEpotentials"):
+        acepotentials.JuliaCalculator(path)
 
 
 def test_parity_sample_has_every_config_type():
     structures = [Atoms("H", info={"config_type": f"kind{min(k, 3)}"}) for k in range(40)]
-    chosen = acepotentials.parity_sample(structures, seed=1)
+    chosen = parity.sample(structures, seed=1)
     assert len(chosen) == len(set(chosen)) == 8
     assert {0, 1, 2} <= set(chosen)
-    assert chosen == acepotentials.parity_sample(structures, seed=1)
+    assert chosen == parity.sample(structures, seed=1)

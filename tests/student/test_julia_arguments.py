@@ -32,11 +32,16 @@ def test_a_stress_without_a_volume_is_refused():
     [
         (SolverConfig(committee=0), {"kind": "blr", "factorization": "cholesky", "committee": 0}),
         (SolverConfig(kind="qr", strength=1e-3), {"kind": "qr", "lambda": 1e-3}),
+        (SolverConfig(kind="qr"), {"kind": "qr", "lambda": 0.0}),
         (SolverConfig(kind="rrqr", rtol=1e-6), {"kind": "rrqr", "rtol": 1e-6}),
-        (SolverConfig(kind="ard"), {"kind": "ard", "threshold": 1e-3}),
+        (SolverConfig(kind="rrqr"), {"kind": "rrqr", "rtol": 1e-9}),
         (
-            SolverConfig(kind="lsqr", strength=0.0, atol=1e-7),
-            {"kind": "lsqr", "damp": 0.0, "atol": 1e-7, "conlim": 1e8, "maxiter": 100_000},
+            SolverConfig(kind="lsqr"),
+            {"kind": "lsqr", "damp": 0.0, "atol": 1e-12, "conlim": 1e16, "maxiter": 100_000},
+        ),
+        (
+            SolverConfig(kind="lsqr", strength=0.1, atol=1e-7, conlim=1e8, max_iterations=7),
+            {"kind": "lsqr", "damp": 0.1, "atol": 1e-7, "conlim": 1e8, "maxiter": 7},
         ),
     ],
 )
@@ -63,7 +68,7 @@ def test_tables_over_pairs_become_matrices():
 
 
 def test_elements_that_acepotentials_has_no_bond_length_for_get_ours():
-    spec = BasisSpec(("Mn", "Cu"), 1, (3.0,))
+    spec = BasisSpec(("Mn", "Cu"), 2, (4.0, 4.0))
     found = julia_arguments.model_arguments(spec, {"Mn": 0.0, "Cu": 0.0})
     assert found["r0"] is not None
     np.testing.assert_array_equal(np.diag(found["r0"]), [2.5, 2.6])

@@ -8,6 +8,7 @@ import tomllib
 import pytest
 from helpers import ROOT
 from julia_support import small_config, some_structures
+from student_fixtures import program
 
 from distill.core.errors import UserError
 from distill.student.fit_backends import choose_backend
@@ -16,19 +17,20 @@ from distill.student.julia import acepotentials, julia_setup
 
 def test_the_choice_of_a_backend(fake_julia, monkeypatch):
     auto = small_config(backend="auto")
-    assert choose_backend(auto) == "acepotentials"
+    alone = small_config(backend="auto", repulsion_restraint=True)
+    # The slower backend is taken only where it is asked for, by its name or by its options.
+    assert choose_backend(auto) == "native"
+    assert choose_backend(alone) == "acepotentials"
     assert choose_backend(small_config()) == "acepotentials"
-    # What ACEfit does not have, the native fit does.
-    assert choose_backend(small_config(backend="auto", zbl=True)) == "native"
     monkeypatch.delenv("PYTHON_JULIACALL_EXE")
     assert choose_backend(auto) == "native"
     with pytest.raises(UserError, match="must be set together"):
         choose_backend(small_config())
     with pytest.raises(UserError, match="repulsion_restraint is an option of the backend acepot"):
-        choose_backend(small_config(backend="auto", repulsion_restraint=True))
+        choose_backend(alone)
 
 
-def test_available_says_what_is_missing(monkeypatch, tmp_path):
+def test_available_says_what_is_missing(monkeypatch, tmp_path, capsys):
     for name in ("EXE", "PROJECT"):
         monkeypatch.delenv(f"PYTHON_JULIACALL_{name}", raising=False)
     monkeypatch.setattr(julia_setup.importlib.util, "find_spec", lambda name: None)
@@ -36,8 +38,10 @@ def test_available_says_what_is_missing(monkeypatch, tmp_path):
     with pytest.raises(UserError, match='pip install "distill\\[julia\\]"'):
         acepotentials.fit(some_structures(), small_config(), seed=1, folder=tmp_path / "o")
     assert not (tmp_path / "o").exists()
+    capsys.readouterr()
     with pytest.raises(UserError, match="juliacall is not installed"):
         acepotentials.setup()
+    assert capsys.readouterr().out == ""
     assert acepotentials.status()["ready"].startswith("no: juliacall is not installed")
     monkeypatch.setattr(julia_setup.importlib.util, "find_spec", lambda name: object())
     monkeypatch.setattr(julia_setup, "prepared", lambda: None)
@@ -50,7 +54,7 @@ def test_available_says_what_is_missing(monkeypatch, tmp_path):
 
 def test_an_own_julia_is_checked(monkeypatch, tmp_path):
     monkeypatch.setattr(julia_setup.importlib.util, "find_spec", lambda name: object())
-    monkeypatch.setenv("PYTHON_JULIACALL_EXE", sys.executable)
+    monkeypatch.setenv("PYTHON_JULIACALL_EXE", str(program(tmp_path / "good")))
     monkeypatch.delenv("PYTHON_JULIACALL_PROJECT", raising=False)
     assert "must be set together" in julia_setup.available()
     monkeypatch.setenv("PYTHON_JULIACALL_PROJECT", str(tmp_path))
@@ -59,6 +63,29 @@ def test_an_own_julia_is_checked(monkeypatch, tmp_path):
     assert julia_setup.available() is None
     monkeypatch.setenv("PYTHON_JULIACALL_EXE", str(tmp_path / "julia"))
     assert "is no program" in julia_setup.available()
+    for other in ("/bin/ls", sys.executable, str(program(tmp_path / "bad", "hello"))):
+        monkeypatch.setenv("PYTHON_JULIACALL_EXE", other)
+        assert f"names {other}, which is not Julia" in julia_setup.available()
+        assert julia_setup.status()["ready"].startswith("no")
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        ({"julia": "1.10.9"}, "found Julia 1.10.9, expected 1.11 or later"),
+        ({"ACEpotentials": "0.9.1"}, "found ACEpotentials 0.9.1, expected 0.10.1 or later"),
+        ({"ACEpotentials": "0.11.0"}, "expected 0.10.1 or later, before 0.11"),
+        ({}, None),
+        ({"julia": "1.12.0-rc1", "ACEpotentials": "0.10.12"}, None),
+    ],
+)
+def test_other_versions_are_refused(found, message):
+    versions = {"julia": "1.11.0", "ACEpotentials": "0.10.1", **found}
+    if message is None:
+        julia_setup.check_versions(versions)
+    else:
+        with pytest.raises(UserError, match=message):
+            julia_setup.check_versions(versions)
 
 
 def test_offline_without_an_installation_stops_at_once(monkeypatch):

@@ -86,14 +86,6 @@ def test_solver_without_posterior_has_errors_but_no_uncertainties(
     assert found == UncertaintyQuality(members=0)
 
 
-def test_auto_falls_back_to_native_and_says_why(monkeypatch, capsys) -> None:
-    monkeypatch.setattr(acepotentials, "available", lambda: "Julia was not found.")
-    assert choose_backend(CONFIG.model_copy(update={"backend": "auto"})) == "native"
-    printed = capsys.readouterr().out
-    assert printed.count("\n") == 1
-    assert "Julia was not found" in printed
-
-
 def test_acepotentials_without_julia_is_refused(monkeypatch) -> None:
     from distill.student.julia import julia_setup
 
@@ -112,9 +104,9 @@ def test_the_stage_takes_the_fit_of_either_backend(files, tmp_path: Path, monkey
         seen.update(count=len(structures), e0=dict(teacher_e0), seed=seed, folder=folder)
         return native(structures, config, seed=seed, teacher_e0=teacher_e0)
 
-    monkeypatch.setattr(acepotentials, "available", lambda: None)
+    monkeypatch.setattr(acepotentials, "require", lambda: None)
     monkeypatch.setattr(acepotentials, "fit", fit)
-    _run(files, tmp_path, backend="auto", teacher_e0={"Cu": 0.5})
+    _run(files, tmp_path, backend="acepotentials", teacher_e0={"Cu": 0.5})
     assert seen == {"count": 14, "e0": {"Cu": 0.5}, "seed": 1, "folder": tmp_path}
     student = Student.load(tmp_path / "student.npz")
     assert student.provenance["e0_source"] == "from the teacher (Cu)"

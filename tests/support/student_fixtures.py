@@ -1,7 +1,6 @@
 """What the student's tests share: a coupling cache of their own and small models."""
 
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +43,13 @@ def random_student():
     return make
 
 
+def program(path: Path, says: str = "julia version 1.12.1") -> Path:
+    """A program that says its version."""
+    path.write_text(f"#!/bin/sh\necho {says}\n")
+    path.chmod(0o755)
+    return path
+
+
 @pytest.fixture
 def fake_julia(tmp_path, monkeypatch):
     """juliacall replaced in this process and in those it starts; returns what sets a fault."""
@@ -54,7 +60,7 @@ def fake_julia(tmp_path, monkeypatch):
     path = os.pathsep.join(filter(None, [str(FAKE), str(ROOT), os.environ.get("PYTHONPATH", "")]))
     monkeypatch.setenv("PYTHONPATH", path)
     monkeypatch.syspath_prepend(str(FAKE))
-    monkeypatch.setenv("PYTHON_JULIACALL_EXE", sys.executable)
+    monkeypatch.setenv("PYTHON_JULIACALL_EXE", str(program(tmp_path / "julia")))
     monkeypatch.setenv("PYTHON_JULIACALL_PROJECT", str(tmp_path / "project"))
     monkeypatch.setenv("FAKE_STUDENT", str(tmp_path / "truth.npz"))
     monkeypatch.setenv("FAKE_RECORD", str(tmp_path / "record.pickle"))

@@ -20,18 +20,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill._version import __version__
-from distill.core.artifacts import atomic_path, write_json
+from distill.core.artifacts import atomic_path
 from distill.core.errors import UserError
 from distill.core.progress import format_duration, progress, say
-from distill.data.structures import config_type
+from distill.core.results import write_result
 from distill.student.basis_arrays import basis_from_arrays
 from distill.student.fit.fit_result import Fit
 from distill.student.fit.preparation import prepare
 from distill.student.fit.training_set import label_counts
-from distill.student.julia import julia_arguments
+from distill.student.julia import julia_arguments, parity
 from distill.student.julia.julia_calculator import JuliaCalculator
 from distill.student.julia.julia_session import JuliaFailure, JuliaSession
-from distill.student.julia.julia_setup import available, require, setup, status
+from distill.student.julia.julia_setup import (
+    available,
+    check_versions,
+    require,
+    setup,
+    status,
+)
 from distill.student.parameters import joined_coefficients
 from distill.student.student_model import Student
 from distill.student.training_record import SolverReport, TrainingRecord
@@ -42,13 +48,13 @@ if TYPE_CHECKING:
 
     from distill.student.basis.basis import BasisSpec
     from distill.student.config import StudentConfig
+    from distill.student.julia.parity import Parity
 
 __all__ = [
     "JuliaCalculator",
     "JuliaFailure",
     "available",
     "fit",
-    "obstacle",
     "require",
     "setup",
     "status",
@@ -58,12 +64,13 @@ STUDENT_FILE = "student.npz"
 MODEL_FILE = "ace_model.json"
 PARITY_FILE = "parity.json"
 LOG_FILE = "julia.log"
-# Largest difference between Julia and the native engine: eV/atom, eV/Å, eV/atom.
-TOLERANCES = {"energy": 1e-8, "forces": 1e-8, "virial": 1e-8}
-PARITY_STRUCTURES = 8
 _BATCHES_PER_THREAD = 2
 # Copies of the matrix of rows that each factorisation holds, the assembled one included.
-_COPIES = {"cholesky": 1, "svd": 2, "ard": 1, "qr": 3, "rrqr": 3, "lsqr": 1, "tsvd": 5}
+_COPIES = {"cholesky": 1, "svd": 2, "qr": 3, "rrqr": 3, "lsqr": 1, "tsvd": 5}
+# Bytes that Julia and its compiled packages take before there is any data.
+_JULIA_ITSELF = 2 * 2**30
+# The gradient of a least-squares solution, relative to its scale, beyond which it is none.
+_SOLVED = 1e-8
 
 
 def fit(
@@ -106,14 +113,19 @@ def fit(
     solver = julia_arguments.solver_arguments(config.solver, len(data.structures), seed)
     require()
     out = folder or Path(tempfile.mkdtemp(prefix="distill-julia-"))
+    if config.solver.kind != "blr" and config.solver.committee:
+        say(
+            f"student fit: {config.solver.kind} of ACEfit has no posterior: the student gets no "
+            "committee, and no uncertainties from one"
+        )
     with JuliaSession(log=out / LOG_FILE, threads=config.threads) as julia:
-        versions = _start(julia)
+        versions = start(julia)
         described = julia.call("build_model", **model)
         geometry = julia_arguments.geometry_arrays(data.structures, described["cutoff"])
         arrays = {**geometry, **labels}
         _check_size(arrays, described, config.pair, solver)
         report = _regress(julia, config, solver, arrays, versions["threads"])
-        student = _student(
+        student = student_from_arrays(
             julia.call("export_arrays"),
             data.spec,
             provenance={
@@ -143,25 +155,21 @@ def fit(
     return Fit(graded, data.structures, report["assembly_s"], report["solve_s"])
 
 
-def obstacle(config: StudentConfig) -> str | None:
-    """Why `fit` cannot run at once, or cannot do what the config asks for; None if it can."""
-    reason = available()
-    if reason is not None:
-        return reason
-    try:
-        julia_arguments.check_options(config)
-    except UserError as error:
-        return str(error)
-    return None
+def start(julia: JuliaSession) -> dict[str, Any]:
+    """Start Julia, check its versions and say them; `DistillACE.versions`.
 
-
-def _start(julia: JuliaSession) -> dict[str, Any]:
-    start = time.monotonic()
-    say(f"student fit: starting Julia with {julia.threads} threads (trace in {julia.log})")
+    Raises
+    ------
+    UserError
+        If Julia or ACEpotentials is older than what distill knows, or ACEpotentials newer.
+    """
+    began = time.monotonic()
+    say(f"starting Julia with {julia.threads} threads (trace in {julia.log})")
     versions = julia.call("versions")
+    check_versions(versions)
     say(
-        f"student fit: ACEpotentials {versions['ACEpotentials']} on Julia {versions['julia']}, "
-        f"ready in {format_duration(time.monotonic() - start)}"
+        f"ACEpotentials {versions['ACEpotentials']} on Julia {versions['julia']}, "
+        f"ready in {format_duration(time.monotonic() - began)}"
     )
     return versions
 
@@ -179,15 +187,16 @@ def _check_size(
     import psutil
 
     atoms = np.diff(data["offsets"])
-    rows = int(((data["weights"] > 0) * np.stack([atoms**0, 3 * atoms, 6 * atoms**0], 1)).sum())
+    by_structure = np.stack([atoms**0, 3 * atoms, 6 * atoms**0], 1) * (data["weights"] > 0)
+    rows = int(by_structure.sum())
     columns = int(described["functions"])
     if not pair:
         columns -= int(described["pair"]) * len(described["elements"])
     method = solver.get("factorization", solver["kind"])
-    needed = 8.0 * columns * (rows * _COPIES[method] + 3 * columns)
+    needed = 8.0 * columns * (rows * _COPIES[method] + 3 * columns) + _JULIA_ITSELF
     free = psutil.virtual_memory().available
     say(
-        f"student fit: {columns} functions, {rows} rows, up to {needed / 2**30:.2g} GB "
+        f"student fit: {columns} functions, {rows} rows, up to {needed / 2**30:.2g} GB with Julia "
         f"({free / 2**30:.3g} GB free)"
     )
     if needed > free:
@@ -197,11 +206,14 @@ def _check_size(
             "structures, lower student.totaldegree, solver.committee 0 (then blr uses cholesky, "
             "with half the memory of svd), or backend native, which keeps only a triangle of it"
         )
-    if method == "tsvd" and rows <= columns:
-        raise UserError(
-            f"student.solver: ACEfit's tsvd needs more rows than functions, found {rows} rows of "
-            f"{columns} functions; choose blr, add structures, or lower student.totaldegree"
-        )
+    if method == "tsvd":
+        kept = rows - int(by_structure[solver["validation"] - 1].sum())
+        if kept <= columns:
+            raise UserError(
+                "student.solver: ACEfit's tsvd needs more rows than functions beside those that "
+                f"it holds out, found {kept} rows of {columns} functions; choose blr, add "
+                "structures, or lower student.totaldegree"
+            )
 
 
 def _regress(
@@ -219,33 +231,58 @@ def _regress(
         restraint_weight=config.restraint_weight if config.repulsion_restraint else None,
         **data,
     )
-    start = time.monotonic()
+    began = time.monotonic()
     count = shape["structures"]
+    # Julia compiles at the first structure, which would mislead an estimate of the time left.
+    say("student fit: compiling the assembly")
+    julia.call("assemble", first=1, last=1)
     size = _BATCHES_PER_THREAD * threads
-    for first in progress(range(1, count + 1, size), "assembly", unit=f"batches of {size}"):
+    for first in progress(range(2, count + 1, size), "assembly", unit=f"batches of {size}"):
         julia.call("assemble", first=first, last=min(first + size - 1, count))
     assembled = time.monotonic()
     say(f"student fit: solving with {config.solver.kind}")
     report = {"solver": config.solver.kind, **julia.call("solve", **solver)}
     report["rows"], report["functions"] = shape["rows"], shape["columns"]
-    report["assembly_s"] = round(assembled - start, 3)
+    report["assembly_s"] = round(assembled - began, 3)
     report["solve_s"] = round(time.monotonic() - assembled, 3)
     say(
         f"student fit: {shape['columns']} coefficients from {shape['rows']} rows; assembly "
         f"{format_duration(report['assembly_s'])}, solve {format_duration(report['solve_s'])}"
     )
+    if report.get("gradient", 0.0) > _SOLVED:
+        say(
+            f"student fit: WARNING: lsqr stopped before its solution: the gradient is "
+            f"{report['gradient']:.1e} of its scale, expected {_SOLVED:g}; raise "
+            "student.solver.max_iterations, give a strength, or choose blr"
+        )
     return report
 
 
-def _student(
+def student_from_arrays(
     arrays: dict[str, Any],
-    spec: BasisSpec,
-    provenance: Mapping[str, Any],
-    training: TrainingRecord,
+    spec: BasisSpec | None,
+    *,
+    provenance: Mapping[str, Any] | None = None,
+    training: TrainingRecord | None = None,
 ) -> Student:
-    """The student that the arrays of `DistillACE.export_arrays` describe."""
+    """The student that the arrays of `DistillACE.export_arrays` describe.
+
+    Parameters
+    ----------
+    arrays
+        As exported.
+    spec
+        The settings of the basis, where distill made it; without a pair term, Julia's is dropped.
+    provenance, training
+        As in `Student`.
+
+    Raises
+    ------
+    UserError
+        If the native engine cannot evaluate such a model.
+    """
     n_many = arrays["WB"].size
-    if not spec.pair:
+    if spec is not None and not spec.pair:
         arrays = {
             **arrays,
             "Wpair": arrays["Wpair"][:0],
@@ -260,8 +297,8 @@ def _student(
         coefficients=joined_coefficients(arrays["WB"], arrays["Wpair"]),
         e0=dict(zip(basis.elements, arrays["E0"].tolist(), strict=True)),
         committee=arrays.get("committee"),
-        provenance=provenance,
-        training=training,
+        provenance=provenance or {},
+        training=training or TrainingRecord(),
     )
 
 
@@ -288,64 +325,39 @@ def _accept(
     with atomic_path(out / STUDENT_FILE) as student_part, atomic_path(out / MODEL_FILE) as model:
         student.save(student_part)
         julia.call("save", path=str(model))
-        chosen = parity_sample(structures, seed)
-        sample = [structures[k] for k in chosen]
-        differences = _differences(julia, Student.load(student_part), sample)
-        shown = (
-            f"energy {differences['energy']:.1e} eV/atom, forces {differences['forces']:.1e} eV/Å, "
-            f"virial {differences['virial']:.1e} eV/atom"
+        chosen = parity.sample(structures, seed)
+        compared = parity.compare(
+            julia, Student.load(student_part), [structures[k] for k in chosen]
+        ).model_copy(update={"structures": chosen})
+        say(
+            f"student fit: native engine against Julia on {len(chosen)} structures: "
+            f"{compared.largest_differences}"
         )
-        say(f"student fit: native engine against Julia on {len(chosen)} structures: {shown}")
-        if not all(differences[name] <= bound for name, bound in TOLERANCES.items()):
-            raise UserError(
-                f"the exported student does not give Julia's numbers: largest differences {shown}, "
-                "expected 1e-8 at most; nothing was written. The installed ACEpotentials may be "
-                "newer than this program knows: compare its version in julia.log with docs/julia.md"
+        refuse_other_numbers(compared, f"nothing was written to {out}")
+        if compared.is_limited_by_rounding:
+            say(
+                "student fit: WARNING: the coefficients are so large that their terms cancel, and "
+                f"rounding alone leaves {compared.tolerances}: give student.solver.strength, for "
+                "example 1e-3, or choose blr"
             )
         graded = with_training_deviations(student, structures)
         graded.save(student_part)
-    write_json(
-        out / PARITY_FILE,
-        {
-            "structures": chosen,
-            "largest_differences": differences,
-            "tolerances": TOLERANCES,
-            "units": {"energy": "eV/atom", "forces": "eV/Å", "virial": "eV/atom"},
-        },
-    )
+    write_result(out / PARITY_FILE, compared)
     return graded
 
 
-def parity_sample(structures: Sequence[Atoms], seed: int) -> list[int]:
-    """Indices of the structures on which the export is checked, each config_type in turn."""
-    rng = np.random.default_rng(np.random.SeedSequence([seed, 2]))
-    kinds = np.array([config_type(atoms) for atoms in structures])
-    queues = [list(rng.permutation(np.flatnonzero(kinds == kind))) for kind in np.unique(kinds)]
-    chosen: list[int] = []
-    while len(chosen) < min(PARITY_STRUCTURES, len(structures)):
-        for queue in queues:
-            if queue and len(chosen) < PARITY_STRUCTURES:
-                chosen.append(int(queue.pop()))
-    return sorted(chosen)
+def refuse_other_numbers(compared: Parity, consequence: str) -> None:
+    """Refuse a model that the native engine and Julia evaluate differently.
 
-
-def _differences(
-    julia: JuliaSession, student: Student, structures: Sequence[Atoms]
-) -> dict[str, float]:
-    """Largest differences of energy and virial (eV/atom) and of forces (eV/Å)."""
-    found = julia.call("evaluate", **julia_arguments.geometry_arrays(structures, student.cutoff))
-    largest = dict.fromkeys(TOLERANCES, 0.0)
-    first = 0
-    for k, atoms in enumerate(structures):
-        energy, forces, virial = student.predict(atoms)
-        n = len(atoms)
-        differences = {
-            "energy": abs(energy - found["energies"][k]) / n,
-            "forces": np.abs(forces - found["forces"][first : first + n]).max(),
-            "virial": np.abs(virial - found["virials"][k]).max() / n,
-        }
-        # A value that is not finite counts as the largest difference there is.
-        for name, value in differences.items():
-            largest[name] = max(largest[name], float(value) if np.isfinite(value) else np.inf)
-        first += n
-    return largest
+    Raises
+    ------
+    UserError
+        With the differences, and `consequence`.
+    """
+    if not compared.holds:
+        raise UserError(
+            "the exported student does not give Julia's numbers: largest differences "
+            f"{compared.largest_differences}, expected at most {compared.tolerances}; "
+            f"{consequence}. The installed ACEpotentials may be newer than this program knows: "
+            "compare its version in julia.log with docs/julia.md"
+        )

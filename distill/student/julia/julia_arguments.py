@@ -16,7 +16,9 @@ from distill.data.structures import (
     reference_forces,
     reference_stress,
 )
-from distill.student.basis.basis import BasisSpec
+from distill.student.basis.basis import LARGEST_BASIS, BasisSpec
+from distill.student.basis.coupling import list_bodies
+from distill.student.fit.solvers import DEFAULT_RTOL
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -29,7 +31,11 @@ VALIDATION_FRACTION = 0.1
 _NO_BOND_LENGTH = frozenset(
     "He Ne Ar Mn Kr Xe Cs Eu Ho Er Lu At Rn Fr Ra U Np Pu Am Cm Bk Cf Es Fm Md No Lr".split()  # noqa: SIM905 - a table
 )
-_SOLVERS = ("blr", "ard", "qr", "rrqr", "lsqr", "tsvd")
+_SOLVERS = ("blr", "qr", "rrqr", "lsqr", "tsvd")
+# LSQR's own limits: looser ones end long before the solution of these ill-conditioned systems.
+LSQR_TOLERANCE = 1e-12
+LSQR_CONDITION_LIMIT = 1e16
+LSQR_ITERATIONS = 100_000
 
 
 def check_options(config: StudentConfig) -> None:
@@ -38,8 +44,8 @@ def check_options(config: StudentConfig) -> None:
     Raises
     ------
     UserError
-        For ZBL, a smoothness left to the evidence, a solver that ACEfit does not have, or an
-        option that it has no use for.
+        For ZBL, a smoothness left to the evidence, a solver that ACEfit does not have or cannot
+        run, or an option that it has no use for.
     """
     if config.zbl:
         raise UserError(
@@ -52,11 +58,21 @@ def check_options(config: StudentConfig) -> None:
             "evidence"
         )
     solver = config.solver
+    if solver.kind == "ard":
+        raise UserError(
+            "student.solver.kind: ard of ACEfit meets matrices that are not positive definite and "
+            "takes no threshold; choose blr, or backend native for ard"
+        )
     if solver.kind not in _SOLVERS:
         raise UserError(
             f"student.solver.kind is {solver.kind}, which ACEfit does not have: choose qr with a "
             f"strength for a ridge of known strength, one of {', '.join(_SOLVERS)}, or backend "
             "native"
+        )
+    if solver.kind != "blr" and solver.committee and "committee" in solver.model_fields_set:
+        raise UserError(
+            f"student.solver: {solver.kind} of ACEfit draws no committee (of {solver.committee}); "
+            "set committee to 0, choose kind blr, or backend native"
         )
     if solver.kind == "tsvd" and solver.rtol is not None:
         raise UserError(
@@ -100,8 +116,8 @@ def model_arguments(spec: BasisSpec, e0: Mapping[str, float]) -> dict[str, Any]:
     Raises
     ------
     UserError
-        If a correlation order gets no functions, an r0 is not below its cutoff, or a one-body
-        energy is missing.
+        If a correlation order gets no functions, none of them depends on directions, an r0 is
+        not below its cutoff, or a one-body energy is missing.
     """
     n_species = len(spec.elements)
     for order, degree in enumerate(spec.totaldegree, 1):
@@ -110,6 +126,13 @@ def model_arguments(spec: BasisSpec, e0: Mapping[str, float]) -> dict[str, Any]:
                 f"student.totaldegree of order {order} is {degree:g}: no function has a level "
                 f"that low (the least is {order / n_species:g}); raise it, or lower student.order"
             )
+    bodies = list_bodies(n_species, spec.totaldegree, spec.wL, LARGEST_BASIS)
+    if not any(ell for body in bodies for _, ell in body):
+        raise UserError(
+            "student: a basis whose functions all have l = 0 (order 1, or a low totaldegree) fails "
+            "in ACEpotentials 0.10.1, whose spherical harmonics have no gradient then; raise "
+            "student.order or totaldegree, or choose backend native"
+        )
     missing = [symbol for symbol in spec.elements if symbol not in e0]
     if missing:
         raise UserError(f"student.e0 has no energy for {', '.join(missing)}; found {sorted(e0)}")
@@ -136,25 +159,23 @@ def model_arguments(spec: BasisSpec, e0: Mapping[str, float]) -> dict[str, Any]:
 
 
 def solver_arguments(config: SolverConfig, n_structures: int, seed: int) -> dict[str, Any]:
-    """Arguments of `DistillACE.solve!`, with ACEfit's defaults where the config is silent."""
+    """Arguments of `DistillACE.solve!`; what the config leaves open is as in the native fit."""
     stream = np.random.SeedSequence([seed, 1])
     common = {"kind": config.kind, "seed": int(stream.generate_state(1)[0])}
     if config.kind == "blr":
         name = config.factorization or ("svd" if config.committee else "cholesky")
         return {**common, "factorization": name, "committee": config.committee}
-    if config.kind == "ard":
-        return {**common, "threshold": config.ard_threshold or 1e-3}
     if config.kind == "qr":
         return {**common, "lambda": config.strength or 0.0}
     if config.kind == "rrqr":
-        return {**common, "rtol": config.rtol or 1e-15}
+        return {**common, "rtol": config.rtol or DEFAULT_RTOL}
     if config.kind == "lsqr":
         return {
             **common,
-            "damp": 5e-3 if config.strength is None else config.strength,
-            "atol": config.atol or 1e-6,
-            "conlim": config.conlim or 1e8,
-            "maxiter": config.max_iterations or 100_000,
+            "damp": config.strength or 0.0,
+            "atol": config.atol or LSQR_TOLERANCE,
+            "conlim": config.conlim or LSQR_CONDITION_LIMIT,
+            "maxiter": config.max_iterations or LSQR_ITERATIONS,
         }
     rng = np.random.default_rng(stream)
     held_out = max(1, round(VALIDATION_FRACTION * n_structures))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Sequence
@@ -47,8 +48,7 @@ class JuliaCalculator(Calculator):
         self, path: str | os.PathLike[str], *, threads: int = 1, mended: bool = False
     ) -> None:
         super().__init__()
-        if not Path(path).is_file():
-            raise UserError(f"{path}: no such file; expected a model saved by ACEpotentials")
+        refuse_other_files(path)
         require()
         self._mended = mended
         handle, log = tempfile.mkstemp(prefix="distill-julia-", suffix=".log")
@@ -97,3 +97,25 @@ class JuliaCalculator(Calculator):
     def __del__(self) -> None:
         if hasattr(self, "_julia"):
             self.close()
+
+
+def refuse_other_files(path: str | os.PathLike[str]) -> None:
+    """Refuse a file that is no model of ACEpotentials before Julia is started for it.
+
+    Raises
+    ------
+    UserError
+        If it does not exist, is no JSON, or lacks what `save_model` writes.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such file; expected a model saved by ACEpotentials")
+    expected = f"{path}: expected a model saved by ACEpotentials' save_model (JSON)"
+    try:
+        with open(path, encoding="utf-8") as handle:
+            found = json.load(handle)
+    except (ValueError, RecursionError):
+        raise UserError(f"{expected}, found a file that is no JSON") from None
+    keys = ("model_spec", "model_parameters")
+    missing = [key for key in keys if not isinstance(found, dict) or key not in found]
+    if missing:
+        raise UserError(f"{expected}, found JSON without {' and '.join(missing)}")

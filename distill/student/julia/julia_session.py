@@ -101,6 +101,10 @@ class JuliaSession:
         except (EOFError, OSError, pickle.UnpicklingError):
             self._failed = True
             raise JuliaFailure(self._obituary(process)) from None
+        if kind == "start":
+            self._failed = True
+            cause = self._last_error() or value
+            raise JuliaFailure(f"Julia could not start: {cause} (full trace in {self.log})")
         if kind == "error":
             self._failed = True
             raise JuliaFailure(f"Julia, in {name}: {value} (full trace in {self.log})")
@@ -112,6 +116,12 @@ class JuliaSession:
         # With several threads Julia's collector needs its signal handlers (PythonCall's manual).
         environment["PYTHON_JULIACALL_HANDLE_SIGNALS"] = "yes"
         return environment
+
+    def _last_error(self) -> str | None:
+        """What Julia itself last printed as an error, which names the cause of a failed start."""
+        text = self.log.read_text(encoding="utf-8", errors="replace")
+        errors = [line for line in text.splitlines() if line.startswith("ERROR: ")]
+        return errors[-1].removeprefix("ERROR: ").removeprefix("LoadError: ") if errors else None
 
     def _obituary(self, process: subprocess.Popen[bytes]) -> str:
         code = process.wait()

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
+import subprocess
 import time
+from collections.abc import Mapping
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -23,14 +27,16 @@ from distill.student.julia.julia_worker import PACKAGE_FOLDER
 
 PACKAGE = "DistillACE"
 INSTALL = 'pip install "distill[julia]"'
+# A program that has not said its version after this many seconds is not Julia.
+_PATIENCE = 30
 _OTHERWISE = "see docs/julia.md, or choose backend native"
 
 
 def available() -> str | None:
     """None when the backend `acepotentials` can run at once, else the reason in one sentence.
 
-    Fast, and starts no Julia: it looks for juliacall and for an environment that juliapkg has
-    prepared (or that `PYTHON_JULIACALL_EXE` and `PYTHON_JULIACALL_PROJECT` name).
+    Fast: it looks for juliacall and for an environment that juliapkg has prepared (or that
+    `PYTHON_JULIACALL_EXE` and `PYTHON_JULIACALL_PROJECT` name, whose version it asks for).
     """
     if importlib.util.find_spec("juliacall") is None:
         return f"juliacall is not installed: {INSTALL}"
@@ -98,14 +104,41 @@ def setup() -> None:
         If juliacall is missing, or the installation or the first start of Julia fails.
     """
     start = time.monotonic()
+    if importlib.util.find_spec("juliacall") is None:
+        raise UserError(f"juliacall is not installed: {INSTALL}")
     say("setting up Julia and ACEpotentials.jl (some minutes and 2 GB the first time)")
     install()
     with JuliaSession(log=Path("julia-setup.log"), keep_log=False) as julia:
         versions = julia.call("versions")
+    check_versions(versions)
     say(
         f"Julia {versions['julia']} with ACEpotentials {versions['ACEpotentials']} is ready "
         f"after {format_duration(time.monotonic() - start)}"
     )
+
+
+def check_versions(versions: Mapping[str, Any]) -> None:
+    """Refuse versions of Julia or ACEpotentials with which the Julia package was never run.
+
+    Parameters
+    ----------
+    versions
+        As `DistillACE.versions` gives them.
+
+    Raises
+    ------
+    UserError
+        Naming the version found and those expected.
+    """
+    for name, oldest, limit in (("julia", "1.11", None), ("ACEpotentials", "0.10.1", "0.11")):
+        found = _numbers(versions[name])
+        if found < _numbers(oldest) or (limit and found >= _numbers(limit)):
+            expected = f"{oldest} or later" + (f", before {limit}" if limit else "")
+            title = "Julia" if name == "julia" else name
+            raise UserError(
+                f"found {title} {versions[name]}, expected {expected}; install it into the project "
+                f"that `distill julia status` names, or {_OTHERWISE}"
+            )
 
 
 def status() -> dict[str, Any]:
@@ -164,6 +197,24 @@ def _problem_of_own_project(executable: str | None, project: str | None) -> str 
         return "PYTHON_JULIACALL_EXE and PYTHON_JULIACALL_PROJECT must be set together"
     if shutil.which(executable) is None:
         return f"PYTHON_JULIACALL_EXE names {executable}, which is no program"
+    if not _says_julia(executable):
+        return f"PYTHON_JULIACALL_EXE names {executable}, which is not Julia"
     if not any((Path(project) / name).is_file() for name in ("Project.toml", "JuliaProject.toml")):
         return f"PYTHON_JULIACALL_PROJECT names {project}, which holds no Project.toml"
     return None
+
+
+@cache
+def _says_julia(executable: str) -> bool:
+    try:
+        said = subprocess.run(
+            [executable, "--version"], capture_output=True, text=True, timeout=_PATIENCE
+        )
+    except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
+        return False
+    return said.stdout.startswith("julia version ")
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """The leading numbers of a version, for comparison."""
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])

@@ -5,7 +5,8 @@ over the signals (with more than one thread it has to, and Ctrl-C would then kil
 not bear torch having been imported before it, and gives its memory back only when it ends.
 
 Requests are pickled pairs (name of a method of `Worker`, keyword arguments); answers are pickled
-pairs (`"result"` or `"error"`, value or one sentence). Traces, and what Julia prints, go to
+pairs (`"result"`, or `"error"`, or `"start"` where Julia did not start; value or one sentence).
+Traces, and what Julia prints, go to
 the standard error output.
 """
 
@@ -55,7 +56,7 @@ class Worker:
     def build_model(self, **arguments: Any) -> dict[str, Any]:
         """Make a model; returns `DistillACE.describe`."""
         self.model = self.module.build_model(**arguments)
-        return _plain(self.module.describe(self.model))
+        return self.describe()
 
     def least_squares(self, **arguments: Any) -> dict[str, Any]:
         """Prepare the regression; returns `DistillACE.shape`."""
@@ -71,6 +72,14 @@ class Worker:
         report = _plain(self.module.solve_b(self.problem, **arguments))
         self.problem = None
         return report
+
+    def describe(self) -> dict[str, Any]:
+        """See `DistillACE.describe`."""
+        return _plain(self.module.describe(self.model))
+
+    def set_parameters(self, **arguments: Any) -> None:
+        """See `DistillACE.set_parameters!`."""
+        self.module.set_parameters_b(self.model, **arguments)
 
     def export_arrays(self) -> dict[str, Any]:
         """See `DistillACE.export_arrays`."""
@@ -95,7 +104,7 @@ class Worker:
     def load(self, path: str) -> dict[str, Any]:
         """Read a saved model; returns `DistillACE.describe`."""
         self.model = self.module.load(path)
-        return _plain(self.module.describe(self.model))
+        return self.describe()
 
 
 def _plain(value: Any) -> Any:
@@ -138,12 +147,15 @@ def serve() -> None:
             name, arguments = pickle.load(requests)
         except EOFError:
             return
+        # Until there is a worker, what fails is the start of Julia.
+        failure = "error" if worker else "start"
         try:
             worker = worker or Worker()
+            failure = "error"
             answer = ("result", getattr(worker, name)(**arguments))
         except Exception as error:
             print(traceback.format_exc(), file=sys.stderr, flush=True)
-            answer = ("error", _sentence(error))
+            answer = (failure, _sentence(error))
         pickle.dump(answer, answers, protocol=pickle.HIGHEST_PROTOCOL)
         answers.flush()
 

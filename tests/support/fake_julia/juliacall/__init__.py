@@ -96,6 +96,11 @@ class _Model:
 
         self.student = Student.load(os.environ["FAKE_STUDENT"])
 
+    def change(self, parameters):
+        from dataclasses import replace
+
+        self.student = replace(self.student, coefficients=np.array(parameters))
+
 
 class DistillACE:
     """The functions of the Julia package, under their Python names."""
@@ -104,8 +109,10 @@ class DistillACE:
         _misbehave("versions")
         return DictValue(
             {
-                "julia": "1.12.0",
-                "ACEpotentials": "0.10.1",
+                "julia": FAULT.removeprefix("julia:") if FAULT.startswith("julia:") else "1.12.0",
+                "ACEpotentials": FAULT.removeprefix("ace:")
+                if FAULT.startswith("ace:")
+                else "0.10.1",
                 "ACEfit": "0.3.0",
                 "threads": int(os.environ["PYTHON_JULIACALL_THREADS"]),
                 "signals": os.environ["PYTHON_JULIACALL_HANDLE_SIGNALS"],
@@ -147,7 +154,14 @@ class DistillACE:
     def solve_b(self, problem, **arguments):
         _record("solve", arguments)
         _misbehave("solve")
-        return DictValue({"factorization": "svd", "committee": arguments.get("committee", 0)})
+        report = {"factorization": "svd", "committee": arguments.get("committee", 0)}
+        if FAULT == "unsolved":
+            report["gradient"] = 1e-3
+        return DictValue(report)
+
+    def set_parameters_b(self, model, parameters, committee=None):
+        _record("set_parameters", {"parameters": parameters, "committee": committee})
+        model.change(parameters)
 
     def export_arrays(self, model):
         from distill.student.npz import read_npz
@@ -193,7 +207,8 @@ class DistillACE:
 
     def save(self, model, path):
         with open(path, "w") as handle:
-            json.dump({"model_parameters": model.student.coefficients.tolist()}, handle)
+            saved = {"model_spec": {}, "model_parameters": model.student.coefficients.tolist()}
+            json.dump(saved, handle)
 
     def load(self, path):
         _misbehave("load")
@@ -207,6 +222,9 @@ class _Main:
         collection.append(item)
 
     def seval(self, code):
+        if FAULT == "start":
+            print("ERROR: LoadError: ArgumentError: Package ACEpotentials is required", flush=True)
+            raise JuliaError("The following 1 direct dependency failed to precompile:")
         if code != "import DistillACE" or not os.path.isfile(
             os.path.join(self.Base.LOAD_PATH[-1], "src", "DistillACE.jl")
         ):
