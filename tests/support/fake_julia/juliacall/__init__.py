@@ -109,10 +109,8 @@ class DistillACE:
         _misbehave("versions")
         return DictValue(
             {
-                "julia": FAULT.removeprefix("julia:") if FAULT.startswith("julia:") else "1.12.0",
-                "ACEpotentials": FAULT.removeprefix("ace:")
-                if FAULT.startswith("ace:")
-                else "0.10.1",
+                "julia": "1.12.0",
+                "ACEpotentials": "0.9.0" if FAULT == "old" else "0.10.1",
                 "ACEfit": "0.3.0",
                 "threads": int(os.environ["PYTHON_JULIACALL_THREADS"]),
                 "signals": os.environ["PYTHON_JULIACALL_HANDLE_SIGNALS"],
