@@ -42,9 +42,7 @@ def fit(
     ] = None,
     e0: Annotated[
         str | None,
-        typer.Option(
-            help="One-body energies: auto, isolated, lstsq, or values, as H=-13.6,O=-432."
-        ),
+        typer.Option(help="One-body energies: auto, isolated, lstsq, or H=-13.6,O=-432."),
     ] = None,
     backend: Annotated[
         str | None, typer.Option(help="native, acepotentials (Julia), or auto.")
