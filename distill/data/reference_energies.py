@@ -42,6 +42,9 @@ class ReferenceEnergies:
     undetermined
         True where the compositions do not fix the E0s one by one (all stoichiometric, say); the
         smallest shifts that fit are taken then.
+    offset
+        Mean over the training set of what is left of (reference − foundation) energy after the
+        shifts, eV/atom: what binds the atoms, where free atoms fixed their energies.
     """
 
     method: str
@@ -49,6 +52,7 @@ class ReferenceEnergies:
     shifts: dict[str, float]
     rms: dict[str, float] = field(default_factory=dict)
     undetermined: bool = False
+    offset: float = 0.0
 
     def with_others(self, foundation: Mapping[str, float]) -> ReferenceEnergies:
         """The same, with the foundation's own E0 [eV] for elements that the set does not have."""
@@ -213,6 +217,7 @@ def reference_energies(
         shifts={e: float(s) for e, s in zip(elements, shifts, strict=True)},
         rms=rms,
         undetermined=determined < len(elements),
+        offset=float(np.mean((differences - counts @ shifts) / counts.sum(axis=1))),
     )
 
 
