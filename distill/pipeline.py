@@ -378,23 +378,33 @@ def _teacher_inputs(config: RunConfig, folder: Path) -> dict[str, Path]:
     from distill.models.mace.bundled_foundation import TENSORS_NAME, bundled_foundation_path
     from distill.models.mace.foundation_store import find_foundation
 
+    if config.teacher.calculator is not None:
+        return _teacher_data(folder)
     foundation = find_foundation(config.teacher.foundation).path
     return {
-        "train": folder / "data" / "train.xyz",
-        "test": folder / "data" / "test.xyz",
+        **_teacher_data(folder),
         "foundation": foundation or bundled_foundation_path() / TENSORS_NAME,
     }
 
 
 def _teacher_run(config: RunConfig, folder: Path, out: Path) -> None:
-    from distill.teacher.teacher_stage import run
+    from distill.teacher import calculator_teacher, teacher_stage
 
-    run(config.teacher, **_teacher_data(folder), out=out, seed=config.seed)
+    data = _teacher_data(folder)
+    if config.teacher.calculator is not None:
+        calculator_teacher.run(
+            config.teacher, **data, out=out, seed=config.seed, parallel=config.parallel
+        )
+    else:
+        teacher_stage.run(config.teacher, **data, out=out, seed=config.seed)
 
 
 def _teacher_curves(config: RunConfig, out: Path) -> None:
     from distill.teacher.simple_systems import write_curves
 
+    calculator = config.teacher.calculator
+    if calculator is not None and calculator.command is not None:
+        return  # A call of a program may take hours.
     data = _teacher_data(out.parent)
     write_curves(config.teacher, **data, out=out, reference=config.reference)
 
@@ -440,7 +450,7 @@ def _student_run(config: RunConfig, folder: Path, out: Path) -> None:
         test=inputs["test"],
         out=out,
         seed=config.seed,
-        teacher_e0=teacher.e0,
+        teacher_e0=teacher.one_body,
         provenance={
             "run": config.name,
             "teacher_sha256": sha256(folder / "teacher" / "teacher.model"),

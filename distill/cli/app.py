@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from distill._version import __version__
-from distill.cli import deployment, julia, models, setup, studies, workflow
+from distill.cli import deployment, fitting, julia, models, setup, studies, workflow
 from distill.core.errors import ChecksFailed, UserError, left_the_program
 
 DONE, CHECKS_FAILED, USER_ERROR, BUG, STOPPED = 0, 1, 2, 3, 130
@@ -25,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for group in (workflow, models, deployment, studies, setup):
+for group in (workflow, fitting, models, deployment, studies, setup):
     app.add_typer(group.commands)
 app.add_typer(julia.commands, name="julia", rich_help_panel=setup.PANEL)
 

@@ -218,6 +218,6 @@ def _plain_spec(spec: ModelSpec) -> dict[str, Any]:
         )
     if not isinstance(spec, CalculatorConfig):
         spec = CalculatorConfig(path=os.fspath(spec))
-    if Path(spec.path).exists():
+    if spec.path is not None and Path(spec.path).exists():
         spec = spec.model_copy(update={"path": str(Path(spec.path).resolve())})
     return spec.model_dump()

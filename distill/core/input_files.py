@@ -141,11 +141,16 @@ def _digest(path: Path, stamp: tuple[int, int, int]) -> str:
 
 
 def map_files(section: Any, change: Callable[[InputFile], Any]) -> Any:
-    """A section as plain values, each named file replaced by what a function makes of it."""
+    """A section as plain values, each named file replaced by what a function makes of it.
+
+    Options that a section calls `unkeyed`, because they change no result, are left out.
+    """
     if isinstance(section, InputFile):
         return change(section) if section.names_a_file else str(section)
     if isinstance(section, (BaseModel, dict)):
-        return {key: map_files(value, change) for key, value in _parts(section)}
+        unkeyed = getattr(section, "unkeyed", ()) if isinstance(section, BaseModel) else ()
+        parts = ((key, value) for key, value in _parts(section) if key not in unkeyed)
+        return {key: map_files(value, change) for key, value in parts}
     if isinstance(section, (list, tuple)):
         return [map_files(value, change) for value in section]
     return section

@@ -15,13 +15,13 @@ import numpy as np
 from distill.core.errors import UserError
 from distill.core.progress import listed
 
-# Isolated-atom values are taken only if they describe the set about as well as the best shifts do.
-_ISOLATED_TOLERANCE = 1.2
 # Beyond these, a difference between data and foundation is one of energy scale, not of accuracy.
 _OTHER_REFERENCE = 0.1
 _MIXED_GAP = 2.0
 _MIXED_LEAST = 2
 _IRLS_ITERATIONS = 30
+# The method for elements of which some have an isolated atom.
+PARTLY_ISOLATED = "isolated and lstsq"
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class ReferenceEnergies:
     Attributes
     ----------
     method
-        isolated, lstsq, foundation or given.
+        isolated, lstsq, `PARTLY_ISOLATED`, foundation or given.
     values
         E0 by chemical symbol, eV.
     shifts
@@ -42,6 +42,9 @@ class ReferenceEnergies:
     undetermined
         True where the compositions do not fix the E0s one by one (all stoichiometric, say); the
         smallest shifts that fit are taken then.
+    offset
+        Mean over the training set of what is left of (reference − foundation) energy after the
+        shifts, eV/atom: what binds the atoms, where free atoms fixed their energies.
     """
 
     method: str
@@ -49,6 +52,7 @@ class ReferenceEnergies:
     shifts: dict[str, float]
     rms: dict[str, float] = field(default_factory=dict)
     undetermined: bool = False
+    offset: float = 0.0
 
     def with_others(self, foundation: Mapping[str, float]) -> ReferenceEnergies:
         """The same, with the foundation's own E0 [eV] for elements that the set does not have."""
@@ -92,7 +96,11 @@ def composition_matrix(structures: Sequence[Sequence[str]], elements: Sequence[s
 
 
 def least_squares_shifts(
-    counts: np.ndarray, differences: np.ndarray, *, robust: bool = True
+    counts: np.ndarray,
+    differences: np.ndarray,
+    *,
+    known: np.ndarray | None = None,
+    robust: bool = True,
 ) -> tuple[np.ndarray, int]:
     """E0 shifts that bring a model's energies closest to the reference, by errors per atom.
 
@@ -104,6 +112,8 @@ def least_squares_shifts(
         Atoms by element, shape (n_structures, n_elements).
     differences
         Reference minus model energy, eV, shape (n_structures,); reference energies for E0s.
+    known
+        Shifts that are given, eV, shape (n_elements,), NaN where they are to be found.
     robust
         Minimise the Huber loss by iteratively reweighted least squares (Huber, Ann. Math. Stat. 35,
         73 (1964), with k = 1.345 robust standard deviations), instead of the plain squares.
@@ -111,12 +121,16 @@ def least_squares_shifts(
     Returns
     -------
     (array of shape (n_elements,), int)
-        Shifts, eV, and how many of them the compositions fix.
+        Shifts, eV, and how many of them are given or fixed by the compositions.
     """
     sizes = counts.sum(axis=1)
-    rows, target = counts / sizes[:, None], differences / sizes
+    found = np.full(counts.shape[1], np.nan) if known is None else known.copy()
+    open_ = np.isnan(found)
+    given = int((~open_).sum())
+    rows = counts[:, open_] / sizes[:, None]
+    target = (differences - counts[:, ~open_] @ found[~open_]) / sizes
     weights = np.ones(len(target))
-    shifts = np.zeros(counts.shape[1])
+    shifts = np.zeros(rows.shape[1])
     rank = 0
     for _ in range(_IRLS_ITERATIONS if robust else 1):
         root = np.sqrt(weights)
@@ -127,7 +141,8 @@ def least_squares_shifts(
         weights = np.minimum(1.0, bound / np.maximum(residuals, max(bound, 1e-12)))
         if np.allclose(shifts, previous, rtol=0, atol=1e-10):
             break
-    return shifts, int(rank)
+    found[open_] = shifts
+    return found, given + int(rank)
 
 
 def reference_energies(
@@ -146,8 +161,9 @@ def reference_energies(
     method
         `lstsq`: the foundation's E0s, shifted by least squares over compositions. `isolated`: such
         that isolated atoms get their reference energies. `foundation`: unchanged. A mapping:
-        these values. `auto`: isolated atoms if they are there for every element and describe the
-        set about as well as least squares does, else least squares.
+        these values. `auto`: as `isolated` for the elements that have an isolated atom, and by
+        least squares for the others. What a user measured of a free atom is right by definition,
+        and with it energies of dissociation come out.
     elements
         Chemical symbols of the columns of `counts`.
     foundation
@@ -168,18 +184,22 @@ def reference_energies(
         _require_all(elements, method, "teacher.e0 gives no value for")
         given = np.array([method[e] - foundation[e] for e in elements])
     solved, fixed = least_squares_shifts(counts, differences)
-
+    partly_fixed = 0
     candidates = {"foundation": np.zeros(len(elements)), "lstsq": solved}
     if set(elements) <= set(isolated):
         candidates["isolated"] = np.array([isolated[e] for e in elements])
+    elif set(elements) & set(isolated):
+        known = np.array([isolated.get(e, np.nan) for e in elements])
+        candidates[PARTLY_ISOLATED], partly_fixed = least_squares_shifts(
+            counts, differences, known=known
+        )
     if isinstance(method, Mapping):
         candidates["given"] = given
     rms = {name: _rms_per_atom(counts, differences, s) for name, s in candidates.items()}
     if isinstance(method, Mapping):
         chosen = "given"
     elif method == "auto":
-        best = rms.get("isolated", np.inf) <= _ISOLATED_TOLERANCE * rms["lstsq"]
-        chosen = "isolated" if best else "lstsq"
+        chosen = next(c for c in ("isolated", PARTLY_ISOLATED, "lstsq") if c in candidates)
     else:
         chosen = method
     if chosen == "isolated":
@@ -190,12 +210,14 @@ def reference_energies(
             "boundaries or config_type IsolatedAtom) of",
         )
     shifts = candidates[chosen]
+    determined = {"lstsq": fixed, PARTLY_ISOLATED: partly_fixed}.get(chosen, len(elements))
     return ReferenceEnergies(
         method=chosen,
         values={e: float(foundation[e] + s) for e, s in zip(elements, shifts, strict=True)},
         shifts={e: float(s) for e, s in zip(elements, shifts, strict=True)},
         rms=rms,
-        undetermined=fixed < len(elements) and chosen == "lstsq",
+        undetermined=determined < len(elements),
+        offset=float(np.mean((differences - counts @ shifts) / counts.sum(axis=1))),
     )
 
 

@@ -10,7 +10,7 @@ import importlib
 import inspect
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, runtime_ch
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import BaseCalculator, Calculator
+from ase.calculators.calculator import (
+    BaseCalculator,
+    Calculator,
+    PropertyNotImplementedError,
+)
 
 from distill.core.artifacts import read_json, write_json
 from distill.core.config import Section
@@ -26,7 +30,8 @@ from distill.core.errors import UserError, left_the_program
 from distill.core.quantities import six_components
 from distill.models.base import FAMILIES, Family, Predictions, StructureError
 from distill.models.config import CalculatorConfig
-from distill.models.mace.torch_tools import precision
+from distill.models.mace.torch_tools import MARK, marked_kind, precision
+from distill.models.shifted_calculator import ShiftedCalculator
 
 if TYPE_CHECKING:
     from typing import Self
@@ -77,8 +82,8 @@ def load_model(model: ModelSpec, *, device: str = "cpu", dtype: str | None = Non
     if isinstance(model, (str, os.PathLike)):
         model = CalculatorConfig(path=os.fspath(model))
     if isinstance(model, CalculatorConfig):
-        if ":" in model.path and not Path(model.path).exists():
-            return AnyCalculator.of_import_path(model)
+        if model.is_external or (":" in str(model.path) and not Path(str(model.path)).exists()):
+            return AnyCalculator.of_config(model)
         return _of_file(model, device, dtype)
     if _is_calculator(model):
         return AnyCalculator(model)
@@ -116,49 +121,71 @@ class AnyCalculator(Family):
     calculator
         The calculator.
     config
-        Import path and arguments that it was made from; None for one made elsewhere.
+        What it was made from: import path and arguments, or a program; None for one made elsewhere.
+    shifts
+        Added to its energies for each atom, eV by symbol: onto another energy scale.
     """
 
     kind = "calculator"
     Config: ClassVar[type[Section]] = CalculatorConfig
+    suffixes: ClassVar[tuple[str, ...]] = (".model",)
 
-    def __init__(self, calculator: Any, config: CalculatorConfig | None = None) -> None:
-        self._calculator, self.config = calculator, config
+    def __init__(
+        self,
+        calculator: Any,
+        config: CalculatorConfig | None = None,
+        shifts: Mapping[str, float] | None = None,
+    ) -> None:
+        self._calculator = ShiftedCalculator(calculator, shifts) if shifts else calculator
+        self.config, self.shifts = config, dict(shifts or {})
 
     @classmethod
-    def of_import_path(cls, config: CalculatorConfig) -> Self:
-        """The calculator that a class or function of other people makes.
+    def of_config(cls, config: CalculatorConfig, shifts: Mapping[str, float] | None = None) -> Self:
+        """The calculator that a class or function of other people makes, or a process of its own.
 
         Raises
         ------
         UserError
-            If it cannot be imported or made, or is no calculator.
+            If it cannot be imported or made, or is no calculator. A process starts later, with the
+            first structure.
         """
-        return cls(_imported(config), config)
+        if config.is_external:
+            from distill.models.external_calculator import ExternalCalculator
+
+            return cls(ExternalCalculator(config), config, shifts)
+        return cls(_imported(config), config, shifts)
+
+    @classmethod
+    def reads(cls, path: Path) -> bool:
+        """Whether it is a file that `save` wrote."""
+        return super().reads(path) and marked_kind(path) == cls.kind
 
     @classmethod
     def load(cls, path: Path, *, device: str = "cpu", dtype: str | None = None) -> Self:
-        """The calculator whose import path and arguments `save` wrote."""
-        return cls.of_import_path(CalculatorConfig.model_validate(read_json(path)))
+        """The calculator that `save` described."""
+        content = read_json(path)
+        config = CalculatorConfig.model_validate(content["calculator"])
+        return cls.of_config(config, content["shifts"])
 
     def save(self, path: Path) -> None:
-        """Write import path and arguments as JSON.
+        """Write what makes it, and its shifts, as JSON.
 
         Raises
         ------
         UserError
-            If it was not made from an import path.
+            If it was made in memory.
         """
         if self.config is None:
             raise UserError(
                 f"{self.name} was made in memory and cannot be saved; name it by its import path"
             )
-        write_json(path, self.config.model_dump(mode="json"))
+        config = self.config.model_dump(mode="json")
+        write_json(path, {MARK: self.kind, "calculator": config, "shifts": self.shifts})
 
     @property
     def name(self) -> str:
-        """Import path, or the class."""
-        return str(self.config.path) if self.config else type(self._calculator).__name__
+        """Import path or program, or the class."""
+        return self.config.name if self.config else type(self._calculator).__name__
 
     @property
     def elements(self) -> frozenset[str] | None:
@@ -188,11 +215,12 @@ class AnyCalculator(Family):
         """What `distill.core.fingerprint` knows it by."""
         from distill.core.fingerprint import plain
 
-        return plain(self._calculator if self.config is None else self.config)
+        made_from = self._calculator if self.config is None else self.config
+        return [plain(made_from), self.shifts] if self.shifts else plain(made_from)
 
 
 def _of_file(config: CalculatorConfig, device: str, dtype: str | None) -> Family:
-    path = Path(config.path)
+    path = Path(str(config.path))
     if not path.is_file():
         raise UserError(f"{path}: no such model file")
     families = [FAMILIES.load(name) for name in FAMILIES.names()]
@@ -229,7 +257,7 @@ def _answer(
         # Asked directly, so that constraints of the structure are no part of the answer.
         forces = calculator.get_forces(copy)
         energy = calculator.get_potential_energy(copy)
-        six = calculator.get_stress(copy) if stress else None
+        six = _stress(calculator, copy) if stress else None
     except UserError as error:
         raise StructureError(index, str(error)) from None
     except (Exception, SystemExit) as error:
@@ -238,6 +266,14 @@ def _answer(
             raise UserError(f"structure {index}: {name} ran out of memory: {error}") from None
         raise StructureError(index, _failure(name, error)) from None
     return checked_answer(atoms, energy, forces, six, name, index)
+
+
+def _stress(calculator: Any, atoms: Atoms) -> Any:
+    """The stress, None where the calculator turns out to have none."""
+    try:
+        return calculator.get_stress(atoms)
+    except PropertyNotImplementedError:
+        return None
 
 
 def checked_answer(
@@ -306,7 +342,7 @@ def _imported(config: CalculatorConfig) -> Calculator:
 
 
 def _made(config: CalculatorConfig) -> Calculator:
-    module_name, _, class_name = config.path.partition(":")
+    module_name, _, class_name = config.name.partition(":")
     try:
         factory = getattr(importlib.import_module(module_name), class_name)
     except AttributeError:

@@ -289,7 +289,8 @@ def family_of(content: Any, *, device: str, dtype: str | None, origin: Path) -> 
             f"{origin} corrects {base['path']}, which has changed since (another SHA-256); "
             "restore that file"
         )
-    source = CalculatorConfig(path=base["path"], args=base["args"])
+    entries = {name: base[name] for name in CalculatorConfig.model_fields if name in base}
+    source = CalculatorConfig.model_validate(entries)
     return Delta(load_model(source, device=device, dtype=dtype), correction, source)
 
 
@@ -319,9 +320,9 @@ def _content(model: Family) -> Any:
 
 def _described(source: CalculatorConfig) -> dict[str, Any]:
     """Where a base model is, and what its file was."""
-    path = Path(source.path)
+    path = None if source.path is None else Path(source.path)
     described = source.model_dump(mode="json")
-    if path.is_file():
+    if path is not None and path.is_file():
         described |= {"path": str(path.resolve()), "sha256": sha256(path)}
     return described
 

@@ -138,12 +138,16 @@ class TeacherRecord(Result):
     strategy, freeze
         As asked for; the latter of a fine-tuned one.
     foundation
-        The foundation model, or the base of a delta model.
+        The foundation model, the base of a delta model, or the calculator that is the teacher.
     elements, e0, e0_method, e0_shifts, e0_start_rms_eV_per_atom
         Atomic reference energies, eV by symbol: which, by what method, how far from the
         foundation's, and the energy error that each method starts from.
+    free_atoms
+        What the whole teacher says of an atom without neighbours, eV by symbol, of the elements
+        that it has an answer for.
     r_max, interactions, dtype, parameters
-        Cutoff of one layer, Å; layers, precision and weights of what was trained.
+        Cutoff of one layer, Å; layers, precision and weights of what was trained; None for a
+        calculator, which does not say them.
     trainable_parameters, trainable, frozen
         Number of the weights that learnt; names of parameters.
     lora, replay, architecture, delta, committee
@@ -172,11 +176,12 @@ class TeacherRecord(Result):
     e0_method: str | None = None
     e0_shifts: dict[str, float] = Field(default_factory=dict)
     e0_start_rms_eV_per_atom: dict[str, float] = Field(default_factory=dict)
-    r_max: float
+    free_atoms: dict[str, float] = Field(default_factory=dict)
+    r_max: float | None = None
     interactions: int | None = None
     dtype: str | None = None
-    parameters: int
-    trainable_parameters: int
+    parameters: int | None = None
+    trainable_parameters: int = 0
     trainable: list[str] = Field(default_factory=list)
     frozen: list[str] = Field(default_factory=list)
     lora: LoraRecord | None = None
@@ -200,6 +205,11 @@ class TeacherRecord(Result):
     wall_time_s: float | None = None
     peak_memory_mb: int | None = None
     versions: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def one_body(self) -> dict[str, float]:
+        """One-body energies of a student of it, eV: its free atoms, else the reference energies."""
+        return {**self.e0, **self.free_atoms}
 
     @classmethod
     def upgrade(cls, data: dict[str, Any]) -> dict[str, Any]:

@@ -6,25 +6,17 @@ that is not finished gives a report of what is there.
 
 from __future__ import annotations
 
-import base64
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from importlib.resources import files
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from distill.core.artifacts import write_json, write_text
-from distill.core.figures import FIGURE_DPI
-from distill.core.number_text import interval_text, number_text
 from distill.core.quantities import MEV
+from distill.report.page import embedded, page
 from distill.report.report_data import Report, collect
-
-if TYPE_CHECKING:
-    from markupsafe import Markup
 
 REPORT_NAME = "report.html"
 FIGURES_FOLDER = "figures"
-_UNIT = re.compile(r"\[[^\[\]]*\]")
 
 
 def write_report(run_folder: Path) -> Path:
@@ -79,7 +71,7 @@ def _figures(run_folder: Path, report: Report) -> dict[str, dict[str, Any]]:
         actual = [MEV * part["rmse"] for part in forces["bins"]]
         figure = calibration_figure(predicted, actual, "meV/Å")
         pictures.append(save_figure(figure, folder, "calibration"))
-    return {file.stem: _embedded(file) for file in pictures}
+    return {file.stem: embedded(file) for file in pictures}
 
 
 def _by_observable(figures: Iterable[str], observables: Iterable[str]) -> dict[str, list[str]]:
@@ -92,78 +84,6 @@ def _by_observable(figures: Iterable[str], observables: Iterable[str]) -> dict[s
     return found
 
 
-def _embedded(file: Path) -> dict[str, Any]:
-    """A PNG as base64, with the width at which its text has the size of the page's."""
-    data = file.read_bytes()
-    pixels = int.from_bytes(data[16:20], "big")
-    return {"data": base64.b64encode(data).decode(), "width": round(pixels * 100 / FIGURE_DPI)}
-
-
 def _render(report: Report, figures: Mapping[str, Any]) -> str:
-    from jinja2 import ChoiceLoader, Environment, FunctionLoader, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=ChoiceLoader(
-            [PackageLoader("distill.report", "templates"), FunctionLoader(_packaged)]
-        ),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= FILTERS
     own = _by_observable(figures, [observable["name"] for observable in report["observables"]])
-    template = environment.get_template("report.html.j2")
-    return template.render(r=report, figures=figures, figures_of=own)
-
-
-def _duration(seconds: float | None) -> str:
-    """A duration in words, or an em dash."""
-    from distill.core.progress import format_duration
-
-    return "—" if seconds is None else format_duration(seconds)
-
-
-def _packaged(name: str) -> str | None:
-    """The template `package:file` of an observable."""
-    package, _, file = name.partition(":")
-    if not file:
-        return None
-    return (files(package) / file).read_text(encoding="utf-8")
-
-
-def _cell(value: Any) -> str:
-    """A value of any kind in a table."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if value is None or isinstance(value, (int, float)):
-        return number_text(value)
-    if isinstance(value, (list, tuple)):
-        return interval_text(value)
-    if isinstance(value, Mapping):
-        return ", ".join(f"{count} {name}" for name, count in value.items())
-    return str(value)
-
-
-def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, bool]:
-    """The columns of a table, and whether they hold text."""
-    names = dict.fromkeys(name for row in rows for name in row)
-    return {n: any(isinstance(row.get(n), (str, Mapping)) for row in rows) for n in names}
-
-
-def _unbroken(text: str) -> Markup:
-    """A text whose units in brackets stay on one line."""
-    from markupsafe import Markup, escape
-
-    return Markup(_UNIT.sub(r'<span class="whole">\g<0></span>', str(escape(text))))
-
-
-# What the templates, those of observables too, may apply to a value.
-FILTERS = {
-    "number": number_text,
-    "interval": interval_text,
-    "duration": _duration,
-    "cell": _cell,
-    "columns": _columns,
-    "unbroken": _unbroken,
-}
+    return page("report.html.j2", r=report, figures=figures, figures_of=own)

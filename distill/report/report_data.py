@@ -130,7 +130,7 @@ def _workflow(config: Mapping[str, Any], parts: Mapping[str, Any]) -> str:
         "finetune": f"the foundation model “{foundation}” fine-tuned ({asked['freeze']})",
         "scratch": f"a MACE trained from scratch in the shape of “{foundation}”",
         "delta": f"a small MACE trained on top of “{foundation}”",
-        "none": f"the foundation model “{foundation}” as it is",
+        "none": f"{_taken(asked, foundation)} as it is",
     }[asked["strategy"]]
     used = f" on {teacher.training.used} reference structures" if teacher else ""
     student = config["student"]
@@ -138,6 +138,11 @@ def _workflow(config: Mapping[str, Any], parts: Mapping[str, Any]) -> str:
         f"Teacher: {made}{used}. Student: a linear ACE of correlation order {student['order']} "
         "fitted to the teacher's labels."
     )
+
+
+def _taken(asked: Mapping[str, Any], name: str) -> str:
+    """What a teacher that was not trained is called."""
+    return f"the foundation model “{name}”" if asked.get("parameters", 1) else f"“{name}”"
 
 
 def _verdict(verdict: Verdict | None) -> Any:

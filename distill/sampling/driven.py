@@ -158,7 +158,7 @@ def run_driven(
     assert driven is not None
     config, lattice_calls = with_lattice_constants(config, teacher, out)
     table = teacher.with_name(RECORD_NAME)
-    e0 = read_result(table, TeacherRecord).e0 if table.exists() else None
+    e0 = read_result(table, TeacherRecord).one_body if table.exists() else None
     task = _Task(config, driven, teacher, seed, parallel, e0)
     result = Driven(calls={"lattice constant": lattice_calls})
     structures = seed_structures(config, driven, train, seed)

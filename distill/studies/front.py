@@ -99,7 +99,7 @@ def front_of_run(config: RunConfig, **choices: Any) -> list[Candidate]:
             test=test,
             out=folder / FOLDER,
             seed=config.seed,
-            teacher_e0=read_result(teacher, TeacherRecord).e0,
+            teacher_e0=read_result(teacher, TeacherRecord).one_body,
             **choices,
         )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -265,14 +265,13 @@ def shared_record(folders: Sequence[Path]) -> TeacherRecord:
     }
     indices = sorted({i for member in members for i in member.training.indices})
     elements = sorted({symbol for member in members for symbol in member.elements})
-    known = sorted({symbol for member in members for symbol in member.e0})
-    e0 = {e: float(np.mean([m.e0[e] for m in members if e in m.e0])) for e in known}
     worse = [m.worse_than_foundation for m in members if m.worse_than_foundation is not None]
     return TeacherRecord(
         **{
             **shared,
             "elements": elements,
-            "e0": e0,
+            "e0": _means([member.e0 for member in members]),
+            "free_atoms": _means([member.free_atoms for member in members]),
             "worse_than_foundation": any(worse) if worse else None,
             "training": TrainingSet(
                 available=first.training.available,
@@ -282,6 +281,12 @@ def shared_record(folders: Sequence[Path]) -> TeacherRecord:
             ),
         }
     )
+
+
+def _means(tables: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Mean of each entry over the tables that have it."""
+    names = sorted({name for table in tables for name in table})
+    return {n: float(np.mean([table[n] for table in tables if n in table])) for n in names}
 
 
 def _say_calibration(result: CommitteeRecord) -> None:

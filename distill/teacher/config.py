@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -70,7 +70,10 @@ class TeacherConfig(MaceConfig):
     strategy: Literal["finetune", "scratch", "delta", "none"] = Field(
         "finetune",
         description="finetune, scratch (new weights), delta (a small MACE on top of a frozen "
-        "model), or none (the foundation model as it is)",
+        "model), or none (the foundation model, or the calculator, as it is)",
+    )
+    calculator: CalculatorConfig | None = Field(
+        None, description="any calculator as the teacher itself; its strategy is none"
     )
     fraction: Fraction = Field(1.0, description="share of the training set used, nested by seed")
     lora: LoraConfig | None = Field(
@@ -84,8 +87,26 @@ class TeacherConfig(MaceConfig):
     delta: DeltaConfig = Field(default_factory=DeltaConfig, description="options of strategy delta")
     committee: CommitteeConfig | None = Field(None, description="several teachers and their spread")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _calculator_has_no_strategy(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("calculator") is not None:
+            return {"strategy": "none", **values}
+        return values
+
     @model_validator(mode="after")
     def _check_strategy(self) -> TeacherConfig:
+        if self.calculator is not None:
+            if self.strategy != "none":
+                raise ValueError(
+                    f"calculator is the teacher itself; it goes with 'strategy: none', not "
+                    f"'{self.strategy}' (a calculator that is corrected is delta.base)"
+                )
+            if self.calculator.path is not None and self.calculator.path.names_a_file:
+                raise ValueError(
+                    "calculator.path: expected 'package.module:Class'; a model file is named by "
+                    "foundation"
+                )
         for name in ("lora", "replay"):
             if getattr(self, name) is not None and self.strategy != "finetune":
                 raise ValueError(f"{name} goes with 'strategy: finetune', not '{self.strategy}'")
@@ -104,6 +125,8 @@ class TeacherConfig(MaceConfig):
         found: dict[str, CalculatorConfig] = {}
         if self.labels and isinstance(self.labels.calculator, CalculatorConfig):
             found["labels"] = self.labels.calculator
+        if self.calculator is not None:
+            found["teacher"] = self.calculator
         if self.strategy == "delta" and self.delta.base:
             found["base"] = self.delta.base
         return found

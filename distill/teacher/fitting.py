@@ -10,9 +10,10 @@ import numpy as np
 
 from distill.core.progress import say
 from distill.data.reference_energies import ReferenceEnergies
+from distill.models.base import StructureError
 from distill.models.mace import adapter
 from distill.models.mace.family import Mace
-from distill.models.mace.fine_tuning import fit_weights, split
+from distill.models.mace.fine_tuning import fit_weights, of_elements, split
 from distill.models.mace.freezing import Freezing
 from distill.models.mace.lora import add_low_rank, merge_low_rank
 from distill.models.mace.rebuild import (
@@ -21,6 +22,7 @@ from distill.models.mace.rebuild import (
     fresh_model,
     new_model,
     select_head,
+    shift_interaction,
     silence_readouts,
     with_replay_head,
 )
@@ -69,6 +71,7 @@ def finetune(
     start: Start,
     e0: ReferenceEnergies,
     structures: Sequence[Atoms],
+    isolated: Sequence[Atoms],
     replay: Replay | None,
 ) -> Fitted:
     """Fine-tune a foundation model: frozen layers, low-rank adaptation, replay, as configured.
@@ -83,8 +86,8 @@ def finetune(
         The foundation model, cut to the data's elements; it is changed.
     e0
         Atomic reference energies of the data.
-    structures
-        Labelled structures; some are held out for validation.
+    structures, isolated
+        Labelled structures, of which some are held out for validation, and single atoms.
     replay
         Pre-training structures, or None.
 
@@ -126,6 +129,7 @@ def finetune(
         freeze=config.freeze,
         learnable=learnable,
         head=NEW_HEAD if two_heads else None,
+        isolated=of_elements(isolated, adapter.facts(model).elements),
         extra=extra,
     )
     if config.lora is not None:
@@ -177,7 +181,18 @@ def from_scratch(
     scratch = Start("scratch", "", Mace(model, place.device, config.batch_size))
     e0 = starting_energies(config, scratch, structures, isolated)
     say(e0.summary())
-    plan, training = fit_weights(model, structures, parts, e0.values, config, place, freeze="f0")
+    # Free atoms fix the atomic reference energies, and the mean of what binds the atoms is left.
+    shift_interaction(model, e0.offset)
+    plan, training = fit_weights(
+        model,
+        structures,
+        parts,
+        e0.values,
+        config,
+        place,
+        freeze="f0",
+        isolated=of_elements(isolated, elements),
+    )
     about = {"architecture": config.architecture}
     return Fitted(model, e0, plan, training, parts.held, about)
 
@@ -189,6 +204,7 @@ def delta(
     e0: ReferenceEnergies,
     structures: Sequence[Atoms],
     base: Sequence[Atoms],
+    isolated: Sequence[Atoms],
     elements: Sequence[str],
 ) -> Fitted:
     """Train a small MACE on what a frozen base model is off.
@@ -205,6 +221,8 @@ def delta(
         Atomic reference energies of the data; their shifts go to the small model.
     structures, base
         The same structures, with the data's labels and with those of the base model.
+    isolated
+        Labelled single atoms.
     elements
         Chemical symbols of the small model.
 
@@ -225,7 +243,16 @@ def delta(
     silence_readouts(model)
     shifts = {symbol: e0.shifts.get(symbol, 0.0) for symbol in elements}
     say(e0.summary())
-    plan, training = fit_weights(model, apart, parts, shifts, config, place, freeze="f0")
+    plan, training = fit_weights(
+        model,
+        apart,
+        parts,
+        shifts,
+        config,
+        place,
+        freeze="f0",
+        isolated=of_elements(_apart(isolated, start), elements),
+    )
     adapter.set_e0(model, shifts)
     own = adapter.facts(start.module) if start.is_foundation else None
     base_model = Origin(
@@ -236,6 +263,17 @@ def delta(
     )
     about = {"delta": DeltaRecord(base=base_model, architecture=config.delta.architecture)}
     return Fitted(model, e0, plan, training, parts.held, about)
+
+
+def _apart(isolated: Sequence[Atoms], start: Start) -> list[Atoms]:
+    """Single atoms with what a base model is off; those that it has an answer for."""
+    found = []
+    for atoms in isolated:
+        try:
+            found += combined_labels([atoms], start.predict([atoms]), sign=-1)
+        except StructureError:
+            continue
+    return found
 
 
 def _weights_seed(seed: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from distill.core.artifacts import hash_of, package_versions, sha256, write_json
 from distill.core.errors import UserError
+from distill.core.executors import ParallelConfig
 from distill.core.quantities import STRESS_KEY
 from distill.core.work import WorkFolder
 from distill.data.structures import read_structures, write_structures
@@ -26,7 +28,12 @@ LABELS_FOLDER = "labels"
 
 
 def self_labelled(
-    config: TeacherConfig, structures: Sequence[Atoms], *, path: Path, device: str
+    config: TeacherConfig,
+    structures: Sequence[Atoms],
+    *,
+    path: Path,
+    device: str,
+    parallel: ParallelConfig | None = None,
 ) -> list[Atoms]:
     """Structures with the labels of the model that `teacher.labels` names.
 
@@ -44,6 +51,8 @@ def self_labelled(
         File that gets them.
     device
         Torch device.
+    parallel
+        Where the labels are made; in this process if None.
 
     Raises
     ------
@@ -52,6 +61,8 @@ def self_labelled(
     """
     assert config.labels is not None
     spec = config.labels.calculator
+    if not isinstance(spec, CalculatorConfig) and config.calculator is not None:
+        spec = config.calculator
     if isinstance(spec, CalculatorConfig):
         source = calculator_start(spec, config, device)
         about: dict[str, Any] = {"calculator": spec.model_dump(mode="json")}
@@ -66,7 +77,7 @@ def self_labelled(
         about = {"calculator": {"path": source.name, "head": config.head}}
     stress = config.learns_stress
     bare = [_asking(atoms, stress) for atoms in structures]
-    return labelled_in_shards(bare, source, path=path, about=about)
+    return labelled_in_shards(bare, source, path=path, about=about, parallel=parallel)
 
 
 def labelled_once(config: TeacherConfig, train: Path, test: Path, out: Path) -> tuple[Path, Path]:
@@ -123,6 +134,7 @@ def labelled_in_shards(
     *,
     path: Path,
     about: dict[str, Any] | None = None,
+    parallel: ParallelConfig | None = None,
 ) -> list[Atoms]:
     """Structures with the labels of a model, a unit of work for every few of them.
 
@@ -136,6 +148,8 @@ def labelled_in_shards(
         File that gets all of them, with provenance in `PATH.json`.
     about
         What names the model in the provenance; its name if None.
+    parallel
+        Where the units run; one after the other if None.
 
     Raises
     ------
@@ -150,7 +164,10 @@ def labelled_in_shards(
         name="labels",
         options=LabelConfig(batch_size=start.model.batch_size, device=device),
     )
-    WorkFolder(path.parent).run(units, f"labels, {path.stem}")
+    work = WorkFolder(path.parent)
+    if parallel is not None:
+        work = replace(work, parallel=parallel)
+    work.run(units, f"labels, {path.stem}")
     labelled = [atoms for unit in units for atoms in unit.labelled()]
     write_structures(path, labelled)
     write_json(

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 CURVES_NAME = "curves.json"
 _FOLDER = "curves"
+# How far dimers are followed where a teacher does not say its cutoff, Å.
+_REACH = 6.0
 
 Curve = TypeVar("Curve", CrystalCurve, DimerCurve)
 
@@ -152,8 +154,9 @@ def write_curves(
         except UserError as error:
             say(f"no curves of the reference: {error}")
             made_for = None
+    reach = about.r_max or _REACH
     units = [
-        CurvesUnit(out / _FOLDER, name, model, structures, tuple(about.elements), about.r_max)
+        CurvesUnit(out / _FOLDER, name, model, structures, tuple(about.elements), reach)
         for name, model in models.items()
     ]
     WorkFolder(out / _FOLDER).run(units, "curves of simple systems")

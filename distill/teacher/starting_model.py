@@ -11,6 +11,7 @@ import numpy as np
 
 from distill.core.artifacts import hash_of, sha256
 from distill.core.errors import UserError
+from distill.core.fingerprint import plain
 from distill.core.input_files import resolve_file
 from distill.core.progress import say
 from distill.core.quantities import STRESS_KEY
@@ -136,13 +137,13 @@ def calculator_start(source: CalculatorConfig, config: TeacherConfig, device: st
         If it cannot be found or made.
     """
     model = cached_model(source, device=device).in_batches(config.batch_size)
-    return Start(source.path, calculator_identity(source), model, source)
+    return Start(source.name, calculator_identity(source), model, source)
 
 
 def calculator_identity(source: CalculatorConfig) -> str:
-    """SHA-256 of a calculator's file, or of its import path and arguments."""
-    path = Path(source.path)
-    return sha256(path) if path.is_file() else hash_of(source.model_dump(mode="json"))
+    """SHA-256 of a calculator's file, or of its import path and arguments or program."""
+    path = Path(str(source.path))
+    return sha256(path) if path.is_file() else hash_of(plain(source))
 
 
 def settings_hash(config: TeacherConfig, start: Start, train: Path, seed: int) -> str:
@@ -150,7 +151,7 @@ def settings_hash(config: TeacherConfig, start: Start, train: Path, seed: int) -
     replayed = config.replay.structures if config.replay else None
     return hash_of(
         {
-            "config": config.model_dump(mode="json"),
+            "config": plain(config),
             "start": start.sha256,
             "train": sha256(train),
             "replay": sha256(resolve_file(replayed)) if replayed else None,
@@ -169,6 +170,7 @@ def starting_energies(
     isolated: Sequence[Atoms],
     *,
     check: bool = False,
+    predicted: Sequence[Atoms] | None = None,
 ) -> ReferenceEnergies:
     """Atomic reference energies that put a starting model on the energy scale of the data.
 
@@ -182,6 +184,8 @@ def starting_energies(
         Labelled structures, and labelled single atoms.
     check
         Refuse labels in other units, and a set that mixes energy references.
+    predicted
+        The structures with the model's labels, where they are there already.
 
     Raises
     ------
@@ -189,7 +193,8 @@ def starting_energies(
         If labels are in other units, the set mixes references, or a value that the method needs
         is missing.
     """
-    predicted = start.predict(structures)
+    if predicted is None:
+        predicted = start.predict(structures)
     symbols = [atoms.get_chemical_symbols() for atoms in structures]
     present = elements_of(structures)
     counts = composition_matrix(symbols, present)
@@ -199,14 +204,18 @@ def starting_energies(
         refuse_mixed_references(counts, differences)
     one_body = _one_body(start, present, counts, predicted)
     free = isolated_energies(isolated)
-    free_by_model = isolated_energies(start.predict(isolated))
+    free_by_model, _ = free_atom_energies(start.model, tuple(free))
     found = reference_energies(
         config.e0,
         elements=present,
         foundation=one_body,
         counts=counts,
         differences=differences,
-        isolated={symbol: energy - free_by_model[symbol] for symbol, energy in free.items()},
+        isolated={
+            symbol: energy - free_by_model.get(symbol, one_body[symbol])
+            for symbol, energy in free.items()
+            if symbol in one_body
+        },
     )
     return found.with_others(one_body)
 
@@ -217,21 +226,36 @@ def _one_body(
     """Energy of a free atom of each element, eV, as the model has it."""
     if start.is_foundation:
         return facts(start.module).e0
+    found, problems = free_atom_energies(start.model, elements)
+    if not problems:
+        return found
+    # Any scale will do for a model that has no answer for an atom without neighbours.
+    element, problem = next(iter(problems.items()))
+    say(
+        f"{start.name} gives no energy of a free {element} atom ({problem}): its atomic reference "
+        "energies are taken by least squares from its energies of the training set"
+    )
+    values, _ = least_squares_shifts(counts, _energies(predicted))
+    return {e: float(v) for e, v in zip(elements, values, strict=True)}
+
+
+def free_atom_energies(
+    model: Family, elements: Sequence[str]
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Energy of an atom without neighbours, eV by symbol; and what is wrong where there is none."""
     from ase import Atoms
 
-    free = [Atoms(e, cell=[_FREE_BOX] * 3, positions=[[_FREE_BOX / 2] * 3]) for e in elements]
-    try:
-        labelled = start.predict(free)
-    except StructureError as error:
-        # Some models have no answer for an atom without neighbours; any scale will do for them.
-        say(
-            f"{start.name} gives no energy of a free {elements[error.index]} atom "
-            f"({error.problem}): its atomic reference energies are taken by least squares from "
-            "its energies of the training set"
-        )
-        values, _ = least_squares_shifts(counts, _energies(predicted))
-        return {e: float(v) for e, v in zip(elements, values, strict=True)}
-    return {e: float(v) for e, v in zip(elements, _energies(labelled), strict=True)}
+    found, problems = {}, {}
+    for element in elements:
+        free = Atoms(element, cell=[_FREE_BOX] * 3, positions=[[_FREE_BOX / 2] * 3])
+        try:
+            energy = reference_energy(label_structures([free], model, label=None)[0])
+        except StructureError as error:
+            problems[element] = error.problem
+            continue
+        assert energy is not None
+        found[element] = energy
+    return found, problems
 
 
 def _differences(reference: Sequence[Atoms], predicted: Sequence[Atoms]) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from distill.core.errors import UserError
 from distill.core.progress import say
 from distill.core.quantities import ENERGY_KEY
 from distill.core.results import write_result
-from distill.data.isolated_atoms import without_isolated
+from distill.data.isolated_atoms import isolated_energies, without_isolated
 from distill.data.reference_energies import ReferenceEnergies
 from distill.data.splits import nested_subset
 from distill.data.structures import (
@@ -35,7 +35,7 @@ from distill.models.mace.rebuild import restrict_elements
 from distill.models.mace.torch_tools import deterministic, pick_device, precision, threads
 from distill.models.mace.training import Place
 from distill.models.teacher_model import MODEL_NAME, RECORD_NAME, TestSet, TrainingSet
-from distill.teacher import fitting
+from distill.teacher import calculator_teacher, fitting
 from distill.teacher.config import TeacherConfig
 from distill.teacher.fitting import Fitted
 from distill.teacher.made_labels import LABELS_FOLDER, labelled_in_shards, self_labelled
@@ -43,6 +43,7 @@ from distill.teacher.replay import choose_replay
 from distill.teacher.starting_model import (
     Start,
     combined_labels,
+    free_atom_energies,
     open_start,
     settings_hash,
     starting_energies,
@@ -92,6 +93,9 @@ def run(config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int)
         For bad data, an unsuitable foundation model or strategy, diverging training, or too little
         memory; the message says what to change.
     """
+    if config.calculator is not None:
+        calculator_teacher.run(config, train=train, test=test, out=out, seed=seed)
+        return
     if config.committee is not None:
         from distill.teacher.committee import run_committee
 
@@ -136,7 +140,10 @@ def run(config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int)
     }
     say_gain(config, fitted.training)
     say_errors(errors)
-    _save(config, start, fitted, out / MODEL_NAME)
+    teacher = _model(config, start, fitted)
+    free_atoms, _ = free_atom_energies(teacher, elements)
+    _say_free_atoms(free_atoms, isolated)
+    teacher.save(out / MODEL_NAME)
     for name, structures in results.items():
         write_structures(out / f"test_{name}.xyz", structures)
     write_result(out / ERRORS_NAME, TeacherErrors(**errors))
@@ -155,6 +162,7 @@ def run(config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int)
             isolated_atoms=[a.get_chemical_formula() for a in isolated],
         ),
         test=TestSet(structures=len(test_set), sha256=sha256(test)),
+        free_atoms=free_atoms,
         labels=read_json(out / LABELS_FOLDER / "train.json") if config.labels else None,
         seed=seed,
         settings=settings,
@@ -243,7 +251,7 @@ def _fitted(
     """The model that the strategy gives."""
     if config.strategy == "delta":
         base = labelled_in_shards(chosen, start, path=out / LABELS_FOLDER / "base.xyz")
-        return fitting.delta(config, place, start, e0, chosen, base, elements)
+        return fitting.delta(config, place, start, e0, chosen, base, isolated, elements)
     if config.strategy == "none":
         return fitting.Fitted(start.module, e0)
     if config.strategy == "scratch":
@@ -253,7 +261,7 @@ def _fitted(
     replay = None
     if config.replay is not None:
         replay = choose_replay(config.replay, start, chosen, seed=place.seed)
-    return fitting.finetune(config, place, start, e0, chosen, replay)
+    return fitting.finetune(config, place, start, e0, chosen, isolated, replay)
 
 
 def _predicted(
@@ -275,11 +283,18 @@ def _predicted(
     return combined_labels(untouched, labelled, sign=1) if delta else labelled
 
 
-def _save(config: TeacherConfig, start: Start, fitted: Fitted, path: Path) -> None:
-    teacher: Family = Mace(fitted.model)
-    if config.strategy == "delta":
-        teacher = Delta(start.model, teacher, start.source)
-    teacher.save(path)
+def _model(config: TeacherConfig, start: Start, fitted: Fitted) -> Family:
+    """The teacher as it is kept."""
+    trained = Mace(fitted.model)
+    return Delta(start.model, trained, start.source) if config.strategy == "delta" else trained
+
+
+def _say_free_atoms(found: Mapping[str, float], isolated: Sequence[Atoms]) -> None:
+    """Say how the teacher's free atoms compare with those of the data."""
+    given = {e: energy for e, energy in isolated_energies(isolated).items() if e in found}
+    if given:
+        shown = ", ".join(f"{e} {found[e]:.3f} ({energy:.3f})" for e, energy in given.items())
+        say(f"free atoms, teacher (reference) [eV]: {shown}")
 
 
 def _shifted(structures: Sequence[Atoms], e0: ReferenceEnergies) -> list[Atoms]:

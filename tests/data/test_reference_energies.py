@@ -61,15 +61,27 @@ def test_one_composition_leaves_the_split_open_but_fits():
     assert sum(found.shifts.values()) == pytest.approx(SHIFTS.sum())
 
 
-def test_auto_takes_isolated_atoms_only_if_they_describe_the_set():
+def test_auto_takes_the_free_atoms_that_are_given():
     isolated = dict(zip(ELEMENTS, SHIFTS, strict=True))
     noise = 0.1 * np.random.default_rng(1).normal(size=len(COUNTS)) * COUNTS.sum(axis=1)
     assert solve("auto", COUNTS @ SHIFTS + noise, isolated).method == "isolated"
     assert solve("auto", COUNTS @ SHIFTS, isolated).rms["isolated"] < 1e-8
-    # The foundation's own free atoms are far off: least squares starts much closer.
-    wrong = {"H": SHIFTS[0] + 1.0, "Cu": SHIFTS[1] - 2.0}
-    assert solve("auto", COUNTS @ SHIFTS + noise, wrong).method == "lstsq"
-    assert solve("isolated", COUNTS @ SHIFTS, wrong).shifts["Cu"] == SHIFTS[1] - 2.0
+    # Also where least squares would start closer: a free atom's energy is what was measured.
+    far = {"H": SHIFTS[0] + 1.0, "Cu": SHIFTS[1] - 2.0}
+    found = solve("auto", COUNTS @ SHIFTS + noise, far)
+    assert found.shifts == pytest.approx(far)
+    assert found.rms["isolated"] > found.rms["lstsq"]
+    assert solve("auto", COUNTS @ SHIFTS, {}).method == "lstsq"
+
+
+def test_auto_finds_the_elements_without_a_free_atom_by_least_squares():
+    counts = np.array([[2.0, 1.0], [4.0, 2.0]])
+    found = solve("auto", counts @ SHIFTS, {"H": SHIFTS[0]}, counts)
+    assert found.shifts == pytest.approx(dict(zip(ELEMENTS, SHIFTS, strict=True)))
+    assert found.method == "isolated and lstsq"
+    # One composition and one free atom fix both.
+    assert not found.undetermined
+    assert found.rms[found.method] < 1e-8
 
 
 def test_given_and_foundation_values_are_taken_as_they_are():

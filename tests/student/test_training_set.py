@@ -106,6 +106,18 @@ class TestOneBodyEnergies:
         assert e0["H"] == pytest.approx(-3.0)
         assert "least squares on 2 energies" in how
 
+    def test_a_free_atom_fixes_its_element_and_the_others_follow(self) -> None:
+        water = set_labels(molecule("H2O"), energy=-14.0)
+        free = set_labels(Atoms("H"), energy=-1.0, forces=np.zeros((1, 3)))
+        e0, how = ts.one_body_energies([water, free], ["H", "O"], "auto", cutoff=6.0)
+        assert e0 == pytest.approx({"H": -1.0, "O": -12.0})
+        assert "isolated atoms in the training set (H)" in how
+        assert "least squares on 1 energies (O)" in how
+        # Asked for least squares, a free atom is no structure to fit.
+        both, _ = ts.one_body_energies([water, free], ["H", "O"], "lstsq", cutoff=6.0)
+        alone, _ = ts.one_body_energies([water], ["H", "O"], "lstsq", cutoff=6.0)
+        assert both == pytest.approx(alone)
+
     def test_degenerate_compositions_are_said(self) -> None:
         structures = [set_labels(molecule("H2O"), energy=-14.0)]
         e0, how = ts.one_body_energies(structures, ["H", "O"], "lstsq", cutoff=6.0)
@@ -148,6 +160,12 @@ def test_duplicates_with_other_labels_are_kept_and_named() -> None:
     kept, conflicts = ts.without_duplicates([first, _bulk(1), second])
     assert kept == [0, 1, 2]
     assert conflicts == [(0, 2)]
+
+
+def test_a_free_atom_is_no_outlier() -> None:
+    free = set_labels(Atoms("Cu"), energy=500.0, forces=np.zeros((1, 3)))
+    structures = [_bulk(k) for k in range(30)]
+    assert ts.outliers([free, *structures], {"Cu": 0}) == ts.outliers(structures, {"Cu": 0}) == []
 
 
 def test_outlying_energy_and_force_are_found_by_index() -> None:

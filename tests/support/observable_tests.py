@@ -21,7 +21,7 @@ from distill.core.tables import write_table_csv
 from distill.core.work import Unit, WorkFolder
 from distill.models.cached_calculators import ModelSpec
 from distill.observables.base import OBSERVABLES, Card, Check, Observable
-from distill.report.report import FILTERS
+from distill.report.page import FILTERS
 
 ENDLESS = 1e12
 

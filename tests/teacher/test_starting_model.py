@@ -86,3 +86,11 @@ def test_isolated_atoms_that_disagree_are_refused():
     ]
     with pytest.raises(UserError, match=r"isolated H atoms .* differ in energy: 0, 1\.5 eV"):
         energies_of(EMT(), isolated)
+
+
+def test_a_free_atom_is_right_although_the_base_has_no_answer_for_it():
+    """Its energy is then on the base's scale of the training set, as all others are."""
+    free = set_labels(Atoms("Cu"), energy=-7.0, forces=np.zeros((1, 3)))
+    found = energies_of(NoFreeAtoms(), [free])
+    assert found.values["Cu"] == pytest.approx(-7.0)
+    assert found.method == "isolated and lstsq"

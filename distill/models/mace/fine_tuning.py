@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 _CHECKPOINT = "checkpoint.pt"
+# Share of the graphs that are isolated atoms, where there are any.
+_ISOLATED_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ def fit_weights(
     freeze: str | Sequence[str],
     learnable: Sequence[str] | None = None,
     head: str | None = None,
+    isolated: Sequence[Atoms] = (),
     extra: Sequence[Any] = (),
 ) -> tuple[Freezing, Training]:
     """Train a model's weights in place; its own atomic reference energies are zero afterwards.
@@ -100,6 +103,10 @@ def fit_weights(
         What stays as it is, and the only parameters that may learn; see `freezing`.
     head
         Head of the model that the structures belong to; its first if None.
+    isolated
+        Labelled single atoms of the same head. Atomic reference energies alone do not keep a free
+        atom's energy, because the readouts add to it, so each trains in as many copies as make them
+        a share of 5 %.
     extra
         Further graphs that train, of any head.
 
@@ -116,6 +123,8 @@ def fit_weights(
         adapter.make_data([structures[i] for i in chosen], model, e0, head=head)
         for chosen in (parts.kept, parts.held)
     )
+    copies = max(round(_ISOLATED_SHARE * len(parts.kept) / max(len(isolated), 1)), 1)
+    train_data += copies * adapter.make_data(isolated, model, e0, head=head)
     # The labels are relative to the atomic reference energies, so the model's own are zero here.
     adapter.set_e0(model, dict.fromkeys(adapter.facts(model).elements, 0.0))
     training = train(
@@ -127,6 +136,11 @@ def fit_weights(
         valid_data=valid_data,
     )
     return plan, training
+
+
+def of_elements(isolated: Sequence[Atoms], elements: Collection[str]) -> list[Atoms]:
+    """The labelled single atoms among some that are of given elements."""
+    return [a for a in isolated if a.symbols[0] in elements and reference_energy(a) is not None]
 
 
 def fine_tuned(frames: Sequence[Atoms], config: MaceConfig, job: Job) -> torch.nn.Module:
@@ -170,7 +184,16 @@ def fine_tuned(frames: Sequence[Atoms], config: MaceConfig, job: Job) -> torch.n
         }
         place = Place(job.folder / _CHECKPOINT, fingerprint(settings), job.seed, device)
         parts = split(structures, config, job.seed)
-        fit_weights(model, structures, parts, e0.values, config, place, freeze=config.freeze)
+        fit_weights(
+            model,
+            structures,
+            parts,
+            e0.values,
+            config,
+            place,
+            freeze=config.freeze,
+            isolated=of_elements(isolated, e0.values),
+        )
         adapter.set_e0(model, e0.values)
     place.checkpoint.unlink(missing_ok=True)
     return model

@@ -234,6 +234,11 @@ def new_model(
     return _built(arguments, dtype, seed)
 
 
+def shift_interaction(model: torch.nn.Module, shift: float) -> None:
+    """Add a constant, eV an atom, to the interaction energies of a model, in place."""
+    model.scale_shift.shift += shift
+
+
 def silence_readouts(model: torch.nn.Module) -> None:
     """Set the last weights of every readout to zero, in place: no interaction energy at first.
 

@@ -9,12 +9,12 @@ import pickletools
 import warnings
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from distill.core.artifacts import atomic_path
+from distill.core.artifacts import atomic_path, read_json
 from distill.core.errors import UserError
 
 # Entry of a pickled dictionary that says what kind of model its parts make.
@@ -158,6 +158,8 @@ def marked_kind(path: Path) -> str | None:
 
     Nothing of the file is run: only the first instructions of its pickle are looked at.
     """
+    if text_kind := _text_kind(path):
+        return text_kind
     try:
         with zipfile.ZipFile(path) as archive:
             name = next(n for n in archive.namelist() if n.endswith("/data.pkl"))
@@ -168,6 +170,15 @@ def marked_kind(path: Path) -> str | None:
     words = [argument for code, argument, _ in steps if code.name == "BINUNICODE"]
     opens_a_dictionary = [code.name for code, *_ in steps[:2]] == ["PROTO", "EMPTY_DICT"]
     return str(words[1]) if opens_a_dictionary and words[:1] == [MARK] and words[1:] else None
+
+
+def _text_kind(path: Path) -> str | None:
+    """The kind that a model file of JSON names; None for any other file."""
+    with suppress(OSError, UserError), path.open("rb") as handle:
+        if handle.read(1) == b"{":
+            content = read_json(path)
+            return str(content[MARK]) if MARK in content else None
+    return None
 
 
 def _check_sums(path: Path) -> None:

@@ -155,8 +155,8 @@ def one_body_energies(
         Elements of the model.
     mode
         `isolated` (isolated-atom structures of the set), `teacher`, `lstsq` (least squares on the
-        energies per atom), a table, or `auto`: the first of isolated, teacher, lstsq that there
-        is, element by element for the first two.
+        energies per atom), a table, or `auto`: element by element the first of isolated, teacher,
+        lstsq that there is.
     cutoff
         Largest cutoff, Å: a single atom whose images are further away is isolated.
     teacher
@@ -180,16 +180,18 @@ def one_body_energies(
     if mode == "isolated":
         where = "the isolated-atom structures of the training set"
         return _complete(isolated, elements, where), "from isolated atoms in the training set"
-    if mode == "auto":
-        known = {**(teacher or {}), **isolated}
-        if all(element in known for element in elements):
-            from_atoms = [e for e in elements if e in isolated]
-            from_teacher = [e for e in elements if e not in isolated]
-            parts = [f"from isolated atoms in the training set ({', '.join(from_atoms)})"] * bool(
-                from_atoms
-            ) + [f"from the teacher ({', '.join(from_teacher)})"] * bool(from_teacher)
-            return {e: float(known[e]) for e in elements}, " and ".join(parts)
-    return _least_squares(structures, elements)
+    known = {**(teacher or {}), **isolated} if mode == "auto" else {}
+    known = {element: float(known[element]) for element in elements if element in known}
+    sources = {
+        "from isolated atoms in the training set": [e for e in known if e in isolated],
+        "from the teacher": [e for e in known if e not in isolated],
+    }
+    parts = [f"{how} ({', '.join(which)})" for how, which in sources.items() if which]
+    others = [element for element in elements if element not in known]
+    if others:
+        known, how = _least_squares(structures, elements, known, cutoff)
+        parts.append(f"{how} ({', '.join(others)})" if parts else how)
+    return {element: known[element] for element in elements}, " and ".join(parts)
 
 
 def without_duplicates(structures: Sequence[Atoms]) -> tuple[list[int], list[tuple[int, int]]]:
@@ -259,19 +261,24 @@ def _complete(table: Mapping[str, float], elements: Sequence[str], where: str) -
 
 
 def _least_squares(
-    structures: Sequence[Atoms], elements: Sequence[str]
+    structures: Sequence[Atoms], elements: Sequence[str], known: Mapping[str, float], cutoff: float
 ) -> tuple[dict[str, float], str]:
-    labelled = [a for a in structures if reference_energy(a) is not None]
+    """Known energies and, beside them, those of other elements that fit the energies best."""
+    labelled = [
+        a for a in structures if reference_energy(a) is not None and not is_isolated_atom(a, cutoff)
+    ]
     if not labelled:
-        return dict.fromkeys(elements, 0.0), "set to zero, because the training set has no energies"
+        none = "set to zero, because the training set has no energies"
+        return {**dict.fromkeys(elements, 0.0), **known}, none
     counts = composition_matrix([a.get_chemical_symbols() for a in labelled], elements)
     energies = np.array([reference_energy(a) for a in labelled], dtype=float)
-    solution, rank = least_squares_shifts(counts, energies, robust=False)
+    given = np.array([known.get(element, np.nan) for element in elements])
+    solution, fixed = least_squares_shifts(counts, energies, known=given, robust=False)
     how = f"from least squares on {len(labelled)} energies"
-    if rank < len(elements):
+    if fixed < len(elements):
         how += (
-            f" (the compositions fix only {rank} of {len(elements)} values; the smallest ones "
-            "that fit are taken)"
+            f" (the compositions fix only {fixed - len(known)} of {len(elements) - len(known)} "
+            "values; the smallest ones that fit are taken)"
         )
     return {e: float(v) for e, v in zip(elements, solution, strict=True)}, how
 
@@ -288,7 +295,7 @@ def _composition_residuals(structures: Sequence[Atoms], e0: Mapping[str, float])
     values = np.full(len(structures), np.nan)
     for index, atoms in enumerate(structures):
         energy = reference_energy(atoms)
-        if energy is not None:
+        if energy is not None and not is_isolated_atom(atoms):
             one_body = sum(e0[s] for s in atoms.get_chemical_symbols())
             values[index] = (energy - one_body) / len(atoms)
     elements = sorted(e0)
