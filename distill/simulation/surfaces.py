@@ -209,7 +209,7 @@ def _say_how_independent(
     text = f"surface {facet} at {temperature:g} K: {found.independent} independent snapshots of "
     text += f"{len(found.groups)}, "
     if time is None:
-        text += "correlated over whole walks: raise snapshot_interval"
+        text += "one for each walk, whose snapshots are too few or too correlated to tell more"
     else:
         text += f"correlated over {time:.3g} fs"
         if time > enough:

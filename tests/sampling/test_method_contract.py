@@ -44,7 +44,6 @@ class TestScattering(SamplingMethodContract):
             "states",
             "collision_energies",
             "cases",
-            "polar_angle",
             "trajectories",
         }
     )
@@ -55,7 +54,7 @@ class TestScattering(SamplingMethodContract):
             ScatteringConfig(
                 slab=SLAB,
                 facets=["111"],
-                surface_temperatures=[0.0],
+                surface_temperatures=[300.0],
                 states=[(0, 1)],
                 collision_energies=[0.5, 1.0],
                 trajectories=2,
@@ -67,6 +66,7 @@ class TestScattering(SamplingMethodContract):
                 snapshots=2,
                 snapshot_interval=8.0,
                 surface_time_step=4.0,
+                max_energy_error=1.0,
             )
         ]
 
@@ -77,7 +77,7 @@ class TestScattering(SamplingMethodContract):
             "masses": {"masses": (2.014, 2.014)},
             "slab": {"slab": SLAB.model_copy(update={"lattice_constant": 3.65})},
             "facets": {"facets": ["111", "100"]},
-            "surface_temperatures": {"surface_temperatures": [0.0, 300.0]},
+            "surface_temperatures": {"surface_temperatures": [300.0, 0.0]},
             "states": {"states": [(0, 1), (1, 1)]},
             "collision_energies": {"collision_energies": [0.5, 1.0, 0.8]},
             "cases": {"cases": [ScatteringCase(), ScatteringCase(states=[(1, 1)])]},
