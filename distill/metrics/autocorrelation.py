@@ -27,22 +27,46 @@ def statistical_inefficiency(series: Array) -> Array:
     series
         Of equal independent runs, shape (runs, values, ...). A constant one counts as independent.
     """
+    covariance, square = _autocovariance(series)
+    return _inefficiency(covariance, square).reshape(series.shape[2:])
+
+
+def vector_inefficiency(series: Array) -> float:
+    """The same of vectors, with the autocorrelation of their scalar product.
+
+    Parameters
+    ----------
+    series
+        Of equal independent runs, shape (runs, values, components).
+    """
+    covariance, square = _autocovariance(series)
+    return float(_inefficiency(covariance.sum(axis=1, keepdims=True), square.sum(keepdims=True))[0])
+
+
+def _autocovariance(series: Array) -> tuple[Array, Array]:
+    """About the mean of all runs, by lag and trailing place; and the mean square."""
     runs, count = series.shape[:2]
-    centred = (series - series.mean(axis=(0, 1))).reshape(runs, count, -1)
+    flat = series.reshape(runs, count, -1)
+    centred = flat - flat.mean(axis=(0, 1))
     spectrum = np.fft.rfft(centred, n=2 * count, axis=1)
     power = np.mean(spectrum.real**2 + spectrum.imag**2, axis=0)
-    lags = np.arange(count)
-    covariance = np.fft.irfft(power, axis=0)[:count] / (count - lags)[:, None]
+    covariance = np.fft.irfft(power, n=2 * count, axis=0)[:count]
+    return covariance / (count - np.arange(count))[:, None], np.mean(flat**2, axis=(0, 1))
+
+
+def _inefficiency(covariance: Array, square: Array) -> Array:
+    """1 + 2 Σ ρ up to the end of the window, for each column of an autocovariance."""
+    count = len(covariance)
     variance = covariance[0]
     # Rounding leaves something of a constant.
-    constant = variance <= 1e-20 * np.mean(series.reshape(-1, len(variance)) ** 2, axis=0)
+    constant = variance <= 1e-20 * square
     correlation = covariance / np.where(constant, 1.0, variance)
     sums = 1 + 2 * np.cumsum(correlation[1:], axis=0)
     sums = np.vstack([np.ones((1, len(variance))), sums])
-    ended = lags[:, None] >= _WINDOW * sums / 2
+    ended = np.arange(count)[:, None] >= _WINDOW * sums / 2
     ends = np.where(ended.any(axis=0), ended.argmax(axis=0), count - 1)
     found = np.where(constant, 1.0, sums[ends, np.arange(len(variance))])
-    return np.clip(found, 1.0, count).reshape(series.shape[2:])
+    return np.clip(found, 1.0, count)
 
 
 def block_length(series: Array) -> int:

@@ -10,6 +10,7 @@ from statistics import NormalDist
 import numpy as np
 
 from distill.core.errors import UserError
+from distill.metrics.clusters import Clustering, clustering, independent
 
 # Where a search for a number of trajectories ends: more than anyone can run.
 _MOST = 10**15
@@ -48,13 +49,23 @@ class Proportion(Estimate):
     ----------
     confidence
         Of the interval.
+    clustering
+        Of the cases, by what they share.
     """
 
     confidence: float
+    clustering: Clustering
 
-    def needed(self, half_width: float) -> int:
-        """Trajectories after which the same proportion is known to ± `half_width`."""
-        return trajectories_needed(self.value, half_width, self.confidence)
+    def needed(self, half_width: float) -> int | None:
+        """Cases after which the same proportion is known to ± `half_width`; None if never is."""
+        return self.clustering.samples_worth(self._independent(half_width))
+
+    def clusters_needed(self, half_width: float) -> int:
+        """Clusters of which enough cases give ± `half_width`."""
+        return self.clustering.clusters_for(self._independent(half_width))
+
+    def _independent(self, half_width: float) -> int:
+        return _least_wilson(self.value, half_width, self.clustering, self.confidence)
 
 
 @dataclass(frozen=True)
@@ -67,43 +78,109 @@ class PairedDifference(Estimate):
         Pairs of which only the first, or only the second, is true.
     confidence
         Of the interval.
+    clustering
+        Of the pairs, by what they share.
     """
 
     only_first: int
     only_second: int
     confidence: float
+    clustering: Clustering
 
-    def needed(self, half_width: float) -> int:
-        """Pairs after which the same shares of disagreement are known to ± `half_width`."""
-        shares = self.only_first / self.samples, self.only_second / self.samples
-        return pairs_needed(half_width, self.confidence, shares)
+    @property
+    def shares(self) -> tuple[float, float]:
+        """Of the pairs of which only the first, and only the second, is true."""
+        return self.only_first / self.samples, self.only_second / self.samples
+
+    def needed(self, half_width: float) -> int | None:
+        """Pairs after which the same disagreement is known to ± `half_width`; None if never is."""
+        return self.clustering.samples_worth(self._independent(half_width))
+
+    def clusters_needed(self, half_width: float) -> int:
+        """Clusters of which enough pairs give ± `half_width`."""
+        return self.clustering.clusters_for(self._independent(half_width))
+
+    def _independent(self, half_width: float) -> int:
+        usual = pairs_needed(half_width, self.confidence, self.shares)
+        if usual <= self.clustering.available:
+            return usual
+        z = self.clustering.quantile_of_all(self.confidence)
+        return _least(lambda n: _paired_width(self.shares, n, z) <= 2 * half_width)
+
+
+@dataclass(frozen=True)
+class TwoLevelEstimate(Estimate):
+    """The exact model's proportion, from cheap outcomes and pairs where that is more certain.
+
+    Attributes
+    ----------
+    alone
+        Whether it is the exact model's own, because pairs disagree too often to help.
+    """
+
+    alone: bool
 
 
 def wilson(successes: int, trials: int, confidence: float = 0.95) -> Proportion:
-    """A proportion with Wilson's score interval (1927), as scipy computes it.
+    """A proportion of independent cases with Wilson's score interval (1927).
 
     Raises
     ------
     UserError
         If there are no trials.
     """
-    from scipy.stats import binomtest
-
     if trials < 1:
         raise UserError("a proportion needs at least one trajectory that was not set aside")
-    interval = binomtest(successes, trials).proportion_ci(confidence, method="wilson")
-    low, high = float(interval.low), float(interval.high)
-    return Proportion(successes / trials, low, high, trials, confidence)
+    return _wilson(successes / trials, independent(trials), confidence)
+
+
+def proportion(
+    outcomes: Sequence[bool] | np.ndarray,
+    confidence: float = 0.95,
+    *,
+    clusters: Sequence[int] | None = None,
+    available: int | None = None,
+) -> Proportion:
+    """A proportion with Wilson's interval, of cases that may share what they start from.
+
+    The interval is that of the effective number of cases, with Student's quantile for the number of
+    clusters (Korn & Graubard, Surv. Methodol. 24, 193 (1998), for Wilson's interval in place of
+    Clopper and Pearson's: Franco et al., J. Surv. Stat. Methodol. 7, 334 (2019)).
+
+    Parameters
+    ----------
+    outcomes
+        Of the cases.
+    confidence
+        Of the interval.
+    clusters, available
+        What each case starts from, and how many of these there are; see `clustering`.
+
+    Raises
+    ------
+    UserError
+        If there are no cases.
+    """
+    if len(outcomes) == 0:
+        return wilson(0, 0)
+    true = np.asarray(outcomes, dtype=bool)
+    return _wilson(float(true.mean()), clustering(true, clusters, available), confidence)
 
 
 def paired_difference(
-    first: Sequence[bool], second: Sequence[bool], confidence: float = 0.95
+    first: Sequence[bool],
+    second: Sequence[bool],
+    confidence: float = 0.95,
+    *,
+    clusters: Sequence[int] | None = None,
+    available: int | None = None,
 ) -> PairedDifference:
     """Difference of two proportions observed on the same cases, `first` minus `second`.
 
     The value is the observed difference; the interval is the adjusted Wald interval of Bonett and
     Price, J. Educ. Behav. Stat. 37, 479 (2012), which adds one case to each discordant count and
-    keeps its coverage for few cases and for no discordant pair at all.
+    keeps its coverage for few cases and for no discordant pair at all. Of cases that share what
+    they start from it is that of their effective number, as in `proportion`.
 
     Raises
     ------
@@ -115,25 +192,31 @@ def paired_difference(
         raise UserError(f"expected pairs of outcomes, found {len(a)} and {len(b)}")
     n = len(a)
     only_first, only_second = int(np.sum(a & ~b)), int(np.sum(~a & b))
-    low, high = _paired_interval(only_first, only_second, n, confidence)
+    of_pairs = clustering(a.astype(int) - b, clusters, available)
+    effect, z = of_pairs.design_effect, of_pairs.quantile(confidence)
+    low, high = _paired_interval(only_first / effect, only_second / effect, n / effect, z)
     value = (only_first - only_second) / n
-    return PairedDifference(value, low, high, n, only_first, only_second, confidence)
+    return PairedDifference(value, low, high, n, only_first, only_second, confidence, of_pairs)
 
 
 def two_level(
     cheap: Sequence[bool],
     exact: Sequence[bool],
     confidence: float = 0.95,
-) -> Estimate:
+    *,
+    clusters: Sequence[int] | None = None,
+) -> TwoLevelEstimate:
     """The exact model's proportion from many cheap outcomes and few pairs.
 
     The first `len(exact)` cheap outcomes are paired with the exact ones. With n pairs and N further
-    cheap outcomes, independent of the pairs, the value is mean(cheap, N) + mean(exact - cheap, n):
-    unbiased for the exact proportion whatever the cheap model does (two-level Monte Carlo, Giles,
-    Oper. Res. 56, 607 (2008)). The interval joins the Wilson interval of the first mean and the
-    Bonett-Price interval of the second by the method of variance estimates recovery (Zou and
-    Donner, Stat. Med. 27, 1693 (2008)), within [0, 1]. Without further cheap outcomes the estimate
-    is the exact model's own, with its Wilson interval.
+    cheap outcomes, the value is mean(cheap, N) + mean(exact - cheap, n): unbiased for the exact
+    proportion whatever the cheap model does, and so not kept within 0 and 1 (two-level Monte Carlo,
+    Giles, Oper. Res. 56, 607 (2008)). The interval joins the Wilson interval of the first mean and
+    the Bonett-Price interval of the second by the method of variance estimates recovery (Zou and
+    Donner, Stat. Med. 27, 1693 (2008)), with the correlation that shared clusters bring (Zou,
+    Psychol. Methods 12, 399 (2007)), where it widens. The exact model's own proportion is taken
+    where pairs disagree so often that its interval, at the cheap model's proportion, is no wider:
+    the exact outcomes have no say in the choice, which would bias it.
 
     Parameters
     ----------
@@ -141,6 +224,10 @@ def two_level(
         Outcomes of the cheap model, paired ones first.
     exact
         Outcomes of the exact model.
+    confidence
+        Of the interval.
+    clusters
+        What each cheap outcome's case starts from; None for independent ones.
 
     Raises
     ------
@@ -150,17 +237,36 @@ def two_level(
     n = len(exact)
     if n == 0 or len(cheap) < n:
         raise UserError(f"expected a cheap outcome for each exact one, found {len(cheap)} and {n}")
+    of_pairs, of_further = (None, None) if clusters is None else (clusters[:n], clusters[n:])
+    own = proportion(exact, confidence, clusters=of_pairs)
+    alone = TwoLevelEstimate(own.value, own.low, own.high, n, alone=True)
     further = np.asarray(cheap[n:], dtype=bool)
-    alone = wilson(int(np.sum(exact)), n, confidence)
     if len(further) == 0:
         return alone
-    base = wilson(int(further.sum()), len(further), confidence)
-    correction = paired_difference(exact, cheap[:n], confidence)
+    base = proportion(further, confidence, clusters=of_further)
+    correction = paired_difference(exact, cheap[:n], confidence, clusters=of_pairs)
+    difference = np.asarray(exact, dtype=float) - np.asarray(cheap[:n], dtype=float)
+    shared = 0.0 if clusters is None else _correlation(difference, further, clusters)
     value = base.value + correction.value
-    below = np.hypot(base.value - base.low, correction.value - correction.low)
-    above = np.hypot(base.high - base.value, correction.high - correction.value)
-    low, high = max(value - below, 0.0), min(value + above, 1.0)
-    return Estimate(float(np.clip(value, 0.0, 1.0)), float(low), float(high), len(cheap))
+    below = _joint(base.value - base.low, correction.value - correction.low, shared)
+    above = _joint(base.high - base.value, correction.high - correction.value, shared)
+    joint = TwoLevelEstimate(value, value - below, value + above, len(cheap), alone=False)
+    usual = _wilson(base.value, own.clustering, confidence)
+    return joint if half_width(joint) < half_width(usual) else alone
+
+
+def _joint(first: float, second: float, correlation: float) -> float:
+    return float(np.sqrt(first**2 + second**2 + 2 * correlation * first * second))
+
+
+def _correlation(pairs: np.ndarray, further: np.ndarray, clusters: Sequence[int]) -> float:
+    """Of the means of two sets of samples through the clusters they share; 0 if it is negative."""
+    _, place = np.unique(np.asarray(clusters), return_inverse=True)
+    count = int(place.max()) + 1
+    first = np.bincount(place[: len(pairs)], pairs - pairs.mean(), count)
+    second = np.bincount(place[len(pairs) :], further - further.mean(), count)
+    norm = float(np.sqrt((first @ first) * (second @ second)))
+    return max(float(first @ second) / norm, 0.0) if norm > 0 else 0.0
 
 
 def trajectories_needed(probability: float, half_width: float, confidence: float = 0.95) -> int:
@@ -172,12 +278,7 @@ def trajectories_needed(probability: float, half_width: float, confidence: float
         If the width is not between 0 and 0.5.
     """
     _check_half_width(half_width)
-    z2 = _quantile(confidence) ** 2
-    w2 = half_width**2
-    # Wilson's half width z/(1 + z²/n) · sqrt(p q / n + z²/4n²), solved for n.
-    spread = probability * (1 - probability)
-    b = z2 * (spread - 2 * w2)
-    return int(np.ceil((b + np.sqrt(b**2 + z2**2 * w2 * (1 - 4 * w2))) / (2 * w2)))
+    return _wilson_needed(probability, half_width, _quantile(confidence))
 
 
 def pairs_needed(
@@ -202,11 +303,8 @@ def pairs_needed(
     """
     _check_half_width(half_width)
 
-    def narrow(pairs: int) -> bool:
-        low, high = _paired_interval(shares[0] * pairs, shares[1] * pairs, pairs, confidence)
-        return high - low <= 2 * half_width
-
-    return _least(narrow)
+    z = _quantile(confidence)
+    return _least(lambda pairs: _paired_width(shares, pairs, z) <= 2 * half_width)
 
 
 def pairs_needed_within(bound: float, shares: tuple[float, float], confidence: float = 0.95) -> int:
@@ -229,8 +327,10 @@ def pairs_needed_within(bound: float, shares: tuple[float, float], confidence: f
     if not abs(shares[0] - shares[1]) < bound:
         raise UserError(f"no number of pairs brings the shares {shares} within ±{bound:g}")
 
+    z = _quantile(confidence)
+
     def within(pairs: int) -> bool:
-        low, high = _paired_interval(shares[0] * pairs, shares[1] * pairs, pairs, confidence)
+        low, high = _paired_interval(shares[0] * pairs, shares[1] * pairs, pairs, z)
         return -bound <= low and high <= bound
 
     return _least(within)
@@ -251,12 +351,40 @@ def half_width(estimate: Estimate) -> float:
     return (estimate.high - estimate.low) / 2
 
 
+def _wilson(value: float, of: Clustering, confidence: float) -> Proportion:
+    n, z = of.effective, of.quantile(confidence)
+    centre = (value + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * float(np.sqrt(value * (1 - value) / n + z**2 / (4 * n**2)))
+    # At 0 and 1 an end is the value itself, but for rounding.
+    low, high = min(max(centre - half, 0.0), value), max(min(centre + half, 1.0), value)
+    return Proportion(value, low, high, of.samples, confidence, of)
+
+
+def _least_wilson(value: float, width: float, of: Clustering, confidence: float) -> int:
+    usual = trajectories_needed(value, width, confidence)
+    if usual <= of.available:
+        return usual
+    return _wilson_needed(value, width, of.quantile_of_all(confidence))
+
+
+def _wilson_needed(value: float, width: float, z: float) -> int:
+    """Wilson's half width z/(1 + z²/n) · sqrt(p q / n + z²/4n²), solved for n."""
+    z2, w2 = z**2, width**2
+    b = z2 * (value * (1 - value) - 2 * w2)
+    return int(np.ceil((b + np.sqrt(b**2 + z2**2 * w2 * (1 - 4 * w2))) / (2 * w2)))
+
+
+def _paired_width(shares: tuple[float, float], pairs: int, z: float) -> float:
+    low, high = _paired_interval(shares[0] * pairs, shares[1] * pairs, pairs, z)
+    return high - low
+
+
 def _paired_interval(
-    only_first: float, only_second: float, pairs: int, confidence: float
+    only_first: float, only_second: float, pairs: float, z: float
 ) -> tuple[float, float]:
     """Bonett and Price's interval; the counts need not be whole."""
     p, q = (only_first + 1) / (pairs + 2), (only_second + 1) / (pairs + 2)
-    half = _quantile(confidence) * float(np.sqrt((p + q - (p - q) ** 2) / (pairs + 2)))
+    half = z * float(np.sqrt((p + q - (p - q) ** 2) / (pairs + 2)))
     return max(p - q - half, -1.0), min(p - q + half, 1.0)
 
 

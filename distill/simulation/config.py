@@ -12,7 +12,6 @@ from distill.systems.config import Facet, SlabConfig
 
 # Of a trajectory, beside its condition and its surfaces.
 _DYNAMICS = (
-    "polar_angle",
     "azimuthal_angle",
     "start_height",
     "time_step",
@@ -23,6 +22,30 @@ _DYNAMICS = (
     "max_energy_error",
     "max_temperature",
 )
+
+
+State = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
+PolarAngle = Annotated[float, Field(ge=0, lt=90)]
+
+
+class ScatteringCase(Section):
+    """Conditions that belong together: every combination of its lists, else of the section's."""
+
+    facets: Annotated[list[Facet], Field(min_length=1)] | None = Field(
+        None, description="fcc facets"
+    )
+    surface_temperatures: Annotated[list[NonNegative], Field(min_length=1)] | None = Field(
+        None, description="K"
+    )
+    states: Annotated[list[State], Field(min_length=1)] | None = Field(
+        None, description="rovibrational (v, J)"
+    )
+    collision_energies: Annotated[list[Positive], Field(min_length=1)] | None = Field(
+        None, description="eV"
+    )
+    polar_angles: Annotated[list[PolarAngle], Field(min_length=1)] | None = Field(
+        None, description="incidence, degrees from the normal"
+    )
 
 
 class ScatteringConfig(Section):
@@ -39,16 +62,20 @@ class ScatteringConfig(Section):
     surface_temperatures: Annotated[list[NonNegative], Field(min_length=1)] = Field(
         [300.0, 600.0, 900.0], description="K"
     )
-    states: Annotated[
-        list[tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]], Field(min_length=1)
-    ] = Field([(0, 1), (1, 1)], description="rovibrational (v, J)")
+    states: Annotated[list[State], Field(min_length=1)] = Field(
+        [(0, 1), (1, 1)], description="rovibrational (v, J)"
+    )
     collision_energies: Annotated[list[Positive], Field(min_length=1)] = Field(
         [0.2, 0.4, 0.6, 0.8, 1.0], description="eV"
     )
-    trajectories: Count = Field(5, description="trajectories for each condition")
-    polar_angle: Annotated[float, Field(ge=0, lt=90)] = Field(
-        0.0, description="incidence, degrees from the normal"
+    cases: list[ScatteringCase] = Field(
+        default_factory=list,
+        description="conditions in groups, such as each state with energies of its own: every "
+        "combination of a case's lists, with the section's where it has none; all combinations of "
+        "the section's lists if there are no cases",
     )
+    trajectories: Count = Field(5, description="trajectories for each condition")
+    polar_angle: PolarAngle = Field(0.0, description="incidence, degrees from the normal")
     azimuthal_angle: float | None = Field(
         None, description="incidence, degrees from x; random if not given"
     )
@@ -63,10 +90,15 @@ class ScatteringConfig(Section):
         "start_height + 0.1 if not given",
     )
     thermalisation_time: NonNegative = Field(
-        500.0, description="Langevin time before the first surface snapshot, fs"
+        1000.0,
+        description="Langevin time before the first of ten snapshots; every ten begin anew, fs",
     )
-    snapshots: Count = Field(20, description="surface snapshots a facet and temperature at most")
-    snapshot_interval: Positive = Field(100.0, description="Langevin time between snapshots, fs")
+    snapshots: Count | None = Field(
+        None,
+        description="surface snapshots a facet and temperature; one for each trajectory, 500 at "
+        "most, if not given",
+    )
+    snapshot_interval: Positive = Field(500.0, description="Langevin time between snapshots, fs")
     surface_time_step: Positive = Field(2.0, description="of the Langevin dynamics, fs")
     friction: Positive = Field(0.02, description="of the Langevin dynamics, 1/fs")
     max_energy_error: Positive = Field(

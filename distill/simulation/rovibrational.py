@@ -79,7 +79,7 @@ class Diatomic:
         """Cubic spline of the energy (eV) over the bond length (Å)."""
         return CubicSpline(self.distances, self.energies)
 
-    def effective_potential(self, r: np.ndarray | float, j: int) -> np.ndarray:
+    def effective_potential(self, r: np.ndarray | float, j: float) -> np.ndarray:
         """V(r) + ħ² J(J+1) / 2μr², eV, at bond lengths r in Å."""
         centrifugal = HBAR**2 * ACCELERATION * j * (j + 1) / (2 * self.reduced_mass)
         return self.potential(r) + centrifugal / np.square(r)
@@ -205,7 +205,7 @@ def _two_atoms(molecule: str) -> tuple[list[str], list[float]]:
     return elements, masses
 
 
-def action(diatomic: Diatomic, j: int, energy: float) -> float:
+def action(diatomic: Diatomic, j: float, energy: float) -> float:
     """∮ p_r dr over one vibration at an energy (eV), in eV fs.
 
     Gauss-Chebyshev quadrature of the second kind takes the square roots at both turning points.
@@ -221,7 +221,21 @@ def action(diatomic: Diatomic, j: int, energy: float) -> float:
     return float(2 * half * np.sum(weights * momentum / np.sin(angle)))
 
 
-def turning_points(diatomic: Diatomic, j: int, energy: float) -> tuple[float, float]:
+def vibrational_number(diatomic: Diatomic, j: float, energy: float) -> float | None:
+    """The v, not a whole number, whose action a classical molecule of an energy (eV) has.
+
+    None above the rim of the well, where nothing vibrates.
+    """
+    _, values, bottom = _well(diatomic, j)
+    rim = min(values[:bottom].max(initial=-np.inf), values[bottom:].max(), values[-1])
+    if energy >= rim:
+        return None
+    if energy <= values[bottom]:
+        return -0.5
+    return action(diatomic, j, energy) / (2 * np.pi * HBAR) - 0.5
+
+
+def turning_points(diatomic: Diatomic, j: float, energy: float) -> tuple[float, float]:
     """Inner and outer turning point (Å) of the vibration at an energy (eV) in the well."""
     grid, values, bottom = _well(diatomic, j)
     inside = values <= energy
@@ -273,7 +287,7 @@ def bound_level(diatomic: Diatomic, v: int, j: int) -> Level:
     return Level(v, j, float(energy), inner, outer)
 
 
-def _well(diatomic: Diatomic, j: int) -> tuple[np.ndarray, np.ndarray, int]:
+def _well(diatomic: Diatomic, j: float) -> tuple[np.ndarray, np.ndarray, int]:
     """A fine grid, the effective potential on it, and the index of the bonding minimum."""
     grid = np.linspace(diatomic.distances[0], diatomic.distances[-1], _GRID_POINTS)
     values = diatomic.effective_potential(grid, j)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,10 +15,11 @@ from distill.core.errors import UserError
 from distill.core.quantities import CONFIG_TYPE_KEY
 from distill.core.random_streams import stream
 from distill.data.structures import set_labels
+from distill.simulation.conditions import Condition
 from distill.simulation.config import ScatteringConfig
 from distill.simulation.dynamics import ACCELERATION, Step, velocity_verlet
-from distill.simulation.rovibrational import bound_level, sample_molecule
-from distill.simulation.surfaces import Surfaces, facets_of, read_surfaces
+from distill.simulation.rovibrational import HBAR, bound_level, sample_molecule
+from distill.simulation.surfaces import Surfaces, read_surfaces
 from distill.simulation.trust_bound import Trust
 from distill.systems.constraints import mobile_atoms
 from distill.systems.slabs import facet_label
@@ -34,19 +35,22 @@ _OVERLAP = 0.75
 
 
 @dataclass(frozen=True)
-class Condition:
-    """Facet, surface temperature (K), rovibrational state and collision energy (eV)."""
+class MolecularMotion:
+    """How a diatomic moves.
 
-    facet: str
-    temperature: float
-    v: int
-    j: int
-    energy: float
+    Attributes
+    ----------
+    translation, exit_angle
+        Kinetic energy of the centre of mass, eV, and its direction, degrees from the z axis.
+    internal_kinetic, rotation
+        Kinetic energy about the centre of mass, eV, and the rotational quantum number J of the
+        angular momentum, ħ² J(J + 1) = L².
+    """
 
-    @property
-    def name(self) -> str:
-        """Stem of file names and key of tables."""
-        return f"{self.facet}_{self.temperature:g}K_v{self.v}J{self.j}_{self.energy:g}eV"
+    translation: float
+    exit_angle: float
+    internal_kinetic: float
+    rotation: float
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,8 @@ class Outcome:
     ----------
     trajectory
         Its name: condition and number.
-    facet, temperature, v, j, energy, number
-        Its condition (K, eV) and number within it.
+    facet, temperature, v, j, energy, polar_angle, number
+        Its condition (K, eV, degrees) and number within it.
     outcome
         dissociated, scattered, undecided (time out), cut (where trust ended) or blown_up.
     reason
@@ -73,6 +77,8 @@ class Outcome:
         Least height on the way, Å.
     energy_error
         Largest change of the total energy on the way, eV.
+    translation, exit_angle, internal_kinetic, rotation
+        Of the molecule at the end, as in `MolecularMotion`.
     """
 
     trajectory: str
@@ -81,6 +87,7 @@ class Outcome:
     v: int
     j: int
     energy: float
+    polar_angle: float
     number: int
     outcome: str
     reason: str
@@ -90,17 +97,19 @@ class Outcome:
     height: float
     lowest_height: float
     energy_error: float
+    translation: float
+    exit_angle: float
+    internal_kinetic: float
+    rotation: float
 
 
-def conditions(config: ScatteringConfig) -> list[Condition]:
-    """Every combination of facet, temperature, state and collision energy, in that order."""
-    return [
-        Condition(facet, temperature, v, j, energy)
-        for facet in facets_of(config)
-        for temperature in config.surface_temperatures
-        for v, j in config.states
-        for energy in config.collision_energies
-    ]
+def surface_order(condition: Condition, seed: int, count: int) -> np.ndarray:
+    """Numbers of the snapshots that the trajectories of a condition start from, in turn.
+
+    Each of `count` once, in a random order of the condition's own, and then again: as few
+    trajectories as can be share a surface.
+    """
+    return stream(seed, "surfaces", *astuple(condition)).permutation(count)
 
 
 def initial_conditions(
@@ -131,8 +140,8 @@ def initial_conditions(
         condition.energy,
         number,
     )
-    snapshots = surfaces.snapshots[condition.facet, condition.temperature]
-    slab = snapshots[int(generator.integers(len(snapshots)))]
+    snapshots = surfaces.snapshots[condition.place]
+    slab = snapshots[surface_order(condition, seed, len(snapshots))[number % len(snapshots)]]
     diatomic = surfaces.diatomic
     level = bound_level(diatomic, condition.v, condition.j)
     relative_positions, relative_velocities = sample_molecule(diatomic, level, generator)
@@ -144,7 +153,7 @@ def initial_conditions(
         if config.azimuthal_angle is None
         else np.radians(config.azimuthal_angle)
     )
-    polar = np.radians(config.polar_angle)
+    polar = np.radians(condition.polar_angle)
     direction = np.array(
         [np.sin(polar) * np.cos(azimuth), np.sin(polar) * np.sin(azimuth), -np.cos(polar)]
     )
@@ -245,6 +254,7 @@ def run_trajectory(
                 end = CUT if reason else end
         if end:
             break
+    motion = molecular_motion(start.get_masses()[-2:], step.positions[-2:], step.velocities[-2:])
     outcome = Outcome(
         trajectory=name,
         facet=condition.facet,
@@ -252,6 +262,7 @@ def run_trajectory(
         v=condition.v,
         j=condition.j,
         energy=condition.energy,
+        polar_angle=condition.polar_angle,
         number=number,
         outcome=end or UNDECIDED,
         reason=reason,
@@ -261,8 +272,37 @@ def run_trajectory(
         height=height,
         lowest_height=lowest,
         energy_error=energy_error,
+        translation=motion.translation,
+        exit_angle=motion.exit_angle,
+        internal_kinetic=motion.internal_kinetic,
+        rotation=motion.rotation,
     )
     return outcome, structures
+
+
+def molecular_motion(
+    masses: np.ndarray, positions: np.ndarray, velocities: np.ndarray
+) -> MolecularMotion:
+    """Translation and rotation of a diatomic.
+
+    Parameters
+    ----------
+    masses
+        amu, shape (2,).
+    positions, velocities
+        Å and Å/fs, shape (2, 3).
+    """
+    reduced = masses.prod() / masses.sum() / ACCELERATION
+    drift = masses @ velocities / masses.sum()
+    bond, relative = positions[1] - positions[0], velocities[1] - velocities[0]
+    speed = float(np.linalg.norm(drift))
+    momentum = reduced * float(np.linalg.norm(np.cross(bond, relative))) / HBAR
+    return MolecularMotion(
+        translation=0.5 * float(masses.sum()) / ACCELERATION * speed**2,
+        exit_angle=float(np.degrees(np.arccos(drift[2] / speed))) if speed else 0.0,
+        internal_kinetic=0.5 * float(reduced * (relative @ relative)),
+        rotation=float(np.sqrt(0.25 + momentum**2) - 0.5),
+    )
 
 
 def trajectory_name(condition: Condition, number: int) -> str:

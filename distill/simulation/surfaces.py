@@ -6,6 +6,7 @@ start from identical conditions.
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +23,13 @@ from distill.core.progress import say
 from distill.core.random_streams import stream
 from distill.core.work import Unit, WorkFolder, record_of
 from distill.models.cached_calculators import ModelSpec, cached_calculator
+from distill.simulation.conditions import Place, conditions, places, snapshots_of
 from distill.simulation.config import ScatteringConfig
 from distill.simulation.dynamics import thermalise
 from distill.simulation.rovibrational import Diatomic, bound_level, diatomic_curve
+from distill.simulation.surface_independence import Independence, independence
 from distill.systems.config import SlabConfig
 from distill.systems.slabs import (
-    USER_SLAB,
     build_slab,
     cutoff_of,
     expanded,
@@ -36,10 +38,13 @@ from distill.systems.slabs import (
 )
 
 _MOLECULE = "molecule"
+# Snapshots of one walk at most, a unit of work; the next begin anew from the crystal.
+_LONGEST_WALK = 10
+# Walks at least: their mean is where displacements are counted from.
+_WALKS = 4
 # Settings of the Langevin dynamics that a surface depends on.
 _THERMALISATION = (
     "thermalisation_time",
-    "snapshots",
     "snapshot_interval",
     "surface_time_step",
     "friction",
@@ -58,6 +63,8 @@ class Surfaces:
         The molecule's potential curve.
     snapshots
         Structures with momenta and constraints.
+    independence
+        How far the snapshots are independent; None for a surface at rest, which is always the same.
     calls
         Force calls made for all of it.
     keys
@@ -65,20 +72,23 @@ class Surfaces:
     """
 
     diatomic: Diatomic
-    snapshots: dict[tuple[str, float], list[Atoms]]
+    snapshots: dict[Place, list[Atoms]]
+    independence: dict[Place, Independence | None]
     calls: int
-    keys: dict[tuple[str, float], str]
+    keys: dict[Place, str]
 
 
 @dataclass(frozen=True)
 class _SurfaceUnit(Unit):
-    """Thermalise one surface."""
+    """Thermalise one surface: the snapshots of one walk."""
 
     model: ModelSpec
     config: ScatteringConfig
     facet: str
     temperature: float
     lattice_constant: float
+    walk: int
+    count: int
     seed: int
 
     def settings(self) -> dict[str, Any]:
@@ -124,6 +134,9 @@ class _MoleculeUnit(Unit):
 def make_surfaces(config: ScatteringConfig, *, model: ModelSpec, work: WorkFolder) -> Surfaces:
     """Thermalise every surface of a config with a model, or read those that are there.
 
+    Surfaces at a temperature are snapshots of Langevin dynamics, ten of one walk at most. Their
+    displacements tell which of them are independent.
+
     Parameters
     ----------
     config
@@ -143,7 +156,7 @@ def make_surfaces(config: ScatteringConfig, *, model: ModelSpec, work: WorkFolde
         molecule_unit.run()
     molecule = molecule_unit.numbers()
     diatomic = Diatomic.from_dict(molecule)
-    for v, j in config.states:
+    for v, j in dict.fromkeys((condition.v, condition.j) for condition in conditions(config)):
         bound_level(diatomic, v, j)
     a = molecule["lattice_constant_0K_A"]
     calculator = cached_calculator(model)
@@ -156,19 +169,52 @@ def make_surfaces(config: ScatteringConfig, *, model: ModelSpec, work: WorkFolde
     units = [
         _SurfaceUnit(
             work.path,
-            surface_name(facet, temperature),
+            surface_name(facet, temperature, walk),
             model=model,
             config=config,
             facet=facet,
             temperature=temperature,
             lattice_constant=lengths[temperature],
+            walk=walk,
+            count=count,
             seed=work.seed,
         )
-        for facet in facets_of(config)
-        for temperature in config.surface_temperatures
+        for facet, temperature in places(config)
+        for walk, count in enumerate(_walks(config, temperature))
     ]
     work.run(units, "thermal surfaces")
-    return read_surfaces(config, work.path)
+    surfaces = read_surfaces(config, work.path)
+    for place, found in surfaces.independence.items():
+        _say_how_independent(config, place, found)
+    return surfaces
+
+
+def _walks(config: ScatteringConfig, temperature: float) -> list[int]:
+    """Snapshots of each walk; the surface at rest is one."""
+    if temperature == 0:
+        return [1]
+    count = snapshots_of(config)
+    longest = min(_LONGEST_WALK, math.ceil(count / _WALKS))
+    whole, rest = divmod(count, longest)
+    return [longest] * whole + [rest] * (rest > 0)
+
+
+def _say_how_independent(
+    config: ScatteringConfig, place: Place, found: Independence | None
+) -> None:
+    if found is None or len(found.groups) < 2:
+        return
+    facet, temperature = place
+    time, enough = found.correlation_time, config.thermalisation_time
+    text = f"surface {facet} at {temperature:g} K: {found.independent} independent snapshots of "
+    text += f"{len(found.groups)}, "
+    if time is None:
+        text += "one for each walk, whose snapshots are too few or too correlated to tell more"
+    else:
+        text += f"correlated over {time:.3g} fs"
+        if time > enough:
+            text += f", longer than thermalisation_time ({enough:g} fs): raise it"
+    say(text)
 
 
 def refuse_thin_vacuum(slab: Atoms, config: ScatteringConfig, calculator: Calculator) -> None:
@@ -198,9 +244,10 @@ def refuse_thin_vacuum(slab: Atoms, config: ScatteringConfig, calculator: Calcul
         )
 
 
-def surface_name(facet: str, temperature: float) -> str:
-    """File name stem of the surfaces of a facet at a temperature (K)."""
-    return f"{facet}_{temperature:g}K"
+def surface_name(facet: str, temperature: float, walk: int = 0) -> str:
+    """File name stem of the surfaces of a facet at a temperature (K), by the walk's number."""
+    name = f"{facet}_{temperature:g}K"
+    return f"{name}_{walk}" if walk else name
 
 
 @dataclass(frozen=True)
@@ -238,12 +285,12 @@ def _lattice_constants(
     config: ScatteringConfig, a: float, model: ModelSpec, work: WorkFolder
 ) -> dict[float, float]:
     """Lattice constant (Å) at each surface temperature (K): expanded from 0 K, or measured."""
-    slab = config.slab
+    slab, temperatures = config.slab, dict.fromkeys(t for _, t in places(config))
     if slab.npt is None:
-        return {t: expanded(slab, a, t) for t in config.surface_temperatures}
+        return {t: expanded(slab, a, t) for t in temperatures}
     units = [
         _LatticeUnit(work.path, _lattice_name(t), model, slab, t, a, work.seed)
-        for t in config.surface_temperatures
+        for t in temperatures
         if t > 0
     ]
     work.run(units, "lattice constants")
@@ -275,15 +322,16 @@ def _make_surface(unit: _SurfaceUnit) -> int:
             slab,
             calculator,
             unit.temperature,
-            stream(unit.seed, "surface", unit.facet, unit.temperature),
+            stream(unit.seed, "surface", unit.facet, unit.temperature, unit.walk),
             time_step=config.surface_time_step,
             friction=config.friction,
             equilibration=config.thermalisation_time,
             interval=config.snapshot_interval,
-            count=config.snapshots,
+            count=unit.count,
         )
     for number, snapshot in enumerate(snapshots):
         snapshot.info.update(
+            walk=unit.walk,
             snapshot=number,
             facet=unit.facet,
             surface_temperature=unit.temperature,
@@ -330,28 +378,37 @@ def read_surfaces(config: ScatteringConfig, folder: Path) -> Surfaces:
     """
     molecule = record_of(folder, _MOLECULE)
     names = {
-        (facet, temperature): surface_name(facet, temperature)
-        for facet in facets_of(config)
-        for temperature in config.surface_temperatures
+        (facet, t): [surface_name(facet, t, walk) for walk in range(len(_walks(config, t)))]
+        for facet, t in places(config)
     }
-    records = {place: record_of(folder, name) for place, name in names.items()}
-    numbers = [molecule, *records.values()]
+    records = {place: [record_of(folder, name) for name in walks] for place, walks in names.items()}
+    numbers = [molecule, *(record for walks in records.values() for record in walks)]
     if config.slab.npt:
-        numbers += [record_of(folder, _lattice_name(t)) for t in config.surface_temperatures if t]
+        temperatures = dict.fromkeys(t for _, t in names)
+        numbers += [record_of(folder, _lattice_name(t)) for t in temperatures if t]
+    snapshots = {
+        place: [_read(folder / f"{name}.xyz") for name in walks] for place, walks in names.items()
+    }
     return Surfaces(
         diatomic=Diatomic.from_dict(molecule["numbers"]),
-        snapshots={place: _read(folder / f"{name}.xyz") for place, name in names.items()},
+        snapshots={
+            place: [s for walk in walks for s in walk] for place, walks in snapshots.items()
+        },
+        independence={
+            place: independence(walks, config.snapshot_interval) if place[1] else None
+            for place, walks in snapshots.items()
+        },
         calls=sum(
             record["numbers"].get("calls", record["numbers"].get("force_calls", 0))
             for record in numbers
         ),
         keys={
-            place: fingerprint([molecule["key"], record["key"]])
-            for place, record in records.items()
+            place: fingerprint([molecule["key"], *(record["key"] for record in walks)])
+            for place, walks in records.items()
         },
     )
 
 
 def facets_of(config: ScatteringConfig) -> list[str]:
     """Names of the surfaces: the facets, or `slab` for one of the user's own."""
-    return [USER_SLAB] if config.slab.file else list(config.facets)
+    return list(dict.fromkeys(facet for facet, _ in places(config)))

@@ -8,6 +8,7 @@ from distill.metrics.statistics import (
     paired_difference,
     pairs_needed,
     pairs_needed_within,
+    proportion,
     trajectories_needed,
     two_level,
     wilson,
@@ -99,6 +100,39 @@ def test_two_level_interval_covers_the_exact_probability(
     assert abs(np.mean(values) - truth) < 4 * spread + 0.01
 
 
+@pytest.mark.parametrize(("both", "only_exact", "only_cheap", "pairs"), [(0.5, 0.1, 0.1, 12)])
+def test_pairs_that_disagree_often_give_the_exact_models_own(both, only_exact, only_cheap, pairs):
+    generator, truth = np.random.default_rng(5), both + only_exact
+    widths, own, covered, repeats = [], [], 0, 400
+    for _ in range(repeats):
+        exact, cheap = draw(generator, both, only_exact, only_cheap, pairs, 1000)
+        estimate = two_level(cheap, exact)
+        alone = wilson(int(exact.sum()), pairs)
+        if estimate.alone:
+            assert estimate.interval == alone.interval
+        widths.append(estimate.high - estimate.low)
+        own.append(alone.high - alone.low)
+        covered += estimate.low <= truth <= estimate.high
+    assert np.mean(widths) <= np.mean(own)
+    assert covered / repeats >= 0.93
+
+
+@pytest.mark.physics
+@pytest.mark.parametrize(("truth", "pairs"), [(0.01, 12), (0.002, 50), (0.99, 12)])
+def test_two_level_of_rare_events_is_unbiased(truth, pairs):
+    """Nothing is clipped at 0 or 1, and the choice of the exact model's own has no say in it."""
+    generator = np.random.default_rng(6)
+    both = truth - 0.2 * min(truth, 1 - truth)
+    disagreeing = truth - both
+    values = [
+        two_level(cheap, exact).value
+        for exact, cheap in (
+            draw(generator, both, disagreeing, disagreeing, pairs, 1000) for _ in range(4000)
+        )
+    ]
+    assert abs(np.mean(values) - truth) < 4 * np.std(values) / np.sqrt(len(values))
+
+
 def test_two_level_is_narrower_than_the_exact_model_alone():
     generator = np.random.default_rng(1)
     exact, cheap = draw(generator, 0.29, 0.01, 0.01, 100, 5000)
@@ -108,7 +142,9 @@ def test_two_level_is_narrower_than_the_exact_model_alone():
 
 def test_two_level_without_further_outcomes_is_the_exact_model_alone():
     exact = [True, False, True, False]
-    assert two_level([True, True, True, False], exact) == wilson(2, 4)
+    estimate = two_level([True, True, True, False], exact)
+    assert estimate.alone
+    assert estimate.interval == wilson(2, 4).interval
 
 
 def test_needed_trajectories_give_the_width():
@@ -147,3 +183,89 @@ def test_nothing_to_count_is_explained():
         pairs_needed(0.0)
     with pytest.raises(UserError, match="no number of pairs"):
         pairs_needed_within(0.05, (0.05, 0.0))
+
+
+def on_surfaces(generator, truth, correlation, surfaces, trajectories):
+    """Outcomes on surfaces whose probabilities vary, by the beta-binomial of a correlation."""
+    total = 1 / correlation - 1
+    chances = generator.beta(truth * total, (1 - truth) * total, surfaces)
+    surface = np.arange(trajectories) % surfaces
+    return generator.random(trajectories) < chances[surface], surface
+
+
+@pytest.mark.physics
+@pytest.mark.parametrize(
+    ("truth", "surfaces", "trajectories"),
+    [(0.33, 20, 1200), (0.33, 20, 10000), (0.05, 50, 2000), (0.5, 500, 1000), (0.5, 500, 10000)],
+)
+def test_intervals_hold_for_trajectories_that_share_surfaces(truth, surfaces, trajectories):
+    """A correlation of 0.019, measured on a copper slab: Wilson's interval alone is too narrow."""
+    generator, repeats = np.random.default_rng(8), 400
+    covered = naive = 0
+    for _ in range(repeats):
+        outcomes, surface = on_surfaces(generator, truth, 0.019, surfaces, trajectories)
+        estimate = proportion(outcomes, clusters=surface)
+        covered += estimate.low <= truth <= estimate.high
+        plain = wilson(int(outcomes.sum()), trajectories)
+        naive += plain.low <= truth <= plain.high
+    # Three standard errors below 0.95 is 0.917.
+    assert covered / repeats >= 0.925
+    if trajectories >= 50 * surfaces:
+        assert naive / repeats < covered / repeats - 0.05
+
+
+@pytest.mark.physics
+def test_paired_and_two_level_intervals_hold_on_shared_surfaces():
+    generator, repeats, surfaces, pairs = np.random.default_rng(9), 400, 20, 200
+    truth, bias = 0.3, 0.04
+    held = {"difference": 0, "two-level": 0}
+    for _ in range(repeats):
+        chances = generator.beta(3.0, 7.0, surfaces)
+        surface = np.arange(4000) % surfaces
+        u = generator.random(len(surface))
+        # The cheap model lacks what some surfaces alone give: the difference varies by surface.
+        lost = generator.random(surfaces) < 2 * bias
+        exact = u < chances[surface]
+        cheap = u < chances[surface] * (1 - 0.5 * lost[surface])
+        mean = truth * 0.5 * 2 * bias
+        difference = paired_difference(exact[:pairs], cheap[:pairs], clusters=surface[:pairs])
+        joint = two_level(cheap, exact[:pairs], clusters=surface)
+        held["difference"] += difference.low <= mean <= difference.high
+        held["two-level"] += joint.low <= truth <= joint.high
+    assert min(held.values()) / repeats >= 0.93
+
+
+def test_a_surface_for_each_trajectory_is_the_plain_interval():
+    outcomes = [True, False, False, True, False]
+    estimate = proportion(outcomes, clusters=[3, 1, 4, 0, 5])
+    assert estimate.interval == pytest.approx(wilson(2, 5).interval, abs=1e-12)
+    other = [False, False, True, True, False]
+    shared = paired_difference(outcomes, other, clusters=[3, 1, 4, 0, 5])
+    assert shared.interval == paired_difference(outcomes, other).interval
+
+
+def test_one_surface_says_nothing_of_others():
+    estimate = proportion([True, False] * 500, clusters=[7] * 1000)
+    assert estimate.high - estimate.low > 0.8
+
+
+def test_the_design_effect_is_kishs():
+    """Surfaces on which all or none stick are worth one trajectory each."""
+    outcomes, surface = [True] * 10 + [False] * 10 + [True] * 10 + [False] * 10, np.arange(40) // 10
+    found = proportion(outcomes, clusters=surface).clustering
+    assert found.correlation == pytest.approx(1.0)
+    assert found.effective == pytest.approx(4.0)
+    alike = proportion([True, False] * 20, clusters=surface).clustering
+    assert alike.correlation == 0.0 and alike.effective == 40
+
+
+def test_more_trajectories_on_few_surfaces_do_not_help_without_end():
+    generator = np.random.default_rng(10)
+    outcomes, surface = on_surfaces(generator, 0.33, 0.1, 20, 4000)
+    estimate = proportion(outcomes, clusters=surface, available=20)
+    assert estimate.needed(0.005) is None
+    wide = estimate.needed(0.2)
+    again, same = on_surfaces(np.random.default_rng(10), 0.33, 0.1, 20, wide)
+    half = proportion(again, clusters=same, available=20)
+    assert (half.high - half.low) / 2 < 0.25
+    assert estimate.clusters_needed(0.005) > 20 * 10

@@ -69,6 +69,7 @@ def test_one_model_twice_gives_the_same_trajectories(config, tmp_path):
     [teacher] = (tmp_path / "teacher").glob("*000001-000001.json")
     ends = [record_of(file.parent, file.stem)["numbers"] for file in (teacher, student)]
     assert ends[0][0] == ends[1][1]
+    assert ends[0][0]["outcome"]["number"] == 1
 
 
 def test_more_trajectories_keep_those_that_were_run(config, tmp_path):

@@ -12,13 +12,21 @@ from distill.core.errors import UserError
 from distill.core.work import WorkFolder
 from distill.observables.sticking import sticking
 from distill.observables.sticking.observable import Sticking, StickingTolerances
-from distill.observables.sticking.sticking import StickingUnit, run_sticking
+from distill.observables.sticking.scattered import ScatteredState
+from distill.observables.sticking.sticking import run_sticking
+from distill.observables.sticking.trajectories import StickingUnit
+from distill.simulation.conditions import places, snapshots_of
 from distill.simulation.scattering import Outcome
+from distill.simulation.surface_independence import Independence
 
 # Of every ten trajectories of a model, so many dissociate.
 STICKING = {"T": 3, "S": 4}
 SCATTERING = ScatteringConfig(
-    facets=["111"], surface_temperatures=[300.0], states=[(0, 1)], collision_energies=[0.5]
+    facets=["111"],
+    surface_temperatures=[300.0],
+    states=[(0, 1)],
+    collision_energies=[0.5],
+    snapshots=100,
 )
 
 
@@ -29,13 +37,21 @@ def surfaces_of(monkeypatch):
 
     def make_surfaces(config, *, model, work):
         asked.append(model)
-        keys = {
-            (f, t): f"{model} {f} {t}" for f in config.facets for t in config.surface_temperatures
-        }
-        return SimpleNamespace(keys=keys, calls=10)
+        thermal = Independence(tuple(range(snapshots_of(config))), 40.0)
+        return SimpleNamespace(
+            keys={place: f"{model} {place}" for place in places(config)},
+            independence=dict.fromkeys(places(config), thermal),
+            calls=10,
+        )
 
     def work(unit):
-        return [asdict(outcome(unit, n)) for n in range(unit.first, unit.first + unit.count)]
+        return [end(unit, number) for number in range(unit.first, unit.first + unit.count)]
+
+    def end(unit, number):
+        found = outcome(unit, number)
+        state = ScatteredState(number, 0.1, 1.4, 20.0, 0.1 if unit.model == "T" else 0.2)
+        scattered = found.outcome == "scattered"
+        return {"outcome": asdict(found), "state": asdict(state) if scattered else None}
 
     def outcome(unit, number):
         sticks = number % 10 < STICKING[unit.model]
@@ -51,6 +67,10 @@ def surfaces_of(monkeypatch):
             height=5.0,
             lowest_height=1.0,
             energy_error=0.0,
+            translation=0.2,
+            exit_angle=20.0,
+            internal_kinetic=0.1,
+            rotation=1.4,
         )
 
     monkeypatch.setattr(sticking, "make_surfaces", make_surfaces)
@@ -207,3 +227,50 @@ def test_the_card_is_the_largest_difference(run):
     (card,) = Sticking().cards(result)
     assert card.value == -0.3
     assert "0.7 eV, the largest of 2 conditions; 20 pairs" in card.note
+
+
+def test_what_scattered_molecules_carry_is_kept_by_model(run):
+    [condition] = run().conditions
+    assert condition.scattered["teacher"].molecules == 14
+    assert condition.scattered["student"].molecules == 36
+    assert condition.energy_transfer_difference.value == pytest.approx(-0.1)
+    rows = Sticking().rows(run())
+    assert [row["model"] for row in rows["scattered"]] == ["teacher", "student"]
+    assert rows["surfaces"] == [
+        {
+            "facet": "111",
+            "temperature": 300.0,
+            "snapshots": 100,
+            "independent": 100,
+            "correlation_time": 40.0,
+        }
+    ]
+    assert set(Sticking().draw(run())) == {"sticking", "scattered"}
+
+
+def test_trajectories_that_share_surfaces_have_wider_intervals(run):
+    """Ten surfaces, and every trajectory from one of them ends alike: they are worth ten."""
+    few = SCATTERING.model_copy(update={"snapshots": 10})
+    [shared], [own] = run(scattering=few).conditions, run().conditions
+    assert (shared.student.surfaces, shared.student.trajectories) == (10, 60)
+    assert shared.student.design_effect == pytest.approx(6.0)
+    assert own.student.design_effect == 1.0
+    for role in ("teacher", "student", "two_level"):
+        wide, narrow = (getattr(c, role).interval for c in (shared, own))
+        assert wide[1] - wide[0] > 1.3 * (narrow[1] - narrow[0])
+
+
+def test_a_precision_that_the_surfaces_cannot_give_is_not_spent_on(run, capsys):
+    few = SCATTERING.model_copy(update={"snapshots": 10})
+    result = run(
+        scattering=few,
+        precision=0.1,
+        student_batch=50,
+        student_trajectories=1000,
+        teacher_trajectories=0,
+    )
+    [condition] = result.conditions
+    report = condition.precision["student"]
+    assert condition.student.trajectories == 50
+    assert not report.reached and report.needed is None and report.surfaces_needed > 100
+    assert "raise scattering.snapshots" in capsys.readouterr().out

@@ -20,7 +20,8 @@ from distill.core.figures import colour_of, save_figure
 from distill.metrics.error_plots import calibration_figure, error_histogram_figure, parity_figure
 from distill.metrics.errors import error_table
 from distill.observables.barriers.observable import Barriers
-from distill.observables.sticking.observable import Sticking, curves
+from distill.observables.sticking.observable import Sticking
+from distill.observables.sticking.plots import curves
 from distill.observables.sticking.result import PublishedPoint
 from distill.report.plots import time_spent_figure, training_figure
 from distill.report.teacher_plots import model_curves_figure
@@ -120,8 +121,8 @@ def test_published_points_are_drawn_on_the_panels_they_belong_to():
     )
     result = sticking_result(condition, published=[here, elsewhere])
     [panel] = curves(result).values()
-    assert panel["beam"] == [(0.5, 0.2, None)]
-    assert "other" not in panel
+    assert panel["beam", 0.0] == [(0.5, 0.2, None)]
+    assert ("other", 0.0) not in panel
     figure = Sticking().draw(result)["sticking"]
     labelled_axes(figure)
     assert legend_of(figure) == ["teacher", "student", "teacher, two-level", "beam"]
@@ -136,11 +137,21 @@ def test_every_surface_and_state_has_a_panel_and_a_curve_over_the_energies():
     ]
     found = curves(sticking_result(*conditions))
     assert list(found) == ["(111), 300 K, v = 0, J = 1", "(100), 300 K, v = 0, J = 1"]
-    assert [energy for energy, *_ in found["(100), 300 K, v = 0, J = 1"]["student"]] == [
+    assert [energy for energy, *_ in found["(100), 300 K, v = 0, J = 1"]["student", 0.0]] == [
         0.4,
         0.6,
         0.8,
     ]
+
+
+def test_oblique_beams_are_drawn_at_their_normal_energy():
+    conditions = [sticking_condition(energy=0.8, polar_angle=angle) for angle in (0.0, 60.0)]
+    result = sticking_result(*conditions)
+    [panel] = curves(result).values()
+    assert panel["student", 0.0][0][0] == pytest.approx(0.8)
+    assert panel["student", 60.0][0][0] == pytest.approx(0.2)
+    (axis,) = labelled_axes(Sticking().draw(result)["sticking"])
+    assert axis.get_xlabel() == "normal energy [eV]"
 
 
 def test_intervals_of_sticking_are_drawn():

@@ -13,6 +13,7 @@ from surface_potentials import DOUBLE_WELL, STICKY, WALL
 
 from distill.config import MdConfig, NebConfig, RattleConfig, ScatteringConfig, SlabConfig
 from distill.sampling.method import SAMPLING_METHODS
+from distill.simulation.config import ScatteringCase
 
 EMT_PATH, LENNARD_JONES = "ase.calculators.emt:EMT", "ase.calculators.lj:LennardJones"
 SLAB = SlabConfig(size=(3, 3), layers=2, fixed_layers=1, vacuum=13.0, lattice_constant=3.6)
@@ -37,7 +38,14 @@ class TestScattering(SamplingMethodContract):
     method = "scattering"
     model, other_model = STICKY, WALL
     conditions = frozenset(
-        {"facets", "surface_temperatures", "states", "collision_energies", "trajectories"}
+        {
+            "facets",
+            "surface_temperatures",
+            "states",
+            "collision_energies",
+            "cases",
+            "trajectories",
+        }
     )
 
     @pytest.fixture(scope="class")
@@ -46,7 +54,7 @@ class TestScattering(SamplingMethodContract):
             ScatteringConfig(
                 slab=SLAB,
                 facets=["111"],
-                surface_temperatures=[0.0],
+                surface_temperatures=[300.0],
                 states=[(0, 1)],
                 collision_energies=[0.5, 1.0],
                 trajectories=2,
@@ -58,6 +66,7 @@ class TestScattering(SamplingMethodContract):
                 snapshots=2,
                 snapshot_interval=8.0,
                 surface_time_step=4.0,
+                max_energy_error=1.0,
             )
         ]
 
@@ -68,9 +77,10 @@ class TestScattering(SamplingMethodContract):
             "masses": {"masses": (2.014, 2.014)},
             "slab": {"slab": SLAB.model_copy(update={"lattice_constant": 3.65})},
             "facets": {"facets": ["111", "100"]},
-            "surface_temperatures": {"surface_temperatures": [0.0, 300.0]},
+            "surface_temperatures": {"surface_temperatures": [300.0, 0.0]},
             "states": {"states": [(0, 1), (1, 1)]},
             "collision_energies": {"collision_energies": [0.5, 1.0, 0.8]},
+            "cases": {"cases": [ScatteringCase(), ScatteringCase(states=[(1, 1)])]},
             "trajectories": {"trajectories": 3},
             "polar_angle": {"polar_angle": 20.0},
             "azimuthal_angle": {"azimuthal_angle": 30.0},

@@ -13,14 +13,10 @@ from distill.core.errors import UserError
 from distill.core.work import WorkFolder, record_of, run_waiting
 from distill.data.structures import read_structures, reference_energy, reference_forces
 from distill.models.calculators import load_calculator
+from distill.simulation.conditions import Condition, conditions
 from distill.simulation.neb_endpoints import end_points
 from distill.simulation.rovibrational import HBAR, bound_level
-from distill.simulation.scattering import (
-    Condition,
-    conditions,
-    initial_conditions,
-    run_trajectory,
-)
+from distill.simulation.scattering import initial_conditions, run_trajectory
 from distill.simulation.surfaces import make_surfaces, read_surfaces
 from distill.systems.constraints import mobile_atoms
 from distill.systems.slabs import build_slab
@@ -42,10 +38,8 @@ def test_conditions_are_every_combination(scattering_config):
 
 
 def test_start_has_the_asked_height_energy_and_state(scattering_config, surfaces):
-    config = scattering_config.model_copy(
-        update={"polar_angle": 30.0, "azimuthal_angle": 90.0, "start_height": 4.0}
-    )
-    condition = Condition("111", 0.0, 0, 1, 0.5)
+    config = scattering_config.model_copy(update={"azimuthal_angle": 90.0, "start_height": 4.0})
+    condition = Condition("111", 0.0, 0, 1, 0.5, polar_angle=30.0)
     start = initial_conditions(config, condition, 3, 7, surfaces)
     molecule = start[-2:]
     assert molecule.get_center_of_mass()[2] - start.info["top"] == pytest.approx(4.0)
@@ -69,8 +63,8 @@ def test_start_has_the_asked_height_energy_and_state(scattering_config, surfaces
 @pytest.mark.physics
 def test_a_beam_without_an_azimuth_comes_from_all_sides(scattering_config, surfaces):
     """Averages over the beam are averages over the whole circle."""
-    config = scattering_config.model_copy(update={"polar_angle": 45.0})
-    condition = Condition("111", 0.0, 0, 1, 0.5)
+    config = scattering_config
+    condition = Condition("111", 0.0, 0, 1, 0.5, polar_angle=45.0)
     directions = []
     for number in range(200):
         molecule = initial_conditions(config, condition, number, 1, surfaces)[-2:]

@@ -51,10 +51,14 @@ class DiffusionConfig(Section):
     save_every: Positive = Field(200.0, description="fs between saved positions")
     checkpoint_every: Positive = Field(20000.0, description="fs between checkpoints of a run")
     fit_start: Positive = Field(
-        2000.0, description="first lag of the fit of the mean squared displacement, fs"
+        2000.0,
+        description="least first lag of the fit of the mean squared displacement, fs; it starts "
+        "later where jumps remember each other",
     )
     fit_end: Positive | None = Field(
-        None, description="last lag, fs; a twentieth of the model's production time if not given"
+        None,
+        description="last lag, fs, of a window that starts at fit_start; both are chosen by the "
+        "data if not given",
     )
     counting: Literal["tracer", "collective"] = Field(
         "tracer", description="sum of the squares of all atoms, or square of the sum"

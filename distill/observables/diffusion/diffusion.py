@@ -13,13 +13,13 @@ from distill.observables.crystal_files import read_crystal
 from distill.observables.diffusion.diffusion_analysis import (
     analyse,
     differences,
-    fit_end,
     jump_length,
     number_of_defects,
 )
 from distill.observables.diffusion.diffusion_runs import Run
 from distill.observables.diffusion.diffusivity import check_window
 from distill.observables.diffusion.result import DiffusionResult, DiffusionSettings
+from distill.observables.diffusion.window import first_window
 from distill.systems.defects import LIF_LATTICE_CONSTANT, with_defect
 from distill.systems.equation_of_state import equation_of_state
 
@@ -79,10 +79,7 @@ def run_diffusion(
     # The longest first, so that no worker is left with a long one at the end.
     every = sorted((run for of_model in runs.values() for run in of_model), key=lambda r: -r.time)
     work.run(every, "diffusion")
-    analysed = {
-        role: analyse(config, of_model, lattice_scale=scales[role], seed=work.seed)
-        for role, of_model in runs.items()
-    }
+    analysed = analyse(config, runs, lattice_scales=scales, seed=work.seed)
     return DiffusionResult(
         settings=_settings(config, next(iter(runs.values()))[0].start),
         models={role: analysis.result for role, analysis in analysed.items()},
@@ -150,7 +147,8 @@ def check_lengths(config: DiffusionConfig, roles: Iterable[str]) -> None:
         time = _time_of(config, role)
         frames = round(time / config.save_every) + 1
         try:
-            check_window(frames, config.save_every, config.fit_start, fit_end(config, time))
+            window = first_window(time, config.fit_start, config.fit_end)
+            check_window(frames, config.save_every, window.start, window.end)
         except UserError as error:
             raise UserError(f"compare.diffusion, model {role}: {error}") from None
 

@@ -24,14 +24,18 @@ from distill.observables.diffusion.diffusivity import (
     diffusivity,
     displacements_in_framework,
 )
+from distill.observables.diffusion.jumps import jump_statistics, jumps_of, van_hove
 from distill.observables.diffusion.kinisi_check import kinisi_diffusivity
 from distill.observables.diffusion.result import (
     DiffusionAt,
     DiffusionDifference,
+    FitWindow,
     LogRatio,
+    Measured,
     ModelDiffusion,
     RunReport,
 )
+from distill.observables.diffusion.window import Window, choose_window
 from distill.systems.defects import nearest_neighbour_distance
 
 if TYPE_CHECKING:
@@ -41,6 +45,8 @@ if TYPE_CHECKING:
     from distill.observables.diffusion.diffusion_runs import Run, Trajectory
 
 _FS_PER_NS = 1e6
+# Jumps are seen in positions averaged over this part of the least first lag.
+_AVERAGES = 4
 _SECONDS_PER_DAY = 86400.0
 
 
@@ -84,112 +90,205 @@ def jump_length(config: DiffusionConfig, start: Atoms) -> float:
     )
 
 
-def fit_end(config: DiffusionConfig, time: float) -> float:
-    """Last lag of the fit for runs of a production time, both in fs."""
-    return config.fit_end or max(time / 20, 2 * config.fit_start)
+@dataclass(frozen=True)
+class _Good:
+    """Runs of one model at one temperature that were not left out.
+
+    Attributes
+    ----------
+    first
+        Any of them; None where every run was left out.
+    tracks
+        Displacements of the element's atoms, Å.
+    reports
+        Of all runs.
+    """
+
+    first: Run | None
+    tracks: list[np.ndarray]
+    reports: list[RunReport]
+    wall_time: float
+    simulated: float
 
 
 def analyse(
-    config: DiffusionConfig, runs: Sequence[Run], *, lattice_scale: float, seed: int
-) -> Analysis:
-    """Diffusivities and Arrhenius fit from the finished runs of one model.
+    config: DiffusionConfig,
+    runs: Mapping[str, Sequence[Run]],
+    *,
+    lattice_scales: Mapping[str, float],
+    seed: int,
+) -> dict[str, Analysis]:
+    """Diffusivities and Arrhenius fits from the finished runs of every model, by its name.
 
-    Runs that blew up or melted are left out, and the result says why.
+    Runs that blew up or melted are left out, and the result says why. All models are fitted over
+    the same lags at a temperature.
 
     Parameters
     ----------
     config
         What the runs were made with, and the fit.
     runs
-        Of one model, all temperatures.
-    lattice_scale
-        Of the model's crystal, for the result.
+        By model, all temperatures.
+    lattice_scales
+        Of the models' crystals, for the result.
     seed
         Of the bootstrap.
     """
-    results: list[DiffusionAt] = []
-    found: dict[float, Diffusivity | None] = {}
-    wall_time = simulated = 0.0
+    results: dict[str, list[DiffusionAt]] = {role: [] for role in runs}
+    found: dict[str, dict[float, Diffusivity | None]] = {role: {} for role in runs}
+    wall_time, simulated = dict.fromkeys(runs, 0.0), dict.fromkeys(runs, 0.0)
     for temperature in config.temperatures:
-        good, reports = [], []
-        for run in (r for r in runs if r.temperature == temperature):
-            trajectory = run.trajectory()
-            problem = trajectory.problem or _melted(config, run, trajectory)
-            reports.append(_run_report(run, trajectory, problem))
-            wall_time += trajectory.wall_time
-            simulated += trajectory.calls * config.time_step
-            if problem:
-                say(f"diffusion: {run.name} is left out: {problem}")
-            else:
-                good.append((run, trajectory))
-        found[temperature], result = _at_temperature(config, temperature, good, reports, seed)
-        results.append(result)
-    usable = {t: d for t, d in found.items() if d is not None and d.value is not None}
-    fit, reason = None, ""
-    if len(usable) > 1:
-        values = [d.value for d in usable.values() if d.value is not None]
-        samples = [d.samples for d in usable.values()]
-        fit = fit_arrhenius(list(usable), values, samples, confidence=config.confidence)
-    else:
-        reason = f"{len(usable)} of {len(found)} temperatures gave a diffusivity, two are needed"
-    return Analysis(
-        found,
-        fit,
-        ModelDiffusion(
-            lattice_scale=lattice_scale,
-            temperatures=results,
+        good = {role: _good_runs(config, of, temperature) for role, of in runs.items()}
+        window = _window(config, good)
+        for role, of_role in good.items():
+            number, result = _at_temperature(config, temperature, role, of_role, window, seed)
+            found[role][temperature] = number
+            results[role].append(result)
+            wall_time[role] += of_role.wall_time
+            simulated[role] += of_role.simulated
+    analysed = {}
+    for role in runs:
+        fit, reason = _arrhenius(found[role], config.confidence)
+        speed = simulated[role] / _FS_PER_NS / wall_time[role] * _SECONDS_PER_DAY
+        of_model = ModelDiffusion(
+            lattice_scale=lattice_scales[role],
+            temperatures=results[role],
             arrhenius=fit and fit.summary(),
             arrhenius_reason=reason,
-            nanoseconds_per_day=simulated / _FS_PER_NS / wall_time * _SECONDS_PER_DAY,
-        ),
+            nanoseconds_per_day=speed,
+        )
+        analysed[role] = Analysis(found[role], fit, of_model)
+    return analysed
+
+
+def _arrhenius(
+    found: Mapping[float, Diffusivity | None], confidence: float
+) -> tuple[Arrhenius | None, str]:
+    """The fit to the diffusivities to rely on, and why there is none or a temperature is not in."""
+    numbers = {t: d for t, d in found.items() if d is not None and d.value is not None}
+    usable = {t: d for t, d in numbers.items() if not d.disagreement}
+    left_out = [t for t in numbers if t not in usable]
+    reason = ""
+    if left_out:
+        named = ", ".join(f"{t:g} K" for t in left_out)
+        reason = f"not fitted at {named}: jumps remember each other within the fit window"
+    if len(usable) < 2:
+        few = f"{len(usable)} of {len(found)} temperatures gave a diffusivity, two are needed"
+        return None, f"{few}; {reason}" if reason else few
+    values = [d.value for d in usable.values() if d.value is not None]
+    samples = [d.samples for d in usable.values()]
+    return fit_arrhenius(list(usable), values, samples, confidence=confidence), reason
+
+
+def _good_runs(config: DiffusionConfig, runs: Sequence[Run], temperature: float) -> _Good:
+    tracks, reports, first = [], [], None
+    wall_time = simulated = 0.0
+    for run in (r for r in runs if r.temperature == temperature):
+        trajectory = run.trajectory()
+        problem = trajectory.problem or _melted(config, run, trajectory)
+        reports.append(_run_report(run, trajectory, problem))
+        wall_time += trajectory.wall_time
+        simulated += trajectory.calls * config.time_step
+        if problem:
+            say(f"diffusion: {run.name} is left out: {problem}")
+        else:
+            first = first or run
+            mobile = _mobile(config, run.start)
+            tracks.append(displacements_in_framework(trajectory.positions, mobile))
+    return _Good(first, tracks, reports, wall_time, simulated)
+
+
+def _window(config: DiffusionConfig, good: Mapping[str, _Good]) -> Window | None:
+    """The window of all models at a temperature; None where every run was left out."""
+    starts = [of.first.start for of in good.values() if of.first]
+    if not starts:
+        return None
+    return choose_window(
+        [of.tracks for of in good.values() if of.tracks],
+        config.save_every,
+        fit_start=config.fit_start,
+        fit_end=config.fit_end,
+        defects=number_of_defects(config, starts[0]),
+        jump_length=jump_length(config, starts[0]),
     )
 
 
 def _at_temperature(
     config: DiffusionConfig,
     temperature: float,
-    good: Sequence[tuple[Run, Trajectory]],
-    reports: list[RunReport],
+    role: str,
+    good: _Good,
+    window: Window | None,
     seed: int,
 ) -> tuple[Diffusivity | None, DiffusionAt]:
-    if not good:
+    if good.first is None or window is None:
         return None, DiffusionAt(
-            temperature=temperature, diffusivity=None, collective=None, kinisi=None, runs=reports
+            temperature=temperature,
+            diffusivity=None,
+            collective=None,
+            kinisi=None,
+            runs=good.reports,
         )
-    first = good[0][0]
-    mobile = _mobile(config, first.start)
-    tracks = [displacements_in_framework(t.positions, mobile) for _, t in good]
-    defects, length = number_of_defects(config, first.start), jump_length(config, first.start)
+    tracks, interval, confidence = good.tracks, config.save_every, config.confidence
+    defects = number_of_defects(config, good.first.start)
+    length = jump_length(config, good.first.start)
     by_counting: dict[Counting, Diffusivity] = {
         counting: diffusivity(
             tracks,
-            config.save_every,
+            interval,
             defects=defects,
             jump_length=length,
-            fit_start=config.fit_start,
-            fit_end=fit_end(config, first.time),
+            fit_start=window.start,
+            fit_end=window.end,
             counting=counting,
-            confidence=config.confidence,
-            generator=stream(seed, "bootstrap", first.role, temperature),
+            confidence=confidence,
+            generator=stream(seed, "bootstrap", role, temperature),
         )
         for counting in get_args(Counting)
     }
-    tracer, chosen = by_counting["tracer"], by_counting[config.counting]
+    tracer, collective = by_counting["tracer"], by_counting["collective"]
+    average = config.fit_start / _AVERAGES
+    jumps = [jumps_of(t, interval, average=average, jump_length=length) for t in tracks]
+    kinisi = None
+    if tracer.value is not None:
+        kinisi = kinisi_diffusivity(
+            tracks, interval, tracer.lags, defects=defects, confidence=confidence, seed=seed
+        )
+    chosen = by_counting[config.counting]
+    if chosen.disagreement:
+        say(f"diffusion: {role}, {temperature:g} K: {chosen.disagreement}")
     return chosen, DiffusionAt(
         temperature=temperature,
         diffusivity=chosen.summary(),
-        collective=by_counting["collective"].summary(),
-        kinisi=None
-        if tracer.value is None
-        else kinisi_diffusivity(
-            tracks,
-            config.save_every,
-            tracer.lags,
-            defects=defects,
-            confidence=config.confidence,
-            seed=seed,
+        collective=collective.summary(),
+        kinisi=kinisi,
+        runs=good.reports,
+        window=FitWindow(
+            start=window.start,
+            end=window.end,
+            residence_time=window.residence_time,
+            early=window.early,
         ),
-        runs=reports,
+        jumps=jump_statistics(jumps, defects=defects, confidence=confidence),
+        haven_ratio=_haven_ratio(tracer, collective, confidence),
+        van_hove=van_hove(tracks, interval, _three(tracer.lags), length),
+    )
+
+
+def _three(lags: np.ndarray) -> list[float]:
+    """The first, a middle one and the last."""
+    return [float(lags[k]) for k in (0, len(lags) // 2, -1)]
+
+
+def _haven_ratio(
+    tracer: Diffusivity, collective: Diffusivity, confidence: float
+) -> Measured | None:
+    """Both have the same bootstrap draws, so that their ratio knows what they have in common."""
+    if not tracer.value or not collective.value:
+        return None
+    return Measured(
+        value=tracer.value / collective.value,
+        interval=percentile_interval(tracer.samples / collective.samples, confidence),
     )
 
 

@@ -23,6 +23,8 @@ _LEAST_LAGS = 3
 RESAMPLES = 2000
 # An atom that moved on by more than this share of a jump has left its site.
 _LEFT_SITE = 0.4
+# Confidence at which two halves of a window disagree.
+_DISAGREEMENT = 0.99
 # Fewer jumps than this do not make a mean squared displacement.
 _LEAST_JUMPS = 3
 
@@ -42,8 +44,9 @@ class Diffusivity:
     reason
         Why there is only a bound; empty otherwise.
     late
-        From the later half of the fit window alone, Å²/fs: far from `value`, the window starts
-        too early.
+        From the later half of the fit window alone, Å²/fs.
+    disagreement
+        In words, where `late` differs from `value` by more than chance; empty otherwise.
     jumps
         Number of jumps that the mean squared displacement amounts to.
     time
@@ -63,6 +66,7 @@ class Diffusivity:
     upper_bound: float | None
     reason: str
     late: float
+    disagreement: str
     jumps: float
     time: float
     blocks: int
@@ -81,6 +85,7 @@ class Diffusivity:
             upper_bound=self.upper_bound,
             reason=self.reason,
             late_window=self.late,
+            disagreement=self.disagreement,
             jumps=self.jumps,
             time=self.time,
             blocks=self.blocks,
@@ -179,9 +184,10 @@ def diffusivity(
     low, high = np.percentile(msd + expansion * (curves - msd), ends, axis=0)
     time = float(sum(len(run) - 1 for run in runs)) * interval
     jumps = max(6 * value, 0.0) * defects * time / jump_length**2
-    late = lags >= 0.5 * (lags[0] + lags[-1])
+    to_late = _late_slope(lags) / (6 * interval)
     common: dict[str, Any] = {
-        "late": float(np.polyfit(lags[late] * interval, msd[late], 1)[0] / 6),
+        "late": float(to_late @ msd),
+        "disagreement": _disagreement(msd, curves, to_diffusivity, to_late, blocks),
         "jumps": jumps,
         "time": time,
         "blocks": blocks,
@@ -272,6 +278,30 @@ def _line_fit(lags: np.ndarray, msd: np.ndarray, atoms: float) -> np.ndarray:
     covariance += 1e-9 * np.trace(covariance) / len(lags) * np.eye(len(lags))
     weighted = np.linalg.solve(covariance, design)
     return np.linalg.solve(design.T @ weighted, weighted.T)
+
+
+def _late_slope(lags: np.ndarray) -> np.ndarray:
+    """Row that gives the slope (Å² a frame) over the later half of the lags."""
+    late = np.arange(len(lags)) >= min(np.searchsorted(lags, lags.mean()), len(lags) - 2)
+    centred = np.where(late, lags - lags[late].mean(), 0.0)
+    return np.asarray(centred / (centred @ centred))
+
+
+def _disagreement(
+    msd: np.ndarray, curves: np.ndarray, row: np.ndarray, late: np.ndarray, blocks: int
+) -> str:
+    """Whether the later half of the window gives another diffusivity, in words."""
+    value, difference = float(row @ msd), float((late - row) @ msd)
+    expansion = _expansion(blocks, _DISAGREEMENT)
+    spread = expansion * (curves @ (late - row) - difference)
+    ends = [50 * (1 - _DISAGREEMENT), 50 * (1 + _DISAGREEMENT)]
+    low, high = np.percentile(difference + spread, ends)
+    if low <= 0 <= high or value <= 0:
+        return ""
+    return (
+        f"the later half of the fit window gives {(value + difference) / value:.2f} times the "
+        "diffusivity: jumps remember each other within the window; run longer, or fit later lags"
+    )
 
 
 def _walk_covariance(lags: np.ndarray, noise: float, slope: float) -> np.ndarray:

@@ -20,8 +20,10 @@ class DiffusivitySummary(Record):
     reason
         Why there is only a bound; empty otherwise.
     late_window
-        From the later half of the fit window alone, Å²/fs: far from `value`, the window starts
-        too early.
+        From the later half of the fit window alone, Å²/fs.
+    disagreement
+        In words, where `late_window` differs from `value` by more than chance, because jumps
+        remember each other within the window; empty otherwise.
     jumps
         Number of jumps that the mean squared displacement amounts to.
     time
@@ -47,6 +49,73 @@ class DiffusivitySummary(Record):
     lags: list[float]
     msd: list[float]
     msd_interval: tuple[list[float], list[float]]
+    disagreement: str = ""
+
+
+class Measured(Record):
+    """A number with its interval."""
+
+    value: float
+    interval: Interval
+
+
+class FitWindow(Record):
+    """Lags of a fit, the same for all models at a temperature, fs.
+
+    Attributes
+    ----------
+    start, end
+        First and last.
+    residence_time
+        Mean time between jumps of the model that jumps least; None where too few were seen.
+    early
+        Whether it starts before two residence times, because the runs are too short for more: it
+        may not tell of memory between jumps then.
+    """
+
+    start: float
+    end: float
+    residence_time: float | None
+    early: bool
+
+
+class JumpStatistics(Record):
+    """How atoms jump.
+
+    Attributes
+    ----------
+    jumps
+        Of all runs.
+    residence_time
+        Mean time between jumps of a defect, fs.
+    back
+        Share of jumps that undo the one before of the same atom.
+    correlation_factor
+        Of the tracer, from the mean angle between successive jumps of an atom.
+    """
+
+    jumps: int
+    residence_time: Measured
+    back: Measured
+    correlation_factor: Measured
+
+
+class VanHove(Record):
+    """Self part of the van Hove function, 4πr² G_s.
+
+    Attributes
+    ----------
+    lags
+        fs.
+    distances
+        Å.
+    densities
+        1/Å, by lag and distance.
+    """
+
+    lags: list[float]
+    distances: list[float]
+    densities: list[list[float]]
 
 
 class KinisiEstimate(Record):
@@ -95,6 +164,14 @@ class DiffusionAt(Record):
         None also where kinisi is not installed, or there is only an upper bound.
     runs
         All, those left out among them.
+    window
+        Of the fits.
+    jumps
+        None without any.
+    haven_ratio
+        Tracer over collective diffusivity; None where one of them is only a bound.
+    van_hove
+        At the first lag of the fit, the last, and one between.
     """
 
     temperature: float
@@ -102,11 +179,17 @@ class DiffusionAt(Record):
     collective: DiffusivitySummary | None
     kinisi: KinisiEstimate | None
     runs: list[RunReport]
+    window: FitWindow | None = None
+    jumps: JumpStatistics | None = None
+    haven_ratio: Measured | None = None
+    van_hove: VanHove | None = None
 
     @property
     def reason(self) -> str:
-        """Why there is no diffusivity; empty if there is one."""
-        return self.diffusivity.reason if self.diffusivity else "every run was left out"
+        """Why there is no diffusivity, or none to rely on; empty if there is one."""
+        if self.diffusivity is None:
+            return "every run was left out"
+        return self.diffusivity.reason or self.diffusivity.disagreement
 
 
 class ArrheniusSummary(Record):

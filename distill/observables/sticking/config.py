@@ -45,6 +45,10 @@ class StickingConfig(Section):
     )
     confidence: Annotated[float, Field(gt=0, lt=1)] = Field(0.95, description="of the intervals")
 
+    def all_trajectories(self) -> ScatteringConfig:
+        """The section with the trajectories that each condition may have in all."""
+        return self.scattering.model_copy(update={"trajectories": self.student_trajectories})
+
     @model_validator(mode="after")
     def _check(self) -> StickingConfig:
         if self.student_trajectories < self.teacher_trajectories:

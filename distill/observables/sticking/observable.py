@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
 from distill.core.config import Positive, Section
 from distill.core.errors import UserError
+from distill.core.results import Interval
 from distill.core.work import WorkFolder
 from distill.metrics.statistics import pairs_needed_within
 from distill.observables.base import STUDENT, TEACHER, Card, Check, Observable, Row, within
 from distill.observables.sticking.config import StickingConfig
+from distill.observables.sticking.plots import CURVES, draw_probabilities, draw_scattered
 from distill.observables.sticking.published_points import read_points
 from distill.observables.sticking.result import ConditionSticking, StickingResult
 from distill.observables.sticking.sequential_precision import targets
@@ -22,9 +25,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from distill.models.cached_calculators import ModelSpec
-
-_CURVES = {TEACHER: TEACHER, STUDENT: STUDENT, "two_level": "teacher, two-level"}
-_SHADES = ("white", "#999999", "#333333")
 
 
 class StickingTolerances(Section):
@@ -64,64 +64,46 @@ class Sticking(Observable[StickingResult]):
         return run_sticking(config, teacher=models[TEACHER], student=models[STUDENT], work=work)
 
     def rows(self, result: StickingResult) -> dict[str, list[Row]]:
-        """One row for each condition and model."""
+        """One row for each condition and model, scattered molecules and surfaces by themselves."""
         rows: list[Row] = []
+        scattered: list[Row] = []
         for condition in result.conditions:
-            for key in _CURVES:
+            place: Row = {
+                "surface": condition.surface_and_state,
+                "energy": condition.energy,
+                "normal_energy": condition.normal_energy,
+            }
+            for key in CURVES:
                 if found := getattr(condition, key):
                     precision = condition.precision.get(key)
                     rows.append(
-                        {
-                            "surface": condition.surface_and_state,
-                            "energy": condition.energy,
+                        place
+                        | {
                             "model": key,
-                            "probability": found.probability,
-                            "interval": found.interval,
+                            "probability": min(max(found.probability, 0.0), 1.0),
+                            "interval": _within_0_and_1(found.interval),
                             "trajectories": found.trajectories,
+                            "surfaces": getattr(found, "surfaces", None),
+                            "design_effect": getattr(found, "design_effect", None),
+                            "teacher_alone": getattr(found, "teacher_alone", False),
                             "outcomes": getattr(found, "outcomes", {}),
                             "needed": precision and precision.needed,
+                            "surfaces_needed": precision and precision.surfaces_needed,
                         }
                     )
-        return {self.name: rows}
+            scattered += [
+                place | {"model": model, **molecules.model_dump()}
+                for model, molecules in condition.scattered.items()
+            ]
+        surfaces = [surface.model_dump() for surface in result.surfaces]
+        return {self.name: rows, "scattered": scattered, "surfaces": surfaces}
 
     def draw(self, result: StickingResult) -> dict[str, Figure]:
-        """Sticking probability against collision energy with intervals; published as squares."""
-        import numpy as np
-
-        from distill.core.figures import colour_of, panels
-
-        with panels(curves(result), 3.4) as (figure, contents):
-            for axis, title, lines in contents:
-                shifts = np.linspace(-0.006, 0.006, len(lines)) if len(lines) > 1 else [0.0]
-                for k, (shift, (name, points)) in enumerate(
-                    zip(shifts, lines.items(), strict=True)
-                ):
-                    points = sorted(points, key=lambda point: point[0])
-                    x, y = (np.array(values) for values in list(zip(*points, strict=True))[:2])
-                    ends = np.array([interval or (value, value) for _, value, interval in points])
-                    style: dict[str, Any] = {"ms": 5, "capsize": 3, "label": name}
-                    if name in _CURVES.values():
-                        style["fmt"] = "-o" if len(points) > 1 else "o"
-                        style["color"] = colour_of(name, k)
-                        x = x + shift
-                    else:
-                        style |= {"fmt": "s", "color": "#333333", "mfc": _SHADES[k % len(_SHADES)]}
-                    axis.errorbar(x, y, np.abs(ends.T - y), **style)
-                axis.set(
-                    title=title, xlabel="collision energy [eV]", ylabel="sticking probability $S_0$"
-                )
-                energies = sorted({energy for points in lines.values() for energy, *_ in points})
-                margin = 0.1 if len(energies) == 1 else 0.05
-                axis.set(ylim=(-0.03, 1.03), xlim=(energies[0] - margin, energies[-1] + margin))
-                if len(energies) <= 8:
-                    axis.set_xticks(energies)
-            shown = dict(
-                pair
-                for axis, *_ in contents
-                for pair in zip(*reversed(axis.get_legend_handles_labels()), strict=True)
-            )
-            figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=4)
-        return {self.name: figure}
+        """Sticking probability against energy; what scattered molecules carry away."""
+        figures = {self.name: draw_probabilities(result)}
+        if any(condition.scattered for condition in result.conditions):
+            figures["scattered"] = draw_scattered(result)
+        return figures
 
     def checks(self, result: StickingResult, tolerances: StickingTolerances) -> list[Check]:
         """One for each condition with pairs; a failed one if there is none."""
@@ -153,31 +135,9 @@ class Sticking(Observable[StickingResult]):
         ]
 
 
-Point = tuple[float, float, "tuple[float, float] | None"]
-
-
-def curves(result: StickingResult) -> dict[str, dict[str, list[Point]]]:
-    """By surface and state, then curve: (energy in eV, probability, interval or None).
-
-    Curves are those of the models, the teacher's two-level estimate, and published points by
-    their source, on every panel that they may belong to.
-    """
-    found: dict[str, dict[str, list[Point]]] = {}
-    for condition in result.conditions:
-        panel = found.setdefault(condition.surface_and_state, {})
-        for key, title in _CURVES.items():
-            if (curve := getattr(condition, key)) and curve.trajectories:
-                point = (condition.energy, curve.probability, curve.interval)
-                panel.setdefault(title, []).append(point)
-        for published in result.published:
-            point = (published.energy, published.probability, published.interval)
-            listed = panel.setdefault(published.source, [])
-            if published.belongs(condition) and point not in listed:
-                listed.append(point)
-    return {
-        title: {name: points for name, points in panel.items() if points}
-        for title, panel in found.items()
-    }
+def _within_0_and_1(interval: Interval) -> Interval:
+    low, high = interval
+    return min(max(low, 0.0), 1.0), min(max(high, 0.0), 1.0)
 
 
 def _check(condition: ConditionSticking, bound: float, confidence: float) -> Check:
@@ -189,7 +149,8 @@ def _check(condition: ConditionSticking, bound: float, confidence: float) -> Che
             paired.only_teacher / paired.trajectories,
             paired.only_student / paired.trajectories,
         )
-        needed = pairs_needed_within(bound, shares, confidence)
+        independent = pairs_needed_within(bound, shares, confidence)
+        needed = math.ceil(paired.design_effect * independent)
         comment = (
             f"the interval reaches beyond the bound: about {needed} teacher trajectories are "
             f"needed instead of {paired.trajectories}"

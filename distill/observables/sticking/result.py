@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from distill.core.results import Interval, Record, Result
+from distill.simulation.conditions import normal_energy
 
 
 class ModelSticking(Record):
@@ -11,9 +14,13 @@ class ModelSticking(Record):
     Attributes
     ----------
     probability, interval
-        S0 and Wilson's interval.
+        S0 and Wilson's interval, of the effective number of trajectories.
     trajectories
         Sound ones behind it.
+    surfaces
+        Independent groups of surfaces that they started from; None for a surface at rest.
+    design_effect
+        By how much the surfaces that they share increase the variance; at least 1.
     outcomes
         Trajectories by how they ended, those set aside among them.
     mean_force_calls
@@ -25,6 +32,8 @@ class ModelSticking(Record):
     trajectories: int
     outcomes: dict[str, int]
     mean_force_calls: float
+    surfaces: int | None = None
+    design_effect: float = 1.0
 
 
 class PairedSticking(Record):
@@ -36,6 +45,8 @@ class PairedSticking(Record):
         Of the probabilities.
     trajectories
         Pairs.
+    design_effect
+        As in `ModelSticking`.
     only_teacher, only_student
         Pairs in which only that one dissociates the molecule.
     """
@@ -45,6 +56,7 @@ class PairedSticking(Record):
     trajectories: int
     only_teacher: int
     only_student: int
+    design_effect: float = 1.0
 
 
 class TwoLevelSticking(Record):
@@ -53,28 +65,115 @@ class TwoLevelSticking(Record):
     Attributes
     ----------
     probability, interval
-        Of the teacher.
+        Of the teacher, not kept within 0 and 1.
     trajectories, pairs
-        Student trajectories and pairs behind it.
+        Trajectories of both kinds and pairs behind it.
+    teacher_alone
+        Whether it is the teacher's own mean, because pairs disagree too often to help.
     """
 
     probability: float
     interval: Interval
     trajectories: int
     pairs: int
+    teacher_alone: bool = False
 
 
 class PrecisionReport(Record):
-    """Whether a precision was reached, and the trajectories that it needs where not."""
+    """Whether a precision was reached, and what it needs where not.
+
+    Attributes
+    ----------
+    asked, half_width
+        Of the interval.
+    reached
+        Whether it is narrow enough.
+    needed
+        Trajectories; None where it is reached, or no number of them is enough on these surfaces.
+    surfaces_needed
+        Independent surfaces, where no number of trajectories is enough.
+    """
 
     asked: float | None
     half_width: float | None
     reached: bool
     needed: int | None
+    surfaces_needed: int | None = None
+
+
+class Mean(Record):
+    """A mean with its interval; None for a single value."""
+
+    value: float
+    interval: Interval | None
+
+
+class Distribution(Record):
+    """Shares of molecules by a number, or by the lower end of a bin, with intervals."""
+
+    values: list[float]
+    shares: list[float]
+    intervals: list[Interval]
+
+
+class ScatteredMolecules(Record):
+    """What scattered molecules carry away.
+
+    Attributes
+    ----------
+    molecules
+        Their number.
+    vibration, rotation
+        By the nearest whole quantum numbers v and J; those above dissociation have no v.
+    exit_angle
+        By bins of 15 degrees from the outward normal.
+    mean_rotation, mean_exit_angle
+        J and degrees.
+    energy_transfer
+        To the surface, eV.
+    """
+
+    molecules: int
+    vibration: Distribution
+    rotation: Distribution
+    exit_angle: Distribution
+    mean_rotation: Mean
+    mean_exit_angle: Mean
+    energy_transfer: Mean
+
+
+class ThermalSurface(Record):
+    """A surface at a temperature (K).
+
+    Attributes
+    ----------
+    snapshots, independent
+        Structures, and groups of them that are independent.
+    correlation_time
+        Of the displacements, fs; None where it is too long to tell, and each walk is a group.
+    """
+
+    facet: str
+    temperature: float
+    snapshots: int
+    independent: int
+    correlation_time: float | None
 
 
 class ConditionSticking(Record):
-    """One facet, surface temperature (K), state and collision energy (eV); None without results."""
+    """One facet, surface temperature (K), state, collision energy (eV) and polar angle (degrees).
+
+    Attributes
+    ----------
+    teacher, student, paired, two_level
+        None without results.
+    precision
+        By model.
+    scattered
+        By model, where molecules scattered.
+    energy_transfer_difference
+        Teacher minus student where both scatter from one start, eV.
+    """
 
     name: str
     facet: str
@@ -87,6 +186,14 @@ class ConditionSticking(Record):
     paired: PairedSticking | None
     two_level: TwoLevelSticking | None
     precision: dict[str, PrecisionReport]
+    polar_angle: float = 0.0
+    scattered: dict[str, ScatteredMolecules] = Field(default_factory=dict)
+    energy_transfer_difference: Mean | None = None
+
+    @property
+    def normal_energy(self) -> float:
+        """Energy of the motion along the surface normal, eV."""
+        return normal_energy(self.energy, self.polar_angle)
 
     @property
     def surface_and_state(self) -> str:
@@ -96,11 +203,12 @@ class ConditionSticking(Record):
     @property
     def title(self) -> str:
         """The condition in words."""
-        return f"{self.surface_and_state}, {self.energy:g} eV"
+        angle = f" at {self.polar_angle:g}°" if self.polar_angle else ""
+        return f"{self.surface_and_state}, {self.energy:g} eV{angle}"
 
 
 class PublishedPoint(Record):
-    """A published probability; what the file does not say of its condition is None."""
+    """A published probability at a normal energy (eV); what the file does not say is None."""
 
     energy: float
     probability: float
@@ -130,6 +238,8 @@ class StickingResult(Result):
         Whose surfaces and molecular levels both models start from.
     precision
         Half width asked for.
+    surfaces
+        That molecules met, those at rest left out.
     force_calls
         By model, and for the surfaces.
     """
@@ -140,3 +250,4 @@ class StickingResult(Result):
     conditions: list[ConditionSticking]
     published: list[PublishedPoint]
     force_calls: dict[str, int]
+    surfaces: list[ThermalSurface] = Field(default_factory=list)

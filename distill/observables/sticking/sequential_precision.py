@@ -50,16 +50,17 @@ class Target:
             return self.half_width is None
         return half_width(estimate) <= self.half_width
 
-    def needed(self, estimate: Counted | None, done: int) -> int:
+    def needed(self, estimate: Counted | None, done: int) -> int | None:
         """Trajectories in all that the precision would take if further ones end as these did.
 
         The least number at which the same proportions give an interval narrow enough, and the
         same share of trajectories is set aside. Without an estimate, a batch more than there are.
+        None where the surfaces are too few for any number.
         """
         if self.half_width is None or estimate is None:
             return done + self.batch
         sound = estimate.needed(self.half_width)
-        return max(math.ceil(sound * done / estimate.samples), done + 1)
+        return sound and max(math.ceil(sound * done / estimate.samples), done + 1)
 
     def after(self, estimate: Counted | None, done: int) -> int:
         """How many trajectories there are to be in all: `done` where nothing more is to be run.
@@ -69,17 +70,25 @@ class Target:
         """
         if self.reached(estimate) or done >= self.most:
             return done
-        wanted = max(self.needed(estimate, done), done + self.batch)
+        needed = self.needed(estimate, done)
+        if needed is None:
+            return done
+        wanted = max(needed, done + self.batch)
         return min(wanted, 2 * max(done, self.batch), self.most)
 
     def report(self, estimate: Counted | None, done: int) -> dict[str, Any]:
-        """Whether the precision was reached, `half_width` found, and trajectories `needed`."""
+        """What a `PrecisionReport` says."""
         reached = self.reached(estimate)
+        needed = None if reached else self.needed(estimate, done)
+        surfaces = None
+        if not reached and needed is None and estimate and self.half_width:
+            surfaces = estimate.clusters_needed(self.half_width)
         return {
             "asked": self.half_width,
             "half_width": None if estimate is None else half_width(estimate),
             "reached": reached,
-            "needed": None if reached else self.needed(estimate, done),
+            "needed": needed,
+            "surfaces_needed": surfaces,
         }
 
 

@@ -14,15 +14,14 @@ from distill.core.work import Unit
 from distill.data.structures import read_structures
 from distill.models.cached_calculators import ModelSpec, cached_calculator
 from distill.sampling.method import Sampler, SamplingMethod, Visited
+from distill.simulation.conditions import Condition, conditions
 from distill.simulation.config import ScatteringConfig
 from distill.simulation.scattering import (
     BLOWN_UP,
     CUT,
     SURFACES_FOLDER,
-    Condition,
     Outcome,
     cached_surfaces,
-    conditions,
     initial_conditions,
     run_trajectory,
     trajectory_name,
@@ -126,7 +125,7 @@ class Scattering(SamplingMethod):
                 number=number,
                 seed=work.seed,
                 surfaces=work.path / SURFACES_FOLDER,
-                surfaces_key=surfaces.keys[condition.facet, condition.temperature],
+                surfaces_key=surfaces.keys[condition.place],
                 trust=sampler.trust,
             )
             for condition in conditions(config)

@@ -1,0 +1,150 @@
+"""Trajectories of one model under one condition, in units of work."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from distill.core.work import Unit, WorkFolder
+from distill.models.cached_calculators import ModelSpec, cached_calculator
+from distill.observables.base import STUDENT, TEACHER
+from distill.observables.sticking.scattered import ScatteredState, curve_of, scattered_state
+from distill.simulation.conditions import Condition
+from distill.simulation.config import ScatteringConfig
+from distill.simulation.scattering import (
+    SCATTERED,
+    SURFACES_FOLDER,
+    Outcome,
+    cached_surfaces,
+    initial_conditions,
+    run_trajectory,
+    surface_order,
+)
+from distill.simulation.surfaces import Surfaces
+
+# Trajectories in one file and unit: a teacher's takes minutes, a student's seconds.
+_SHARD = {TEACHER: 1, STUDENT: 10}
+
+
+@dataclass(frozen=True)
+class StickingUnit(Unit):
+    """Some trajectories of one model under one condition.
+
+    Its numbers are how each ended (`outcome`) and the `state` of its molecule if it scattered.
+
+    Attributes
+    ----------
+    first, count
+        Numbers of the trajectories.
+    surfaces, surfaces_key
+        Folder of the surfaces, and what those of the condition were made from.
+    """
+
+    model: ModelSpec
+    config: ScatteringConfig
+    condition: Condition
+    first: int
+    count: int
+    seed: int
+    surfaces: Path
+    surfaces_key: str
+
+    unkeyed = Unit.unkeyed | {"surfaces"}
+
+    def settings(self) -> dict[str, Any]:
+        """Its model, starts and dynamics; not the other conditions of the config."""
+        return {**super().settings(), "config": self.config.dynamics()}
+
+    def work(self) -> list[dict[str, Any]]:
+        """Run the trajectories."""
+        surfaces = cached_surfaces(self.config, self.surfaces)
+        calculator = cached_calculator(self.model)
+        ends = []
+        for number in range(self.first, self.first + self.count):
+            start = initial_conditions(self.config, self.condition, number, self.seed, surfaces)
+            outcome, _ = run_trajectory(
+                start, calculator, self.config, self.condition, number, keep_structures=False
+            )
+            state = None
+            if outcome.outcome == SCATTERED:
+                diatomic = curve_of(self.model, self.config)
+                state = asdict(scattered_state(start, outcome, diatomic))
+            ends.append({"outcome": asdict(outcome), "state": state})
+        return ends
+
+
+@dataclass(frozen=True)
+class Ends:
+    """How the trajectories of a model under a condition ended.
+
+    Attributes
+    ----------
+    outcomes
+        Of all.
+    states
+        Of the molecules that scattered.
+    """
+
+    outcomes: list[Outcome]
+    states: list[ScatteredState]
+
+
+@dataclass
+class Sample:
+    """The trajectories of one model under one condition: those run and those to be run.
+
+    Attributes
+    ----------
+    surfaces
+        That they start from.
+    units, count
+        Planned so far, and trajectories in them.
+    """
+
+    role: str
+    model: ModelSpec
+    config: ScatteringConfig
+    condition: Condition
+    surfaces: Surfaces
+    work: WorkFolder
+    units: list[StickingUnit] = field(default_factory=list)
+    count: int = 0
+
+    def extend(self, count: int) -> None:
+        """Plan trajectories up to a number."""
+        size = _SHARD[self.role]
+        for first in range(self.count, count, size):
+            number = min(size, count - first)
+            self.units.append(
+                StickingUnit(
+                    self.work.path / self.role,
+                    f"{self.condition.name}_{first:06d}-{first + number - 1:06d}",
+                    model=self.model,
+                    config=self.config,
+                    condition=self.condition,
+                    first=first,
+                    count=number,
+                    seed=self.work.seed,
+                    surfaces=self.work.path / SURFACES_FOLDER,
+                    surfaces_key=self.surfaces.keys[self.condition.place],
+                )
+            )
+        self.count = max(count, self.count)
+
+    def ends(self) -> Ends:
+        """How the trajectories ended, all of them run."""
+        found = [entry for unit in self.units for entry in unit.numbers()]
+        return Ends(
+            [Outcome(**entry["outcome"]) for entry in found],
+            [ScatteredState(**entry["state"]) for entry in found if entry["state"]],
+        )
+
+    def groups(self) -> dict[int, int] | None:
+        """Group of the surface of each trajectory; None for a surface at rest."""
+        found = self.surfaces.independence[self.condition.place]
+        if found is None:
+            return None
+        total = len(found.groups)
+        order = surface_order(self.condition, self.work.seed, total)
+        return {number: found.groups[int(order[number % total])] for number in range(self.count)}
