@@ -105,6 +105,11 @@ class PathConfig(Section):
     require_convergence: bool = Field(
         False, description="stop with an error where fmax is not reached, instead of marking it"
     )
+    hessian: Literal["mobile", "reacting", "none"] = Field(
+        "mobile",
+        description="atoms whose Hessian is taken at the saddle and the end points: all that may "
+        "move, or those that react; six force calls an atom",
+    )
 
     @model_validator(mode="after")
     def _check(self) -> PathConfig:
@@ -118,6 +123,11 @@ class NebConfig(PathConfig):
 
     keep: Annotated[int, Field(ge=0)] = Field(
         50, description="structures kept for labelling along the path"
+    )
+    hessian: Literal["mobile", "reacting", "none"] = Field(
+        "reacting",
+        description="atoms whose Hessian is taken at the saddle and the end points: all that may "
+        "move, or those that react; six force calls an atom",
     )
 
 
