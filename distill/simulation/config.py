@@ -70,7 +70,7 @@ class ScatteringConfig(Section):
     surface_time_step: Positive = Field(2.0, description="of the Langevin dynamics, fs")
     friction: Positive = Field(0.02, description="of the Langevin dynamics, 1/fs")
     max_energy_error: Positive = Field(
-        0.1, description="change of the total energy above which a trajectory is set aside, eV"
+        0.1, description="drift of the total energy above which a trajectory is set aside, eV"
     )
     max_temperature: Positive = Field(
         20000.0, description="of the moving atoms, above which a trajectory is set aside, K"
