@@ -300,7 +300,7 @@ def barrier(
             options |= {"slab": preset, "facet": facet}
         config = section_from(NebConfig, **options)
         path = minimum_energy_path(
-            config, load_calculator(model, dtype="float64"), work.path / "band.npz"
+            config, load_calculator(model, dtype="float64"), work.path / "bands"
         )
     return Measured(path.barrier, None, "eV", path)
 

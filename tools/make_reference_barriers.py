@@ -42,10 +42,20 @@ def main() -> None:
     slab = SlabConfig(
         size=(3, 2) if arguments.facet == "211" else (2, 2), layers=4, fixed_layers=2, vacuum=14.0
     )
-    config = NebConfig(facet=arguments.facet, slab=slab, images=IMAGES, fmax=FMAX, max_steps=600)
+    config = NebConfig(
+        facet=arguments.facet,
+        slab=slab,
+        images=IMAGES,
+        fmax=FMAX,
+        max_steps=600,
+        hessian="mobile",
+    )
     path = minimum_energy_path(config, calculator)
     if not path.converged:
         raise ChecksFailed(f"the path did not converge: {path.fmax:.3f} eV/Å")
+    saddle = path.saddle
+    if saddle is None or saddle.negative != 1:
+        raise ChecksFailed(f"the path ends on no saddle of first order: {saddle}")
     name = f"h2cu_neb_cu{arguments.facet}"
     file = arguments.output / f"{name}.xyz"
     write_compact_extxyz(file, path.images)
@@ -70,6 +80,11 @@ def main() -> None:
             "result": {
                 "barrier_eV": path.barrier,
                 "reaction_energy_eV": float(path.energies[-1]),
+                "zero_point_barrier_eV": path.zero_point_barrier,
+                "crossover_temperature_K": saddle.crossover_temperature,
+                "lowest_eigenvalues_eV_per_A2": saddle.eigenvalues[:6],
+                "end_points_are_minima": [end.is_minimum for end in path.ends],
+                "left_for_a_lower_saddle_eV": path.left,
                 "largest_force_eV_per_A": path.fmax,
                 "steps": path.steps,
                 "force_calls": path.calls,

@@ -102,7 +102,7 @@ class ScatteringConfig(Section):
     surface_time_step: Positive = Field(2.0, description="of the Langevin dynamics, fs")
     friction: Positive = Field(0.02, description="of the Langevin dynamics, 1/fs")
     max_energy_error: Positive = Field(
-        0.1, description="change of the total energy above which a trajectory is set aside, eV"
+        0.1, description="drift of the total energy above which a trajectory is set aside, eV"
     )
     max_temperature: Positive = Field(
         20000.0, description="of the moving atoms, above which a trajectory is set aside, K"
@@ -137,6 +137,11 @@ class PathConfig(Section):
     require_convergence: bool = Field(
         False, description="stop with an error where fmax is not reached, instead of marking it"
     )
+    hessian: Literal["mobile", "reacting", "none"] = Field(
+        "mobile",
+        description="atoms whose Hessian is taken at the saddle and the end points: all that may "
+        "move, or those that react; six force calls an atom",
+    )
 
     @model_validator(mode="after")
     def _check(self) -> PathConfig:
@@ -150,6 +155,11 @@ class NebConfig(PathConfig):
 
     keep: Annotated[int, Field(ge=0)] = Field(
         50, description="structures kept for labelling along the path"
+    )
+    hessian: Literal["mobile", "reacting", "none"] = Field(
+        "reacting",
+        description="atoms whose Hessian is taken at the saddle and the end points: all that may "
+        "move, or those that react; six force calls an atom",
     )
 
 

@@ -19,6 +19,7 @@ from distill.simulation.conditions import Condition
 from distill.simulation.config import ScatteringConfig
 from distill.simulation.dynamics import ACCELERATION, Step, velocity_verlet
 from distill.simulation.rovibrational import HBAR, bound_level, sample_molecule
+from distill.simulation.shadow_energy import EnergyDrift
 from distill.simulation.surfaces import Surfaces, read_surfaces
 from distill.simulation.trust_bound import Trust
 from distill.systems.constraints import mobile_atoms
@@ -76,7 +77,7 @@ class Outcome:
     lowest_height
         Least height on the way, Å.
     energy_error
-        Largest change of the total energy on the way, eV.
+        Largest drift of the energy on the way, eV, as `EnergyDrift`.
     translation, exit_angle, internal_kinetic, rotation
         Of the molecule at the end, as in `MolecularMotion`.
     """
@@ -197,8 +198,9 @@ def run_trajectory(
 ) -> tuple[Outcome, list[Atoms]]:
     """Follow a molecule by velocity Verlet until it dissociates, scatters or time is out.
 
-    A trajectory whose total energy changes by more than `max_energy_error`, whose moving atoms
-    pass `max_temperature`, or whose molecule leaves through the bottom is `blown_up`. With
+    A trajectory whose energy drifts by more than `max_energy_error`, whose moving atoms pass
+    `max_temperature`, or whose molecule leaves through the bottom is `blown_up`. The drift is an
+    `EnergyDrift`, so no molecule is set aside for its own vibration. With
     `trust`, every structure kept is judged, and the first beyond its bound ends the trajectory as
     `cut`.
 
@@ -218,13 +220,10 @@ def run_trajectory(
     scattered_height = config.scattered_height or config.start_height + 0.1
     shares = start.get_masses()[-2:] / start.get_masses()[-2:].sum()
     structures: list[Atoms] = []
-    first_energy, energy_error, lowest = 0.0, 0.0, np.inf
+    drifted, energy_error, lowest = EnergyDrift(start, config.time_step), 0.0, np.inf
     for step in velocity_verlet(start, calculator, config.time_step):
-        total = step.energy + step.kinetic
-        if step.index == 0:
-            first_energy = total
-        change = abs(total - first_energy)
-        energy_error = max(energy_error, change)
+        drift = drifted.at(step)
+        energy_error = max(energy_error, drift)
         molecule = step.positions[-2:]
         distance = float(np.linalg.norm(molecule[1] - molecule[0]))
         height = float(shares @ molecule[:, 2]) - top
@@ -232,8 +231,10 @@ def run_trajectory(
         temperature = 2 * step.kinetic / (degrees_of_freedom * units.kB)
         reason = ""
         # Written so that NaN, which compares false, counts as blown up.
-        if not change <= config.max_energy_error:
-            reason = f"total energy changed by {change:.3g} eV"
+        if not np.isfinite(step.energy + step.kinetic):
+            reason = "the total energy is not finite"
+        elif not drift <= config.max_energy_error:
+            reason = f"the total energy drifted by {drift:.3g} eV"
         elif not temperature <= config.max_temperature:
             reason = f"temperature of {temperature:.3g} K"
         elif molecule[:, 2].min() < bottom:

@@ -16,6 +16,7 @@ from distill.core.work import Unit, WorkFolder
 from distill.observables.barriers import barriers
 from distill.observables.barriers.barriers import run_barriers, stored_profile
 from distill.observables.barriers.observable import Barriers, BarrierTolerances
+from distill.observables.barriers.result import BarriersResult, Profile, StationaryPoint
 
 SLAB = SlabConfig(size=(3, 3), layers=2, fixed_layers=2, vacuum=12.0, lattice_constant=3.6)
 MORSE, WALL = "surface_potentials:MorseSurface", "surface_potentials:Wall"
@@ -85,9 +86,11 @@ def test_models_and_reference_stand_side_by_side(images, tmp_path):
         assert isinstance(profile.converged, bool)
     # A wall gives nothing back for the H2 bond that its path breaks.
     assert profiles["student"].barrier > profiles["teacher"].barrier + 0.5
-    difference, converged = result.differences("teacher", "student")["Cu(111) bridge"]
+    difference, faults = result.differences("teacher", "student")["Cu(111) bridge"]
     assert difference == pytest.approx(profiles["teacher"].barrier - profiles["student"].barrier)
-    assert converged is (profiles["teacher"].converged and profiles["student"].converged)
+    assert [fault.split(":")[0] for fault in faults] == [
+        model for model in models for _ in profiles[model].faults
+    ]
     assert result.differences("teacher", "student").keys() == result.paths.keys()
     assert result.differences("teacher", "somebody") == {}
     assert run_barriers([path], models, work) == result
@@ -127,6 +130,9 @@ class KnownPath(Unit):
         barrier, converged = self.ends[self.model, self.guess.parent.name if self.guess else ""]
         numbers = {key: [0.0, barrier] for key in ("energies_eV", "coordinates_A")}
         numbers |= {"barrier_eV": barrier, "reaction_energy_eV": 0.0, "converged": converged}
+        numbers |= dict.fromkeys(("zero_point_barrier_eV", "crossover_temperature_K"))
+        numbers |= dict.fromkeys(("initial", "saddle", "final")) | {"left_eV": []}
+        numbers |= {"end_points_fmax_eV_per_A": [0.0, 0.0], "end_points_relaxed": [True, True]}
         return {**numbers, "fmax_eV_per_A": 0.0, "steps": 1, "calls": 1}
 
     def summary(self) -> dict[str, Any]:
@@ -210,7 +216,55 @@ def test_rows_have_the_difference_to_the_teacher(tmp_path, known_paths, images):
         False,
     ]
     (card,) = Barriers().cards(result)
-    assert card.value == pytest.approx(-100) and card.note.endswith("not converged")
+    assert card.value == pytest.approx(-100) and "student: the band did not converge" in card.note
+
+
+def point(negative: int) -> StationaryPoint:
+    """A stationary point of so many ways down."""
+    return StationaryPoint(
+        atoms=[0, 1],
+        lowest_eigenvalues=[-1.0] * negative + [1.0] * (6 - negative),
+        negative=negative,
+        lowest_wave_number=-1000.0 if negative else 100.0,
+        zero_point_energy=0.1,
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, None),
+        ({"saddle": None, "initial": None, "ends_relaxed": None}, None),
+        ({"final": point(1)}, None),
+        ({"converged": False}, "did not converge"),
+        ({"ends_relaxed": (False, True)}, "first end point is not relaxed"),
+        ({"saddle": point(2)}, "no saddle of first order"),
+        ({"saddle": point(0)}, "no saddle of first order"),
+        ({"initial": point(1)}, "first end point is no minimum"),
+    ],
+)
+def test_a_barrier_passes_only_over_a_true_saddle_from_a_minimum(changes, said):
+    """Whatever the difference of the barriers, and whichever model is at fault."""
+    sound = Profile(
+        distance=[0, 1, 2],
+        energy=[0, 0.5, 0],
+        barrier=0.5,
+        reaction_energy=0.0,
+        converged=True,
+        ends_relaxed=(True, True),
+        initial=point(0),
+        saddle=point(1),
+        final=point(0),
+    )
+    changed = sound.model_copy(update=changes)
+    for models in ({"teacher": sound, "student": changed}, {"teacher": changed, "student": sound}):
+        result = BarriersResult(paths={"path": models})
+        [check] = Barriers().checks(result, BarrierTolerances(barrier=0.02))
+        assert check.passed is (said is None)
+        assert (said or "") in check.comment
+        [row] = [r for r in Barriers().rows(result)["barriers"] if r["model"] == "student"]
+        saddle = models["student"].saddle
+        assert row["saddle_order"] == (None if saddle is None else saddle.negative)
 
 
 class TestOptions:
@@ -226,6 +280,7 @@ class TestOptions:
         "fmax": 0.5,
         "max_steps": 3,
         "require_convergence": True,
+        "hessian": "none",
     }
 
     def test_every_option_has_a_test_here(self):
@@ -265,6 +320,8 @@ class TestOptions:
         assert whole.converged and whole.fmax <= 0.3
         assert len(profile(images=4).energy) == 4
         assert profile(fmax=0.1, max_steps=2).converged is False
+        assert len(whole.saddle.atoms) == 2
+        assert profile(hessian="none").saddle is None
         for change in ({"facet": "100"}, {"site": "top"}, {"relax_ends": False}):
             assert profile(**change).energy != whole.energy
         assert (

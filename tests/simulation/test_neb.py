@@ -12,10 +12,11 @@ from surface_potentials import DOUBLE_WELL, STICKY, DoubleWell, MorseSurface
 from distill.config import Facet, NebConfig, SlabConfig
 from distill.core.errors import UserError
 from distill.data.structures import read_structures, reference_energy
-from distill.simulation import neb
-from distill.simulation.neb import minimum_energy_path, path_structures, path_units
+from distill.simulation import neb_band, neb_minima
+from distill.simulation.neb import minimum_energy_path
 from distill.simulation.neb_endpoints import end_points
 from distill.simulation.neb_initial_path import fitted_to_cell, interpolated
+from distill.simulation.neb_units import path_structures, path_units
 
 
 @pytest.fixture
@@ -66,27 +67,28 @@ def test_unconverged_path_is_marked_or_refused(double_well):
         minimum_energy_path(strict, DoubleWell())
 
 
-def test_interrupted_band_goes_the_same_way(double_well, tmp_path, monkeypatch):
-    monkeypatch.setattr(neb, "_SEGMENT", 3)
+@pytest.mark.parametrize("saves", [1, 2, 4])
+def test_a_path_killed_anywhere_goes_the_same_way(double_well, tmp_path, monkeypatch, saves):
+    monkeypatch.setattr(neb_band, "_SEGMENT", 3)
     whole = minimum_energy_path(double_well, DoubleWell())
-    checkpoint = tmp_path / "band.npz"
 
     class Killed(Exception):
         pass
 
-    saves = []
+    left = [saves]
 
-    def save_twice(path, state, save=neb._save):
+    def save(path, state, save=neb_band.save_state):
         save(path, state)
-        saves.append(1)
-        if len(saves) == 3:
+        left[0] -= 1
+        if not left[0]:
             raise Killed
 
-    monkeypatch.setattr(neb, "_save", save_twice)
+    for module in (neb_band, neb_minima):
+        monkeypatch.setattr(module, "save_state", save)
     with pytest.raises(Killed):
-        minimum_energy_path(double_well, DoubleWell(), checkpoint)
-    resumed = minimum_energy_path(double_well, DoubleWell(), checkpoint)
-    assert resumed.steps == whole.steps
+        minimum_energy_path(double_well, DoubleWell(), tmp_path / "bands")
+    resumed = minimum_energy_path(double_well, DoubleWell(), tmp_path / "bands")
+    assert (resumed.steps, resumed.calls) == (whole.steps, whole.calls)
     np.testing.assert_array_equal(resumed.energies, whole.energies)
     for one, other in zip(resumed.images, whole.images, strict=True):
         np.testing.assert_array_equal(one.positions, other.positions)
@@ -193,10 +195,10 @@ def test_bad_end_points_are_explained(double_well, tmp_path):
 
 
 def test_damaged_checkpoint_is_named(double_well, tmp_path):
-    checkpoint = tmp_path / "band.npz"
-    checkpoint.write_bytes(b"PK not a zip")
-    with pytest.raises(UserError, match=r"band.npz is damaged"):
-        minimum_energy_path(double_well, DoubleWell(), checkpoint)
+    for name in ("band.npz", "initial.npz"):
+        (tmp_path / name).write_bytes(b"PK not a zip")
+        with pytest.raises(UserError, match=f"{name} is damaged"):
+            minimum_energy_path(double_well, DoubleWell(), tmp_path)
 
 
 def test_import_path_of_the_known_potential(tmp_path, double_well):

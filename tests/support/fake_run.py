@@ -20,7 +20,7 @@ from distill.core.results import write_result
 from distill.metrics.error_plots import error_histogram_figure, parity_figure
 from distill.metrics.errors import error_budget, error_table
 from distill.metrics.statistics import wilson
-from distill.observables.barriers.barriers import BarriersResult, Profile
+from distill.observables.barriers.result import BarriersResult, Profile, StationaryPoint
 from distill.observables.base import OBSERVABLES
 from distill.observables.sticking.result import (
     ConditionSticking,
@@ -307,6 +307,18 @@ def draw(folder, errors, timing, levels):
     save_figure(cost_figure(timing, forces), folder, "cost")
 
 
+def stationary(negative: int) -> StationaryPoint:
+    """A saddle (1) or a minimum (0) of two atoms."""
+    return StationaryPoint(
+        atoms=[16, 17],
+        lowest_eigenvalues=[-3.4] * negative + [0.3, 1.2, 2.5, 4.0, 6.1][: 6 - negative],
+        negative=negative,
+        lowest_wave_number=-1350.0 if negative else 210.0,
+        zero_point_energy=0.2,
+        imaginary_mode=[[0.7, 0.0, 0.1], [-0.7, 0.0, 0.1]] if negative else None,
+    )
+
+
 def barriers_result() -> BarriersResult:
     """One path by reference, teacher and student."""
     x = np.linspace(0, 3.6, 9)
@@ -324,6 +336,13 @@ def barriers_result() -> BarriersResult:
             steps=31,
             calls=280,
             began_with="interpolation",
+            ends_fmax=(0.004, 0.003),
+            ends_relaxed=(True, True),
+            initial=stationary(0),
+            saddle=stationary(1),
+            final=stationary(0),
+            zero_point_barrier=float(energy.max()) - 0.05,
+            crossover_temperature=310.0,
         )
 
     profiles = {

@@ -75,6 +75,27 @@ class DoubleWell(Calculator):
         self.results = {"energy": x**4 - 2 * x**2 + (y**2 + z**2) / 2, "forces": forces}
 
 
+class Ridge(Calculator):
+    """One atom in (x² - 1)² + y² (x² - a) + c y³ + y⁴/2 + z²/2 (eV, Å), mirrored in x.
+
+    Along y = 0, which forces never leave, the way from x = -1 to 1 climbs to 1 eV at 0. With a > 0
+    that is a saddle of second order between two of first order, beside it along y; the ends at
+    x = ±1 are minima if a < 1.
+    """
+
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012
+    a, c = 0.3, 0.0
+
+    def calculate(self, atoms: Atoms, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        x, y, z = atoms.positions[0]
+        energy = (x**2 - 1) ** 2 + y**2 * (x**2 - self.a) + self.c * y**3 + y**4 / 2 + z**2 / 2
+        forces = np.zeros((len(atoms), 3))
+        slope = 2 * y * (x**2 - self.a) + 3 * self.c * y**2 + 2 * y**3
+        forces[0] = [-4 * x * (x**2 - 1) - 2 * x * y**2, -slope, -z]
+        self.results = {"energy": energy, "forces": forces}
+
+
 class Unstable(MorseSurface):
     """A surface whose forces do not belong to its energy: total energy is not conserved."""
 

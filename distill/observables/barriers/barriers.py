@@ -4,69 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from distill.core.errors import UserError
 from distill.core.quantities import ENERGY_KEY
-from distill.core.results import Record, Result
 from distill.core.work import WorkFolder
 from distill.data.structures import read_structures
 from distill.models.cached_calculators import ModelSpec
 from distill.observables.barriers.config import BarrierConfig
+from distill.observables.barriers.result import BarriersResult, Profile, StationaryPoint
 from distill.observables.base import REFERENCE, baseline
 from distill.simulation.config import NebConfig, PathConfig
-from distill.simulation.neb import PathUnit, path_lengths, path_units
+from distill.simulation.neb_band import path_lengths
+from distill.simulation.neb_units import PathUnit, path_units
 
 INTERPOLATION = "interpolation"
-
-
-class Profile(Record):
-    """A path as one model has it.
-
-    Attributes
-    ----------
-    distance
-        Along the path, Å, one number for each image.
-    energy
-        eV, 0 at the first image.
-    barrier, reaction_energy
-        Of the highest and the last image over the first, eV.
-    converged, fmax, steps, calls
-        Of the band: largest force in eV/Å, optimiser steps, force calls; None for a stored path.
-    began_with
-        `interpolation`, or the model whose path it began with; None for a stored path.
-    file
-        Of a stored path.
-    """
-
-    distance: list[float]
-    energy: list[float]
-    barrier: float
-    reaction_energy: float
-    converged: bool | None = None
-    fmax: float | None = None
-    steps: int | None = None
-    calls: int | None = None
-    began_with: str | None = None
-    file: str | None = None
-
-
-class BarriersResult(Result):
-    """Profiles by path, such as `Cu(111) bridge`, and model."""
-
-    paths: dict[str, dict[str, Profile]]
-
-    def differences(self, one: str, other: str) -> dict[str, tuple[float, bool]]:
-        """By path, the barrier of one model minus another's, eV, and whether both converged."""
-        return {
-            title: (
-                profiles[one].barrier - profiles[other].barrier,
-                bool(profiles[one].converged and profiles[other].converged),
-            )
-            for title, profiles in self.paths.items()
-            if {one, other} <= set(profiles)
-        }
 
 
 def run_barriers(
@@ -215,6 +169,25 @@ def _profile(attempt: _Attempt) -> Profile:
         steps=summary["steps"],
         calls=summary["calls"],
         began_with=attempt.began_with,
+        ends_fmax=summary["end_points_fmax_eV_per_A"],
+        ends_relaxed=summary["end_points_relaxed"],
+        zero_point_barrier=summary["zero_point_barrier_eV"],
+        crossover_temperature=summary["crossover_temperature_K"],
+        left=summary["left_eV"],
+        **{name: _stationary(summary[name]) for name in ("initial", "saddle", "final")},
+    )
+
+
+def _stationary(summary: Mapping[str, Any] | None) -> StationaryPoint | None:
+    if summary is None:
+        return None
+    return StationaryPoint(
+        atoms=summary["atoms"],
+        lowest_eigenvalues=summary["lowest_eigenvalues_eV_per_A2"],
+        negative=summary["negative"],
+        lowest_wave_number=summary["lowest_wave_number_per_cm"],
+        zero_point_energy=summary["zero_point_energy_eV"],
+        imaginary_mode=summary.get("imaginary_mode"),
     )
 
 

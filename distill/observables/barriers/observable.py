@@ -11,8 +11,9 @@ from distill.core.config import Positive, Section
 from distill.core.errors import UserError
 from distill.core.quantities import MEV
 from distill.core.work import WorkFolder
-from distill.observables.barriers.barriers import BarriersResult, run_barriers, stored_profile
+from distill.observables.barriers.barriers import run_barriers, stored_profile
 from distill.observables.barriers.config import BarrierConfig
+from distill.observables.barriers.result import BarriersResult, Profile
 from distill.observables.base import STUDENT, TEACHER, Card, Check, Observable, Row, within
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Barriers(Observable[BarriersResult]):
         return run_barriers(config, models, work)
 
     def rows(self, result: BarriersResult) -> dict[str, list[Row]]:
-        """Path, model, barrier and its difference to the teacher's (eV), how it was found."""
+        """Path, model, barriers (eV), what the saddle and the ends are, how it was found."""
         rows = []
         for title, profiles in result.paths.items():
             teacher = profiles.get(TEACHER)
@@ -64,9 +65,13 @@ class Barriers(Observable[BarriersResult]):
                         "model": model,
                         "barrier": profile.barrier,
                         "difference": profile.barrier - teacher.barrier if teacher else None,
+                        "zero_point_barrier": profile.zero_point_barrier,
+                        "crossover_temperature": profile.crossover_temperature,
+                        **_saddle_cells(profile),
                         "converged": profile.converged,
                         "began_with": profile.began_with,
                         "images": len(profile.energy),
+                        "calls": profile.calls,
                     }
                 )
         return {self.name: rows}
@@ -92,7 +97,7 @@ class Barriers(Observable[BarriersResult]):
         return {self.name: figure}
 
     def checks(self, result: BarriersResult, tolerances: BarrierTolerances) -> list[Check]:
-        """One for each path of both teacher and student; both bands have to have converged."""
+        """One for each path of both teacher and student; both have to end on a true saddle."""
         bound = tolerances.barrier
         if bound is None:
             return []
@@ -110,12 +115,10 @@ class Barriers(Observable[BarriersResult]):
                 None,
                 bound,
                 "eV",
-                sound=converged,
-                comment=""
-                if converged
-                else "a band did not converge: raise max_steps, then compare again",
+                sound=not faults,
+                comment="; ".join(faults),
             )
-            for title, (difference, converged) in found.items()
+            for title, (difference, faults) in found.items()
         ]
 
     def cards(self, result: BarriersResult) -> list[Card]:
@@ -123,13 +126,27 @@ class Barriers(Observable[BarriersResult]):
         found = result.differences(STUDENT, TEACHER)
         if not found:
             return []
-        title, (difference, converged) = max(found.items(), key=lambda item: abs(item[1][0]))
+        title, (difference, faults) = max(found.items(), key=lambda item: abs(item[1][0]))
         note = title if len(found) == 1 else f"{title}, the largest of {len(found)} paths"
         return [
             Card(
                 label="student’s barrier minus the teacher’s",
                 value=MEV * difference,
                 unit="meV",
-                note=note if converged else f"{note}; not converged",
+                note="; ".join([note, *faults]),
             )
         ]
+
+
+def _saddle_cells(profile: Profile) -> dict[str, object]:
+    """What the Hessians say, in cells of a table."""
+    saddle, minima = profile.saddle, profile.minima
+    return {
+        "saddle_order": saddle and saddle.negative,
+        "wave_number": saddle and saddle.lowest_wave_number,
+        "lowest_eigenvalue": saddle and saddle.lowest_eigenvalues[0],
+        "second_eigenvalue": saddle and saddle.lowest_eigenvalues[1],
+        "left": " ".join(f"{barrier:.4f}" for barrier in profile.left) or None,
+        "ends": minima and ", ".join("minimum" if one else "no minimum" for one in minima),
+        "ends_relaxed": profile.ends_relaxed and all(profile.ends_relaxed),
+    }

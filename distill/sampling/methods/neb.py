@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from distill.core.work import Unit
 from distill.sampling.method import Sampler, SamplingMethod, Visited
 from distill.simulation.config import NebConfig
-from distill.simulation.neb import PathUnit, path_units
+from distill.simulation.neb_units import PathUnit, path_units
 
 
 class MinimumEnergyPaths(SamplingMethod):
