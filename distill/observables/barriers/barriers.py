@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -51,6 +52,16 @@ class Profile(Record):
     began_with: str | None = None
     file: str | None = None
 
+    @property
+    def settled(self) -> bool:
+        """Whether the band converged, or was given as a finished one."""
+        return bool(self.converged) or self.file is not None
+
+    @property
+    def has_saddle(self) -> bool:
+        """Whether an image between the ends lies above both: without one there is no barrier."""
+        return max(self.energy[1:-1], default=-math.inf) > max(self.energy[0], self.energy[-1])
+
 
 class BarriersResult(Result):
     """Profiles by path, such as `Cu(111) bridge`, and model."""
@@ -62,7 +73,7 @@ class BarriersResult(Result):
         return {
             title: (
                 profiles[one].barrier - profiles[other].barrier,
-                bool(profiles[one].converged and profiles[other].converged),
+                all(profiles[model].settled for model in (one, other)),
             )
             for title, profiles in self.paths.items()
             if {one, other} <= set(profiles)
