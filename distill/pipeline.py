@@ -463,12 +463,15 @@ def _compare_inputs(config: RunConfig, folder: Path) -> dict[str, Path]:
     labels = config.teacher.labels
     # Where a model labelled the test set, that model is the reference.
     labelled = folder / "teacher" / "labels" if labels and labels.test else folder / "data"
-    return {
+    inputs = {
         "teacher": folder / "teacher" / "teacher.model",
         "student": folder / "student" / "student.npz",
         "reference_test": labelled / "test.xyz",
         "held_out": folder / "sampling" / "held_out.xyz",
     }
+    if config.compare.reference_student:
+        inputs["reference_train"] = labelled / "train.xyz"
+    return inputs
 
 
 def _compare_run(config: RunConfig, folder: Path, out: Path) -> None:
@@ -481,6 +484,7 @@ def _compare_run(config: RunConfig, folder: Path, out: Path) -> None:
         seed=config.seed,
         parallel=config.parallel,
         reference=config.reference,
+        student_config=config.student,
     )
 
 
@@ -496,13 +500,16 @@ def _section(name: str, *leave_out: str) -> Callable[[RunConfig], dict[str, Any]
 
 
 def _compare_settings(config: RunConfig) -> dict[str, Any]:
-    return {**_section("compare", "tolerances")(config), "reference": config.reference}
+    settings = {**_section("compare", "tolerances")(config), "reference": config.reference}
+    if config.compare.reference_student:
+        settings["student"] = _section("student", "threads")(config)
+    return settings
 
 
 def _compare_judge(config: RunConfig, out: Path) -> None:
     from distill.compare.verdict import judge_student
 
-    judge_student(config.compare, out)
+    judge_student(config.compare, out, out.parent / "teacher" / "errors.json")
 
 
 # The foundation model is among the inputs. Thread counts change how long a stage takes, not what it

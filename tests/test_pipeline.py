@@ -9,7 +9,7 @@ from executor_tests import running, until
 from executor_units import process_id
 
 from distill import pipeline
-from distill.compare.verdict import verdict_of
+from distill.compare.verdict_result import verdict_of
 from distill.config import RunConfig
 from distill.core.artifacts import read_manifest, write_text
 from distill.core.errors import ChecksFailed, UserError

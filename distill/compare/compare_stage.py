@@ -14,6 +14,7 @@ from distill.compare.config import CompareBase
 from distill.compare.error_tables import ERRORS, compare_errors
 from distill.compare.errors_result import ErrorsResult, extrapolation_text
 from distill.compare.predictions import label_test_sets
+from distill.compare.reference_student import errors_alone
 from distill.compare.timing_result import TimingResult
 from distill.compare.timing_stage import TIMING, compare_times, refuse_timing
 from distill.compare.verdict import refuse_what_cannot_work
@@ -29,8 +30,17 @@ from distill.metrics.error_texts import study_table_text
 from distill.models.cached_calculators import ModelSpec
 from distill.models.config import CalculatorConfig
 from distill.observables.base import OBSERVABLES, REFERENCE, STUDENT, TEACHER
+from distill.student.config import StudentConfig
 
-_OWN_FILES = (ERRORS, TIMING, "verdict", "parity", "error_histograms", "cost")
+_OWN_FILES = (
+    ERRORS,
+    TIMING,
+    "verdict",
+    "parity",
+    "error_histograms",
+    "cost",
+    "reference_student",
+)
 
 
 def run(
@@ -44,6 +54,8 @@ def run(
     seed: int,
     parallel: ParallelConfig,
     reference: CalculatorConfig | None = None,
+    reference_train: Path | None = None,
+    student_config: StudentConfig | None = None,
 ) -> None:
     """Compare reference, teacher and student; `verdict.judge_student` then says pass or fail.
 
@@ -70,6 +82,9 @@ def run(
     reference
         Calculator of the reference level, where one can be run. Like the further models of the
         config it is timed and takes part in the observables.
+    reference_train, student_config
+        Training structures with reference labels, and the `student` section: of the student on the
+        reference data alone, which there is not where one of them is left out.
 
     Raises
     ------
@@ -87,7 +102,16 @@ def run(
         **config.models,
     }
     labels = label_test_sets(teacher, student, reference_test, held_out, out / "predictions")
-    errors = compare_errors(labels, student, out)
+    alone = None
+    if config.reference_student and reference_train is not None and student_config is not None:
+        alone = errors_alone(
+            student_config,
+            train=reference_train,
+            test=reference_test,
+            folder=out / "reference_student",
+            seed=seed,
+        )
+    errors = compare_errors(labels, student, out, alone)
     timing = None
     if config.timing is not None:
         timing = compare_times(config.timing, models, labels, errors, out, seed)

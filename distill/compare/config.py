@@ -45,6 +45,12 @@ class ErrorTolerances(Section):
     student_energy_rmse: Positive | None = Field(
         None, description="teacher-student on held-out sampled structures, eV/atom"
     )
+    purpose_force_rmse: Positive | None = Field(
+        None, description="reference-student on the test set, eV/Å: what the purpose allows"
+    )
+    purpose_energy_rmse: Positive | None = Field(
+        None, description="reference-student on the test set, eV/atom: what the purpose allows"
+    )
     speedup: Positive | None = Field(
         None, description="least ratio of the times of a forces call, teacher/student"
     )
@@ -58,6 +64,11 @@ class CompareBase(Section):
         description="further models by name: timed, and run through the observables",
     )
     timing: TimingConfig | None = Field(default_factory=TimingConfig)
+    reference_student: bool = Field(
+        True,
+        description="fit a student of equal size to the reference's training labels alone, to see "
+        "what teacher and sampling are worth; costs one more fit",
+    )
 
     @field_validator("models")
     @classmethod

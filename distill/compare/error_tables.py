@@ -14,7 +14,7 @@ from distill.core.tables import write_table_csv
 from distill.core.work import Unit
 from distill.metrics.error_plots import error_histogram_figure, parity_figure
 from distill.metrics.error_texts import table_rows
-from distill.metrics.errors import error_budget, error_table
+from distill.metrics.errors import ErrorTable, error_budget, error_table
 from distill.models.cached_calculators import ModelSpec
 from distill.models.calculators import load_calculator
 
@@ -31,6 +31,10 @@ class ErrorTables(Unit):
     model: ModelSpec
     labels: Labels
 
+    def settings(self) -> dict[str, Any]:
+        """Those of a unit, and the layout of what it keeps."""
+        return {**super().settings(), "layout": ErrorsResult.VERSION}
+
     def work(self) -> dict[str, Any]:
         """Compute them."""
         labels = self.labels.read()
@@ -43,11 +47,25 @@ class ErrorTables(Unit):
         return errors.model_dump(mode="json")
 
 
-def compare_errors(labels: Labels, student: ModelSpec, out: Path) -> ErrorsResult:
-    """Errors of labels, computed once; `errors.json`, `errors.csv` and figures go to a folder."""
+def compare_errors(
+    labels: Labels, student: ModelSpec, out: Path, alone: ErrorTable | None = None
+) -> ErrorsResult:
+    """Errors of labels, computed once; `errors.json`, `errors.csv` and figures go to a folder.
+
+    Parameters
+    ----------
+    labels
+        Of the levels.
+    student
+        The model.
+    out
+        The folder.
+    alone
+        Errors of a student on the reference data alone.
+    """
     unit = ErrorTables(out / ERRORS, "tables", model=student, labels=labels)
     finish_here(unit)
-    errors = ErrorsResult.model_validate(unit.numbers())
+    errors = ErrorsResult.model_validate(unit.numbers()).model_copy(update={"alone": alone})
     write_result(out / f"{ERRORS}.json", errors)
     rows = {
         "reference_teacher, test": errors.test.reference_teacher,
@@ -55,6 +73,8 @@ def compare_errors(labels: Labels, student: ModelSpec, out: Path) -> ErrorsResul
         "reference_student, test": errors.test.reference_student,
         "teacher_student, held out": errors.held_out,
     }
+    if alone is not None:
+        rows["reference_student alone, test"] = alone
     write_table_csv(out / f"{ERRORS}.csv", table_rows(rows))
     compared = pairs(labels.read())
     save_figure(parity_figure(compared, errors.tables()), out, "parity")

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 from distill.core.number_text import number_text
 from distill.core.quantities import MEV
 from distill.core.results import Result
 from distill.metrics.errors import ErrorBudget, ErrorTable
 from distill.student.uncertainty.uncertainty_model import Extrapolation
+
+# Title of the errors of a student that was fitted to the reference's labels.
+ALONE = "student on the reference data alone – reference"
 
 
 class TestedExtrapolation(Extrapolation):
@@ -32,11 +37,23 @@ class ErrorsResult(Result):
         Student against teacher on structures that the student was not fitted to.
     extrapolation
         None for a student without a committee.
+    alone
+        Against the reference on its test set, of a student of equal size that was fitted to the
+        reference's training labels alone; None where there is none.
     """
 
+    VERSION: ClassVar[int] = 2
+
+    version: int = 2
     test: ErrorBudget
     held_out: ErrorTable
     extrapolation: TestedExtrapolation | None
+    alone: ErrorTable | None = None
+
+    @classmethod
+    def upgrade(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """A file of version 1 knows no student on the reference's labels."""
+        return {**data, "version": cls.VERSION}
 
     def tables(self) -> dict[str, ErrorTable]:
         """The tables by what is compared."""
@@ -52,6 +69,7 @@ class ErrorsResult(Result):
             "teacher – reference": self.test.reference_teacher,
             "student – teacher, held out": self.held_out,
             "student – reference": self.test.reference_student,
+            **({} if self.alone is None else {ALONE: self.alone}),
         }
 
 

@@ -10,20 +10,19 @@ import numpy as np
 
 from distill.core.errors import UserError
 from distill.core.results import Interval, Record
+from distill.data.splits import sources_of
 from distill.data.structures import (
     config_type,
     reference_energy,
     reference_forces,
     reference_stress,
 )
-from distill.metrics.statistics import percentile_interval
+from distill.metrics.source_intervals import rms_interval
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-RESAMPLES = 1000
 CONFIDENCE = 0.95
-_DRAWS_AT_ONCE = 4_000_000
 
 
 class Errors(Record):
@@ -34,12 +33,15 @@ class Errors(Record):
     mae, rmse, max
         Mean absolute, root mean square and largest absolute error.
     rmse_interval
-        95 %, percentile bootstrap over structures (Efron & Tibshirani 1993, ch. 13); None where
-        fewer than two structures carry the quantity.
+        95 %, from the scatter of sources (see `rms_interval`); None where too few of them carry the
+        quantity.
     mean
         Signed, predicted minus reference.
     count, structures
         Numbers compared, and structures that they are of.
+    sources
+        Trajectories, or whatever `sources_of` knows the structures to be from; None in a file that
+        does not say.
     """
 
     mae: float
@@ -49,6 +51,7 @@ class Errors(Record):
     mean: float
     count: int
     structures: int
+    sources: int | None = None
 
 
 class PartErrors(Record):
@@ -101,35 +104,36 @@ class ErrorBudget(Record):
 class _Residuals:
     """Residuals of one quantity, kept as sums over each structure: all that the errors need."""
 
-    def __init__(self, residuals: Sequence[np.ndarray | None]) -> None:
+    def __init__(self, residuals: Sequence[np.ndarray | None], sources: np.ndarray) -> None:
         flat = [np.zeros(0) if r is None else np.ravel(r) for r in residuals]
         self.count = np.array([len(r) for r in flat], dtype=float)
         self.squared = np.array([float(r @ r) for r in flat])
         self.absolute = np.array([float(np.abs(r).sum()) for r in flat])
         self.largest = np.array([float(np.abs(r).max()) if len(r) else 0.0 for r in flat])
         self.signed = np.array([float(r.sum()) for r in flat])
+        self.sources = sources
 
-    def errors(self, members: np.ndarray, draws: np.ndarray) -> Errors | None:
-        """Errors over some of the structures, or None where none of them has the quantity.
-
-        `draws` (n_resamples, n_members): how often a resample holds each member.
-        """
-        count, squared = self.count[members], self.squared[members]
+    def errors(self, members: np.ndarray) -> Errors | None:
+        """Errors over some of the structures, or None where none of them has the quantity."""
+        count, squared, sources = (
+            values[members] for values in (self.count, self.squared, self.sources)
+        )
         total = count.sum()
         if total == 0:
             return None
         return Errors(
             mae=float(self.absolute[members].sum() / total),
             rmse=float(math.sqrt(squared.sum() / total)),
-            rmse_interval=_rmse_interval(draws @ squared, draws @ count),
+            rmse_interval=rms_interval(squared, count, sources, CONFIDENCE),
             max=float(self.largest[members].max()),
             mean=float(self.signed[members].sum() / total),
             count=int(total),
             structures=int((count > 0).sum()),
+            sources=len(set(sources[count > 0].tolist())),
         )
 
 
-def error_table(reference: list[Atoms], predicted: list[Atoms], *, seed: int = 0) -> ErrorTable:
+def error_table(reference: list[Atoms], predicted: list[Atoms]) -> ErrorTable:
     """Errors of predicted labels against reference labels.
 
     Parameters
@@ -137,8 +141,7 @@ def error_table(reference: list[Atoms], predicted: list[Atoms], *, seed: int = 0
     reference, predicted
         The same structures in the same order, with labels under the REF_ keys: energy in eV,
         forces (n_atoms, 3) in eV/Å, stress in eV/Å³. A label that either side lacks is left out.
-    seed
-        Of the bootstrap.
+        Structures of one source, as `sources_of` knows it, count as one for the intervals.
 
     Raises
     ------
@@ -159,26 +162,27 @@ def error_table(reference: list[Atoms], predicted: list[Atoms], *, seed: int = 0
     per_atom = [
         None if e is None else e / len(atoms) for e, atoms in zip(energies, reference, strict=True)
     ]
+    sources = np.unique(sources_of(reference), return_inverse=True)[1]
     quantities = {
-        "energy_per_atom": _Residuals(per_atom),
-        "energy": _Residuals(energies),
-        "forces": _Residuals(forces),
-        "stress": _Residuals(stresses),
+        "energy_per_atom": _Residuals(per_atom, sources),
+        "energy": _Residuals(energies, sources),
+        "forces": _Residuals(forces, sources),
+        "stress": _Residuals(stresses, sources),
     }
     elements = {
         element: _Residuals(
-            [None if f is None else f[s == element] for f, s in zip(forces, symbols, strict=True)]
+            [None if f is None else f[s == element] for f, s in zip(forces, symbols, strict=True)],
+            sources,
         )
         for element in sorted({str(s) for names in symbols for s in names})
     }
 
     def part(members: np.ndarray) -> dict[str, Any]:
-        draws = _bootstrap_counts(len(members), seed)
-        by_element = {name: r.errors(members, draws) for name, r in elements.items()}
+        by_element = {name: r.errors(members) for name, r in elements.items()}
         return {
             "structures": len(members),
             "atoms": int(sum(len(reference[i]) for i in members)),
-            **{name: r.errors(members, draws) for name, r in quantities.items()},
+            **{name: r.errors(members) for name, r in quantities.items()},
             "forces_by_element": {name: e for name, e in by_element.items() if e is not None},
         }
 
@@ -252,24 +256,3 @@ def _check_pairs(reference: list[Atoms], predicted: list[Atoms]) -> None:
                 f"{other.get_chemical_formula()} in the prediction: "
                 "both must hold the same structures in the same order"
             )
-
-
-def _bootstrap_counts(members: int, seed: int) -> np.ndarray:
-    """How often each resample holds each structure (n_resamples, members); none for one member."""
-    if members < 2:
-        return np.zeros((0, members))
-    rng = np.random.default_rng(seed)
-    batch = max(1, _DRAWS_AT_ONCE // members)
-    chances = np.full(members, 1.0 / members)
-    parts = [
-        rng.multinomial(members, chances, size=min(batch, RESAMPLES - start)).astype(float)
-        for start in range(0, RESAMPLES, batch)
-    ]
-    return np.concatenate(parts)
-
-
-def _rmse_interval(squared: np.ndarray, count: np.ndarray) -> Interval | None:
-    valid = count > 0
-    if not valid.any():
-        return None
-    return percentile_interval(np.sqrt(squared[valid] / count[valid]), CONFIDENCE)

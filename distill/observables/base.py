@@ -38,6 +38,7 @@ OBSERVABLES: Registry[type[Observable[Any]]] = Registry(
 REFERENCE, TEACHER, STUDENT = "reference", "teacher", "student"
 USUAL_CONFIDENCE = 0.95
 Row = dict[str, Any]
+Question = Literal["faithful", "teacher", "purpose", "sound"]
 
 
 class Check(Record):
@@ -54,27 +55,33 @@ class Check(Record):
     interval
         None for a number without sampling error.
     bound, sense
-        The number has to lie at most or at least there, or within ± the bound.
+        The number has to lie at most or at least there, or within ± the bound; a bound of None is
+        one that the config does not set.
     unit
         Of all of them; empty for a pure number.
     passed
-        Whether the whole interval lies inside the bound.
+        Whether the whole interval lies inside the bound; None without a bound.
     comment
         What would settle it, or why there is no number.
     confidence
         Of the interval.
+    question
+        What it answers: whether the student is `faithful` to its teacher, whether the `teacher` is
+        right about the reference, whether the student is good enough for its `purpose` (held
+        against the reference, an experiment or a published value), or whether it is `sound` to run.
     """
 
     name: str
     tolerance: str
     value: float | None
     interval: Interval | None
-    bound: float
+    bound: float | None
     sense: Literal["at most", "at least", "within"]
     unit: str
-    passed: bool
+    passed: bool | None
     comment: str = ""
     confidence: float = USUAL_CONFIDENCE
+    question: Question = "faithful"
 
 
 class Card(Record):
@@ -169,12 +176,13 @@ def within(
     sound: bool = True,
     comment: str = "",
     confidence: float = USUAL_CONFIDENCE,
+    question: Question = "faithful",
 ) -> Check:
     """The check of a difference that has to lie within ± a bound, its whole interval too.
 
     Parameters
     ----------
-    tolerance, name, value, interval, bound, unit, comment, confidence
+    tolerance, name, value, interval, bound, unit, comment, confidence, question
         Of `Check`. Without a value the check fails.
     sound
         False for a number that is not to be trusted, such as an unconverged one; it fails.
@@ -193,4 +201,5 @@ def within(
         passed=inside and sound,
         comment=comment,
         confidence=confidence,
+        question=question,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from distill.compare.errors_result import ErrorsResult, extrapolation_text
+from distill.compare.errors_result import ALONE, ErrorsResult, extrapolation_text
 from distill.compare.timing_result import TimingResult
 from distill.metrics.error_texts import interval_rows, study_rows
 from distill.metrics.errors import ErrorTable
@@ -56,6 +56,8 @@ def accuracy_tables(parts: Mapping[str, Any]) -> Any:
             "student – teacher": errors.test.teacher_student,
             "student – reference": errors.test.reference_student,
         }
+        if errors.alone is not None:
+            tables[ALONE] = errors.alone
     elif of_teacher:
         tables["teacher – reference"] = of_teacher.teacher
     if of_student and not errors:

@@ -14,8 +14,8 @@ from distill._version import __version__
 from distill.compare.errors_result import ErrorsResult
 from distill.compare.timing import machine_text, timing_rows
 from distill.compare.timing_result import TimingResult
-from distill.compare.verdict import (
-    VERDICT_FILE,
+from distill.compare.verdict import VERDICT_FILE
+from distill.compare.verdict_result import (
     Verdict,
     bound_text,
     measured_interval_text,
@@ -157,7 +157,7 @@ def _verdict(verdict: Verdict | None) -> Any:
         }
         for check in verdict.checks
     ]
-    return {"passed": verdict.passed, "checks": checks}
+    return {**verdict.model_dump(include={"passed", "warnings", "answers"}), "checks": checks}
 
 
 def _observables(run: _Run) -> list[dict[str, Any]]:

@@ -81,7 +81,7 @@ def run(
     fitted, _ = without_isolated(structures, train)
     for name, reference in (("train", fitted), ("test", held_out)):
         predicted = predicted_structures(student, reference, threads)
-        tables[name] = error_table(reference, predicted, seed=seed)
+        tables[name] = error_table(reference, predicted)
         say(f"student on {name}: {_rmse_line(_rmse(tables[name]))}")
     write_structures(out / PREDICTED_FILE, predicted)
     write_json(out / ERRORS_FILE, tables)

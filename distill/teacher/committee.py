@@ -111,7 +111,7 @@ def run_committee(
         for name in names
     }
     lone = {name: without_isolated(mean, test)[0] for name, mean in means.items()}
-    errors = {name: error_table(reference, mean, seed=seed) for name, mean in lone.items()}
+    errors = {name: error_table(reference, mean) for name, mean in lone.items()}
     say_errors(errors)
     result = CommitteeRecord(
         members=[_member_errors(folder) for folder in folders],

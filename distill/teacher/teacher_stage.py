@@ -135,7 +135,7 @@ def run(config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int)
         results["teacher"] = _predicted(config, fitted, device, untouched, test_structures)
 
     errors = {
-        name: error_table(test_set, without_isolated(structures, test)[0], seed=seed)
+        name: error_table(test_set, without_isolated(structures, test)[0])
         for name, structures in results.items()
     }
     say_gain(config, fitted.training)

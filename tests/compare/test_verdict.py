@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,26 +17,29 @@ from fake_run import (
     timing_result,
 )
 
+from distill.compare.checks import error_checks, speedup_check
 from distill.compare.errors_result import ErrorsResult
+from distill.compare.harm import harm
 from distill.compare.timing_result import Ratio
-from distill.compare.verdict import (
+from distill.compare.verdict import refuse_what_cannot_work
+from distill.compare.verdict_result import (
     Verdict,
     check_text,
-    error_checks,
-    refuse_what_cannot_work,
-    speedup_check,
     verdict_of,
     verdict_text,
 )
 from distill.config import CompareConfig, StickingConfig, Tolerances
 from distill.core.errors import UserError
+from distill.core.results import read_result
 from distill.metrics.errors import Errors
 from distill.metrics.statistics import paired_difference, pairs_needed
 from distill.observables.barriers.observable import Barriers
 from distill.observables.base import OBSERVABLES, within
 from distill.observables.sticking.observable import Sticking
 from distill.observables.sticking.result import PairedSticking
+from distill.teacher.teacher_results import TeacherErrors
 
+RECORDS = Path(__file__).parents[1] / "data" / "records"
 # A bound that anything is inside of: within or at most this, and at least its inverse.
 ENDLESS = 1e12
 KEYS = list(Tolerances.model_fields)
@@ -57,6 +61,11 @@ def errors_with(rmse, interval) -> ErrorsResult:
     table = found.held_out.model_copy(update={"forces": forces, "energy_per_atom": None})
     test = found.test.model_copy(update={"reference_teacher": table})
     return found.model_copy(update={"test": test, "held_out": table})
+
+
+def judged_errors(errors, **bounds):
+    """The checks of errors that have a bound."""
+    return [check for check in error_checks(Tolerances(**bounds), errors) if check.bound]
 
 
 def with_speedup(median, interval):
@@ -106,7 +115,7 @@ def barrier_differences(*pairs):
     ],
 )
 def test_an_rmse_passes_with_its_upper_end(rmse, interval, passed):
-    (check,) = error_checks(Tolerances(student_force_rmse=0.04), errors_with(rmse, interval))
+    (check,) = judged_errors(errors_with(rmse, interval), student_force_rmse=0.04)
     assert check.passed is passed
     assert ("beyond the bound" in check.comment) is (rmse < 0.04 and bool(interval) and not passed)
 
@@ -118,11 +127,15 @@ def test_each_bound_of_an_error_is_on_its_own_number():
         "teacher_energy_rmse": errors.test.reference_teacher.energy_per_atom.rmse,
         "student_force_rmse": errors.held_out.forces.rmse,
         "student_energy_rmse": errors.held_out.energy_per_atom.rmse,
+        "purpose_force_rmse": errors.test.reference_student.forces.rmse,
+        "purpose_energy_rmse": errors.test.reference_student.energy_per_atom.rmse,
     }
-    assert len(set(expected.values())) == 4
+    assert len(set(expected.values())) == 6
     for key, value in expected.items():
-        (check,) = error_checks(Tolerances(**{key: 1.0}), errors)
+        (check,) = judged_errors(errors, **{key: 1.0})
         assert (check.tolerance, check.value) == (key, value)
+        of_levels = {"student": "faithful", "teacher": "teacher", "purpose": "purpose"}
+        assert check.question == of_levels[key.split("_")[0]]
 
 
 @pytest.mark.parametrize(
@@ -187,14 +200,17 @@ def test_one_failed_barrier_fails_the_verdict():
     verdict = verdict_of(Barriers().checks(barriers, Tolerances(barrier=0.02)))
     assert verdict.passed is False
     assert [check.passed for check in verdict.checks] == [True, False]
-    assert verdict_text(verdict).splitlines() == [
-        "verdict: 1 of 2 checks failed",
-        "  pass  barrier path 0, student − teacher: −10 meV, within ±20 meV",
-        "  FAIL  barrier path 1, student − teacher: 30 meV, within ±20 meV",
+    lines = verdict_text(verdict).splitlines()
+    assert lines[0] == "Is the student faithful to its teacher? no (1 of 2 checks failed)"
+    alone = "; a single path has no interval"
+    assert lines[-2:] == [
+        f"  pass  barrier path 0, student − teacher: −10 meV, within ±20 meV{alone}",
+        f"  FAIL  barrier path 1, student − teacher: 30 meV, within ±20 meV{alone}",
     ]
     good = verdict_of(Barriers().checks(barriers, Tolerances(barrier=0.04)))
-    assert good.passed is True
-    assert verdict_text(good).splitlines()[0] == "verdict: all 2 checks passed"
+    assert verdict_text(good).startswith(
+        "Is the student faithful to its teacher? yes (2 checks passed)"
+    )
 
 
 def test_a_barrier_of_a_band_that_did_not_converge_does_not_pass():
@@ -206,7 +222,7 @@ def test_a_barrier_of_a_band_that_did_not_converge_does_not_pass():
 
 
 def test_a_check_is_told_with_its_interval_and_unit():
-    (check,) = error_checks(Tolerances(student_force_rmse=0.04), errors_with(0.03, (0.02, 0.041)))
+    (check,) = judged_errors(errors_with(0.03, (0.02, 0.041)), student_force_rmse=0.04)
     assert check_text(check).startswith("30 meV/Å (20 to 41), at most 40 meV/Å; the interval")
     check = speedup_check(with_speedup(11.0, (10.5, 12.0)), 10)
     assert check_text(check) == "11 (10.5 to 12), at least 10"
@@ -219,10 +235,112 @@ def test_a_check_with_another_confidence_says_so():
     assert check_text(check) == "0 (−0.02 to 0.02), within ±0.05"
 
 
-def test_without_tolerances_there_is_no_verdict(results):
+def test_without_tolerances_everything_is_measured_and_nothing_is_judged(results):
     verdict = judged(Tolerances(), *results)
-    assert verdict == Verdict(passed=None, checks=[])
-    assert "no tolerances" in verdict_text(verdict)
+    assert verdict.passed is None
+    assert {answer.answer for answer in verdict.answers} == {"not judged"}
+    assert {check.tolerance for check in verdict.checks} == set(KEYS)
+    assert all(check.bound is None and check.passed is None for check in verdict.checks)
+    assert "set some of purpose_force_rmse" in verdict_text(verdict)
+    assert "pass" not in verdict_text(verdict).replace("compare.tolerances", "")
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_one_bound_answers_its_own_question_and_no_other(key, results):
+    verdict = judged(Tolerances(**{key: ENDLESS if key != "speedup" else 1 / ENDLESS}), *results)
+    judgements = {check.question for check in verdict.checks if check.bound is not None}
+    answered = {found.question for found in verdict.answers if found.answer != "not judged"}
+    assert answered == judgements and len(answered) == 1
+    # What is not asked is not passed.
+    assert verdict.passed is None
+
+
+def test_a_verdict_passes_as_a_whole_only_if_every_question_is_answered(results):
+    bounds = {key: ENDLESS for key in KEYS if key != "speedup"}
+    assert judged(Tolerances(speedup=1 / ENDLESS, **bounds), *results).passed is True
+    assert judged(Tolerances(**bounds), *results).passed is None
+    assert judged(Tolerances(speedup=ENDLESS, **bounds), *results).passed is False
+
+
+def test_a_path_without_a_saddle_does_not_pass_as_no_barrier():
+    downhill = barrier_differences((0.0, True))
+    ((title, profiles),) = downhill.paths.items()
+    flat = {
+        model: profile.model_copy(update={"energy": [0.0, -0.1, -0.3], "barrier": 0.0})
+        for model, profile in profiles.items()
+    }
+    for changed in (flat, {**profiles, "student": flat["student"]}):
+        result = downhill.model_copy(update={"paths": {title: changed}})
+        (check,) = Barriers().checks(result, Tolerances(barrier=0.02))
+        assert check.passed is False and check.value is None
+        assert "has no saddle between its ends" in check.comment
+        assert Barriers().cards(result) == []
+
+
+def test_barriers_against_the_reference_answer_their_own_questions():
+    result = barriers_result()
+    checks = Barriers().checks(result, Tolerances(teacher_barrier=0.04, purpose_barrier=0.02))
+    assert [(c.tolerance, c.question, c.passed) for c in checks] == [
+        ("teacher_barrier", "teacher", True),
+        ("purpose_barrier", "purpose", False),
+    ]
+    (profiles,) = result.paths.values()
+    above = [profiles[m].barrier - profiles["reference"].barrier for m in ("teacher", "student")]
+    assert [check.value for check in checks] == pytest.approx(above)
+
+
+def test_too_few_sources_are_said_to_be_too_few():
+    errors = errors_with(0.03, None)
+    few = errors.held_out.forces.model_copy(update={"sources": 3})
+    errors = errors.model_copy(
+        update={"held_out": errors.held_out.model_copy(update={"forces": few})}
+    )
+    (check,) = judged_errors(errors, student_force_rmse=0.04)
+    assert not check.passed
+    assert check.comment.startswith("too few to judge: 3 trajectories")
+
+
+class TestHarm:
+    """A step that made things worse is told before anything else."""
+
+    @staticmethod
+    def scaled(table, factor):
+        forces = table.forces
+        return table.model_copy(
+            update={"forces": forces.model_copy(update={"rmse": factor * forces.rmse})}
+        )
+
+    def test_a_teacher_worse_than_its_foundation(self):
+        errors = errors_result()
+        table = errors.test.reference_teacher
+        assert harm(errors, TeacherErrors(teacher=table, foundation=table)) == []
+        worse = TeacherErrors(teacher=table, foundation=self.scaled(table, 0.9))
+        (told,) = harm(errors, worse)
+        assert told.startswith("the teacher is worse than the foundation model")
+        assert harm(errors, TeacherErrors(teacher=table)) == []
+
+    def test_a_student_worse_than_one_on_the_reference_data_alone(self):
+        errors = errors_result()
+        table = errors.test.reference_student
+        better = errors.model_copy(update={"alone": self.scaled(table, 1.1)})
+        assert harm(errors, None) == harm(better, None) == []
+        worse = errors.model_copy(update={"alone": self.scaled(table, 0.9)})
+        (told,) = harm(worse, None)
+        assert told.startswith("the student is worse than a student of equal size")
+        verdict = verdict_of(error_checks(Tolerances(), worse), [told])
+        assert verdict_text(verdict).splitlines()[0] == f"warning: {told}"
+
+
+def test_a_verdict_of_the_first_version_is_read():
+    verdict = read_result(RECORDS / "verdict_v1.json", Verdict)
+    assert [(check.tolerance, check.question) for check in verdict.checks] == [
+        ("teacher_force_rmse", "teacher"),
+        ("student_force_rmse", "faithful"),
+        ("speedup", "sound"),
+    ]
+    answers = {found.question: found.answer for found in verdict.answers}
+    assert answers == {"faithful": "yes", "teacher": "no", "purpose": "not judged", "sound": "yes"}
+    assert verdict.passed is False
 
 
 def test_what_gave_no_number_fails_with_the_reason():
@@ -244,7 +362,7 @@ def test_a_number_that_is_none_does_not_pass(value):
 @pytest.mark.parametrize("value", [np.inf, np.nan])
 def test_an_rmse_that_is_no_number_does_not_pass(value):
     for rmse, interval in ((value, (0.02, 0.03)), (0.02, (0.02, value))):
-        (check,) = error_checks(Tolerances(student_force_rmse=0.04), errors_with(rmse, interval))
+        (check,) = judged_errors(errors_with(rmse, interval), student_force_rmse=0.04)
         assert not check.passed
 
 
@@ -252,6 +370,7 @@ def test_an_rmse_that_is_no_number_does_not_pass(value):
 def test_every_bound_has_checks_that_pass_only_with_the_whole_interval(key, results):
     def checks(bound):
         found = judged(Tolerances(**{key: bound}), *results).checks
+        found = [check for check in found if check.bound is not None]
         assert found
         assert {check.tolerance for check in found} == {key}
         assert {check.bound for check in found} == {bound}

@@ -58,8 +58,24 @@ def test_the_page_needs_no_other_file(finished):
 def test_the_page_opens_with_the_verdict(finished):
     _, _, text, _ = finished
     assert text.index('id="verdict"') < text.index('class="cards"') < text.index('id="accuracy"')
-    assert "<h2>Passed</h2>" in text
-    assert "4 of 4 checks" in text
+    assert "<h2>Not judged as a whole</h2>" in text
+    said = re.findall(r"<dt>([^<]*\?)</dt><dd><span[^>]*>([^<]*)</span>", text)
+    assert said == [
+        ("Is the student faithful to its teacher?", "yes"),
+        ("Is the teacher right about the reference?", "yes"),
+        ("Is the student good enough for its purpose?", "not judged"),
+        ("Is the student sound to run?", "yes"),
+    ]
+
+
+def test_a_step_that_did_harm_is_told_before_all_else(tmp_path, no_figures):
+    make_run(tmp_path, tolerances=PASSING, figures=False)
+    verdict = read_json(tmp_path / "compare" / "verdict.json")
+    verdict["warnings"] = ["the teacher is worse than the foundation model"]
+    write_json(tmp_path / "compare" / "verdict.json", verdict)
+    text = write_report(tmp_path).read_text()
+    told = text.index("the teacher is worse than the foundation model")
+    assert told < text.index("<h2>")
 
 
 def test_page_and_json_show_the_numbers_of_the_run(finished):
@@ -147,7 +163,7 @@ def test_a_failed_check_is_told_with_its_reason(tmp_path, no_figures):
     make_run(tmp_path, tolerances=FAILING, figures=False)
     text = write_report(tmp_path).read_text()
     assert "<h2>Failed</h2>" in text
-    assert "1 of 2 checks did not pass" in text
+    assert "1 of 2 checks failed" in text
     assert re.search(r"−0\.05</td>\s*<td[^>]*>−0\.19 to 0\.09</td>", text)
 
 
@@ -156,7 +172,8 @@ def test_another_confidence_is_told_wherever_an_interval_stands(tmp_path, no_fig
     result = sticking_result(sticking_condition(), confidence=0.8)
     write_result(tmp_path / "compare" / "sticking.json", result)
     verdict = read_json(tmp_path / "compare" / "verdict.json")
-    verdict["checks"][1]["confidence"] = 0.8
+    for check in verdict["checks"]:
+        check["confidence"] = 0.8 if check["tolerance"] == "sticking" else 0.95
     write_json(tmp_path / "compare" / "verdict.json", verdict)
     page = Page(write_report(tmp_path).read_text())
     assert page.row("surface and state")[4] == "80 % interval"
@@ -201,7 +218,11 @@ class TestOutOfDate:
     """Nothing that was made from other files is shown."""
 
     # What only the comparison says.
-    OF_THE_COMPARISON = ("faster than the teacher", "student – reference", "Passed", "4 of 4")
+    OF_THE_COMPARISON = (
+        "faster than the teacher",
+        "student – reference",
+        "Is the student faithful",
+    )
     FIGURES = ("Parity plots", "Time per call", "Minimum energy paths", "Sticking probability")
 
     @pytest.fixture
@@ -242,7 +263,7 @@ class TestOutOfDate:
 
     def test_a_run_that_nobody_changed_is_up_to_date(self, run):
         page, text, report = self.shown(run)
-        assert "Out of date" not in text and "Passed" in page.text
+        assert "Out of date" not in text and "to its teacher?" in page.text
         assert all(stage["outdated"] is None for stage in report["stages"].values())
 
     def test_a_comparison_of_another_student(self, run, fit_another_student):
@@ -321,7 +342,7 @@ class TestOutOfDate:
         made_from = ["teacher/teacher.model", "student/student.npz"]
         manifest(run / "compare", "compare", 95.0, ["errors.json"], made_from)
         page, _, _ = self.shown(run)
-        assert "Passed" in page.text
+        assert "to its teacher?" in page.text
 
 
 @pytest.mark.parametrize("name", ["a $(touch PWNED) b", "it's `x`; rm -rf *", "-n", "new\nline"])

@@ -105,6 +105,17 @@ def test_committee_kernel_handles_several_elements_and_the_core() -> None:
         np.testing.assert_allclose(forces[member], one.forces - mean.forces, atol=1e-9)
 
 
+def test_committee_of_a_pair_model_agrees_with_its_members() -> None:
+    """Order 1 has no product of neighbours, so that some tables are empty."""
+    config = StudentConfig(order=1, totaldegree=5, rcut=4.0, backend="native", threads=1)
+    structures = [_alloy(seed) for seed in range(8)]
+    student = fit(structures, config, seed=0).student
+    found = Committee(student, 1).evaluate(structures[0])
+    member = replace(student, coefficients=student.committee[0], committee=None)
+    expected = member.evaluate(structures[0]).forces - student.evaluate(structures[0]).forces
+    assert np.allclose(found.forces[0], expected, atol=1e-9)
+
+
 def test_deviations_are_those_of_the_posterior(fitted: Fit) -> None:
     """2000 draws give the standard deviation of the posterior within four of their errors."""
     root = fitted.posterior_root

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 from ase.build import add_adsorbate, fcc111, molecule
 
+from distill.compare.checks import error_checks, observable_checks, speedup_check
 from distill.compare.errors_result import ErrorsResult, TestedExtrapolation
 from distill.compare.predictions import pairs
 from distill.compare.timing_plots import cost_figure, timing_figure
 from distill.compare.timing_result import Machine, ModelTiming, Ratio, Spread, TimingResult
-from distill.compare.verdict import error_checks, speedup_check, verdict_of
+from distill.compare.verdict_result import verdict_of
 from distill.config import RunConfig, StudentConfig, Tolerances
 from distill.core.artifacts import write_json, write_manifest, write_text
 from distill.core.figures import save_figure
@@ -263,14 +264,13 @@ def make_run(
     return {**parts, "verdict": verdict}
 
 
-def judged(tolerances, errors, timing, observables):
+def judged(tolerances, errors, timing, observables, warnings=()):
     """The verdict on made-up results."""
     checks = error_checks(tolerances, errors)
     for name, result in observables.items():
-        checks += OBSERVABLES.load(name)().checks(result, tolerances)
-    if tolerances.speedup is not None:
-        checks.append(speedup_check(timing, tolerances.speedup))
-    return verdict_of(checks)
+        checks += observable_checks(OBSERVABLES.load(name)(), result, tolerances)
+    checks.append(speedup_check(timing, tolerances.speedup))
+    return verdict_of(checks, warnings)
 
 
 def save_student(path, rng):

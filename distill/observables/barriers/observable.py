@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
@@ -14,12 +14,30 @@ from distill.core.work import WorkFolder
 from distill.observables.barriers.barriers import run_barriers, stored_profile
 from distill.observables.barriers.config import BarrierConfig
 from distill.observables.barriers.result import BarriersResult, Profile
-from distill.observables.base import STUDENT, TEACHER, Card, Check, Observable, Row, within
+from distill.observables.base import (
+    REFERENCE,
+    STUDENT,
+    TEACHER,
+    Card,
+    Check,
+    Observable,
+    Question,
+    Row,
+    within,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from distill.models.cached_calculators import ModelSpec
+
+# The question, and the two models, that each bound is on.
+_BOUNDS: dict[str, tuple[Question, str, str]] = {
+    "barrier": ("faithful", STUDENT, TEACHER),
+    "teacher_barrier": ("teacher", TEACHER, REFERENCE),
+    "purpose_barrier": ("purpose", STUDENT, REFERENCE),
+}
+_NO_INTERVAL = "a single path has no interval"
 
 
 class BarrierTolerances(Section):
@@ -27,6 +45,12 @@ class BarrierTolerances(Section):
 
     barrier: Positive | None = Field(
         None, description="difference of barriers teacher-student on every facet, eV"
+    )
+    teacher_barrier: Positive | None = Field(
+        None, description="difference of barriers reference-teacher, eV"
+    )
+    purpose_barrier: Positive | None = Field(
+        None, description="difference of barriers reference-student, eV: what the purpose allows"
     )
 
 
@@ -97,33 +121,25 @@ class Barriers(Observable[BarriersResult]):
         return {self.name: figure}
 
     def checks(self, result: BarriersResult, tolerances: BarrierTolerances) -> list[Check]:
-        """One for each path of both teacher and student; both have to end on a true saddle."""
-        bound = tolerances.barrier
-        if bound is None:
-            return []
-        found = result.differences(STUDENT, TEACHER)
-        if not found:
-            raise UserError(
-                "compare.tolerances.barrier is set, but there is no path of both teacher and "
-                "student: ask for that computation or remove the tolerance"
-            )
+        """One for each bound and each path of both models; both have to end on a true saddle.
+
+        A path without a saddle in between, downhill or uphill all the way, has no barrier to
+        compare and does not pass.
+        """
         return [
-            within(
-                "barrier",
-                f"barrier {title}, student − teacher",
-                difference,
-                None,
-                bound,
-                "eV",
-                sound=not faults,
-                comment="; ".join(faults),
-            )
-            for title, (difference, faults) in found.items()
+            check
+            for key, (question, one, other) in _BOUNDS.items()
+            if (bound := getattr(tolerances, key)) is not None
+            for check in _checks(result, key, question, one, other, bound)
         ]
 
     def cards(self, result: BarriersResult) -> list[Card]:
-        """The largest difference of student and teacher."""
-        found = result.differences(STUDENT, TEACHER)
+        """The largest difference of student and teacher, of paths that have a barrier by both."""
+        found = {
+            title: difference
+            for title, difference in result.differences(STUDENT, TEACHER).items()
+            if all(result.paths[title][model].has_saddle for model in (STUDENT, TEACHER))
+        }
         if not found:
             return []
         title, (difference, faults) = max(found.items(), key=lambda item: abs(item[1][0]))
@@ -150,3 +166,33 @@ def _saddle_cells(profile: Profile) -> dict[str, object]:
         "ends": minima and ", ".join("minimum" if one else "no minimum" for one in minima),
         "ends_relaxed": profile.ends_relaxed and all(profile.ends_relaxed),
     }
+
+
+def _checks(
+    result: BarriersResult, key: str, question: Question, one: str, other: str, bound: float
+) -> Iterator[Check]:
+    found = result.differences(one, other)
+    if not found:
+        raise UserError(
+            f"compare.tolerances.{key} is set, but there is no path of both {other} and {one}: "
+            "ask for that computation or remove the tolerance"
+        )
+    for title, (difference, faults) in found.items():
+        pair = {model: result.paths[title][model] for model in (one, other)}
+        flat = [model for model, profile in pair.items() if not profile.has_saddle]
+        if flat:
+            faults = [
+                f"the path of the {' and the '.join(flat)} has no saddle between its ends, so "
+                "there is no barrier to compare: choose ends that have one between them"
+            ]
+        yield within(
+            key,
+            f"barrier {title}, {one} − {other}",
+            None if flat else difference,
+            None,
+            bound,
+            "eV",
+            sound=not faults,
+            comment="; ".join(faults) or _NO_INTERVAL,
+            question=question,
+        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from pydantic import Field
 
 from distill.core.results import Record, Result
@@ -85,11 +87,18 @@ class Profile(Record):
     left: list[float] = Field(default_factory=list)
 
     @property
+    def has_saddle(self) -> bool:
+        """Whether an image between the ends lies above both: without one there is no barrier."""
+        return max(self.energy[1:-1], default=-math.inf) > max(self.energy[0], self.energy[-1])
+
+    @property
     def faults(self) -> list[str]:
         """Why the barrier is not to be trusted; empty where nothing is known against it."""
         first_relaxed = self.ends_relaxed is None or self.ends_relaxed[0]
         found = {
-            "the band did not converge: raise max_steps, then compare again": not self.converged,
+            "the band did not converge: raise max_steps, then compare again": not (
+                self.converged or self.file
+            ),
             "the first end point is not relaxed: raise max_steps, then compare again": (
                 not first_relaxed
             ),
