@@ -139,7 +139,7 @@ class AnyCalculator(Family):
     @classmethod
     def load(cls, path: Path, *, device: str = "cpu", dtype: str | None = None) -> Self:
         """The calculator whose import path and arguments `save` wrote."""
-        return cls.of_import_path(CalculatorConfig.model_validate(read_json(path)))
+        return cls.of_import_path(read_json(path, CalculatorConfig))
 
     def save(self, path: Path) -> None:
         """Write import path and arguments as JSON.

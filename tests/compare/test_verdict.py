@@ -37,7 +37,7 @@ from distill.observables.sticking.observable import Sticking
 from distill.observables.sticking.result import PairedSticking
 
 # A bound that anything is inside of: within or at most this, and at least its inverse.
-ENDLESS = 1e12
+ENDLESS = 1e9
 KEYS = list(Tolerances.model_fields)
 
 

@@ -14,6 +14,7 @@ from distill.core.work import WorkFolder
 from distill.observables.barriers.barriers import BarriersResult, run_barriers, stored_profile
 from distill.observables.barriers.config import BarrierConfig
 from distill.observables.base import STUDENT, TEACHER, Card, Check, Observable, Row, within
+from distill.simulation.neb_endpoints import refuse_path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,8 +42,9 @@ class Barriers(Observable[BarriersResult]):
     template: ClassVar = "distill.observables.barriers:section.html.j2"
 
     def refuse(self, config: Sequence[BarrierConfig], tolerances: BarrierTolerances) -> None:
-        """Refuse a stored path that cannot be used."""
+        """Refuse a stored path that cannot be used, and ends between which there is no path."""
         for path in config:
+            refuse_path(path)
             if path.reference is not None:
                 stored_profile(path.reference)
 
