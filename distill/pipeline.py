@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,11 +39,13 @@ from distill.core.stage_folder import (
     outdated_stages,
     read_started,
     write_started,
+    write_wanted,
 )
 from distill.core.work import keep_units
 
 LOCK_NAME = ".lock"
 MARKER_NAME = ".distill"
+_MARKER = {"distill_run": 1}
 _DISCARDED = ".discarded-"
 # The verdict and the teacher's curves follow from the other files and the config as it is now, and
 # may be made again at any time.
@@ -68,6 +70,8 @@ class Stage:
         Judges the finished stage, or adds what follows from it, by the config as it is now:
         (config, output folder). Cheap where nothing changed, and done anew every time; may raise
         `ChecksFailed`.
+    refuse
+        Refuses, before the first stage, what the config and its files decide; raises `UserError`.
     """
 
     name: str
@@ -75,6 +79,7 @@ class Stage:
     inputs: Callable[[RunConfig, Path], dict[str, Path]]
     run: Callable[[RunConfig, Path, Path], None]
     judge: Callable[[RunConfig, Path], None] | None = None
+    refuse: Callable[[RunConfig], None] | None = None
 
 
 def run_folder(config: RunConfig) -> Path:
@@ -125,11 +130,14 @@ def run_pipeline(
     folder = run_folder(config)
     refuse_foreign_folder(folder)
     _refuse_inputs_inside(config, folder)
+    for stage in STAGES[start:end]:
+        _refuse_what_cannot_work(stage, config)
     failure: ChecksFailed | None = None
     with locked(folder), open_pool(config.parallel):
         remove_partial_files(folder)
-        write_json(folder / MARKER_NAME, {"distill_run": 1})
+        write_json(folder / MARKER_NAME, _MARKER)
         write_json(folder / "config.json", config.model_dump(mode="json"))
+        write_wanted(folder, _wanted(config))
         outdated = outdated_stages(folder, names[:start])
         for stage in STAGES[:start]:
             _require_finished(stage, folder, outdated.get(stage.name))
@@ -158,13 +166,22 @@ def refuse_foreign_folder(folder: Path) -> None:
     if not folder.is_dir():
         return
     others = [path.name for path in folder.iterdir() if path.name != LOCK_NAME]
-    marked = (folder / MARKER_NAME).is_file() or (folder / "data" / MANIFEST_NAME).is_file()
-    if others and not marked:
+    if others and not _is_marked(folder):
         shown = ", ".join(sorted(others)[:3])
         raise UserError(
             f"the run folder {folder} holds files that no run of distill made ({shown}, ...): "
             "give another name or output in the config, so that nothing of yours is overwritten"
         )
+
+
+def _is_marked(folder: Path) -> bool:
+    """Whether a folder is that of a run: by its marker, or in older ones by what the data left."""
+    with suppress(UserError):
+        return bool(read_json(folder / MARKER_NAME) == _MARKER)
+    with suppress(UserError):
+        manifest = read_manifest(folder / "data")
+        return manifest is not None and manifest["stage"] == "data"
+    return False
 
 
 def _refuse_inputs_inside(config: RunConfig, folder: Path) -> None:
@@ -178,6 +195,17 @@ def _refuse_inputs_inside(config: RunConfig, folder: Path) -> None:
                     f"{place}: {name} lies inside {folder / stage.name}, which the run writes: "
                     "copy the file elsewhere, or give another output"
                 )
+
+
+def _refuse_what_cannot_work(stage: Stage, config: RunConfig) -> None:
+    """Refuse files that are missing, and what a stage refuses, before hours are spent."""
+    for place, name in named_files(stage.settings(config)):
+        try:
+            resolve_file(name)
+        except UserError as error:
+            raise UserError(f"{stage.name}.{place}: {error}") from None
+    if stage.refuse:
+        stage.refuse(config)
 
 
 @contextmanager
@@ -256,6 +284,15 @@ def _bring_up_to_date(stage: Stage, config: RunConfig, folder: Path, *, discard:
         stage.judge(config, out)
 
 
+def _wanted(config: RunConfig) -> dict[str, dict[str, Any]]:
+    """Settings and seed of every stage; not of one whose files are gone, which is left as it is."""
+    wanted = {}
+    for stage in STAGES:
+        with suppress(UserError):
+            wanted[stage.name] = {"settings": plain(stage.settings(config)), "seed": config.seed}
+    return wanted
+
+
 class _Stopwatch:
     """Seconds spent on a stage, summed over the sessions that worked on it."""
 
@@ -263,7 +300,7 @@ class _Stopwatch:
 
     def __init__(self, out: Path) -> None:
         self.file = out / self.NAME
-        self.before = float(read_json(self.file)) if self.file.exists() else 0.0
+        self.before = read_json(self.file, float) if self.file.exists() else 0.0
         self.start = time.monotonic()
 
     def stop(self) -> float:
@@ -413,6 +450,12 @@ def _teacher_data(folder: Path) -> dict[str, Path]:
     return {name: folder / "data" / f"{name}.xyz" for name in ("train", "test")}
 
 
+def _sampling_refuse(config: RunConfig) -> None:
+    from distill.sampling.visiting import refuse_what_cannot_work
+
+    refuse_what_cannot_work(config.sampling)
+
+
 _sampling_inputs = _artifacts("teacher/teacher.model", "data/train.xyz")
 
 
@@ -457,6 +500,15 @@ def _student_run(config: RunConfig, folder: Path, out: Path) -> None:
             "foundation": {"name": teacher.foundation.name, "sha256": teacher.foundation.sha256},
         },
     )
+
+
+def _compare_refuse(config: RunConfig) -> None:
+    from distill.compare.timing_stage import refuse_timing
+    from distill.compare.verdict import refuse_what_cannot_work
+
+    refuse_what_cannot_work(config.compare)
+    if config.compare.timing is not None:
+        refuse_timing(config.compare.timing)
 
 
 def _compare_inputs(config: RunConfig, folder: Path) -> dict[str, Path]:
@@ -523,7 +575,20 @@ STAGES: tuple[Stage, ...] = (
         _teacher_run,
         _teacher_curves,
     ),
-    Stage("sampling", _section("sampling"), _sampling_inputs, _sampling_run),
+    Stage(
+        "sampling",
+        _section("sampling"),
+        _sampling_inputs,
+        _sampling_run,
+        refuse=_sampling_refuse,
+    ),
     Stage("student", _section("student", "threads"), _student_inputs, _student_run),
-    Stage("compare", _compare_settings, _compare_inputs, _compare_run, _compare_judge),
+    Stage(
+        "compare",
+        _compare_settings,
+        _compare_inputs,
+        _compare_run,
+        _compare_judge,
+        _compare_refuse,
+    ),
 )

@@ -119,6 +119,32 @@ class TestPipeline:
         run_pipeline(config(tmp_path, epochs=5), first="compare")
         assert calls == ["teacher", "student", "teacher", "student"]
 
+    def test_a_missing_file_of_a_later_stage_is_refused_before_the_first(self, tmp_path, calls):
+        missing = tmp_path / "none.xyz"
+        last = Stage("compare", pipeline._compare_settings, lambda c, f: {}, lambda c, f, o: None)
+        sections = {"compare": {"bulk": {"structure": str(missing)}}}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(pipeline, "STAGES", (*pipeline.STAGES, last))
+            message = rf"compare\.bulk\.structure: {missing} does not exist"
+            with pytest.raises(UserError, match=message):
+                run_pipeline(config(tmp_path, **sections))
+            assert calls == []
+            # It is of no matter to what is done before.
+            run_pipeline(config(tmp_path, **sections), last="student")
+        assert calls == ["teacher", "student"]
+
+    def test_what_a_later_stage_refuses_is_refused_before_the_first(
+        self, tmp_path, calls, monkeypatch
+    ):
+        def refuse(config: RunConfig) -> None:
+            raise UserError("it cannot work")
+
+        last = Stage("compare", lambda c: {}, lambda c, f: {}, lambda *_: None, refuse=refuse)
+        monkeypatch.setattr(pipeline, "STAGES", (*pipeline.STAGES, last))
+        with pytest.raises(UserError, match="it cannot work"):
+            run_pipeline(config(tmp_path))
+        assert calls == []
+
     def test_until_stops_and_from_needs_the_earlier_stages(self, tmp_path, calls):
         with pytest.raises(UserError, match="teacher is not finished"):
             run_pipeline(config(tmp_path), first="student")

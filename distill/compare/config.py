@@ -6,7 +6,16 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from distill.core.config import Count, Positive, Section, is_plain_name
+from distill.core.config import (
+    LARGEST,
+    Index,
+    Positive,
+    Repeats,
+    Section,
+    Threads,
+    TimeStep,
+    is_plain_name,
+)
 from distill.core.input_files import InputFile
 from distill.models.config import CalculatorConfig
 from distill.observables.base import REFERENCE, STUDENT, TEACHER
@@ -18,13 +27,15 @@ class TimingConfig(Section):
 
     facet: Facet = Field("111", description="of the 56-atom slab")
     structure: InputFile | None = Field(None, description="file instead of the H2/Cu slab")
-    index: int = Field(0, description="which structure of the file")
-    repeats: Annotated[int, Field(ge=3)] = Field(15, description="rounds, each timing every model")
-    time_step: Positive = Field(0.1, description="fs, for the nanoseconds a day")
-    supercells: list[tuple[Count, Count, Count]] = Field(
+    index: Index = Field(0, description="which structure of the file")
+    repeats: Annotated[int, Field(ge=3, le=LARGEST)] = Field(
+        15, description="rounds, each timing every model"
+    )
+    time_step: TimeStep = Field(0.1, description="fs, for the nanoseconds a day")
+    supercells: list[tuple[Repeats, Repeats, Repeats]] = Field(
         default_factory=list, description="repetitions of the structure, for scaling with size"
     )
-    cores: list[Count] = Field(
+    cores: list[Threads] = Field(
         default_factory=list,
         description="numbers of cores, for scaling with cores on the largest of the supercells",
     )

@@ -22,6 +22,7 @@ from distill.core.artifacts import package_versions, read_json, write_json
 from distill.core.errors import UserError
 from distill.core.quantities import SECONDS_PER_DAY
 from distill.models.config import CalculatorConfig
+from distill.systems.supercells import supercell
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -69,11 +70,11 @@ def _measure(folder: Path) -> None:
         load_s[name] = time.perf_counter() - start
     _limit_torch(request["cores"])
     blocks = []
-    for k, supercell in enumerate(request["supercells"]):
+    for k, size in enumerate(request["supercells"]):
         repeats = request["repeats"] if k == 0 else min(request["repeats"], _SCALING_REPEATS)
         rng = np.random.default_rng(np.random.SeedSequence([request["seed"], k]))
-        block = _time_size(calculators, atoms.repeat(supercell), repeats, request["time_step"], rng)
-        blocks.append({"supercell": supercell, **block})
+        block = _time_size(calculators, supercell(atoms, size), repeats, request["time_step"], rng)
+        blocks.append({"supercell": size, **block})
     for name, seconds in load_s.items():
         blocks[0]["models"][name]["load_s"] = seconds
     machine = {

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field, field_validator
 
-from distill.core.config import Count, Fraction, Section
+from distill.core.config import Count, Fraction, Section, Seed
 
 FOUNDATION_CURVE = "foundation"
 _FREEZING = re.compile(r"f[0-6]")
@@ -49,7 +49,7 @@ class CurveConfig(Section):
         default_factory=lambda: [0.05, 0.1, 0.2, 0.4, 1.0],
         description="shares of the training set; a larger one contains every smaller one",
     )
-    seeds: list[Annotated[int, Field(ge=0)]] = Field(
+    seeds: list[Seed] = Field(
         default_factory=lambda: [1, 2],
         description="each draws other subsets, starting weights and orders",
     )

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from distill.config.compare import CompareConfig
 from distill.config.curve import CurveConfig, CurveStrategy
 from distill.config.sampling import SamplingConfig
-from distill.core.config import Section, is_plain_name
+from distill.core.config import Section, Seed, is_plain_name
 from distill.core.errors import UserError, nearest_name
 from distill.core.executors import ParallelConfig
 from distill.core.input_files import with_absolute_files
@@ -21,6 +21,7 @@ from distill.models.config import CalculatorConfig
 from distill.student.config import StudentConfig
 from distill.teacher.config import TeacherConfig
 
+_DEEPEST, _MOST_VALUES = 50, 100_000
 _WAYS_OF_TRAINING = {"strategy", "lora", "replay", "architecture", "delta", "committee"}
 
 
@@ -28,7 +29,7 @@ class RunConfig(Section):
     """One workflow: from a foundation model and labels to a checked student."""
 
     name: str = Field("run", description="title of the report and name of the run folder")
-    seed: Annotated[int, Field(ge=0)] = Field(1, description="the one seed of the whole run")
+    seed: Seed = Field(1, description="the one seed of the whole run")
     output: str | None = Field(None, description="run folder; runs/NAME if not given")
     data: DataConfig = Field(default_factory=DataConfig)
     reference: CalculatorConfig | None = Field(
@@ -64,8 +65,6 @@ def load_config(path: str | os.PathLike[str], overrides: list[str] | None = None
     UserError
         If the file is missing or not YAML, a key is unknown, or a value is out of range.
     """
-    import yaml
-
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
@@ -74,8 +73,8 @@ def load_config(path: str | os.PathLike[str], overrides: list[str] | None = None
     except UnicodeDecodeError:
         raise UserError(f"the config {path} is not text: expected YAML in UTF-8") from None
     try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        data = _from_yaml(text)
+    except ValueError as error:
         raise UserError(f"the config {path} is not valid YAML: {error}") from None
     if data is None:
         raise UserError(f"the config {path} is empty: `distill init` writes a starter config")
@@ -85,6 +84,10 @@ def load_config(path: str | os.PathLike[str], overrides: list[str] | None = None
         )
     for override in overrides or []:
         apply_override(data, override)
+    try:
+        _check_size(data)
+    except ValueError as error:
+        raise UserError(f"the config {path} is no workflow: {error}") from None
     return _with_absolute_files(parse_config(data, str(path)), path.parent)
 
 
@@ -136,8 +139,6 @@ def apply_override(data: dict[str, Any], override: str) -> None:
     UserError
         If it is not of that form, or a part of the key is no section.
     """
-    import yaml
-
     key, separator, value = override.partition("=")
     if not separator or not key:
         raise UserError(f"--set {override}: expected key=value, such as teacher.epochs=20")
@@ -150,9 +151,36 @@ def apply_override(data: dict[str, Any], override: str) -> None:
         if not isinstance(node, dict):
             raise UserError(f"--set {override}: '{parent}' is not a section")
     try:
-        node[last] = yaml.safe_load(value)
-    except yaml.YAMLError:
+        node[last] = _from_yaml(value)
+    except ValueError:
         raise UserError(f"--set {override}: '{value}' is not a YAML value") from None
+
+
+def _from_yaml(text: str) -> Any:
+    """What a text says; a ValueError whatever is wrong with it."""
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except Exception as error:
+        # Beside errors of its own, the reader raises whatever dates and deep nesting lead to.
+        reason = str(error) if isinstance(error, yaml.YAMLError) else type(error).__name__
+        raise ValueError(reason) from None
+
+
+def _check_size(data: Any) -> None:
+    """Refuse what aliases make endless, and what is nested beyond any section."""
+    seen, waiting = 0, [(data, 0)]
+    while waiting:
+        value, depth = waiting.pop()
+        seen += 1
+        if depth > _DEEPEST or seen > _MOST_VALUES:
+            raise ValueError(
+                f"it is nested more than {_DEEPEST} deep, or has more than {_MOST_VALUES} values"
+            )
+        inner = value.values() if isinstance(value, dict) else value
+        if isinstance(value, (dict, list, tuple)):
+            waiting += [(part, depth + 1) for part in inner]
 
 
 def _explain(error: dict[str, Any]) -> str:

@@ -11,9 +11,13 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from distill.core.errors import UserError
 
@@ -33,6 +37,27 @@ _PACKAGES = (
     "vesin",
     "juliacall",
 )
+
+
+class _Input(TypedDict):
+    """A file that a stage was made from."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+
+    path: str
+    sha256: str
+
+
+class _Manifest(TypedDict):
+    """What every manifest has, of any version."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+
+    stage: str
+    inputs: dict[str, _Input]
+    outputs: dict[str, str]
+    finished: str
+    wall_time_s: float
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
@@ -163,20 +188,39 @@ def write_json(path: str | os.PathLike[str], data: Any) -> None:
     write_text(path, json.dumps(data, indent=2, default=_plain) + "\n")
 
 
-def read_json(path: str | os.PathLike[str]) -> Any:
+def read_json(path: str | os.PathLike[str], kind: Any = Any) -> Any:
     """Read a JSON file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    kind
+        What it has to hold: a type as pydantic takes it, such as `dict[str, str]`, a `TypedDict`
+        or a model, of which an object is made.
 
     Raises
     ------
     UserError
-        If the file is missing or is not JSON.
+        If the file is missing, is not JSON, or holds something else.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged: expected JSON, found {error}") from None
+    try:
+        return _reader(kind).validate_python(data)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        place = ".".join(map(str, fault["loc"]))
+        raise UserError(f"{path} is damaged: {place and f'{place}: '}{fault['msg']}") from None
+
+
+@lru_cache
+def _reader(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def package_versions() -> dict[str, str]:
@@ -252,9 +296,7 @@ def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
     path = Path(folder) / MANIFEST_NAME
     if not path.exists():
         return None
-    manifest = read_json(path)
-    if not isinstance(manifest, dict) or not {"inputs", "outputs", "finished"} <= set(manifest):
-        raise UserError(f"{path} is damaged: expected a stage's manifest")
+    manifest = read_json(path, _Manifest)
     return manifest if "version" in manifest else _upgrade_v0(manifest, Path(folder).parent)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from distill.core.artifacts import read_json, write_json
 from distill.core.errors import UserError
@@ -75,7 +75,7 @@ def read_result(path: str | os.PathLike[str], kind: type[Kind]) -> Kind:
         )
     try:
         return kind.model_validate(kind.upgrade(data) if version < kind.VERSION else data)
-    except (ValidationError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = str(error).splitlines()
         raise UserError(
             f"{path} is damaged or no {kind.__name__}: {'; '.join(reason[:3])}"

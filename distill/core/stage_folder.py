@@ -1,20 +1,33 @@
 """What the folder of a stage says of itself: begun or finished, and from which files.
 
 A stage's folder lies in the run folder. It holds `started.json` from its first moment and
-`manifest.json` once it is finished; both name the files that it is made from.
+`manifest.json` once it is finished; both name the files that it is made from. `stages.json`, beside
+the folders, says with which settings the present config would make each stage.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
-from distill.core.artifacts import name_in_run, read_json, read_manifest, write_json
+from typing_extensions import TypedDict
+
+from distill.core.artifacts import hash_of, name_in_run, read_json, read_manifest, write_json
 from distill.core.input_files import file_digest
 
 STARTED_NAME = "started.json"
+WANTED_NAME = "stages.json"
 _FILES = "files"
+
+
+class _Started(TypedDict):
+    """The contents of `started.json`."""
+
+    settings: dict[str, Any]
+    seed: int
+    inputs: dict[str, str]
+    files: NotRequired[dict[str, str]]
 
 
 def write_started(folder: Path, fingerprint: Mapping[str, Any], inputs: Mapping[str, Path]) -> None:
@@ -39,7 +52,23 @@ def read_started(folder: Path) -> dict[str, Any] | None:
     return begun and {key: value for key, value in begun.items() if key != _FILES}
 
 
-def outdated_stages(run_folder: Path, stages: Sequence[str]) -> dict[str, str]:
+def write_wanted(run_folder: Path, wanted: Mapping[str, Mapping[str, Any]]) -> None:
+    """Note the settings and seed that the present config has for each stage, as a hash."""
+    hashes = {stage: _hash_of_settings(fingerprint) for stage, fingerprint in wanted.items()}
+    write_json(run_folder / WANTED_NAME, hashes)
+
+
+def unwanted_stages(run_folder: Path, stages: Sequence[str]) -> set[str]:
+    """Stages that were begun with other settings than the present config has for them."""
+    path = run_folder / WANTED_NAME
+    wanted = read_json(path, dict[str, str]) if path.exists() else {}
+    begun = {stage: _started(run_folder / stage) for stage in stages if stage in wanted}
+    return {s for s, found in begun.items() if found and _hash_of_settings(found) != wanted[s]}
+
+
+def outdated_stages(
+    run_folder: Path, stages: Sequence[str], unwanted: Collection[str] = ()
+) -> dict[str, str]:
     """Stages whose results are not made from the present files, each with the reason.
 
     A file of the run that is missing or has another SHA-256 makes a stage outdated, begun or
@@ -54,6 +83,8 @@ def outdated_stages(run_folder: Path, stages: Sequence[str]) -> dict[str, str]:
         The run.
     stages
         Names of the stages in their order.
+    unwanted
+        Stages that are outdated whatever their files are, as `unwanted_stages` says.
 
     Raises
     ------
@@ -68,7 +99,9 @@ def outdated_stages(run_folder: Path, stages: Sequence[str]) -> dict[str, str]:
             f"{stage}/{name}" for name in left if _differs(run_folder / stage, name, left[name])
         ]
         before = [name.split("/", 1)[0] for name in made_from]
-        if changed:
+        if stage in unwanted:
+            found[stage] = "it was made with other settings than the present config's"
+        elif changed:
             found[stage] = f"{', '.join(changed)} {_has(changed)} changed since it was made"
         elif spoilt:
             found[stage] = f"{', '.join(spoilt)} {_has(spoilt)} changed after the stage"
@@ -90,13 +123,17 @@ def _records(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
     return {name: begun["inputs"][role] for role, name in begun.get(_FILES, {}).items()}, {}
 
 
+def _hash_of_settings(fingerprint: Mapping[str, Any]) -> str:
+    return hash_of({key: fingerprint.get(key) for key in ("settings", "seed")})
+
+
 def _has(names: Sequence[str]) -> str:
     return "has" if len(names) == 1 else "have"
 
 
 def _started(folder: Path) -> dict[str, Any] | None:
     path = folder / STARTED_NAME
-    return read_json(path) if path.exists() else None
+    return read_json(path, _Started) if path.exists() else None
 
 
 def _differs(folder: Path, name: str, digest: str) -> bool:

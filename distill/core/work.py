@@ -16,7 +16,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
+from typing_extensions import TypedDict
+
 from distill.core.artifacts import read_json, sha256, write_json
+from distill.core.config import is_plain_name
 from distill.core.errors import UserError
 from distill.core.executors import ParallelConfig, run_units
 from distill.core.fingerprint import fingerprint, model_identity
@@ -79,20 +82,18 @@ class Unit(ABC):
         if not self.record.exists():
             return "it was not done"
         try:
-            record = read_json(self.record)
-            found, left = record["key"], dict(record["files"])
-            record["numbers"]
-        except (UserError, KeyError, TypeError, ValueError):
+            record = record_of(self.folder, self.name)
+        except UserError:
             return "its record is damaged"
-        if found != key:
+        if record["key"] != key:
             return "it was made with other settings or models"
-        for name, digest in left.items():
+        for name, digest in record["files"].items():
             path = self.folder / name
             if not path.is_file():
                 return f"{name} is missing"
             if sha256(path) != digest:
                 return f"{name} was changed"
-        if set(left) != {path.name for path in self.files()}:
+        if set(record["files"]) != {path.name for path in self.files()}:
             return "its record names other files"
         return None
 
@@ -107,6 +108,14 @@ class Unit(ABC):
     def numbers(self) -> Any:
         """The numbers of the finished unit."""
         return record_of(self.folder, self.name)["numbers"]
+
+
+class _Record(TypedDict):
+    """What says that a unit is done."""
+
+    key: str
+    files: dict[str, str]
+    numbers: Any
 
 
 @dataclass(frozen=True)
@@ -144,9 +153,13 @@ def record_of(folder: Path, name: str) -> dict[str, Any]:
     UserError
         If it is missing or damaged.
     """
-    record = read_json(folder / f"{name}.json")
-    if not isinstance(record, dict) or not {"key", "files", "numbers"} <= set(record):
-        raise UserError(f"{folder / name}.json is no record of finished work; remove it")
+    path = folder / f"{name}.json"
+    try:
+        record: dict[str, Any] = read_json(path, _Record)
+    except UserError as error:
+        raise UserError(f"{path} is no record of finished work; remove it ({error})") from None
+    if not all(map(is_plain_name, record["files"])):
+        raise UserError(f"{path} names files that are not beside it; remove it")
     return record
 
 

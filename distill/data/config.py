@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from distill.core.config import Positive, Section
+from distill.core.config import Length, Positive, Section
 from distill.core.input_files import InputFile
 
 
@@ -39,4 +39,4 @@ class DataConfig(Section):
     unlabelled: bool = Field(
         False, description="allow structures without labels, which teacher.labels then makes"
     )
-    min_distance: Positive = Field(0.3, description="smallest distance allowed between atoms, Å")
+    min_distance: Length = Field(0.3, description="smallest distance allowed between atoms, Å")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from distill.core.errors import UserError
 from distill.core.progress import listed, say
+from distill.data.announced_counts import refuse_impossible_counts
 from distill.data.electronic_convergence import unconverged_steps
 from distill.data.extxyz_frames import Frame, looks_like_extxyz, read_extxyz
 
@@ -40,14 +41,17 @@ def read_frames(file: Path) -> tuple[list[Frame], str]:
     format_name = _format_of(file)
     if format_name == EXTXYZ:
         return read_extxyz(file), EXTXYZ
-    failed = set(unconverged_steps(file, format_name))
     frames: list[Frame] = []
     try:
+        refuse_impossible_counts(file, format_name)
+        failed = set(unconverged_steps(file, format_name))
         for atoms in _images(file, format_name):
             results = dict(atoms.calc.results) if atoms.calc is not None else {}
             atoms.calc = None
             frames.append(Frame(atoms, results))
-    except Exception as error:
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
         # ASE's readers raise whatever their parsing meets first, from KeyError to XYZError.
         raise UserError(
             f"{file} is damaged or truncated at structure {len(frames)}: "

@@ -14,7 +14,15 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, runtime_checkable
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Protocol,
+    TypeAlias,
+    TypedDict,
+    runtime_checkable,
+)
 
 import numpy as np
 from ase import Atoms
@@ -38,6 +46,13 @@ if TYPE_CHECKING:
 
 # All-electron energies of the heaviest elements are of this size; what is beyond is an accident.
 _LARGEST_ENERGY = 1e6
+
+
+class _Saved(TypedDict):
+    """The file of an `AnyCalculator`."""
+
+    calculator: CalculatorConfig
+    shifts: dict[str, float]
 
 
 @runtime_checkable
@@ -163,9 +178,8 @@ class AnyCalculator(Family):
     @classmethod
     def load(cls, path: Path, *, device: str = "cpu", dtype: str | None = None) -> Self:
         """The calculator that `save` described."""
-        content = read_json(path)
-        config = CalculatorConfig.model_validate(content["calculator"])
-        return cls.of_config(config, content["shifts"])
+        saved = read_json(path, _Saved)
+        return cls.of_config(saved["calculator"], saved["shifts"])
 
     def save(self, path: Path) -> None:
         """Write what makes it, and its shifts, as JSON.

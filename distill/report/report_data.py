@@ -25,7 +25,7 @@ from distill.core.artifacts import read_json, read_manifest, sha256
 from distill.core.errors import UserError
 from distill.core.quantities import MEV
 from distill.core.results import Kind, read_result
-from distill.core.stage_folder import outdated_stages
+from distill.core.stage_folder import outdated_stages, unwanted_stages
 from distill.metrics.errors import Errors
 from distill.models.teacher_model import RECORD_NAME, TeacherRecord
 from distill.observables.base import OBSERVABLES, STUDENT, Card
@@ -42,7 +42,8 @@ Report = dict[str, Any]
 def collect(run_folder: Path) -> Report:
     """Everything that the report shows, as plain data and typed results.
 
-    Of a stage that is out of date, as `outdated_stages` says, there is nothing but the reason.
+    Of a stage that is out of date, as `outdated_stages` and `unwanted_stages` say, there is nothing
+    but the reason.
 
     Raises
     ------
@@ -52,7 +53,8 @@ def collect(run_folder: Path) -> Report:
     if not (run_folder / "config.json").is_file():
         raise UserError(f"{run_folder} is not a run folder: expected config.json in it")
     config = _block(run_folder / "config.json", ("name", "seed", "teacher", "student"))
-    run = _Run(run_folder, outdated_stages(run_folder, STAGES))
+    unwanted = unwanted_stages(run_folder, STAGES)
+    run = _Run(run_folder, outdated_stages(run_folder, STAGES, unwanted))
     parts = {
         "teacher": run.result("teacher", RECORD_NAME, TeacherRecord),
         "teacher_errors": run.result("teacher", "errors.json", TeacherErrors),

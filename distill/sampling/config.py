@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from distill.core.config import Count, NonNegative, Positive, Section
+from distill.core.config import Count, CountOrNone, Length, NonNegative, Positive, Section
 from distill.core.input_files import InputFile
 from distill.models.config import LabelConfig
 from distill.student.config import StudentConfig
@@ -19,7 +19,7 @@ class SelectionConfig(Section):
         "kmeans", description="cluster representatives, farthest points, D-optimal, or random"
     )
     count: Count = Field(2000, description="structures kept for the student, beside minimum paths")
-    held_out: Annotated[int, Field(ge=0)] = Field(
+    held_out: CountOrNone = Field(
         100, description="structures of whole trajectories kept apart for testing the student"
     )
     descriptor: Literal["ace", "teacher"] = Field(
@@ -32,7 +32,7 @@ class SelectionConfig(Section):
         1e-4, description="descriptor distance below which structures count as the same"
     )
     max_force: Positive = Field(50.0, description="sampled structures above this are dropped, eV/Å")
-    min_distance: Positive = Field(
+    min_distance: Length = Field(
         0.4, description="sampled structures with closer atoms are dropped, Å"
     )
 
@@ -59,7 +59,7 @@ class DrivenConfig(Section):
     seed_structures: Count = Field(
         60, description="diverse structures of the training set that the first student learns"
     )
-    curve_points: Annotated[int, Field(ge=5)] = Field(
+    curve_points: Annotated[int, Field(ge=5, le=1000)] = Field(
         20, description="bond lengths of the scattering molecule that the first student learns"
     )
     extra_structures: InputFile | None = Field(

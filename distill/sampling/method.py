@@ -110,6 +110,9 @@ class SamplingMethod(ABC):
     repeated: ClassVar[bool] = True
     selects: ClassVar[bool] = True
 
+    def refuse(self, configs: Sequence[Any]) -> None:  # noqa: B027 - most have nothing to refuse
+        """Refuse options that cannot work, before anything is computed; raises `UserError`."""
+
     @abstractmethod
     def units(self, configs: Sequence[Any], sampler: Sampler) -> list[Unit]:
         """The units of work of all its options; what they start from is made here."""

@@ -23,7 +23,13 @@ from distill.sampling.method import SAMPLING_METHODS, Sampler, Visited
 from distill.sampling.pictures import draw_selection, draw_trajectories
 from distill.sampling.selection import choices, select
 from distill.sampling.unphysical import without_unphysical
-from distill.sampling.visiting import collect, every_unit, in_words, plan_units
+from distill.sampling.visiting import (
+    collect,
+    every_unit,
+    in_words,
+    plan_units,
+    refuse_what_cannot_work,
+)
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -68,6 +74,7 @@ def run(
     """
     from distill.data.structures import write_structures
 
+    refuse_what_cannot_work(config)
     out.mkdir(parents=True, exist_ok=True)
     sample = _by_student if config.driven else _by_teacher
     sampled = sample(config, teacher=teacher, train=train, out=out, seed=seed, parallel=parallel)
@@ -133,11 +140,6 @@ def _by_teacher(
         name="training",
         options=config.labels,
     )
-    if not every_unit(units) and not labels:
-        raise UserError(
-            "the sampling section asks for nothing: give "
-            f"{' or '.join(SAMPLING_METHODS.names())}, or set include_training"
-        )
     work.run([*every_unit(units), *labels], "sampling by the teacher")
     visited = collect(units, config.selection)
     draw_trajectories(out / "plots", visited.pool, visited.endings)

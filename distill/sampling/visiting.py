@@ -16,6 +16,24 @@ from distill.sampling.unphysical import without_unphysical
 Units = Mapping[str, Sequence[Unit]]
 
 
+def refuse_what_cannot_work(config: SamplingBase) -> None:
+    """Refuse what the section and its files decide.
+
+    Raises
+    ------
+    UserError
+        If nothing is asked for, or what the methods refuse.
+    """
+    wanted = asked(config, SAMPLING_METHODS)
+    if not wanted and not config.include_training:
+        raise UserError(
+            "the sampling section asks for nothing: give "
+            f"{' or '.join(SAMPLING_METHODS.names())}, or set include_training"
+        )
+    for name, configs in wanted.items():
+        SAMPLING_METHODS.load(name)().refuse(configs)
+
+
 def plan_units(config: SamplingBase, sampler: Sampler) -> dict[str, list[Unit]]:
     """The units of a sampling section by method, those of long units first.
 

@@ -6,10 +6,26 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from distill.core.config import Count, NonNegative, Positive, Section
+from distill.core.config import (
+    LARGEST,
+    Count,
+    CountOrNone,
+    Duration,
+    Index,
+    Length,
+    NonNegative,
+    Positive,
+    Repeats,
+    Section,
+    Temperature,
+    TemperatureOrZero,
+    TimeStep,
+)
 from distill.core.input_files import InputFile
 from distill.systems.config import Facet, SlabConfig
 
+# A vibrational or rotational quantum number.
+_Level = Annotated[int, Field(ge=0, le=1000)]
 # Of a trajectory, beside its condition and its surfaces.
 _DYNAMICS = (
     "azimuthal_angle",
@@ -24,7 +40,7 @@ _DYNAMICS = (
 )
 
 
-State = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
+State = tuple[_Level, _Level]
 PolarAngle = Annotated[float, Field(ge=0, lt=90)]
 
 
@@ -34,7 +50,7 @@ class ScatteringCase(Section):
     facets: Annotated[list[Facet], Field(min_length=1)] | None = Field(
         None, description="fcc facets"
     )
-    surface_temperatures: Annotated[list[NonNegative], Field(min_length=1)] | None = Field(
+    surface_temperatures: Annotated[list[TemperatureOrZero], Field(min_length=1)] | None = Field(
         None, description="K"
     )
     states: Annotated[list[State], Field(min_length=1)] | None = Field(
@@ -59,7 +75,7 @@ class ScatteringConfig(Section):
     facets: Annotated[list[Facet], Field(min_length=1)] = Field(
         ["111", "110", "100", "211"], description="fcc facets; not used with slab.file"
     )
-    surface_temperatures: Annotated[list[NonNegative], Field(min_length=1)] = Field(
+    surface_temperatures: Annotated[list[TemperatureOrZero], Field(min_length=1)] = Field(
         [300.0, 600.0, 900.0], description="K"
     )
     states: Annotated[list[State], Field(min_length=1)] = Field(
@@ -76,15 +92,15 @@ class ScatteringConfig(Section):
     )
     trajectories: Count = Field(5, description="trajectories for each condition")
     polar_angle: PolarAngle = Field(0.0, description="incidence, degrees from the normal")
-    azimuthal_angle: float | None = Field(
+    azimuthal_angle: Annotated[float, Field(ge=-360, le=360)] | None = Field(
         None, description="incidence, degrees from x; random if not given"
     )
-    start_height: Positive = Field(7.0, description="molecule above the top layer at start, Å")
-    time_step: Positive = Field(0.1, description="fs")
-    max_time: Positive = Field(3000.0, description="fs")
-    save_every: Positive = Field(1.0, description="fs between saved structures")
-    dissociation_distance: Positive = Field(2.25, description="bond length that ends it, Å")
-    scattered_height: Positive | None = Field(
+    start_height: Length = Field(7.0, description="molecule above the top layer at start, Å")
+    time_step: TimeStep = Field(0.1, description="fs")
+    max_time: Duration = Field(3000.0, description="fs")
+    save_every: Duration = Field(1.0, description="fs between saved structures")
+    dissociation_distance: Length = Field(2.25, description="bond length that ends it, Å")
+    scattered_height: Length | None = Field(
         None,
         description="height that ends it once the molecule moves away, Å; "
         "start_height + 0.1 if not given",
@@ -98,15 +114,21 @@ class ScatteringConfig(Section):
         description="surface snapshots a facet and temperature; one for each trajectory, 500 at "
         "most, if not given",
     )
-    snapshot_interval: Positive = Field(500.0, description="Langevin time between snapshots, fs")
-    surface_time_step: Positive = Field(2.0, description="of the Langevin dynamics, fs")
+    snapshot_interval: Duration = Field(500.0, description="Langevin time between snapshots, fs")
+    surface_time_step: TimeStep = Field(2.0, description="of the Langevin dynamics, fs")
     friction: Positive = Field(0.02, description="of the Langevin dynamics, 1/fs")
     max_energy_error: Positive = Field(
         0.1, description="drift of the total energy above which a trajectory is set aside, eV"
     )
-    max_temperature: Positive = Field(
+    max_temperature: Temperature = Field(
         20000.0, description="of the moving atoms, above which a trajectory is set aside, K"
     )
+
+    @model_validator(mode="after")
+    def _check(self) -> ScatteringConfig:
+        if self.time_step > min(self.save_every, self.max_time):
+            raise ValueError("expected time_step <= save_every and time_step <= max_time")
+        return self
 
     def dynamics(self) -> dict[str, Any]:
         """What a trajectory depends on beside its condition, number and surfaces."""
@@ -131,7 +153,9 @@ class PathConfig(Section):
     relax_ends: bool = Field(
         True, description="relax the end points first, to 0.005 eV/Å or fmax if that is less"
     )
-    images: Annotated[int, Field(ge=3)] = Field(9, description="images, end points included")
+    images: Annotated[int, Field(ge=3, le=1000)] = Field(
+        9, description="images, end points included"
+    )
     fmax: Positive = Field(0.05, description="force tolerance, eV/Å")
     max_steps: Count = Field(300, description="optimiser steps at most, and for each end point")
     require_convergence: bool = Field(
@@ -153,9 +177,7 @@ class PathConfig(Section):
 class NebConfig(PathConfig):
     """A climbing-image nudged elastic band whose structures are sampled."""
 
-    keep: Annotated[int, Field(ge=0)] = Field(
-        50, description="structures kept for labelling along the path"
-    )
+    keep: CountOrNone = Field(50, description="structures kept for labelling along the path")
     hessian: Literal["mobile", "reacting", "none"] = Field(
         "reacting",
         description="atoms whose Hessian is taken at the saddle and the end points: all that may "
@@ -169,18 +191,22 @@ class TrajectoryConfig(Section):
     structure: InputFile = Field(
         description="file read by ASE, bundled:NAME, or preset:lif (the cubic cell of LiF)"
     )
-    index: int = Field(0, description="which structure of the file")
-    supercell: tuple[Count, Count, Count] = Field((1, 1, 1), description="repeats along the axes")
-    temperatures: Annotated[list[Positive], Field(min_length=1)] = Field([300.0], description="K")
-    runs: Annotated[int, Field(ge=2)] = Field(
+    index: Index = Field(0, description="which structure of the file")
+    supercell: tuple[Repeats, Repeats, Repeats] = Field(
+        (1, 1, 1), description="repeats along the axes"
+    )
+    temperatures: Annotated[list[Temperature], Field(min_length=1)] = Field(
+        [300.0], description="K"
+    )
+    runs: Annotated[int, Field(ge=2, le=LARGEST)] = Field(
         4, description="independent runs at each temperature; intervals rest on them"
     )
-    time: Positive = Field(10000.0, description="production of each run, fs")
-    equilibration_time: Positive = Field(2000.0, description="Langevin time before, fs")
-    time_step: Positive = Field(1.0, description="fs")
+    time: Duration = Field(10000.0, description="production of each run, fs")
+    equilibration_time: Duration = Field(2000.0, description="Langevin time before, fs")
+    time_step: TimeStep = Field(1.0, description="fs")
     friction: Positive = Field(0.01, description="of the Langevin dynamics, 1/fs")
-    save_every: Positive = Field(20.0, description="fs between saved frames")
-    max_temperature: Positive = Field(
+    save_every: Duration = Field(20.0, description="fs between saved frames")
+    max_temperature: Temperature = Field(
         10000.0, description="above which a run is stopped and left out, K"
     )
 

@@ -8,9 +8,9 @@ from ase.calculators.calculator import Calculator
 
 from distill.core.errors import UserError
 from distill.data.structure_files import read_structure
-from distill.simulation.config import NebConfig
+from distill.simulation.config import NebConfig, PathConfig
 from distill.simulation.path_ends import matched_ends
-from distill.systems.slabs import build_slab, height_above, static_lattice_constant
+from distill.systems.slabs import build_slab, height_above, refuse_slab, static_lattice_constant
 
 # Å from the nearest metal atom, where little of the repulsion is left; relaxed further outwards.
 _MOLECULE_DISTANCE = 4.5
@@ -30,9 +30,8 @@ def end_points(config: NebConfig, calculator: Calculator) -> tuple[Atoms, Atoms]
     UserError
         As `matched_ends`, for end points of the user's.
     """
-    if config.initial is not None and config.final is not None:
-        ends = read_structure(config.initial), read_structure(config.final)
-        return matched_ends(*ends, exchange=config.exchange)
+    if (ends := given_ends(config)) is not None:
+        return ends
     slab = build_slab(
         config.slab, config.facet, static_lattice_constant(config.slab, calculator)[0]
     )
@@ -40,6 +39,32 @@ def end_points(config: NebConfig, calculator: Calculator) -> tuple[Atoms, Atoms]
     heights = [height_above(slab, centre + d * axis, _ATOM_DISTANCE) for d in (-spread, spread)]
     apart = _with_atoms(slab, centre, axis, spread, heights)
     return _molecule(slab, centre, axis, _MOLECULE_DISTANCE), apart
+
+
+def refuse_path(config: PathConfig) -> None:
+    """Refuse end points between which there is no path, before a model is asked.
+
+    Raises
+    ------
+    UserError
+        As `given_ends`, or for a slab that cannot be built.
+    """
+    if given_ends(config) is None:
+        refuse_slab(config.slab, config.facet)
+
+
+def given_ends(config: PathConfig) -> tuple[Atoms, Atoms] | None:
+    """The user's end points; None where the preset's are to be taken.
+
+    Raises
+    ------
+    UserError
+        As `matched_ends`, or if a file cannot be read.
+    """
+    if config.initial is None or config.final is None:
+        return None
+    ends = read_structure(config.initial), read_structure(config.final)
+    return matched_ends(*ends, exchange=config.exchange)
 
 
 def molecule_near(above: Atoms, slab: Atoms) -> Atoms:

@@ -188,7 +188,7 @@ def _two_atoms(molecule: str) -> tuple[list[str], list[float]]:
     atoms = [
         symbol
         for symbol, count in re.findall(r"([A-Z][a-z]?)(\d*)", molecule)
-        for _ in range(int(count or 1))
+        for _ in range(min(int(count[:3] or 1), 3))
     ]
     elements = [_ISOTOPES[symbol][0] if symbol in _ISOTOPES else symbol for symbol in atoms]
     whole = re.fullmatch(r"(?:[A-Z][a-z]?\d*)+", molecule) is not None

@@ -26,13 +26,19 @@ from distill.models.cached_calculators import ModelSpec, cached_calculator
 from distill.simulation.conditions import Place, conditions, places, snapshots_of
 from distill.simulation.config import ScatteringConfig
 from distill.simulation.dynamics import thermalise
-from distill.simulation.rovibrational import Diatomic, bound_level, diatomic_curve
+from distill.simulation.rovibrational import (
+    Diatomic,
+    bound_level,
+    diatomic_curve,
+    molecule_at,
+)
 from distill.simulation.surface_independence import Independence, independence
 from distill.systems.config import SlabConfig
 from distill.systems.slabs import (
     build_slab,
     cutoff_of,
     expanded,
+    refuse_slab,
     static_lattice_constant,
     thickness_message,
 )
@@ -129,6 +135,19 @@ class _MoleculeUnit(Unit):
             "lattice_constant_0K_A": a,
             "calls": len(diatomic.distances) + lattice_calls,
         }
+
+
+def refuse_surfaces(config: ScatteringConfig) -> None:
+    """Refuse a molecule or slabs that cannot be made, before a model is asked.
+
+    Raises
+    ------
+    UserError
+        If the molecule is no diatomic, or as `refuse_slab`.
+    """
+    molecule_at(config.molecule, 1.0)
+    for facet in {facet: None for facet, _ in places(config)}:
+        refuse_slab(config.slab, facet)
 
 
 def make_surfaces(config: ScatteringConfig, *, model: ModelSpec, work: WorkFolder) -> Surfaces:

@@ -33,6 +33,7 @@ from distill.simulation.config import TrajectoryConfig
 from distill.simulation.dynamics import langevin, velocity_verlet
 from distill.systems.constraints import mobile_atoms
 from distill.systems.named_structures import named_structure
+from distill.systems.supercells import supercell
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -123,7 +124,7 @@ def trajectory_start(config: TrajectoryConfig) -> Atoms:
     UserError
         If there is none of this name.
     """
-    return named_structure(config.structure, config.index).repeat(config.supercell)
+    return supercell(named_structure(config.structure, config.index), config.supercell)
 
 
 def trajectory_units(

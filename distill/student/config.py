@@ -6,7 +6,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from distill.core.config import Count, NonNegative, Positive, Section
+from distill.core.config import (
+    Count,
+    Cutoff,
+    Length,
+    NonNegative,
+    Positive,
+    Section,
+    Signed,
+    Threads,
+)
+
+# Level up to which the basis functions of an order go.
+_Degree = Annotated[float, Field(gt=0, le=100)]
 
 
 class LabelWeights(Section):
@@ -31,7 +43,7 @@ class SolverConfig(Section):
         "(ridge) or 0",
     )
     rtol: Positive | None = Field(None, description="rrqr/tsvd: relative tolerance; 1e-9")
-    committee: Annotated[int, Field(ge=0)] = Field(
+    committee: Annotated[int, Field(ge=0, le=10_000)] = Field(
         32, description="posterior draws kept for uncertainties (blr, ard, ridge, qr)"
     )
     factorization: Literal["cholesky", "svd"] | None = Field(
@@ -69,25 +81,27 @@ class StudentConfig(Section):
     )
     elements: list[str] | None = Field(None, description="order of species; sorted if not given")
     order: Annotated[int, Field(ge=1, le=6)] = Field(4, description="correlation order")
-    totaldegree: Positive | list[Positive] = Field(
+    totaldegree: _Degree | list[_Degree] = Field(
         [18.0, 12.0, 10.0, 8.0], description="one number, or one for each correlation order"
     )
-    wL: Positive = Field(1.5, description="weight of l against n in the degree")
-    rcut: Positive | dict[str, Positive] = Field(6.0, description="Å; or a table over pairs 'Cu-H'")
-    r0: Literal["bondlen"] | Positive | dict[str, Positive] = Field("bondlen", description="Å")
+    wL: Annotated[float, Field(ge=0.01, le=1000)] = Field(
+        1.5, description="weight of l against n in the degree"
+    )
+    rcut: Cutoff | dict[str, Cutoff] = Field(6.0, description="Å; or a table over pairs 'Cu-H'")
+    r0: Literal["bondlen"] | Length | dict[str, Length] = Field("bondlen", description="Å")
     pair: bool = Field(True, description="add the pair term")
-    pair_degree: Count | None = Field(
+    pair_degree: Annotated[int, Field(ge=1, le=100)] | None = Field(
         None, description="its degree; the largest degree if not given"
     )
     zbl: bool = Field(False, description="ZBL repulsion at close approach (native only)")
-    e0: Literal["auto", "isolated", "lstsq", "teacher"] | dict[str, float] = Field(
+    e0: Literal["auto", "isolated", "lstsq", "teacher"] | dict[str, Signed] = Field(
         "auto", description="one-body energies, eV"
     )
     weights: dict[str, LabelWeights] = Field(
         default_factory=lambda: {"default": LabelWeights()},
         description="by config_type; 'default' for the rest",
     )
-    smoothness: NonNegative | Literal["evidence"] = Field(
+    smoothness: Annotated[float, Field(ge=0, le=20)] | Literal["evidence"] = Field(
         4.0,
         description="power p of the algebraic smoothness prior; evidence: the power that the "
         "labels make most likely (native, blr)",
@@ -97,7 +111,7 @@ class StudentConfig(Section):
         False, description="ACEpotentials' artificial repulsive dimers (acepotentials only)"
     )
     restraint_weight: Positive = Field(0.01, description="weight of those dimers' energies")
-    threads: Count | None = Field(None, description="threads for assembly, or Julia's threads")
+    threads: Threads | None = Field(None, description="threads for assembly, or Julia's threads")
 
     @model_validator(mode="after")
     def _check(self) -> StudentConfig:

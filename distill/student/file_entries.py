@@ -27,9 +27,12 @@ _KINDS = {WHOLE: "iu", REAL: "fiu", BYTES: "u"}
 # Beyond them lies no student, but endless loops and overflowing factorials.
 LARGEST_ORDER = 6
 LARGEST_L = 60
-LARGEST_CUTOFF = 100.0
+LARGEST_CUTOFF = 20.0
 LARGEST_EXPONENT = 32
 _LARGEST_NUMBER = 2**15
+# Products of more would not be finite.
+_LARGEST_REAL = 1e12
+_SHORTEST = 1e-6
 
 
 class Shaped(Protocol):
@@ -165,15 +168,18 @@ def check_values(arrays: Arrays, entries: Sequence[Entry], lengths: Mapping[str,
     Raises
     ------
     ValueError
-        If a number is not finite, or an index refers to what is not there.
+        If a number is not finite or far too large, or an index refers to what is not there.
     """
     for entry in entries:
         if entry.name not in arrays or entry.kind == BYTES:
             continue
         values = arrays[entry.name]
         if entry.kind == REAL:
-            if not np.isfinite(values).all():
-                raise ValueError(f"{entry.name} has numbers that are not finite")
+            # NaN is within no bound.
+            if not (np.abs(values) <= _LARGEST_REAL).all():
+                raise ValueError(
+                    f"{entry.name} has numbers that are not finite, or beyond {_LARGEST_REAL:g}"
+                )
             continue
         high = lengths[entry.high] if isinstance(entry.high, str) else entry.high
         if values.size and (values.min() < entry.low or values.max() >= high):
@@ -220,14 +226,16 @@ def _check_radial(arrays: Arrays) -> None:
         p, q, a, inner, r0, y_inner, y_cutoff = np.moveaxis(arrays[name], -1, 0)
         _expect(name, _is_exponent(p) & _is_exponent(q), "exponents that are whole numbers")
         _expect(name, p <= q, "exponents p <= q, found p > q")
-        positive = (a > 0) & (inner >= 0) & (r0 > inner)
+        positive = (a > _SHORTEST) & (inner >= 0) & (r0 - inner > _SHORTEST)
         _expect(name, positive & (y_inner != y_cutoff), "lengths in order")
     low, high, p, q, _ = np.moveaxis(arrays["rnl_envelope"], -1, 0)
     _expect("rnl_envelope", _is_exponent(p) & _is_exponent(q), "exponents that are whole numbers")
     _expect("rnl_envelope", low < high, "ends in order")
     end, r0, p = np.moveaxis(arrays["pair_envelope"], -1, 0)
     _expect("pair_envelope", _is_exponent(p), "exponents that are whole numbers")
-    _expect("pair_envelope", (end > 0) & (end <= cutoff) & (r0 > 0), "a cutoff within rcuts")
+    _expect(
+        "pair_envelope", (end > 0) & (end <= cutoff) & (r0 > _SHORTEST), "a cutoff within rcuts"
+    )
 
 
 def _is_exponent(values: NDArray[Any]) -> NDArray[np.bool_]:

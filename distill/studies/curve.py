@@ -269,7 +269,10 @@ def _label_records(units: Sequence[Unit], folder: Path) -> list[dict[str, Any]]:
     folders = dict.fromkeys(_labels_of(unit, folder) for unit in units)
     records = [file for out in folders if out for file in sorted(out.glob("*.json"))]
     return [
-        {"file": f"{file.parent.relative_to(folder)}/{file.stem}.xyz", **read_json(file)}
+        {
+            "file": f"{file.parent.relative_to(folder)}/{file.stem}.xyz",
+            **read_json(file, dict[str, Any]),
+        }
         for file in records
     ]
 
@@ -378,7 +381,7 @@ def _refuse_other_settings(unit: Unit, settings: dict[str, Any]) -> None:
     path = unit.out / SETTINGS_NAME
     if not path.is_file():
         return
-    changed = differences(read_json(path), settings)
+    changed = differences(read_json(path, dict[str, Any]), settings)
     if changed:
         raise UserError(
             f"{unit.out} was trained with other settings ({'; '.join(changed)}). Give another name "

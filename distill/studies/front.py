@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import TypedDict
+
 from distill.compare.timing_result import TimingResult
 from distill.core.artifacts import hash_of, read_json, refuse_to_overwrite, sha256, write_json
 from distill.core.errors import UserError
@@ -273,6 +275,21 @@ def _name(student: StudentConfig) -> str:
     return f"order{student.order}_degree{degrees}_rcut{pairs}"
 
 
+class _Errors(TypedDict):
+    """What is read of a student's errors."""
+
+    test: ErrorTable
+
+
+def _fingerprint_of(settings: Path) -> str | None:
+    """What a student was fitted for; None where its note is damaged."""
+    try:
+        found: str = read_json(settings, dict[str, Any]).get("fingerprint")
+    except UserError:
+        return None
+    return found
+
+
 def _fit(
     student: StudentConfig, out: Path, data: dict[str, Any], *, seed: int, **files: Any
 ) -> None:
@@ -280,7 +297,7 @@ def _fit(
 
     fingerprint = hash_of({"student": student.model_dump(exclude={"threads"}), **data})
     settings = out / "settings.json"
-    same = settings.is_file() and read_json(settings)["fingerprint"] == fingerprint
+    same = settings.is_file() and _fingerprint_of(settings) == fingerprint
     if same and (out / ERRORS_FILE).is_file() and (out / "done").is_file():
         say(f"front: {out.name} is there")
         return
@@ -314,7 +331,7 @@ def _measured(name: str, student: StudentConfig, folder: Path, us_per_atom: floa
     from distill.student.student_model import Student
     from distill.student.student_stage import ERRORS_FILE, STUDENT_FILE
 
-    table = ErrorTable.model_validate(read_json(folder / ERRORS_FILE)["test"])
+    table = read_json(folder / ERRORS_FILE, _Errors)["test"]
     forces, energy = table.forces, table.energy_per_atom
     if not forces:
         raise UserError("front: the held-out structures have no forces to measure errors with")

@@ -6,7 +6,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from distill.core.config import Count, NonNegative, Positive, Section
+from distill.core.config import (
+    MOST_REPEATS,
+    Duration,
+    Expansion,
+    Length,
+    NonNegative,
+    Pressure,
+    Repeats,
+    Section,
+    TimeStep,
+)
 from distill.core.input_files import InputFile
 
 _OF_THE_FILE = (
@@ -23,14 +33,16 @@ _OF_THE_FILE = (
 class NptConfig(Section):
     """Molecular dynamics of a cubic crystal at constant pressure, for its lattice constant."""
 
-    supercell: tuple[Count, Count, Count] = Field((4, 4, 4), description="of the cubic cell")
-    time: Positive = Field(20000.0, description="production, fs")
+    supercell: tuple[Repeats, Repeats, Repeats] = Field((4, 4, 4), description="of the cubic cell")
+    time: Duration = Field(20000.0, description="production, fs")
     equilibration_time: NonNegative = Field(5000.0, description="left out at the start, fs")
-    time_step: Positive = Field(2.0, description="fs")
-    pressure: float = Field(0.0, description="eV/Å³")
-    thermostat_time: Positive = Field(100.0, description="of the Nosé-Hoover chain, fs")
-    barostat_time: Positive = Field(1000.0, description="of the barostat, fs")
-    blocks: Annotated[int, Field(ge=3)] = Field(8, description="that the interval rests on")
+    time_step: TimeStep = Field(2.0, description="fs")
+    pressure: Pressure = Field(0.0, description="eV/Å³")
+    thermostat_time: Duration = Field(100.0, description="of the Nosé-Hoover chain, fs")
+    barostat_time: Duration = Field(1000.0, description="of the barostat, fs")
+    blocks: Annotated[int, Field(ge=3, le=1000)] = Field(
+        8, description="that the interval rests on"
+    )
 
 
 class SlabConfig(Section):
@@ -40,16 +52,18 @@ class SlabConfig(Section):
         None, description="slab of your own, used as it is at every temperature; no facets then"
     )
     element: str = Field("Cu", description="fcc metal")
-    size: tuple[Count, Count] = Field((3, 3), description="surface cells along the two directions")
-    layers: Count = Field(4, description="atomic layers")
-    fixed_layers: Annotated[int, Field(ge=0)] = Field(
+    size: tuple[Repeats, Repeats] = Field(
+        (3, 3), description="surface cells along the two directions"
+    )
+    layers: Repeats = Field(4, description="atomic layers")
+    fixed_layers: Annotated[int, Field(ge=0, le=MOST_REPEATS)] = Field(
         2, description="bottom layers held fixed; of a file, where it constrains no atom itself"
     )
-    vacuum: Positive = Field(16.0, description="gap between periodic images along z, Å")
-    lattice_constant: Positive | None = Field(
+    vacuum: Length = Field(16.0, description="gap between periodic images along z, Å")
+    lattice_constant: Length | None = Field(
         None, description="at 0 K, Å; if not given, from the calculator's energy-volume curve"
     )
-    thermal_expansion: NonNegative = Field(
+    thermal_expansion: Expansion = Field(
         1.69e-5, description="linear coefficient α of a(T) = a(0 K) (1 + αT), 1/K; Cu by default"
     )
     npt: NptConfig | None = Field(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill.core.errors import UserError
+from distill.systems.supercells import supercell
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -114,7 +115,7 @@ def lattice_constant_at(
     from ase.md.nose_hoover_chain import IsotropicMTKNPT
     from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
 
-    moving = atoms.repeat(config.supercell)
+    moving = supercell(atoms, config.supercell)
     moving.calc = calculator
     try:
         moving.get_stress()

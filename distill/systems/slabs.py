@@ -40,15 +40,19 @@ def lattice_constant(element: str, calculator: Calculator) -> float:
     UserError
         If the element is no fcc metal, or the curve has no minimum near its tabulated lattice.
     """
-    state = reference_states[atomic_numbers[element]]
-    if state is None or state["symmetry"] != "fcc":
-        raise UserError(f"slab.element is '{element}': expected an fcc metal, such as Cu")
-    centre = float(np.asarray(state["a"]))
+    centre = _tabulated_lattice_constant(element)
     for width in _WIDTHS:
         lattice_constants = centre * np.linspace(1 - width, 1 + width, _VOLUMES)
         energies = [_bulk_energy(element, a, calculator) for a in lattice_constants]
         centre = _minimum(lattice_constants, np.array(energies), element)
     return centre
+
+
+def _tabulated_lattice_constant(element: str) -> float:
+    state = reference_states[atomic_numbers.get(element, 0)]
+    if state is None or state["symmetry"] != "fcc":
+        raise UserError(f"slab.element is '{element}': expected an fcc metal, such as Cu")
+    return float(np.asarray(state["a"]))
 
 
 def _bulk_energy(element: str, a: float, calculator: Calculator) -> float:
@@ -95,6 +99,18 @@ def facet_label(facet: str) -> str:
     return facet if facet == USER_SLAB else f"fcc{facet}"
 
 
+def refuse_slab(config: SlabConfig, facet: str) -> None:
+    """Refuse a slab that cannot be built, without a model to ask for its lattice constant.
+
+    Raises
+    ------
+    UserError
+        As `build_slab`, or if the lattice constant is not given and the element is no fcc metal.
+    """
+    a = 0.0 if config.file else config.lattice_constant
+    build_slab(config, facet, _tabulated_lattice_constant(config.element) if a is None else a)
+
+
 def build_slab(config: SlabConfig, facet: str, a: float) -> Atoms:
     """A slab with its bottom layers fixed by a constraint, periodic along all axes.
 
@@ -116,11 +132,13 @@ def build_slab(config: SlabConfig, facet: str, a: float) -> Atoms:
     Raises
     ------
     UserError
-        If the size does not suit the facet, more layers are fixed than there are, or a file holds
-        no slab with a gap along z.
+        If there is no such element, the size does not suit the facet, more layers are fixed than
+        there are, or a file holds no slab with a gap along z.
     """
     if config.file:
         return _users_slab(config)
+    if config.element not in atomic_numbers:
+        raise UserError(f"slab.element is '{config.element}': expected a chemical symbol, as Cu")
     if config.fixed_layers > config.layers:
         raise UserError(
             f"slab.fixed_layers is {config.fixed_layers}, more than the {config.layers} layers"

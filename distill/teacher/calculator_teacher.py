@@ -113,7 +113,7 @@ def run(
     elements = elements_of(train_set, isolated, test_set)
     measured = _measured(start, test_set, out, e0, parallel)
     free_atoms, _ = free_atom_energies(teacher, elements)
-    errors = {"teacher": error_table(test_set, measured, seed=seed)}
+    errors = {"teacher": error_table(test_set, measured)}
     say_errors(errors)
     teacher.save(out / MODEL_NAME)
     write_structures(out / "test_teacher.xyz", measured)

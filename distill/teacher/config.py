@@ -15,7 +15,9 @@ from distill.models.mace.config import ArchitectureConfig, MaceConfig
 class LoraConfig(Section):
     """Low-rank adaptation: small matrices beside the frozen weights learn, and are merged."""
 
-    rank: Count = Field(4, description="rank of the change of each linear layer's weights")
+    rank: Annotated[int, Field(ge=1, le=10000)] = Field(
+        4, description="rank of the change of each linear layer's weights"
+    )
     alpha: Positive = Field(1.0, description="the change is scaled by alpha / rank")
 
 
@@ -61,7 +63,7 @@ class DeltaConfig(Section):
 class CommitteeConfig(Section):
     """Several teachers, each trained on its own random share (teacher.fraction) of the data."""
 
-    members: Annotated[int, Field(ge=2)] = Field(5, description="number of teachers")
+    members: Annotated[int, Field(ge=2, le=100)] = Field(5, description="number of teachers")
 
 
 class TeacherConfig(MaceConfig):

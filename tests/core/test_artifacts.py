@@ -198,6 +198,18 @@ def test_json_takes_numpy_and_reports_damage(tmp_path):
         write_json(path, {"x": {1, 2}})
 
 
+@pytest.mark.parametrize("text", ["null", "{}", "[1]", "3", '{"a": 1}', '{"a": null}', "[" * 9999])
+def test_json_of_another_kind_is_refused_by_name(tmp_path, text):
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    if text == "{}":
+        assert read_json(path, dict[str, str]) == {}
+        return
+    with pytest.raises(UserError, match=r"a\.json is damaged: ") as refused:
+        read_json(path, dict[str, str])
+    assert "\n" not in str(refused.value)
+
+
 @pytest.mark.parametrize("read", [read_json, sha256])
 def test_a_file_that_cannot_be_read_is_named(tmp_path, read):
     with pytest.raises(UserError, match=r"cannot read .*gone\.json: No such file"):

@@ -18,7 +18,15 @@ from distill.core.artifacts import (
     write_text,
 )
 from distill.core.errors import UserError
-from distill.core.stage_folder import STARTED_NAME, outdated_stages, read_started, write_started
+from distill.core.stage_folder import (
+    STARTED_NAME,
+    WANTED_NAME,
+    outdated_stages,
+    read_started,
+    unwanted_stages,
+    write_started,
+    write_wanted,
+)
 
 STAGES = ("data", "teacher", "student", "compare")
 
@@ -170,3 +178,34 @@ def test_a_damaged_manifest_is_named(run, text):
 def test_a_stage_that_was_not_begun_has_no_fingerprint(tmp_path):
     assert read_started(tmp_path) is None
     assert not (tmp_path / STARTED_NAME).exists()
+
+
+def test_a_stage_of_other_settings_than_the_config_has_is_outdated_and_what_follows(run, source):
+    begun = begin(run, "teacher", train=source)
+    begun.pop("inputs")
+    for stage, wanted, expected in (
+        ("teacher", begun, set()),
+        ("teacher", {**begun, "seed": 2}, {"teacher"}),
+        ("teacher", {**begun, "settings": {"a": 2}}, {"teacher"}),
+        ("student", {**begun, "seed": 2}, set()),
+    ):
+        write_wanted(run, {stage: wanted})
+        assert unwanted_stages(run, STAGES) == expected
+    assert unwanted_stages(run / "elsewhere", STAGES) == set()
+    found = outdated_stages(run, STAGES, {"teacher"})
+    assert found["teacher"] == "it was made with other settings than the present config's"
+    assert list(found) == ["teacher", "student", "compare"]
+
+
+def test_a_damaged_note_of_settings_is_named(run):
+    (run / WANTED_NAME).write_text("[1]")
+    with pytest.raises(UserError, match=r"stages\.json is damaged"):
+        unwanted_stages(run, STAGES)
+
+
+@pytest.mark.parametrize("text", ["null", "{}", "[]", "3", '{"settings": {}, "seed": 1}'])
+def test_a_damaged_note_of_what_a_stage_was_begun_with_is_named(run, source, text):
+    begin(run, "teacher", train=source)
+    (run / "teacher" / STARTED_NAME).write_text(text)
+    with pytest.raises(UserError, match=r"started\.json is damaged"):
+        read_started(run / "teacher")

@@ -14,12 +14,12 @@ from ase import Atoms
 from ase.calculators.emt import EMT
 from helpers import SERIAL
 
-from distill.core.artifacts import read_json, sha256
+from distill.core.artifacts import read_json, sha256, write_json
 from distill.core.config import Section
 from distill.core.errors import UserError
 from distill.core.executors import ParallelConfig
 from distill.core.input_files import InputFile
-from distill.core.work import Unit, WorkFolder, record_of, run_waiting
+from distill.core.work import Unit, WorkFolder, keep_units, record_of, run_waiting
 
 
 class Options(Section):
@@ -184,12 +184,26 @@ def test_what_is_no_longer_the_unit_s_is_made_again_with_a_sentence(project, cap
     assert unit.files()[0].read_text() == "2.0\n"
 
 
-@pytest.mark.parametrize("text", ["null", "{}", '{"key": "", "files": {}}'])
+@pytest.mark.parametrize(
+    "text",
+    ["null", "{}", '{"key": "", "files": {}}', '{"key": "", "files": [1], "numbers": 0}'],
+)
 def test_a_record_that_says_nothing_is_named_when_it_is_read(project, text):
     unit = finished(project)
     unit.record.write_text(text)
     with pytest.raises(UserError, match=r"one\.json is no record of finished work; remove it"):
         unit.numbers()
+
+
+def test_a_record_takes_no_file_from_elsewhere(project, tmp_path):
+    unit = finished(project)
+    (tmp_path / "mine.txt").write_text("mine")
+    record = {"key": unit.key, "files": {"../mine.txt": sha256(tmp_path / "mine.txt")}}
+    write_json(unit.record, {**record, "numbers": 0})
+    with pytest.raises(UserError, match="names files that are not beside it"):
+        unit.numbers()
+    keep_units(unit.folder, tmp_path / "kept")
+    assert (tmp_path / "mine.txt").read_text() == "mine"
 
 
 def test_only_what_is_missing_runs(project, capsys):

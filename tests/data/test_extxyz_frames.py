@@ -141,7 +141,7 @@ def test_everything_that_ase_writes_is_read_as_ase_reads_it(tmp_path):
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=800, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
 def test_mutated_files_are_read_whole_or_refused(tmp_path, text, data):

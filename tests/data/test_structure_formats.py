@@ -115,3 +115,33 @@ def test_a_cut_off_vasprun_says_what_is_lost(tmp_path, capsys):
     path.write_text(text[: text.rindex("<calculation>") + 300])
     assert len(read_structures(path)) == 1
     assert "is cut off in or after step 1" in capsys.readouterr().out
+
+
+COUNTS = {
+    "POSCAR": "Cu\n1.0\n3 0 0\n0 3 0\n0 0 3\nCu\n{}\nDirect\n0 0 0\n",
+    "a.lammpstrj": "ITEM: TIMESTEP\n0\nITEM: NUMBER OF ATOMS\n{}\nITEM: BOX BOUNDS pp pp pp\n"
+    "0 3\n0 3\n0 3\nITEM: ATOMS id type x y z element mass\n1 1 0 0 0 Cu 63\n",
+    "a.lammps-data": "LAMMPS\n\n{} atoms\n1 atom types\n0 3 xlo xhi\n0 3 ylo yhi\n0 3 zlo zhi\n\n"
+    "Masses\n\n1 63.5\n\nAtoms # atomic\n\n1 1 0 0 0\n",
+    "a.gen": "{} C\nCu\n1 1 0 0 0\n",
+    "a.cube": "c\nc\n{} 0 0 0\n1 3 0 0\n1 0 3 0\n1 0 0 3\n29 0 0 0 0\n0.5\n",
+    "a.xsf": "CRYSTAL\nPRIMVEC\n3 0 0\n0 3 0\n0 0 3\nPRIMCOORD\n{} 1\n29 0 0 0\n",
+}
+
+
+@pytest.mark.parametrize("count", ["1000000000", "9" * 40])
+@pytest.mark.parametrize("name", COUNTS)
+def test_a_count_beyond_the_file_is_refused_unread(tmp_path, name, count):
+    path = tmp_path / name
+    path.write_text(COUNTS[name].format(1))
+    assert len(read_structures(path, require=())[0]) == 1
+    path.write_text(COUNTS[name].format(count))
+    with pytest.raises(UserError, match=rf"{name} announces [0-9e+]+ atoms or points, but has"):
+        read_structures(path, require=())
+
+
+def test_a_grid_beyond_the_file_is_refused_unread(tmp_path):
+    path = tmp_path / "a.cube"
+    path.write_text(COUNTS["a.cube"].format(1).replace("1 3 0 0", "1000000 3 0 0"))
+    with pytest.raises(UserError, match="announces 1000000 atoms or points"):
+        read_structures(path, require=())

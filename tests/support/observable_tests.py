@@ -23,7 +23,7 @@ from distill.models.cached_calculators import ModelSpec
 from distill.observables.base import OBSERVABLES, Card, Check, Observable
 from distill.report.page import FILTERS
 
-ENDLESS = 1e12
+ENDLESS = 1e9
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from distill.core.config import Count, NonNegative, Positive, Section
+from distill.core.config import Count, Cutoff, NonNegative, Positive, Section, Signed, Threads
 from distill.core.input_files import FoundationFile
 
 
@@ -15,13 +15,13 @@ class ArchitectureConfig(Section):
 
     hidden_irreps: str = Field("16x0e", description="channels, such as 16x0e or 64x0e+64x1o")
     correlation: Annotated[int, Field(ge=1, le=4)] = Field(2, description="correlation order")
-    r_max: Positive = Field(4.0, description="cutoff of one layer, Å")
-    layers: Count = Field(2, description="interaction layers")
+    r_max: Cutoff = Field(4.0, description="cutoff of one layer, Å")
+    layers: Annotated[int, Field(ge=1, le=10)] = Field(2, description="interaction layers")
     max_ell: Annotated[int, Field(ge=0, le=6)] = Field(
         3, description="highest order of the spherical harmonics"
     )
-    bessel: Count = Field(8, description="radial basis functions")
-    radial_mlp: Annotated[list[Count], Field(min_length=1)] = Field(
+    bessel: Annotated[int, Field(ge=1, le=100)] = Field(8, description="radial basis functions")
+    radial_mlp: Annotated[list[Count], Field(min_length=1, max_length=10)] = Field(
         [64, 64, 64], description="widths of the radial network"
     )
     readout_irreps: str = Field("16x0e", description="width of the last readout")
@@ -34,7 +34,7 @@ class StageTwo(Section):
     energy_weight: NonNegative = Field(1000.0, description="weight of energies")
     forces_weight: NonNegative = Field(100.0, description="weight of forces")
     stress_weight: NonNegative = Field(0.0, description="weight of stress")
-    lr: Positive = Field(0.001, description="learning rate")
+    lr: Annotated[float, Field(gt=0, le=10)] = Field(0.001, description="learning rate")
 
 
 class MaceConfig(Section):
@@ -59,13 +59,13 @@ class MaceConfig(Section):
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.1, description="share of the used structures that steers early stopping"
     )
-    e0: Literal["auto", "isolated", "lstsq", "foundation"] | dict[str, float] = Field(
+    e0: Literal["auto", "isolated", "lstsq", "foundation"] | dict[str, Signed] = Field(
         "auto", description="atomic reference energies, eV: isolated, lstsq, foundation, or given"
     )
     epochs: Count = Field(100, description="epochs at most")
     patience: Count = Field(50, description="epochs without improvement before stopping")
     batch_size: Count = Field(8, description="structures a batch")
-    lr: Positive = Field(0.01, description="learning rate")
+    lr: Annotated[float, Field(gt=0, le=10)] = Field(0.01, description="learning rate")
     schedule: Literal["plateau", "cosine", "constant"] = Field(
         "plateau", description="learning rate: plateau (times 0.8 when stuck), cosine, constant"
     )
@@ -82,7 +82,7 @@ class MaceConfig(Section):
     )
     dtype: Literal["float32", "float64"] = Field("float64", description="precision")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes CUDA if present")
-    threads: Count | None = Field(None, description="torch threads; all cores if not given")
+    threads: Threads | None = Field(None, description="torch threads; all cores if not given")
 
     @property
     def learns_stress(self) -> bool:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import TypedDict
+
 from distill.core.artifacts import read_json, sha256, write_json
 from distill.core.errors import UserError
 from distill.core.progress import progress, say
@@ -144,7 +146,7 @@ def download(url: str, target: Path, *, git_blob: str | None = None) -> None:
     import requests
 
     pooch.get_logger().setLevel(logging.WARNING)
-    known = read_json(_record(target))["sha256"] if _record(target).exists() else None
+    known = _recorded(target) if _record(target).exists() else None
     store = pooch.create(
         target.parent,
         base_url="",
@@ -268,11 +270,23 @@ def _record(target: Path) -> Path:
     return target.with_name(target.name + ".json")
 
 
+class _Record(TypedDict):
+    """What is read of the note beside a download."""
+
+    sha256: str
+
+
+def _recorded(target: Path) -> str:
+    """SHA-256 of a download, as it was noted."""
+    found: str = read_json(_record(target), _Record)["sha256"]
+    return found
+
+
 def _check_unchanged(target: Path) -> None:
     """Refuse a cached file that differs from its download; one put there by hand is taken."""
     if not _record(target).exists():
         return
-    expected = read_json(_record(target))["sha256"]
+    expected = _recorded(target)
     found = sha256(target)
     if found != expected:
         raise UserError(

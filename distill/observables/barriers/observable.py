@@ -25,6 +25,7 @@ from distill.observables.base import (
     Row,
     within,
 )
+from distill.simulation.neb_endpoints import refuse_path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,8 +67,9 @@ class Barriers(Observable[BarriersResult]):
     template: ClassVar = "distill.observables.barriers:section.html.j2"
 
     def refuse(self, config: Sequence[BarrierConfig], tolerances: BarrierTolerances) -> None:
-        """Refuse a stored path that cannot be used."""
+        """Refuse a stored path that cannot be used, and ends between which there is no path."""
         for path in config:
+            refuse_path(path)
             if path.reference is not None:
                 stored_profile(path.reference)
 

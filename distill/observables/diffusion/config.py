@@ -6,7 +6,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from distill.core.config import Count, NonNegative, Positive, Section
+from distill.core.config import (
+    Count,
+    Duration,
+    Expansion,
+    Index,
+    Length,
+    Positive,
+    Repeats,
+    Section,
+    Temperature,
+    TimeStep,
+)
 from distill.core.input_files import InputFile
 
 
@@ -16,8 +27,10 @@ class DiffusionConfig(Section):
     structure: InputFile | None = Field(
         None, description="file of the perfect crystal, or bundled:NAME; rocksalt LiF if not given"
     )
-    index: int = Field(0, description="which structure of the file")
-    supercell: tuple[Count, Count, Count] = Field((2, 2, 2), description="repeats along the axes")
+    index: Index = Field(0, description="which structure of the file")
+    supercell: tuple[Repeats, Repeats, Repeats] = Field(
+        (2, 2, 2), description="repeats along the axes"
+    )
     defect: Literal["none", "interstitial", "vacancy", "dumbbell"] = Field(
         "interstitial", description="point defect put into the supercell"
     )
@@ -30,32 +43,32 @@ class DiffusionConfig(Section):
     relax_volume: bool = Field(
         True, description="scale the crystal to each model's own volume at 0 K"
     )
-    thermal_expansion: NonNegative = Field(
+    thermal_expansion: Expansion = Field(
         0.0, description="linear coefficient α of a(T) = a(0 K) (1 + αT), 1/K"
     )
-    temperatures: Annotated[list[Positive], Field(min_length=1)] = Field(
+    temperatures: Annotated[list[Temperature], Field(min_length=1)] = Field(
         [400.0, 450.0, 500.0, 600.0, 700.0], description="K"
     )
     runs: Count = Field(4, description="independent runs at each temperature")
-    time: Positive = Field(3e6, description="production of each run, fs")
-    times: dict[str, Positive] = Field(
+    time: Duration = Field(3e6, description="production of each run, fs")
+    times: dict[str, Duration] = Field(
         default_factory=dict, description="other production times by model, fs, e.g. teacher: 2e4"
     )
-    equilibration_time: Positive = Field(5000.0, description="Langevin time before, fs")
+    equilibration_time: Duration = Field(5000.0, description="Langevin time before, fs")
     equilibration_friction: Positive = Field(0.01, description="of that, 1/fs")
     ensemble: Literal["nvt", "nve"] = Field(
         "nvt", description="of the production: nvt by Langevin dynamics of low friction, or nve"
     )
     friction: Positive = Field(0.001, description="of the production in nvt, 1/fs")
-    time_step: Positive = Field(1.0, description="fs")
-    save_every: Positive = Field(200.0, description="fs between saved positions")
-    checkpoint_every: Positive = Field(20000.0, description="fs between checkpoints of a run")
-    fit_start: Positive = Field(
+    time_step: TimeStep = Field(1.0, description="fs")
+    save_every: Duration = Field(200.0, description="fs between saved positions")
+    checkpoint_every: Duration = Field(20000.0, description="fs between checkpoints of a run")
+    fit_start: Duration = Field(
         2000.0,
         description="least first lag of the fit of the mean squared displacement, fs; it starts "
         "later where jumps remember each other",
     )
-    fit_end: Positive | None = Field(
+    fit_end: Duration | None = Field(
         None,
         description="last lag, fs, of a window that starts at fit_start; both are chosen by the "
         "data if not given",
@@ -63,13 +76,13 @@ class DiffusionConfig(Section):
     counting: Literal["tracer", "collective"] = Field(
         "tracer", description="sum of the squares of all atoms, or square of the sum"
     )
-    jump_length: Positive | None = Field(
+    jump_length: Length | None = Field(
         None,
         description="of the defect, Å, for upper bounds; nearest neighbours of the element if not "
         "given",
     )
     confidence: Annotated[float, Field(gt=0, lt=1)] = Field(0.95, description="of the intervals")
-    max_temperature_ratio: Annotated[float, Field(gt=1)] = Field(
+    max_temperature_ratio: Annotated[float, Field(gt=1, le=1e6)] = Field(
         3.0, description="kinetic over wanted temperature above which a run is blown up"
     )
     max_energy_change: Positive = Field(

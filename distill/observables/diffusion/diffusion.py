@@ -22,6 +22,7 @@ from distill.observables.diffusion.result import DiffusionResult, DiffusionSetti
 from distill.observables.diffusion.window import first_window
 from distill.systems.defects import LIF_LATTICE_CONSTANT, with_defect
 from distill.systems.equation_of_state import equation_of_state
+from distill.systems.supercells import supercell
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -126,7 +127,7 @@ def starting_structure(
     perfect = crystal.copy()
     scale *= 1 + config.thermal_expansion * temperature
     perfect.set_cell(crystal.cell * scale, scale_atoms=True)
-    atoms = with_defect(perfect.repeat(config.supercell), config.defect, config.element)
+    atoms = with_defect(supercell(perfect, config.supercell), config.defect, config.element)
     if config.element not in atoms.get_chemical_symbols():
         raise UserError(
             f"compare.diffusion.element: there is no {config.element} in "

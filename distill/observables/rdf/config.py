@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from distill.core.config import Positive
+from distill.core.config import Length
 from distill.simulation.config import TrajectoryConfig
 
 _PAIR = re.compile(r"[A-Z][a-z]?-[A-Z][a-z]?")
@@ -26,9 +26,11 @@ class RdfConfig(TrajectoryConfig):
     pairs: Annotated[list[PairName], Field(min_length=1)] | None = Field(
         None, description="pairs of elements, such as Li-F; all pairs if not given"
     )
-    r_max: Positive = Field(6.0, description="largest distance, Å; periodic images count")
-    bins: Annotated[int, Field(ge=10)] = Field(120, description="equal bins up to r_max")
-    coordination_radii: dict[PairName, Positive] = Field(
+    r_max: Length = Field(6.0, description="largest distance, Å; periodic images count")
+    bins: Annotated[int, Field(ge=10, le=100_000)] = Field(
+        120, description="equal bins up to r_max"
+    )
+    coordination_radii: dict[PairName, Length] = Field(
         default_factory=dict,
         description="within which neighbours are counted, by pair, Å; the first minimum of the "
         "teacher's function where not given",

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from distill.core.config import Count, Section
+from distill.core.config import Count, CountOrNone, Section
 from distill.core.input_files import InputFile
 from distill.simulation.config import ScatteringConfig
 
@@ -18,7 +18,7 @@ class StickingConfig(Section):
         default_factory=ScatteringConfig,
         description="conditions and dynamics; its `trajectories` is not used here",
     )
-    teacher_trajectories: Annotated[int, Field(ge=0)] = Field(
+    teacher_trajectories: CountOrNone = Field(
         100,
         description="teacher trajectories a condition, each paired with a student's; the largest "
         "number where a precision is asked for",

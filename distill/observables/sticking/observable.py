@@ -20,6 +20,7 @@ from distill.observables.sticking.published_points import read_points
 from distill.observables.sticking.result import ConditionSticking, StickingResult
 from distill.observables.sticking.sequential_precision import targets
 from distill.observables.sticking.sticking import run_sticking
+from distill.simulation.surfaces import refuse_surfaces
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,8 +47,9 @@ class Sticking(Observable[StickingResult]):
     template: ClassVar = "distill.observables.sticking:section.html.j2"
 
     def refuse(self, config: StickingConfig, tolerances: StickingTolerances) -> None:
-        """Refuse a budget too small for the precision or a check, or unreadable points."""
+        """Refuse surfaces that cannot be made, too small a budget, or unreadable points."""
         targets(config)
+        refuse_surfaces(config.scattering)
         if config.published:
             read_points(config.published)
         if tolerances.sticking is not None and config.teacher_trajectories < 2:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from distill.core.config import Positive
+from distill.core.config import LARGEST, Duration, Positive
 from distill.simulation.config import TrajectoryConfig
 
 # fs times THz.
@@ -18,10 +18,10 @@ _FEWEST_FRAMES = 16
 class VdosConfig(TrajectoryConfig):
     """Vibrational density of states of a given structure, from velocities at constant energy."""
 
-    runs: Annotated[int, Field(ge=2)] = Field(
+    runs: Annotated[int, Field(ge=2, le=LARGEST)] = Field(
         8, description="independent runs at each temperature; intervals rest on them"
     )
-    save_every: Positive = Field(
+    save_every: Duration = Field(
         2.0, description="fs between saved velocities, less than half the shortest period"
     )
     resolution: Positive = Field(

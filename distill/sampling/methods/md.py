@@ -12,7 +12,18 @@ from ase import Atoms, units
 from ase.calculators.calculator import Calculator
 from pydantic import Field, model_validator
 
-from distill.core.config import Count, NonNegative, Positive, Section
+from distill.core.config import (
+    Duration,
+    Index,
+    NonNegative,
+    Positive,
+    Pressure,
+    Repeats,
+    Section,
+    Temperature,
+    TemperatureOrZero,
+    TimeStep,
+)
 from distill.core.errors import UserError
 from distill.core.input_files import InputFile
 from distill.core.progress import say
@@ -27,6 +38,7 @@ from distill.simulation.trust_bound import Trust
 from distill.systems.constraints import mobile_atoms
 from distill.systems.defects import with_defect
 from distill.systems.named_structures import named_structure
+from distill.systems.supercells import supercell
 
 CONFIG_TYPE = "md"
 BLOWN_UP, CUT = "blown_up", "cut"
@@ -41,27 +53,29 @@ class MdConfig(Section):
     structure: InputFile = Field(
         description="file read by ASE, bundled:NAME, or preset:lif (the cubic cell of LiF)"
     )
-    index: int = Field(0, description="which structure of the file")
+    index: Index = Field(0, description="which structure of the file")
     ensemble: Literal["nve", "nvt", "npt"] = Field("nvt", description="nvt by Langevin dynamics")
-    temperatures: Annotated[list[NonNegative], Field(min_length=1)] = Field(
+    temperatures: Annotated[list[TemperatureOrZero], Field(min_length=1)] = Field(
         [300.0, 600.0], description="K"
     )
-    pressures: Annotated[list[float], Field(min_length=1)] = Field(
+    pressures: Annotated[list[Pressure], Field(min_length=1)] = Field(
         [0.0], description="eV/Å³, for npt; every one at every temperature"
     )
-    supercell: tuple[Count, Count, Count] = Field((1, 1, 1), description="repeats along the axes")
+    supercell: tuple[Repeats, Repeats, Repeats] = Field(
+        (1, 1, 1), description="repeats along the axes"
+    )
     defect: Literal["none", "interstitial", "vacancy", "dumbbell"] = Field(
         "none", description="point defect put into the supercell"
     )
     defect_element: str | None = Field(
         None, description="element of the defect; the structure's first if not given"
     )
-    time: Positive = Field(2000.0, description="fs")
+    time: Duration = Field(2000.0, description="fs")
     equilibration_time: NonNegative = Field(200.0, description="left out at the start, fs")
-    time_step: Positive = Field(1.0, description="fs")
-    save_every: Positive = Field(20.0, description="fs between saved structures")
+    time_step: TimeStep = Field(1.0, description="fs")
+    save_every: Duration = Field(20.0, description="fs between saved structures")
     friction: Positive = Field(0.01, description="of the Langevin dynamics, 1/fs")
-    max_temperature: Positive = Field(
+    max_temperature: Temperature = Field(
         10000.0, description="above which the run is stopped and set aside, K"
     )
 
@@ -69,6 +83,8 @@ class MdConfig(Section):
     def _check(self) -> MdConfig:
         if self.ensemble != "npt" and self.pressures != [0.0]:
             raise ValueError(f"pressures belong to ensemble npt, not to {self.ensemble}")
+        if self.time_step > min(self.save_every, self.time):
+            raise ValueError("expected time_step <= save_every and time_step <= time")
         return self
 
 
@@ -124,7 +140,7 @@ def starting_structure(config: MdConfig) -> Atoms:
         If the file is missing or unreadable, or cannot hold the defect.
     """
     crystal = named_structure(config.structure, config.index)
-    return with_defect(crystal.repeat(config.supercell), config.defect, config.defect_element)
+    return with_defect(supercell(crystal, config.supercell), config.defect, config.defect_element)
 
 
 def refuse_pressure(config: MdConfig, atoms: Atoms) -> None:
@@ -156,6 +172,11 @@ class MolecularDynamics(SamplingMethod):
     """Runs at each temperature and, at constant pressure, each pressure."""
 
     Config = MdConfig
+
+    def refuse(self, configs: Sequence[MdConfig]) -> None:
+        """Refuse a structure that is not there, and constant pressure where there is none."""
+        for config in configs:
+            refuse_pressure(config, starting_structure(config))
 
     def units(self, configs: Sequence[MdConfig], sampler: Sampler) -> list[Unit]:
         """Every run of a list of options."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from distill.core.work import Unit
 from distill.sampling.method import Sampler, SamplingMethod, Visited
 from distill.simulation.config import NebConfig
+from distill.simulation.neb_endpoints import refuse_path
 from distill.simulation.neb_units import PathUnit, path_units
 
 
@@ -15,6 +16,11 @@ class MinimumEnergyPaths(SamplingMethod):
 
     Config = NebConfig
     selects = False
+
+    def refuse(self, configs: Sequence[NebConfig]) -> None:
+        """Refuse end points between which there is no path."""
+        for config in configs:
+            refuse_path(config)
 
     def units(self, configs: Sequence[NebConfig], sampler: Sampler) -> list[Unit]:
         """A unit for each path."""

@@ -12,7 +12,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from pydantic import Field
 
-from distill.core.config import Count, NonNegative, Section
+from distill.core.config import Count, CountOrNone, Section
 from distill.core.input_files import InputFile
 from distill.core.quantities import CONFIG_TYPE_KEY
 from distill.core.random_streams import stream
@@ -32,11 +32,13 @@ class RattleConfig(Section):
 
     structures: InputFile = Field(description="file read by ASE, or bundled:NAME")
     copies: Count = Field(5, description="rattled copies of each")
-    amplitude: NonNegative = Field(0.1, description="standard deviation of displacements, Å")
+    amplitude: Annotated[float, Field(ge=0, le=10)] = Field(
+        0.1, description="standard deviation of displacements, Å"
+    )
     strain: Annotated[float, Field(ge=0, lt=0.5)] = Field(
         0.02, description="largest entry of the random strain"
     )
-    relax_steps: Annotated[int, Field(ge=0)] = Field(
+    relax_steps: CountOrNone = Field(
         0, description="optimiser steps after each rattling; every structure on the way is kept"
     )
 
@@ -94,6 +96,11 @@ class Rattle(SamplingMethod):
     """Copies of every structure of a file."""
 
     Config = RattleConfig
+
+    def refuse(self, configs: Sequence[RattleConfig]) -> None:
+        """Refuse a file that cannot be read."""
+        for config in configs:
+            read_structures(config.structures, require=())
 
     def units(self, configs: Sequence[RattleConfig], sampler: Sampler) -> list[Unit]:
         """A unit for every structure of a list of options.

@@ -26,7 +26,7 @@ from distill.simulation.scattering import (
     run_trajectory,
     trajectory_name,
 )
-from distill.simulation.surfaces import make_surfaces, read_surfaces
+from distill.simulation.surfaces import make_surfaces, read_surfaces, refuse_surfaces
 from distill.simulation.trust_bound import Trust
 
 
@@ -103,6 +103,11 @@ class Scattering(SamplingMethod):
 
     Config = ScatteringConfig
     repeated = False
+
+    def refuse(self, configs: Sequence[ScatteringConfig]) -> None:
+        """Refuse a molecule or slabs that cannot be made."""
+        for config in configs:
+            refuse_surfaces(config)
 
     def units(self, configs: Sequence[ScatteringConfig], sampler: Sampler) -> list[Unit]:
         """Every trajectory, in the order of `conditions`, then by number.
