@@ -30,7 +30,12 @@ if TYPE_CHECKING:
     from distill.student.student_model import Student
 
 EXPORTERS: Registry[type[Exporter]] = Registry(
-    "export format", "distill.exporters", {"yace": "distill.deploy.export.yace:Yace"}
+    "export format",
+    "distill.exporters",
+    {
+        "yace": "distill.deploy.export.yace:Yace",
+        "lammps": "distill.deploy.export.lammps_format:Lammps",
+    },
 )
 TOLERANCE = 1e-5
 
