@@ -34,6 +34,7 @@ EXPORTERS: Registry[type[Exporter]] = Registry(
     "distill.exporters",
     {
         "acepotentials": "distill.deploy.export.acepotentials:AcePotentialsModel",
+        "lammps": "distill.deploy.export.lammps_format:Lammps",
         "yace": "distill.deploy.export.yace:Yace",
     },
 )

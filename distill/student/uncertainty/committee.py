@@ -79,12 +79,12 @@ class Committee:
         species = species_indices(basis.elements, atoms)
         first, neighbours, vectors = list_neighbours(atoms, basis.cutoff)
         triples = self._triples
-        energies = np.zeros((len(atoms), self._tables.n_members))
+        energies = np.zeros((len(atoms), self.tables.n_members))
         mean_energies, virial = np.zeros(len(atoms)), np.zeros((3, 3))
         all_forces = np.zeros((len(triples.node), MODELS, len(atoms), 3))
         order = np.argsort(species, kind="stable")
         evaluate_committee(
-            potential.layout, self._tables, triples, order, species, first, neighbours, vectors,
+            potential.layout, self.tables, triples, order, species, first, neighbours, vectors,
             energies, mean_energies, all_forces, virial,
         )  # fmt: skip
         deviations = energies[:, : len(self.deviations)]
@@ -93,7 +93,8 @@ class Committee:
         return CommitteeEvaluation(deviations, mean, models[1 : 1 + self.force_members])
 
     @cached_property
-    def _tables(self) -> MemberTables:
+    def tables(self) -> MemberTables:
+        """Energies of all members as the kernels take them."""
         basis = self.student.basis
         layout, coupling, n_species = layout_of(basis), basis.coupling, basis.n_species
         n_members = LANES * math.ceil(len(self.deviations) / LANES)

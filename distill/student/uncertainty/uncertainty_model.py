@@ -112,8 +112,8 @@ class UncertaintyModel:
         record = student.training
         scale = record.deviation_scale or DeviationScale()
         self.energy_scale, self.force_scale = scale.energy, scale.forces
-        self._largest_site = self._by_element(record.largest_site_deviation)
-        self._largest_force = self._by_element(record.largest_force_deviation)
+        self.largest_site = self._by_element(record.largest_site_deviation)
+        self.largest_force = self._by_element(record.largest_force_deviation)
 
     def predict(self, atoms: Atoms) -> tuple[Evaluation, Uncertainty]:
         """The student's energies, forces and virial with their uncertainties, in one pass.
@@ -129,8 +129,8 @@ class UncertaintyModel:
             energy=self.energy_scale * float(_rms(found.energies.sum(axis=0), axis=0)),
             energies=self.energy_scale * energies,
             forces=self.force_scale * forces,
-            energy_grade=self._grade(atoms, energies, self._largest_site),
-            force_grade=self._grade(atoms, forces, self._largest_force),
+            energy_grade=self._grade(atoms, energies, self.largest_site),
+            force_grade=self._grade(atoms, forces, self.largest_force),
         )
 
     def _by_element(self, largest: Mapping[str, float] | None) -> np.ndarray:
