@@ -43,6 +43,7 @@ from distill.core.stage_folder import (
 from distill.core.work import keep_units
 
 LOCK_NAME = ".lock"
+LOGS_NAME = "logs"
 MARKER_NAME = ".distill"
 _DISCARDED = ".discarded-"
 # The verdict and the teacher's curves follow from the other files and the config as it is now, and
@@ -126,7 +127,7 @@ def run_pipeline(
     refuse_foreign_folder(folder)
     _refuse_inputs_inside(config, folder)
     failure: ChecksFailed | None = None
-    with locked(folder), open_pool(config.parallel):
+    with locked(folder), open_pool(config.parallel, folder / LOGS_NAME):
         remove_partial_files(folder)
         write_json(folder / MARKER_NAME, {"distill_run": 1})
         write_json(folder / "config.json", config.model_dump(mode="json"))

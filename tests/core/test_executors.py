@@ -337,7 +337,7 @@ def test_jobs_that_end_are_asked_for_again(tmp_path, monkeypatch, capsys):
     assert run_units(wait_for_the_end_of_the_job, units, config=config, label="x") == [0, 1, 2]
     over.set()
     killer.join()
-    assert "a worker process was killed" in capsys.readouterr().out
+    assert "jobs that have ended" in capsys.readouterr().out
 
 
 def end_the_job(folder: Path, over: threading.Event) -> None:

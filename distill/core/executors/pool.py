@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 
 from distill.core.errors import UserError
 from distill.core.executors.executor import (
@@ -23,10 +24,17 @@ _OPEN: ContextVar[tuple[ParallelConfig, Executor] | None] = ContextVar("pool", d
 
 
 @contextmanager
-def open_pool(config: ParallelConfig) -> Iterator[Executor]:
+def open_pool(config: ParallelConfig, logs: Path | None = None) -> Iterator[Executor]:
     """One executor for every `run_units` with this config inside the block, closed at its end.
 
     Workers start when the first units need them, so that a block without any starts none.
+
+    Parameters
+    ----------
+    config
+        Which executor.
+    logs
+        Folder for what its library and its jobs say; made when there is something.
 
     Raises
     ------
@@ -38,6 +46,7 @@ def open_pool(config: ParallelConfig) -> Iterator[Executor]:
         yield there[1]
         return
     executor = start_executor(config.backend, config.workers, config.options)
+    executor.logs = logs
     token = _OPEN.set((config, executor))
     try:
         yield executor
@@ -114,8 +123,10 @@ def _completed(
             fruitless = 0 if len(results) > done_before else fruitless + 1
             left = len(units) - len(results)
             if fruitless == ATTEMPTS or isinstance(error, GaveUp):
+                said = str(error) if isinstance(error, GaveUp) else ""
                 raise UserError(
-                    f"a worker process was killed {ATTEMPTS} times with {left} units left; the "
+                    said
+                    or f"a worker process was killed {ATTEMPTS} times with {left} units left; the "
                     "machine may be out of memory: lower parallel.workers, then run again"
                 ) from None
             say(f"a worker process was killed; starting its unit again ({left} units left)")
