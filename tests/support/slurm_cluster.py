@@ -7,6 +7,7 @@ that is needed.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -16,6 +17,9 @@ import subprocess
 import time
 from pathlib import Path
 
+import psutil
+
+_ALL = "running,pending,completing"
 _PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scancel", "squeue")
 # More processors than this machine may have: jobs of the tests hardly compute.
 _CONFIG = """
@@ -46,7 +50,7 @@ SchedulerParameters=sched_interval=1,sched_min_interval=0
 SlurmdParameters=config_overrides
 KillWait=1
 MessageTimeout=2
-UnkillableStepTimeout=10
+UnkillableStepTimeout=60
 NodeName={host} NodeAddr=127.0.0.1 CPUs=32 RealMemory=65536 State=UNKNOWN
 PartitionName=compute Nodes={host} Default=YES MaxTime=INFINITE State=UP
 """
@@ -92,9 +96,13 @@ class OneNode:
         environment = {**os.environ, **self.environment}
         return subprocess.run(command, env=environment, capture_output=True, text=True)
 
-    def jobs(self, state: str = "running,pending") -> list[str]:
+    def jobs(self, state: str = _ALL) -> list[str]:
         """Numbers of the jobs in some states."""
         return self.run("squeue", "--noheader", "--format=%i", f"--states={state}").stdout.split()
+
+    def wait_for_the_end_of(self, job: str) -> None:
+        """Wait until a job and its processes are gone."""
+        self._wait(lambda: job not in self.jobs())
 
     def cancel(self, *jobs: str) -> None:
         """End jobs, all that there are if none is named."""
@@ -121,19 +129,26 @@ class OneNode:
         subprocess.run([shutil.which(program, path=path), *options], env=environment, check=True)
 
     def _end(self, name: str) -> None:
-        pid = self.folder / f"{name}.pid"
-        if pid.exists():
-            number = int(pid.read_text())
-            os.kill(number, signal.SIGTERM)
-            self._wait(lambda: not Path(f"/proc/{number}").exists())
+        """End a daemon, by force where it waits for a job that does not end."""
+        file = self.folder / f"{name}.pid"
+        if not file.exists():
+            return
+        number = int(file.read_text())
+        for sign in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, sign)
+            for _ in range(100):
+                if not psutil.pid_exists(number):
+                    return
+                time.sleep(0.1)
 
     def _wait(self, condition) -> None:
-        for _ in range(300):
+        for _ in range(600):
             if condition():
                 return
             time.sleep(0.1)
         logs = [path.read_text()[-1000:] for path in self.folder.glob("*.log")]
-        raise AssertionError("SLURM does not start:\n" + "\n".join(logs))
+        raise AssertionError("SLURM does not get there:\n" + "\n".join(logs))
 
 
 def _free_ports(count: int) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 
 from distill.core.errors import UserError
@@ -17,7 +18,9 @@ from distill.core.executors.executor import (
     WorkersLost,
     start_executor,
 )
+from distill.core.executors.one_thread import run_alone
 from distill.core.executors.parallel_config import ParallelConfig
+from distill.core.executors.time_limit import run_limited
 from distill.core.progress import progress, say
 
 _OPEN: ContextVar[tuple[ParallelConfig, Executor] | None] = ContextVar("pool", default=None)
@@ -88,11 +91,13 @@ def run_units(
     Raises
     ------
     UserError
-        If a worker is killed three times on the same unit, or the executor is not installed or
-        does not start.
+        If a worker is killed three times on the same unit, a unit takes longer than
+        `config.timeout`, or the executor is not installed or does not start.
     """
     if not units:
         return []
+    if config.timeout is not None:
+        function = partial(run_limited, config.timeout, partial(run_alone, function))
     results: dict[int, Result] = {}
     with (
         open_pool(config) as executor,
