@@ -1,5 +1,5 @@
 # Each target sets up the virtual environment first; a second call skips what is done.
-.PHONY: quickstart check lint test docs bench clean
+.PHONY: quickstart check lint test slurm docs bench clean
 SHELL := /bin/bash
 VENV ?= .venv
 PYTHON ?= python3
@@ -36,6 +36,15 @@ lint: $(READY_DEV)
 
 test: $(READY_DEV)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+# The batch system that tests start for themselves; where it cannot be had they are skipped.
+slurm:
+	@if command -v slurmctld slurmd sbatch munged >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y \
+	    --no-install-recommends slurmctld slurmd slurm-client munge >/dev/null || \
+	  echo "no SLURM: apt-get failed; its tests are skipped"; \
+	else echo "no SLURM: needs root and apt-get; its tests are skipped"; fi
 
 # The site, into build/site; a dead link fails it.
 docs: $(READY_DEV)

@@ -44,6 +44,7 @@ from distill.core.stage_folder import (
 from distill.core.work import keep_units
 
 LOCK_NAME = ".lock"
+LOGS_NAME = "logs"
 MARKER_NAME = ".distill"
 _MARKER = {"distill_run": 1}
 _DISCARDED = ".discarded-"
@@ -133,7 +134,7 @@ def run_pipeline(
     for stage in STAGES[start:end]:
         _refuse_what_cannot_work(stage, config)
     failure: ChecksFailed | None = None
-    with locked(folder), open_pool(config.parallel):
+    with locked(folder), open_pool(config.parallel, folder / LOGS_NAME):
         remove_partial_files(folder)
         write_json(folder / MARKER_NAME, _MARKER)
         write_json(folder / "config.json", config.model_dump(mode="json"))

@@ -6,12 +6,16 @@ Progress is a bar on a terminal and plain lines in a log.
 from __future__ import annotations
 
 import sys
+import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
 LOG_INTERVAL_S = 15.0
+# Seconds without anything new after which a line says so; each time twice as long.
+SILENT_S = 60.0
 _LISTED = 10
 
 
@@ -26,7 +30,8 @@ def progress(
     """Yield from `iterable` while showing how far it is.
 
     On a terminal this is a `rich` bar; elsewhere a plain line every 15 s and one at the end. Both
-    say the rate and the time left.
+    say the rate and the time left. Where nothing comes for a minute, a line says so, then after
+    two, four, ... minutes, so that something that hangs is told from something that ended.
 
     Parameters
     ----------
@@ -41,10 +46,11 @@ def progress(
     """
     if total is None and isinstance(iterable, Sized):
         total = len(iterable)
-    if sys.stdout.isatty():
-        yield from _bar(iterable, label, total, unit)
-    else:
-        yield from _lines(iterable, label, total, unit)
+    done = 0
+    with _sign_of_life(lambda: (done, f"{label}: {done}/{total or '?'}")):
+        shown = _bar if sys.stdout.isatty() else _lines
+        for done, item in enumerate(shown(iterable, label, total, unit), 1):  # noqa: B007
+            yield item
 
 
 def _bar(iterable: Iterable[T], label: str, total: int | None, unit: str) -> Iterator[T]:
@@ -86,6 +92,30 @@ def _lines(iterable: Iterable[T], label: str, total: int | None, unit: str) -> I
             left = f", {format_duration((total - done) / rate)} left" if total else ""
             say(f"{label}: {done}/{total or '?'}, {rate:.3g} {unit}/s{left}")
     say(f"{label}: {done} done in {format_duration(time.monotonic() - start)}")
+
+
+@contextmanager
+def _sign_of_life(state: Callable[[], tuple[int, str]]) -> Iterator[None]:
+    """Meanwhile, say in a thread of its own when the count of `state` stays as it is."""
+    over = threading.Event()
+
+    def watch() -> None:
+        seen, silent, next_word = 0, 0.0, SILENT_S
+        while not over.wait(SILENT_S):
+            count, where = state()
+            if count != seen:
+                seen, silent, next_word = count, 0.0, SILENT_S
+                continue
+            silent += SILENT_S
+            if silent >= next_word:
+                next_word *= 2
+                say(f"{where}, nothing new for {format_duration(silent)}")
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 def listed(items: Sequence[object]) -> str:

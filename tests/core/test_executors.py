@@ -20,6 +20,7 @@ from executor_units import (
     refuse,
     refuse_or_wait,
     square,
+    wait_for_ever,
     wait_for_the_end_of_the_job,
 )
 
@@ -313,6 +314,25 @@ def parsl_site(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
 
 
+@pytest.mark.parametrize("backend", ["serial", "local"])
+def test_a_unit_over_its_time_ends_the_run_and_its_worker(backend, tmp_path):
+    config = ParallelConfig(backend=backend, workers=2, timeout=0.5)
+    units = [str(tmp_path)] * 2
+    with pytest.raises(UserError, match=r"takes longer than parallel\.timeout \(0\.5 s\)"):
+        run_units(wait_for_ever, units, config=config, label="x")
+    hung = {int(path.name) for path in tmp_path.iterdir()} - {os.getpid()}
+    assert until(lambda: not any(map(running, hung)))
+
+
+def test_units_within_their_time_answer_as_without_a_limit():
+    config = ParallelConfig(workers=2, timeout=600)
+    assert run_units(square, range(4), config=config, label="x") == [0, 1, 4, 9]
+    with pytest.raises(UserError, match="unit 1 is wrong"):
+        run_units(refuse, [1, 1], config=config, label="x")
+    serial = ParallelConfig(backend="serial", timeout=600)
+    assert run_units(os.getenv, ["OMP_NUM_THREADS"], config=serial, label="x") == ["1"]
+
+
 @pytest.mark.parametrize("name", ["config", "made"])
 def test_a_parsl_configuration_starts_as_often_as_it_is_needed(name, parsl_site):
     """A Config object can be started once, so that a second pool ended in an error of parsl."""
@@ -337,7 +357,7 @@ def test_jobs_that_end_are_asked_for_again(tmp_path, monkeypatch, capsys):
     assert run_units(wait_for_the_end_of_the_job, units, config=config, label="x") == [0, 1, 2]
     over.set()
     killer.join()
-    assert "a worker process was killed" in capsys.readouterr().out
+    assert "jobs that have ended" in capsys.readouterr().out
 
 
 def end_the_job(folder: Path, over: threading.Event) -> None:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import inspect
-import logging
+import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack
+from functools import partial
 from importlib import import_module
+from queue import Empty, SimpleQueue
 from typing import Any
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from distill.core.config import Section
 from distill.core.errors import UserError, nearest_name
+from distill.core.executors.batch_jobs import BatchJobs
 from distill.core.executors.executor import (
     ATTEMPTS,
+    JOB_ATTEMPTS,
     Done,
     Executor,
     GaveUp,
@@ -23,19 +26,28 @@ from distill.core.executors.executor import (
     Unit,
     WorkersLost,
 )
+from distill.core.executors.library_logs import logs_into
 from distill.core.executors.one_thread import available_cores, run_alone
+from distill.core.executors.patience import ClusterOptions
 
 _LOCAL = "local"
-# Seconds between two looks at the workers while no unit ends, and how many looks without a single
-# worker mean that all jobs have ended, at their time limit say. Before the first worker came there
-# is no limit: jobs may queue for days.
+# Seconds between two looks at the workers, and how many looks without a single worker, where there
+# was one, mean that a cluster of other kinds than dask-jobqueue has lost them.
 _LOOK_S, _LOOKS = 15.0, 3
+_LOGGERS = (
+    "distributed",
+    "distributed.client",
+    "distributed.gc",
+    "tornado",
+    "tornado.application",
+    "dask",
+    "dask_jobqueue",
+    "asyncio",
+)
 
 
-class DaskOptions(Section):
+class DaskOptions(ClusterOptions):
     """Options of a dask cluster."""
-
-    model_config = ConfigDict(extra="allow")
 
     cluster: str = Field(
         _LOCAL,
@@ -56,40 +68,47 @@ class DaskCluster(Executor):
             import distributed  # noqa: F401 - told apart from its parts, which are asked for later
         except ImportError:
             raise UserError("parallel.backend is dask: install it with the extra [dask]") from None
-        # Its own words at every connection would drown those of the run.
-        logging.getLogger("distributed").setLevel(logging.WARNING)
         self._kind = _cluster_class(self.options.cluster)
         _check_options(self._kind, self.options)
         self._open = ExitStack()
         self._cluster: Any = None
         self._client: Any = None
-        self._size = 0
+        self._crew: Any = None
 
     def map(self, function: Callable[[Unit], Result], units: Sequence[Unit]) -> Done[Result]:
         """Each unit's place and result."""
         from distributed import KilledWorker
 
-        size = min(self.workers or self._most_workers(), len(units))
-        self._provide(size)
-        pool = self._client.get_executor()
-        futures: dict[Future[Result], int] = {
-            pool.submit(run_alone, function, unit): index for index, unit in enumerate(units)
-        }
-        left, looks, seen = set(futures), 0, False
-        while left:
-            done, left = wait(left, timeout=_LOOK_S, return_when=FIRST_COMPLETED)
-            for future in done:
-                try:
-                    yield futures[future], future.result()
-                except KilledWorker:
-                    raise GaveUp from None
-            there = bool(self._cluster.scheduler_info["workers"])
-            seen = seen or there
-            looks = 0 if done or there or not seen else looks + 1
-            if looks == _LOOKS:
-                raise WorkersLost
-            if not done:
-                self._ask_for(size)
+        self._provide(min(self.workers or self._most_workers(), len(units)))
+        # Not by the client's executor: that one ends in an error of its own where a worker is lost
+        # between the end of its unit and the transfer of the result.
+        mapped = self._client.map(partial(run_alone, function), list(units), pure=False)
+        futures = dict(enumerate(mapped))
+        del mapped  # a future that nobody holds lets its worker forget the result
+        ended: SimpleQueue[int] = SimpleQueue()
+        for index, future in futures.items():
+            future.add_done_callback(partial(_note, ended, index))
+        progress, next_look = False, time.monotonic() + _LOOK_S
+        while futures:
+            try:
+                index = ended.get(timeout=max(next_look - time.monotonic(), 0.0))
+                # A result that was lost with its worker is made again meanwhile.
+                result = futures[index].result(timeout=_LOOK_S)
+            except Empty:
+                pass
+            except KilledWorker:
+                raise GaveUp(self._crew.gave_up) from None
+            except TimeoutError:
+                if futures[index].status == "error":
+                    raise
+                ended.put(index)
+            else:
+                del futures[index]
+                progress = True
+                yield index, result
+            if time.monotonic() >= next_look:
+                self._crew.look(progress=progress, units=len(futures))
+                progress, next_look = False, time.monotonic() + _LOOK_S
 
     def _most_workers(self) -> int:
         return available_cores() if self.options.cluster == _LOCAL else 1
@@ -100,17 +119,20 @@ class DaskCluster(Executor):
         from distributed import Client
 
         if self._cluster is None:
-            options = self.options.model_extra or {}
-            with dask_options({"distributed.scheduler.allowed-failures": ATTEMPTS - 1}):
+            self._open.enter_context(logs_into(self.logs, "dask", *_LOGGERS))
+            options = dict(self.options.model_extra or {})
+            of_jobs = hasattr(self._kind, "job_cls")
+            if of_jobs and self.logs is not None:
+                options = {"log_directory": str(self.logs), "silence_logs": False, **options}
+            attempts = JOB_ATTEMPTS if of_jobs else ATTEMPTS
+            with dask_options({"distributed.scheduler.allowed-failures": attempts - 1}):
                 cluster = self._started(size, options)
             self._cluster = self._open.enter_context(cluster)
             self._client = self._open.enter_context(Client(cluster))
-        self._ask_for(size)
-
-    def _ask_for(self, size: int) -> None:
-        """Ask for at least so many workers, those of jobs that have ended included."""
-        self._size = max(self._size, size)
-        self._cluster.scale(self._size)
+            self._crew = (
+                BatchJobs(cluster, _LOOK_S, self.options.queue_time) if of_jobs else _Crew(cluster)
+            )
+        self._crew.ask_for(size)
 
     def _started(self, size: int, options: dict[str, Any]) -> Any:
         """A cluster; a local one with all of its workers.
@@ -141,8 +163,36 @@ class DaskCluster(Executor):
 
     def close(self, *, abandon: bool = False) -> None:
         """End the workers, and the jobs that they are in."""
-        self._cluster, self._client, self._size = None, None, 0
+        self._cluster = self._client = self._crew = None
         self._open.close()
+
+
+class _Crew:
+    """The workers of a cluster that replaces them itself."""
+
+    gave_up = ""
+
+    def __init__(self, cluster: Any) -> None:
+        self._cluster, self._wanted = cluster, 0
+        self._seen, self._looks = False, 0
+
+    def ask_for(self, workers: int) -> None:
+        """Have at least so many workers."""
+        self._wanted = max(self._wanted, workers)
+        self._cluster.scale(self._wanted)
+
+    def look(self, *, progress: bool, units: int) -> None:
+        """Ask for lost workers again; `WorkersLost` where the cluster does not give any."""
+        there = bool(self._cluster.scheduler_info["workers"])
+        self._seen = self._seen or there
+        self._looks = 0 if progress or there or not self._seen else self._looks + 1
+        if self._looks == _LOOKS:
+            raise WorkersLost
+        self._cluster.scale(self._wanted)
+
+
+def _note(ended: SimpleQueue[int], index: int, _: Any) -> None:
+    ended.put(index)
 
 
 def _cluster_class(name: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from distill.core.config import Section
@@ -26,6 +27,9 @@ EXECUTORS: Registry[type[Executor]] = Registry(
 )
 # How often a unit is started whose worker is killed each time.
 ATTEMPTS = 3
+# The same where its worker's job ends each time, as all jobs do at their time limit: a unit that is
+# half as long as a job meets its end every other time.
+JOB_ATTEMPTS = 9
 
 
 class WorkersLost(Exception):
@@ -33,7 +37,10 @@ class WorkersLost(Exception):
 
 
 class GaveUp(Exception):
-    """An executor that starts units of killed workers again itself has done so often enough."""
+    """An executor that starts units of killed workers again itself has done so often enough.
+
+    Its text, if any, says what happened and what to do.
+    """
 
 
 class NoOptions(Section):
@@ -52,9 +59,15 @@ class Executor(ABC):
         How many; as many as the executor thinks best if None.
     options
         Of its `Options`.
+
+    Attributes
+    ----------
+    logs
+        Folder for what its library and its jobs say; None where there is no run folder.
     """
 
     Options: ClassVar[type[Section]] = NoOptions
+    logs: Path | None = None
 
     def __init__(self, workers: int | None, options: Section) -> None:
         self.workers, self.options = workers, options

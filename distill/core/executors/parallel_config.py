@@ -16,6 +16,12 @@ class ParallelConfig(Section):
 
     backend: str = Field("local", description="serial, local, dask or parsl")
     workers: Count | None = Field(None, description="processes; all cores if not given")
+    timeout: float | None = Field(
+        None,
+        gt=0,
+        le=1e8,
+        description="seconds that one unit of work may take; without it, no limit",
+    )
     options: dict[str, Any] = Field(
         default_factory=dict, description="options of the dask cluster or parsl configuration"
     )

@@ -3,28 +3,45 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import os
 import runpy
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from distill.core.config import Section
 from distill.core.errors import UserError, nearest_name
-from distill.core.executors.executor import ATTEMPTS, Done, Executor, GaveUp, Result, Unit
+from distill.core.executors.executor import (
+    ATTEMPTS,
+    JOB_ATTEMPTS,
+    Done,
+    Executor,
+    GaveUp,
+    Result,
+    Unit,
+)
+from distill.core.executors.library_logs import logs_into
 from distill.core.executors.one_thread import available_cores, run_alone
+from distill.core.executors.patience import ClusterOptions, Patience
+
+# Seconds between two looks at the workers.
+_LOOK_S = 15.0
+_GAVE_UP = (
+    "the job of a unit ended each time that the unit was started: it may need more time (walltime) "
+    "than a job has; look into the files of the jobs"
+)
+# parsl's own default.
+_RUN_DIR = "runinfo"
 
 
-class ParslOptions(Section):
+class ParslOptions(ClusterOptions):
     """Options of parsl."""
-
-    model_config = ConfigDict(extra="allow")
 
     config: str | None = Field(
         None,
@@ -47,9 +64,8 @@ class ParslPool(Executor):
             raise UserError(
                 "parallel.backend is parsl: install it with the extra [parsl]"
             ) from None
-        # Its own words at every task would drown those of the run.
-        logging.getLogger("parsl").setLevel(logging.WARNING)
         self._check_options(parsl.Config)
+        self._open = ExitStack()
         self._kernel: Any = None
         self._size = 0
 
@@ -72,16 +88,44 @@ class ParslPool(Executor):
 
         self._provide(min(self.workers or available_cores(), len(units)))
         pool = ParslPoolExecutor(dfk=self._kernel)
-        futures: dict[Future[Result], int] = {
-            pool.submit(run_alone, function, unit): index for index, unit in enumerate(units)
-        }
-        for future in as_completed(futures):
-            try:
-                yield futures[future], future.result()
-            except (ManagerLost, WorkerLost):
-                raise GaveUp from None
-            except ParslError as error:
-                raise UserError(f"parallel: parsl has no workers: {error}") from None
+        futures: dict[Future[Result], int] = {}
+        starts = dict.fromkeys(range(len(units)), 0)
+
+        def start(index: int) -> None:
+            starts[index] += 1
+            futures[pool.submit(run_alone, function, units[index])] = index
+
+        for index in starts:
+            start(index)
+        patience = Patience(_LOOK_S, self.options.queue_time)
+        while futures:
+            done, _ = wait(futures, timeout=_LOOK_S, return_when=FIRST_COMPLETED)
+            for future in done:
+                index = futures.pop(future)
+                try:
+                    yield index, future.result()
+                except ManagerLost:
+                    # With its job; parsl itself has started it again as often as it was told.
+                    if starts[index] == JOB_ATTEMPTS // ATTEMPTS:
+                        raise GaveUp(_GAVE_UP) from None
+                    start(index)
+                except WorkerLost:
+                    raise GaveUp from None
+                except ParslError as error:
+                    # The last of its lines names what went wrong last.
+                    reason = str(error).strip().splitlines()[-1].strip()
+                    raise UserError(
+                        f"parallel: parsl has no workers: {reason}; see whether the batch system "
+                        "answers, then run the same command again"
+                    ) from None
+            if not done:
+                patience.look(there=self._has_workers(), waiting_for="the jobs of parsl")
+
+    def _has_workers(self) -> bool:
+        """Whether a block of workers is there; true where that cannot be known."""
+        executors = self._kernel.executors.values()
+        asked = [executor for executor in executors if hasattr(executor, "connected_blocks")]
+        return not asked or any(executor.connected_blocks() for executor in asked)
 
     def _provide(self, size: int) -> None:
         """Have parsl running; a pool on this machine with at least so many workers."""
@@ -95,21 +139,21 @@ class ParslPool(Executor):
         beside = str(Path(sys.executable).parent)
         if beside not in os.environ.get("PATH", "").split(os.pathsep):
             os.environ["PATH"] = os.pathsep.join([beside, os.environ.get("PATH", "")])
-        self._kernel = parsl.load(
-            _named_config(self.options.config) if self.options.config else self._local(size)
-        )
+        self._open.enter_context(logs_into(self.logs, "parsl", "parsl"))
+        folder = self.logs or Path(self._open.enter_context(TemporaryDirectory(prefix="parsl-")))
+        config = _named_config(self.options.config) if self.options.config else self._local(size)
+        if config.run_dir == _RUN_DIR:
+            config.run_dir = str(folder / "parsl")
+        # Its own log would say it a second time, every task in many lines.
+        config.initialize_logging = False
+        self._kernel = parsl.load(config)
         self._size = size
 
     def _local(self, size: int) -> Any:
         import parsl
         from parsl.executors import HighThroughputExecutor
 
-        options = {
-            "retries": ATTEMPTS - 1,
-            "run_dir": tempfile.mkdtemp(prefix="parsl-"),
-            "initialize_logging": False,
-            **(self.options.model_extra or {}),
-        }
+        options = {"retries": ATTEMPTS - 1, **(self.options.model_extra or {})}
         return parsl.Config(
             executors=[HighThroughputExecutor(max_workers_per_node=size)], **options
         )
@@ -119,6 +163,7 @@ class ParslPool(Executor):
         kernel, self._kernel = self._kernel, None
         if kernel is not None:
             kernel.cleanup()
+        self._open.close()
 
 
 def _named_config(name: str) -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from contextvars import ContextVar
+from functools import partial
+from pathlib import Path
 
 from distill.core.errors import UserError
 from distill.core.executors.executor import (
@@ -16,17 +18,26 @@ from distill.core.executors.executor import (
     WorkersLost,
     start_executor,
 )
+from distill.core.executors.one_thread import run_alone
 from distill.core.executors.parallel_config import ParallelConfig
+from distill.core.executors.time_limit import run_limited
 from distill.core.progress import progress, say
 
 _OPEN: ContextVar[tuple[ParallelConfig, Executor] | None] = ContextVar("pool", default=None)
 
 
 @contextmanager
-def open_pool(config: ParallelConfig) -> Iterator[Executor]:
+def open_pool(config: ParallelConfig, logs: Path | None = None) -> Iterator[Executor]:
     """One executor for every `run_units` with this config inside the block, closed at its end.
 
     Workers start when the first units need them, so that a block without any starts none.
+
+    Parameters
+    ----------
+    config
+        Which executor.
+    logs
+        Folder for what its library and its jobs say; made when there is something.
 
     Raises
     ------
@@ -38,6 +49,7 @@ def open_pool(config: ParallelConfig) -> Iterator[Executor]:
         yield there[1]
         return
     executor = start_executor(config.backend, config.workers, config.options)
+    executor.logs = logs
     token = _OPEN.set((config, executor))
     try:
         yield executor
@@ -79,11 +91,13 @@ def run_units(
     Raises
     ------
     UserError
-        If a worker is killed three times on the same unit, or the executor is not installed or
-        does not start.
+        If a worker is killed three times on the same unit, a unit takes longer than
+        `config.timeout`, or the executor is not installed or does not start.
     """
     if not units:
         return []
+    if config.timeout is not None:
+        function = partial(run_limited, config.timeout, partial(run_alone, function))
     results: dict[int, Result] = {}
     with (
         open_pool(config) as executor,
@@ -114,8 +128,10 @@ def _completed(
             fruitless = 0 if len(results) > done_before else fruitless + 1
             left = len(units) - len(results)
             if fruitless == ATTEMPTS or isinstance(error, GaveUp):
+                said = str(error) if isinstance(error, GaveUp) else ""
                 raise UserError(
-                    f"a worker process was killed {ATTEMPTS} times with {left} units left; the "
+                    said
+                    or f"a worker process was killed {ATTEMPTS} times with {left} units left; the "
                     "machine may be out of memory: lower parallel.workers, then run again"
                 ) from None
             say(f"a worker process was killed; starting its unit again ({left} units left)")
