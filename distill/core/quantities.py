@@ -26,6 +26,8 @@ PREDICTION_KEYS = {
 MEV = 1000.0
 SECONDS_PER_DAY = 86400.0
 
+# Least volume of a cell that is one, Å³.
+_LEAST_VOLUME = 1e-6
 # Where each entry of a 3 x 3 matrix stands in Voigt's order, and the reverse.
 VOIGT_PLACES = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
 VOIGT_ROWS, VOIGT_COLUMNS = np.array([0, 1, 2, 1, 0, 0]), np.array([0, 1, 2, 2, 2, 1])
@@ -40,6 +42,11 @@ def quantity_title(key: str) -> str:
 def quantity_unit(key: str) -> str:
     """Unit of what a key of an error table holds, times 1000."""
     return {"energy_per_atom": "meV/atom", "stress": "meV/Å³"}.get(key, "meV/Å")
+
+
+def has_volume(cell: Any) -> bool:
+    """Whether a cell of shape (3, 3), Å, has a volume, by which a stress divides its virial."""
+    return abs(float(np.linalg.det(np.asarray(cell, dtype=float)))) >= _LEAST_VOLUME
 
 
 def voigt(matrix: Any) -> np.ndarray:

@@ -17,6 +17,7 @@ from distill.core.quantities import (
     ENERGY_KEY,
     FORCES_KEY,
     STRESS_KEY,
+    has_volume,
     six_components,
     stress_from_virial,
 )
@@ -238,15 +239,16 @@ def _store(atoms: Any, found: dict[str, Any]) -> bool:
     six = six_components(value)
     if np.any(atoms.pbc & ~atoms.cell[:].any(axis=1)):
         return False  # A structure that cannot be; the checks of structures say so.
-    volume = abs(float(np.linalg.det(atoms.cell[:])))
-    if volume < 1e-6:
+    if not has_volume(atoms.cell[:]):
         if six.any():
             raise UserError(
                 f"has a {name} but no volume: expected three cell vectors; give the cell "
                 "(Lattice), or remove the label"
             )
         return True
-    atoms.info[STRESS_KEY] = six if name == "stress" else stress_from_virial(six, volume)
+    atoms.info[STRESS_KEY] = (
+        six if name == "stress" else stress_from_virial(six, atoms.get_volume())
+    )
     return False
 
 

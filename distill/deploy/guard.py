@@ -21,7 +21,7 @@ from ase.calculators.calculator import all_changes
 from distill.core.artifacts import write_text
 from distill.core.errors import ChecksFailed, UserError
 from distill.core.progress import say
-from distill.core.quantities import CONFIG_TYPE_KEY
+from distill.core.quantities import CONFIG_TYPE_KEY, has_volume
 from distill.data.structures import read_structures, set_labels
 from distill.student.student_model import StudentCalculator
 from distill.student.uncertainty.grading import GRADE_KEY, UNGRADED
@@ -168,7 +168,7 @@ class Guard:
         copy.calc = self.teacher
         answer: dict[str, Any] = {"energy": float(copy.get_potential_energy())}
         answer["forces"] = copy.get_forces(apply_constraint=False)
-        if copy.pbc.all() and "stress" in copy.calc.implemented_properties:
+        if has_volume(copy.cell[:]) and "stress" in copy.calc.implemented_properties:
             answer["stress"] = copy.get_stress(apply_constraint=False)
         if not np.isfinite(answer["forces"]).all():
             raise UserError(f"guard: step {step}: the teacher's forces are not finite")

@@ -129,7 +129,10 @@ class Family(ABC):
 
     @abstractmethod
     def predict(self, structures: Sequence[Atoms], *, stress: bool = False) -> Predictions:
-        """Energies, forces and, if asked, stresses of fully periodic structures.
+        """Energies, forces and, if asked, stresses of structures whose cell has a volume.
+
+        A stress is the virial divided by the volume of the cell as it is given, whatever directions
+        are periodic.
 
         Raises
         ------

@@ -35,9 +35,10 @@ from ase.calculators.calculator import (
 from distill.core.artifacts import read_json, write_json
 from distill.core.config import Section
 from distill.core.errors import UserError, left_the_program
-from distill.core.quantities import six_components
+from distill.core.quantities import has_volume, six_components
 from distill.models.base import FAMILIES, Family, Predictions, StructureError
 from distill.models.config import CalculatorConfig
+from distill.models.mace.calculator import with_own_cell
 from distill.models.mace.torch_tools import MARK, marked_kind, precision
 from distill.models.shifted_calculator import ShiftedCalculator
 
@@ -216,7 +217,7 @@ class AnyCalculator(Family):
         properties = getattr(self._calculator, "implemented_properties", ())
         found = []
         for index, atoms in enumerate(structures):
-            wanted = stress and bool(atoms.pbc.all()) and "stress" in properties
+            wanted = stress and has_volume(atoms.cell[:]) and "stress" in properties
             who = f"the calculator {self.name}"
             found.append(_answer(self._calculator, atoms, who, index, stress=wanted))
         return Predictions(
@@ -347,6 +348,7 @@ def _imported(config: CalculatorConfig) -> Calculator:
         calculator = _made(config)
         torch = sys.modules.get("torch")
         own = str(torch.get_default_dtype()).removeprefix("torch.") if torch else None
+    with_own_cell(calculator)
     if hasattr(calculator, "calculate"):
         plain = type(calculator).calculate
         calculator.calculate = partial(  # type: ignore[method-assign]

@@ -42,8 +42,8 @@ def label_structures(
     model
         What `distill.models.calculators.load_model` takes.
     stress
-        Whether to label the stress (eV/Å³, Voigt) too, of all structures or of each; where one is
-        not periodic in all directions, or the model has no stresses, there is none.
+        Whether to label the stress (eV/Å³, Voigt) too, of all structures or of each; where a cell
+        has no volume, or the model has no stresses, there is none.
     first
         Index of the first structure, for messages.
     label

@@ -10,7 +10,7 @@ import numpy as np
 
 from distill.core.config import Section
 from distill.core.errors import UserError
-from distill.core.quantities import stress_from_virial, voigt
+from distill.core.quantities import has_volume, stress_from_virial, voigt
 from distill.models.base import Job, Predictions, StructureError, TrainableFamily
 from distill.student.config import StudentConfig
 from distill.student.student_model import Student, StudentCalculator
@@ -57,14 +57,14 @@ class LinearAce(TrainableFamily):
         return self.student.calculator(threads=self.threads)
 
     def predict(self, structures: Sequence[Atoms], *, stress: bool = False) -> Predictions:
-        """Energies, forces and, if asked, stresses of fully periodic structures."""
+        """Energies, forces and, if asked, stresses of structures whose cell has a volume."""
         try:
             found = self.student.predict_many(structures, threads=self.threads)
         except UserError:
             found = [self._one(index, atoms) for index, atoms in enumerate(structures)]
         stresses = [
             stress_from_virial(voigt(virial), atoms.get_volume())
-            if stress and atoms.pbc.all()
+            if stress and has_volume(atoms.cell[:])
             else None
             for atoms, (_, _, virial) in zip(structures, found, strict=True)
         ]

@@ -12,7 +12,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from numpy.typing import NDArray
 
 from distill.core.errors import UserError
-from distill.core.quantities import stress_from_virial, voigt
+from distill.core.quantities import has_volume, stress_from_virial, voigt
 from distill.student.engine.assembly import site_descriptors
 from distill.student.engine.evaluate import Evaluation, species_indices, thread_pool
 from distill.student.engine.neighbours import VerletList
@@ -102,7 +102,7 @@ class Student(StudentParameters):
 
 
 class StudentCalculator(Calculator):
-    """Energy, energies, free energy, forces and (in periodic cells) stress; eV, Å.
+    """Energy, energies, free energy, forces and, in a cell with a volume, stress; eV, Å.
 
     Parameters
     ----------
@@ -171,8 +171,8 @@ class StudentCalculator(Calculator):
             "forces": result.forces,
         }
         cell = structure.cell.array
-        volume = abs(np.linalg.det(cell))
-        if volume > 0.0:
+        if has_volume(cell):
+            volume = structure.get_volume()
             self.results["stress"] = stress_from_virial(voigt(result.virial), volume)
         self.atoms = Atoms(
             numbers=structure.numbers, positions=structure.positions, cell=cell, pbc=structure.pbc

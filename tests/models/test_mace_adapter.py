@@ -10,8 +10,10 @@ from tiny_mace import predicted, rattled_structures, tiny_model
 from distill.core.errors import UserError
 from distill.data.structures import reference_energy, reference_forces
 from distill.models.calculators import load_calculator
+from distill.models.config import CalculatorConfig
 from distill.models.mace import adapter as adapter
 from distill.models.mace.foundation_store import Foundation
+from distill.models.mace.steps import loss_function, validation_errors
 from distill.models.mace.torch_tools import pick_device
 
 STRUCTURES = rattled_structures(6)
@@ -39,6 +41,51 @@ def test_stress_is_predicted_where_it_is_labelled(tmp_path):
     crystal.calc = load_calculator(tmp_path / "tiny.model")
     np.testing.assert_allclose(labelled.info["REF_stress"], crystal.get_stress(), atol=1e-9)
     assert "REF_stress" not in molecule_labelled.info
+
+
+@pytest.mark.parametrize("pbc", [(True, True, False), (True, False, True), (False, False, False)])
+def test_a_stress_is_by_the_volume_of_the_given_cell(tmp_path, pbc):
+    """mace-torch divides by that of a cell widened along directions that are not periodic."""
+    model = tiny_model()
+    adapter.save_model(model, tmp_path / "tiny.model")
+    crystal = bulk("Cu", cubic=True)
+    crystal.rattle(0.05, seed=3)
+    crystal.center(vacuum=6.0, axis=[axis for axis in range(3) if not pbc[axis]])
+    crystal.info["REF_stress"] = np.zeros(6)
+    slab = crystal.copy()
+    slab.pbc = pbc
+    whole, open_ended = predicted(model, [crystal, slab], batch_size=2)
+    assert np.abs(whole.info["REF_stress"]).max() > 1e-7
+    np.testing.assert_allclose(
+        open_ended.info["REF_stress"], whole.info["REF_stress"], rtol=1e-6, atol=1e-12
+    )
+    calculators = [
+        load_calculator(tmp_path / "tiny.model"),
+        load_calculator(
+            CalculatorConfig(
+                path="mace.calculators:MACECalculator",
+                args={"model_paths": str(tmp_path / "tiny.model"), "default_dtype": "float64"},
+            )
+        ),
+    ]
+    for calculator in calculators:
+        np.testing.assert_allclose(
+            calculator.get_stress(slab), whole.info["REF_stress"], rtol=1e-6, atol=1e-12
+        )
+
+
+def test_a_stress_is_learnt_by_the_volume_of_the_given_cell():
+    """The loss sees the model's stress: labels that are the model's own cost nothing."""
+    model = tiny_model()
+    crystal = bulk("Cu", cubic=True)
+    crystal.rattle(0.05, seed=3)
+    crystal.center(vacuum=6.0, axis=2)
+    crystal.info["REF_stress"] = np.zeros(6)
+    (labelled,) = predicted(model, [crystal], batch_size=1)
+    labelled.pbc = (True, True, False)
+    batches = adapter.make_batches(adapter.make_data([labelled], model, {"Cu": 0.0}), 1)
+    loss = loss_function(0.0, 0.0, 1.0)
+    assert validation_errors(model, loss, batches, "cpu", True)["loss"] < 1e-12
 
 
 def test_large_total_energies_keep_their_precision_in_float32():

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill.core.errors import UserError
-from distill.core.quantities import ENERGY_KEY, FORCES_KEY, STRESS_KEY, voigt
+from distill.core.quantities import ENERGY_KEY, FORCES_KEY, STRESS_KEY, has_volume, voigt
 from distill.models.base import Predictions, StructureError
 from distill.models.mace.foundation_store import Foundation
 from distill.models.mace.torch_tools import (
@@ -211,12 +211,23 @@ def make_data(
             config.weight = weight
             if config.properties["energy"] is not None:
                 config.properties["energy"] -= sum(e0[symbol] for symbol in symbols)
-            graphs.append(
-                AtomicData.from_config(
-                    config, z_table=table, cutoff=info.r_max, heads=list(info.heads)
-                )
+            graph = AtomicData.from_config(
+                config, z_table=table, cutoff=info.r_max, heads=list(info.heads)
             )
+            give_own_cell(graph, atoms)
+            graphs.append(graph)
     return graphs
+
+
+def give_own_cell(graph: Any, atoms: Atoms) -> None:
+    """Put the structure's own cell into its graph, whose volume is that of its stress.
+
+    mace-torch widens the cell in directions that are not periodic for its neighbour search, and
+    would divide the virial by the volume of that. No neighbour lies across such a direction, so
+    the cell serves nothing else there. A structure without a volume keeps the wide cell.
+    """
+    if not atoms.pbc.all() and has_volume(atoms.cell[:]):
+        graph.cell[:3] = graph.cell.new_tensor(atoms.cell[:])
 
 
 def make_batches(data: Sequence[Any], batch_size: int, order: Sequence[int] | None = None) -> Any:
@@ -246,7 +257,7 @@ def predictions(
     structures
         Their labels are not looked at.
     stress
-        Of every structure that is periodic in all directions.
+        Of every structure whose cell has a volume.
     batch_size
         Structures a batch.
     e0
@@ -282,7 +293,9 @@ def predictions(
         energies += numbers["interaction_energy"].tolist()
         forces += [numbers["forces"][i:j] for i, j in pairwise(batch.ptr.tolist())]
         stresses += list(voigt(numbers["stress"])) if stress else [None] * batch.num_graphs
-    stresses = [six if a.pbc.all() else None for six, a in zip(stresses, structures, strict=True)]
+    stresses = [
+        six if has_volume(a.cell[:]) else None for six, a in zip(stresses, structures, strict=True)
+    ]
     offsets = [_sum_over(one_body, atoms) for atoms in structures]
     return Predictions(np.array(energies) + offsets, forces, stresses)
 

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
 from distill.core.config import Section
 from distill.models.base import Job, Predictions, TrainableFamily
 from distill.models.mace.adapter import checked_model, facts, predictions, save_model
+from distill.models.mace.calculator import with_own_cell
 from distill.models.mace.config import MaceConfig
 from distill.models.mace.rebuild import select_head
 from distill.models.mace.torch_tools import (
@@ -109,9 +110,10 @@ class Mace(TrainableFamily):
         from mace.calculators import MACECalculator
 
         with quiet():
-            return MACECalculator(
+            calculator = MACECalculator(
                 models=[self.single], device=self.device, default_dtype=facts(self.single).dtype
             )
+        return cast("Calculator", with_own_cell(calculator))
 
     def predict(self, structures: Sequence[Atoms], *, stress: bool = False) -> Predictions:
         """In batches; energies are put together in double precision."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 
 from distill.core.config import Section
+from distill.core.quantities import has_volume
 from distill.models.base import Job, Predictions, TrainableFamily
 from distill.student.config import StudentConfig
 from distill.student.julia.acepotentials import MODEL_FILE, fit
@@ -60,7 +61,7 @@ class AcePotentials(TrainableFamily):
         return JuliaCalculator(self.path, threads=self.threads)
 
     def predict(self, structures: Sequence[Atoms], *, stress: bool = False) -> Predictions:
-        """Energies, forces and, if asked, stresses of fully periodic structures."""
+        """Energies, forces and, if asked, stresses of structures whose cell has a volume."""
         energies, forces = np.zeros(len(structures)), []
         stresses: list[np.ndarray | None] = []
         for index, atoms in enumerate(structures):
@@ -68,7 +69,7 @@ class AcePotentials(TrainableFamily):
             copy.calc = self._julia
             forces.append(copy.get_forces(apply_constraint=False))
             energies[index] = copy.get_potential_energy()
-            wanted = stress and atoms.pbc.all()
+            wanted = stress and has_volume(atoms.cell[:])
             stresses.append(copy.get_stress(apply_constraint=False) if wanted else None)
         return Predictions(energies, forces, stresses)
 

@@ -14,6 +14,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.data import chemical_symbols
 
 from distill.core.errors import UserError
+from distill.core.quantities import has_volume
 from distill.student.julia import julia_arguments
 from distill.student.julia.julia_session import JuliaSession
 from distill.student.julia.julia_setup import require
@@ -81,7 +82,7 @@ class JuliaCalculator(Calculator):
             return
         found = self._julia.call("evaluate", mended=self._mended, **arrays)
         self.results = {"energy": float(found["energies"][0]), "forces": found["forces"]}
-        if atoms.cell.rank == 3:
+        if has_volume(atoms.cell[:]):
             stress = -found["virials"][0] / atoms.get_volume()
             self.results["stress"] = stress.ravel()[[0, 4, 8, 5, 2, 1]]
 
