@@ -14,7 +14,7 @@ from distill.metrics.source_intervals import FEWEST_SOURCES
 from distill.observables.base import STUDENT, Check, Observable, Question
 
 # A bound that nothing measured exceeds.
-_NONE = 1e12
+_NONE = 1e9
 
 # What each bound of an error is on: the question, the quantity, and the check in words.
 _ERRORS: dict[str, tuple[Question, str, str]] = {

@@ -128,7 +128,7 @@ class KnownPath(Unit):
 
     def work(self) -> dict[str, Any]:
         barrier, converged = self.ends[self.model, self.guess.parent.name if self.guess else ""]
-        numbers = {key: [0.0, barrier] for key in ("energies_eV", "coordinates_A")}
+        numbers = {"energies_eV": [0.0, barrier, 0.0], "coordinates_A": [0.0, 1.0, 2.0]}
         numbers |= {"barrier_eV": barrier, "reaction_energy_eV": 0.0, "converged": converged}
         numbers |= dict.fromkeys(("zero_point_barrier_eV", "crossover_temperature_K"))
         numbers |= dict.fromkeys(("initial", "saddle", "final")) | {"left_eV": []}
