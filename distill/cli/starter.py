@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from distill.config.workflow import parse_config
-from distill.core.artifacts import write_text
+from distill.core.artifacts import refuse_to_overwrite, write_text
 from distill.core.errors import UserError
 
 PRESETS = ("surface", "bulk")
@@ -42,13 +42,14 @@ def write_starter(
     Raises
     ------
     UserError
-        If the preset is unknown or the file exists.
+        If the preset is unknown, or the file exists or is one of those that are named.
     """
     path = Path(path)
     if preset not in PRESETS:
         raise UserError(f"preset '{preset}': expected one of {', '.join(PRESETS)}")
     if path.exists() and not force:
         raise UserError(f"{path} exists: give another name, or --force to replace it")
+    refuse_to_overwrite(path, train, path.parent / train, foundation, path.parent / foundation)
     chosen = _chosen(preset, train, foundation)
     config = parse_config(chosen, f"preset {preset}")
     lines = [

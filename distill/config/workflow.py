@@ -49,6 +49,13 @@ class RunConfig(Section):
             raise ValueError("expected a plain name without slashes or a leading dot")
         return name
 
+    @field_validator("output")
+    @classmethod
+    def _check_output(cls, output: str | None) -> str | None:
+        if output is not None and (not output or "\0" in output):
+            raise ValueError("expected the name of a folder")
+        return output
+
 
 def load_config(path: str | os.PathLike[str], overrides: list[str] | None = None) -> RunConfig:
     """Read a YAML workflow, apply `key.sub=value` overrides, and check it.

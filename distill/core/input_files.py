@@ -30,7 +30,13 @@ class InputFile(str):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(cls, handler(str))
+        return core_schema.no_info_after_validator_function(cls._checked, handler(str))
+
+    @classmethod
+    def _checked(cls, name: str) -> InputFile:
+        if not name or "\0" in name:
+            raise ValueError("expected the name of a file")
+        return cls(name)
 
 
 class ModelFile(InputFile):

@@ -195,5 +195,14 @@ def run_waiting(units: Sequence[Unit], *, parallel: ParallelConfig, label: str) 
 
 
 def perform(unit: Unit) -> None:
-    """Run one unit; a function of the module, so that any executor can send it to a worker."""
-    unit.run()
+    """Run one unit; a function of the module, so that any executor can send it to a worker.
+
+    Raises
+    ------
+    UserError
+        What the unit raises, with its name.
+    """
+    try:
+        unit.run()
+    except UserError as error:
+        raise UserError(f"{unit.name}: {error}") from None

@@ -309,16 +309,12 @@ def checked_answer(
 
     def number(label: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
         try:
-            array = None if value is None else np.asarray(value, dtype=float)
-        except (TypeError, ValueError):
-            array = None
-        if array is None or (array.shape != shape and not (shape == () and array.size == 1)):
-            found = repr(value) if array is None or array.ndim == 0 else f"shape {array.shape}"
-            expected = f"shape {shape}" if shape else "one number"
-            raise StructureError(index, f"{name} returned {label} of {found}, expected {expected}")
+            array = _numbers(name, label, value, shape)
+        except UserError as error:
+            raise StructureError(index, str(error)) from None
         if not np.isfinite(array).all():
             raise StructureError(index, f"{name} returned {label} with NaN or infinity")
-        return array.reshape(shape)
+        return array
 
     total = float(number("an energy", energy, ()))
     if abs(total) > _LARGEST_ENERGY * len(atoms):
@@ -335,6 +331,19 @@ def checked_answer(
     except (TypeError, ValueError) as error:
         raise StructureError(index, f"{name} returned a stress that is none: {error}") from None
     return total, components, number("a stress", stress, (6,))
+
+
+def _numbers(name: str, label: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """What a calculator returned as an array of the shape that it has to have, finite or not."""
+    try:
+        array = None if value is None else np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        array = None
+    if array is None or (array.shape != shape and not (shape == () and array.size == 1)):
+        found = repr(value) if array is None or array.ndim == 0 else f"shape {array.shape}"
+        expected = f"shape {shape}" if shape else "one number"
+        raise UserError(f"{name} returned {label} of {found}, expected {expected}")
+    return array.reshape(shape)
 
 
 def _imported(config: CalculatorConfig) -> Calculator:
@@ -394,7 +403,11 @@ def _calculate(
     *arguments: Any,
     **options: Any,
 ) -> None:
-    """A calculation in the calculator's own precision, its failure turned into a user's error."""
+    """A calculation in the calculator's own precision, its failure turned into a user's error.
+
+    The results are numbers of their shapes then. Infinity and NaN are left to whoever asks, as
+    dynamics that blow up come to them.
+    """
     try:
         with precision(dtype) if dtype else nullcontext():
             calculate(*arguments, **options)
@@ -404,6 +417,13 @@ def _calculate(
         if _out_of_memory(error):
             raise
         raise UserError(_failure(name, error)) from error
+    calculator, atoms, asked, *_ = (*arguments, None, None)
+    asked = options.get("properties", asked) or ()
+    atoms = options.get("atoms", atoms) or getattr(calculator, "atoms", None)
+    if atoms is not None:
+        for label, shape in (("energy", ()), ("forces", (len(atoms), 3))):
+            if label in asked or label in calculator.results:
+                _numbers(name, label, calculator.results.get(label), shape)
 
 
 def _out_of_memory(error: BaseException) -> bool:

@@ -42,8 +42,8 @@ _Order = Annotated[int, Field(ge=1, le=LARGEST_ORDER)]
 class _GridDescription(BaseModel):
     """Uniform nodes of splines."""
 
-    x0: float
-    h: Annotated[float, Field(gt=0)]
+    x0: Annotated[float, Field(ge=-10, le=10)]
+    h: Annotated[float, Field(ge=1e-6, le=10)]
     n: Annotated[int, Field(ge=2, le=2**20)]
 
 

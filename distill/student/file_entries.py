@@ -234,7 +234,9 @@ def _check_radial(arrays: Arrays) -> None:
     end, r0, p = np.moveaxis(arrays["pair_envelope"], -1, 0)
     _expect("pair_envelope", _is_exponent(p), "exponents that are whole numbers")
     _expect(
-        "pair_envelope", (end > 0) & (end <= cutoff) & (r0 > _SHORTEST), "a cutoff within rcuts"
+        "pair_envelope",
+        (end > _SHORTEST) & (end <= cutoff) & (r0 > _SHORTEST),
+        "a cutoff within rcuts",
     )
 
 

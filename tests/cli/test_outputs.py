@@ -59,6 +59,10 @@ def student():
         ["errors", "MODEL", "--data", "DATA", "--csv", "MODEL"],
         ["timing", "MODEL", "--structure", "DATA", "-o", "DATA"],
         ["timing", "MODEL", "-o", "MODEL"],
+        ["init", "DATA", "--train", "DATA", "--force"],
+        ["init", "MODEL", "--foundation", "student.npz", "--force"],
+        ["export", "MODEL", "-o", "DATA", "--structures", "DATA"],
+        ["export", "MODEL", "-o", "MODEL"],
         ["lammps", "DATA", "--student", "MODEL", "--guard", "1", "2", "--guard-file", "DATA"],
         ["lammps", "DATA", "--student", "MODEL", "--guard", "1", "2", "--guard-file", "MODEL"],
         [

@@ -178,7 +178,10 @@ KEYS = st.sampled_from([words(place) for place in PLACES]) | st.text(
 )
 
 
-@given(key=KEYS, value=st.sampled_from(["", "1", ".inf", "[", "{a", "\0", "!!x", "[1, 2]", "*a"]))
+@given(
+    key=KEYS,
+    value=st.sampled_from(["", "1", ".inf", "[", "{a", "\0", "!!x", "[1, 2]", "*a", '"\\0"', '""']),
+)
 @settings(max_examples=400, deadline=None)
 def test_any_override_is_understood_or_refused(tmp_path_factory, key, value):
     path = tmp_path_factory.getbasetemp() / "plain.yaml"

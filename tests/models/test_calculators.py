@@ -4,6 +4,7 @@ import copy
 
 import numpy as np
 import pytest
+from ase.build import bulk
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
 from helpers import SinglePrecision, rattled_copper
@@ -14,6 +15,7 @@ from distill.data.structures import reference_energy, reference_forces, referenc
 from distill.models.calculators import load_calculator
 from distill.models.labelling import label_structures
 from distill.models.mace.torch_tools import precision
+from distill.simulation.dynamics import velocity_verlet
 
 
 class Nonsense(Calculator):
@@ -104,3 +106,19 @@ def test_labels_equal_the_calculator_and_leave_the_input_alone():
 def test_nan_from_a_calculator_is_an_error_with_the_index():
     with pytest.raises(UserError, match="structure 0: the calculator Nonsense returned an"):
         label_structures(rattled_copper(1), Nonsense())
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("none", "returned energy of None, expected one number"),
+        ("words", "returned energy of 'low', expected one number"),
+        ("shape", r"returned forces of shape \(3,\), expected shape \(4, 3\)"),
+        ("exit", "ended the program by itself"),
+    ],
+)
+def test_what_a_foreign_calculator_leaves_is_checked_wherever_it_is_asked(how, words):
+    args = {"how": how, "call": 0}
+    calculator = load_calculator(CalculatorConfig(path="odd_calculators:Failing", args=args))
+    with pytest.raises(UserError, match=f"odd_calculators:Failing.*{words}"):
+        next(velocity_verlet(bulk("Cu", cubic=True), calculator, 1.0))

@@ -150,7 +150,7 @@ def _one(name, value, place=0):
         (_array("rnl_transform", lambda a: a * [1, 1, 1, 1, -1, 1, 1]), "lengths in order"),
         (_array("rnl_envelope", lambda a: a[..., [1, 0, 2, 3, 4]]), "ends in order"),
         (_array("pair_envelope", lambda a: a * [2, 1, 1]), "a cutoff within rcuts"),
-        (_array("rcuts", lambda a: -a), "rcuts: expected 0 to 100 Å"),
+        (_array("rcuts", lambda a: -a), "rcuts: expected 0 to 20 Å"),
         (_array("rcuts", lambda a: np.full_like(a, np.nan)), "rcuts has numbers that are not fin"),
         (_array("rnl_spline_coefs", lambda a: a[..., :2]), "rnl_spline_coefs has shape"),
         (_array("pair_spline_coefs", lambda a: np.concatenate([a, a], -1)), "pair_spline_coefs"),
