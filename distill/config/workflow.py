@@ -21,7 +21,15 @@ from distill.models.config import CalculatorConfig
 from distill.student.config import StudentConfig
 from distill.teacher.config import TeacherConfig
 
-_WAYS_OF_TRAINING = {"strategy", "lora", "replay", "architecture", "delta", "committee"}
+_WAYS_OF_TRAINING = {
+    "strategy",
+    "calculator",
+    "lora",
+    "replay",
+    "architecture",
+    "delta",
+    "committee",
+}
 
 
 class RunConfig(Section):
