@@ -128,7 +128,12 @@ def survey(path: str) -> tuple[Survey, list[Atoms]]:
     if not frames:
         raise UserError(f"{file} holds no structure")
     keys = _keys(frames)
-    names = LabelKeys(**{label: keys.get(label, _DEFAULTS[label]) or None for label in _DEFAULTS})
+    names = LabelKeys(
+        energy=keys.get("energy", ENERGY_KEY),
+        forces=keys.get("forces", FORCES_KEY),
+        stress=keys.get("stress", STRESS_KEY),
+        virial=keys.get("virial"),
+    )
     take_labels(frames, names, require=(), file=file, format_name=format_name)
     structures = check_structures([frame.atoms for frame in frames], require=(), origin=f"{file}: ")
     alone = [is_isolated_atom(atoms) for atoms in structures]
