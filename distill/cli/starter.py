@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
+from pydantic.fields import FieldInfo
 
 from distill.config.workflow import parse_config
 from distill.core.artifacts import refuse_to_overwrite, write_text
 from distill.core.errors import UserError
 
 PRESETS = ("surface", "bulk")
-_WIDTH = 100
 
 
 def write_starter(
@@ -44,16 +46,47 @@ def write_starter(
     UserError
         If the preset is unknown, or the file exists or is one of those that are named.
     """
-    path = Path(path)
     if preset not in PRESETS:
         raise UserError(f"preset '{preset}': expected one of {', '.join(PRESETS)}")
+    write_workflow(path, _chosen(preset, train, foundation), (), (train, foundation), force=force)
+
+
+def write_workflow(
+    path: str | os.PathLike[str],
+    chosen: dict[str, Any],
+    reasons: Sequence[str],
+    named: Sequence[str],
+    *,
+    force: bool = False,
+) -> None:
+    """Write a commented workflow of chosen options.
+
+    Parameters
+    ----------
+    path
+        YAML file to write.
+    chosen
+        Options by section; every other one becomes a comment.
+    reasons
+        Why they were chosen, in sentences; they become comments at its top.
+    named
+        Files that the options name, relative to the workflow or to the current folder.
+    force
+        Replace an existing file.
+
+    Raises
+    ------
+    UserError
+        If the file exists or is one of those named, or the options do not make a workflow.
+    """
+    path = Path(path)
     if path.exists() and not force:
         raise UserError(f"{path} exists: give another name, or --force to replace it")
-    refuse_to_overwrite(path, train, path.parent / train, foundation, path.parent / foundation)
-    chosen = _chosen(preset, train, foundation)
-    config = parse_config(chosen, f"preset {preset}")
+    refuse_to_overwrite(path, *named, *(path.parent / name for name in named))
+    config = parse_config(chosen, "the proposed workflow")
     lines = [
         f"# A distill workflow. Run it with: distill run {path.name}",
+        *(f"# {reason}" for reason in reasons),
         "# Lines that begin with '#' show the other options with their defaults.",
         "",
         *_render(config, chosen, ""),
@@ -96,10 +129,7 @@ def _render(section: BaseModel, chosen: dict[str, Any], indent: str) -> list[str
         value = getattr(section, name)
         note = field.description or ""
         if name not in chosen:
-            plain = section.model_dump(mode="json")[name]
-            entry = _entry(f"{indent}# ", name, plain, note)
-            if len(entry) <= 2 * _WIDTH:
-                lines.append(entry)
+            lines += _commented(name, field, value, f"{indent}# ")
             continue
         if isinstance(value, BaseModel):
             lines += [f"{indent}{name}:", *_render(value, chosen[name], indent + "  ")]
@@ -115,6 +145,39 @@ def _render(section: BaseModel, chosen: dict[str, Any], indent: str) -> list[str
     return lines
 
 
+def _commented(name: str, field: FieldInfo, value: Any, start: str) -> list[str]:
+    """An option that is not chosen, with its default; and the options inside it, if it has any."""
+    note = field.description or ""
+    kind = _section_of(field.annotation)
+    if kind is None:
+        return [_entry(start, name, _plain(value), note)]
+    # An option that is off by default, or a list that is empty, shows what it would hold.
+    shown = "" if isinstance(value, BaseModel) else f" {json.dumps(_plain(value))}"
+    lines = [f"{start}{name}:{shown}" + (f"  # {note}" if note else "")]
+    for inner, inner_field in kind.model_fields.items():
+        default = getattr(value, inner) if isinstance(value, kind) else _default(inner_field)
+        lines += _commented(inner, inner_field, default, start + "  ")
+    return lines
+
+
+def _section_of(annotation: Any) -> type[BaseModel] | None:
+    """The section that an option holds, alone, in a list or where it is asked for."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) is dict:
+        return None
+    parts = (_section_of(part) for part in get_args(annotation))
+    return next((part for part in parts if part is not None), None)
+
+
+def _default(field: FieldInfo) -> Any:
+    return "..." if field.is_required() else field.get_default(call_default_factory=True)
+
+
+def _plain(value: Any) -> Any:
+    return TypeAdapter(Any).dump_python(value, mode="json")
+
+
 def _as_list_item(lines: list[str], indent: str) -> list[str]:
     """Put the dash of a list item before its first live line, which must come first."""
     live = next(i for i, line in enumerate(lines) if not line.lstrip().startswith("#"))
@@ -128,4 +191,4 @@ def _entry(indent: str, name: str, value: Any, note: str) -> str:
     text = yaml.safe_dump(value, default_flow_style=True, width=1000).strip()
     text = text.removesuffix("...").strip()
     line = f"{indent}{name}: {text}"
-    return f"{line}  # {note}" if note and len(line) + len(note) + 4 <= 2 * _WIDTH else line
+    return f"{line}  # {note}" if note else line

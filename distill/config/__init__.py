@@ -20,6 +20,7 @@ from distill.observables.rdf.config import RdfConfig
 from distill.observables.sticking.config import StickingConfig
 from distill.observables.vdos.config import VdosConfig
 from distill.sampling.config import DrivenConfig, SelectionConfig
+from distill.sampling.methods.augment import AugmentConfig
 from distill.sampling.methods.md import MdConfig
 from distill.sampling.methods.rattle import RattleConfig
 from distill.simulation.config import NebConfig, ScatteringConfig
@@ -36,6 +37,7 @@ from distill.teacher.config import (
 
 __all__ = [
     "ArchitectureConfig",
+    "AugmentConfig",
     "BarrierConfig",
     "BulkConfig",
     "CalculatorConfig",

@@ -22,7 +22,15 @@ from distill.student.config import StudentConfig
 from distill.teacher.config import TeacherConfig
 
 _DEEPEST, _MOST_VALUES = 50, 100_000
-_WAYS_OF_TRAINING = {"strategy", "lora", "replay", "architecture", "delta", "committee"}
+_WAYS_OF_TRAINING = {
+    "strategy",
+    "calculator",
+    "lora",
+    "replay",
+    "architecture",
+    "delta",
+    "committee",
+}
 
 
 class RunConfig(Section):

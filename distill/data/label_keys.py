@@ -128,6 +128,19 @@ def take_labels(
         _say_unused(places, names, file)
 
 
+def label_names(frames: Sequence[Frame]) -> dict[str, dict[str, int]]:
+    """Names of the values in frames that could be labels, by kind, and how many frames have each.
+
+    Kinds are energy, forces, stress and virial; values that are about labels, such as
+    uncertainties and predictions, are none.
+    """
+    found: dict[str, dict[str, int]] = {label: {} for label in _DEFAULTS}
+    for frame in frames:
+        for name, kind in _Place(frame).label_like().items():
+            found[kind][name] = found[kind].get(name, 0) + 1
+    return found
+
+
 class _Place:
     """All values that a frame carries by name, and what was taken from them."""
 

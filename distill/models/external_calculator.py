@@ -83,6 +83,7 @@ class ExternalCalculator(Calculator):
             it failed.
         """
         super().calculate(atoms, properties, system_changes)
+        assert self.atoms is not None
         try:
             answer = self._answer(self.atoms)
         except _Died:
@@ -209,6 +210,7 @@ class _Process:
         environment = {k: v for k, v in os.environ.items() if k not in hidden}
         try:
             with (self.folder / _LOG).open("wb") as log:
+                self.command = command
                 return subprocess.Popen(
                     command,
                     stdin=subprocess.DEVNULL,
@@ -234,7 +236,7 @@ class _Process:
                 if self.child.poll() is not None:
                     break
         problem = self._end_of(None)
-        command = shlex.join(map(str, self.child.args))
+        command = shlex.join(self.command)
         self._end()
         raise UserError(f"{problem}\nIt never connected; it was started as: {command}")
 

@@ -72,7 +72,7 @@ def serve(protocol: IPIProtocol, calculator: Any) -> None:
 def answered(calculator: Any, atoms: Atoms) -> "tuple[float, np.ndarray, np.ndarray, np.ndarray]":
     """Energy, forces and virial of a structure, and the extra string; or what went wrong."""
     energy, forces, virial = 0.0, np.zeros((len(atoms), 3)), np.zeros((3, 3))
-    about = {"stress": False}
+    about: dict[str, Any] = {"stress": False}
     copy = atoms.copy()
     try:
         forces = np.asarray(calculator.get_forces(copy), dtype=float)

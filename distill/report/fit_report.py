@@ -15,6 +15,7 @@ from distill.compare.timing_result import TimingResult
 from distill.core.artifacts import read_json, sha256, write_json, write_text
 from distill.core.quantities import MEV
 from distill.core.results import read_result
+from distill.metrics.binding import Binding, Level, binding_energies
 from distill.metrics.error_texts import interval_rows, study_rows
 from distill.metrics.errors import ErrorTable
 from distill.report.page import embedded, page
@@ -103,11 +104,27 @@ def collect_fit(folder: Path) -> Report:
             "intervals": interval_rows(tables),
             "tables": {title: table.model_dump(mode="json") for title, table in tables.items()},
         },
+        "binding": [row.model_dump(mode="json") for row in _binding(folder, student.e0)],
         "uncertainty": quality.model_dump(mode="json"),
         "timing": {"rows": timing_rows(timing), "how": machine_text(timing)},
         "front": read_json(folder / FRONT / "front.json") if request["front"] else None,
         "versions": student.provenance.get("versions", {}),
     }
+
+
+def _binding(folder: Path, e0: Mapping[str, float]) -> list[Binding]:
+    from distill.data.isolated_atoms import is_isolated_atom, isolated_energies
+    from distill.data.structures import read_structures
+
+    train = read_structures(folder / DATA / "train.xyz")
+    free = isolated_energies([atoms for atoms in train if is_isolated_atom(atoms)])
+    if not free:
+        return []
+    levels = {
+        "data": Level(read_structures(folder / DATA / "test.xyz"), free),
+        "student": Level(read_structures(folder / STUDENT / PREDICTED_FILE), e0),
+    }
+    return binding_energies(levels)
 
 
 def _headline(tables: Mapping[str, ErrorTable], timing: TimingResult) -> list[dict[str, Any]]:

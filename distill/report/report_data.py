@@ -26,9 +26,12 @@ from distill.core.errors import UserError
 from distill.core.quantities import MEV
 from distill.core.results import Kind, read_result
 from distill.core.stage_folder import outdated_stages, unwanted_stages
+from distill.data.isolated_atoms import is_isolated_atom, isolated_energies
+from distill.data.structures import read_structures
+from distill.metrics.binding import Level, binding_energies
 from distill.metrics.errors import Errors
 from distill.models.teacher_model import RECORD_NAME, TeacherRecord
-from distill.observables.base import OBSERVABLES, STUDENT, Card
+from distill.observables.base import OBSERVABLES, REFERENCE, STUDENT, TEACHER, Card
 from distill.report.accuracy_tables import accuracy_tables
 from distill.teacher.teacher_results import TeacherErrors
 
@@ -81,6 +84,7 @@ def collect(run_folder: Path) -> Report:
         "verdict": _verdict(run.result("compare", VERDICT_FILE, Verdict)),
         "headline": [*_headline(parts), *(c for o in observables for c in o.pop("cards"))],
         "accuracy": accuracy_tables(parts),
+        "binding": _binding(run, parts["teacher"]),
         "timing": _timing(parts["timing"]),
         "observables": observables,
         "teacher": parts["teacher"],
@@ -230,6 +234,31 @@ def _improvement(errors: TeacherErrors | None) -> str:
     if not (before and after):
         return "test set"
     return f"test set; the foundation model’s is {before.rmse / after.rmse:.1f} times as large"
+
+
+def _binding(run: _Run, teacher: TeacherRecord | None) -> list[dict[str, Any]]:
+    """Energies of parting test structures into free atoms, of reference, teacher and student."""
+    from distill.student.student_model import Student
+
+    predictions = {
+        name: run.file("compare", f"predictions/test_{name}.xyz") for name in (TEACHER, STUDENT)
+    }
+    student = run.file("student", "student.npz")
+    sets = {
+        name: run.file("teacher", f"labels/{name}.xyz") or run.file("data", f"{name}.xyz")
+        for name in ("train", "test")
+    }
+    files = [*predictions.values(), student, *sets.values()]
+    if teacher is None or any(file is None for file in files):
+        return []
+    read = {name: read_structures(file) for name, file in (sets | predictions).items() if file}
+    free = isolated_energies([atoms for atoms in read["train"] if is_isolated_atom(atoms)])
+    levels = {
+        REFERENCE: Level(read["test"], free),
+        TEACHER: Level(read[TEACHER], teacher.free_atoms),
+        STUDENT: Level(read[STUDENT], Student.load(student).e0 if student else {}),
+    }
+    return [row.model_dump(mode="json") for row in binding_energies(levels)]
 
 
 def _timing(timing: TimingResult | None) -> Any:

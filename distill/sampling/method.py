@@ -29,6 +29,7 @@ SAMPLING_METHODS: Registry[type[SamplingMethod]] = Registry(
         "neb": "distill.sampling.methods.neb:MinimumEnergyPaths",
         "md": "distill.sampling.methods.md:MolecularDynamics",
         "rattle": "distill.sampling.methods.rattle:Rattle",
+        "augment": "distill.sampling.methods.augment:Augment",
     },
 )
 

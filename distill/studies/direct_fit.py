@@ -79,7 +79,13 @@ def _fitted(config: RunConfig, out: Path, folder: Path, front: bool) -> Path:
 
     data_stage.run(config.data, out=folder / DATA, seed=config.seed)
     sets = {name: folder / DATA / f"{name}.xyz" for name in ("train", "test")}
-    student_stage.run(config.student, **sets, out=folder / STUDENT, seed=config.seed)
+    student_stage.run(
+        config.student,
+        train=sets["train"],
+        test=sets["test"],
+        out=folder / STUDENT,
+        seed=config.seed,
+    )
     made = folder / STUDENT / student_stage.STUDENT_FILE
     with atomic_path(out) as temporary:
         shutil.copyfile(made, temporary)
@@ -122,7 +128,13 @@ def _front(config: RunConfig, sets: dict[str, Path], out: Path) -> None:
 
     orders = range(min(2, config.student.order), config.student.order + 1)
     speed_accuracy_front(
-        config.student, **sets, out=out, seed=config.seed, orders=orders, scales=FRONT_SCALES
+        config.student,
+        train=sets["train"],
+        test=sets["test"],
+        out=out,
+        seed=config.seed,
+        orders=orders,
+        scales=FRONT_SCALES,
     )
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import shutil
 
+import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
-from ase.io import write
+from ase.io import read, write
 from method_tests import SamplingMethodContract
 from surface_potentials import DOUBLE_WELL, STICKY, WALL
 
 from distill.config import MdConfig, NebConfig, RattleConfig, ScatteringConfig, SlabConfig
-from distill.sampling.method import SAMPLING_METHODS
+from distill.core.work import WorkFolder
+from distill.sampling.method import SAMPLING_METHODS, Sampler
+from distill.sampling.methods.augment import Augment, AugmentConfig
 from distill.simulation.config import ScatteringCase
 
 EMT_PATH, LENNARD_JONES = "ase.calculators.emt:EMT", "ase.calculators.lj:LennardJones"
@@ -205,6 +208,53 @@ class TestRattle(SamplingMethodContract):
         shutil.copy(copper, tmp_path / "other.xyz")
         other = configs[0].model_copy(update={"structures": str(tmp_path / "other.xyz")})
         assert all(unit.finished for unit in self.plan([other], again))
+
+
+class TestAugment(SamplingMethodContract):
+    method = "augment"
+    model, other_model = EMT_PATH, LENNARD_JONES
+
+    @pytest.fixture(scope="class")
+    def configs(self, copper):
+        return [
+            AugmentConfig(
+                structures=copper, children=3, amplitude=0.3, relax_steps=2, temperature=100
+            )
+        ]
+
+    @pytest.fixture(scope="class")
+    def others(self, silver):
+        return {
+            "structures": {"structures": silver},
+            "children": {"children": 4},
+            "amplitude": {"amplitude": 0.2},
+            "strain": {"strain": 0.01},
+            "temperature": {"temperature": 5000},
+            "relax_steps": {"relax_steps": 0},
+            "depth_bias": {"depth_bias": 50.0},
+        }
+
+
+def test_a_tree_descends_from_its_first_structure_and_counts_its_calls(copper, tmp_path):
+    config = AugmentConfig(structures=copper, children=12, amplitude=0.4, temperature=300)
+    unit = Augment().units([config], Sampler(EMT_PATH, WorkFolder(tmp_path)))[0]
+    unit.run()
+    tree = unit.structures()
+    assert len(tree) == 13
+    assert max(a.info["generation"] for a in tree) > 1
+    branches = {a.info["trajectory"] for a in tree}
+    assert len(branches) == 1 + sum(a.info["generation"] == 1 for a in tree)
+    first = read(copper, index=0)
+    assert np.allclose(tree[0].positions, first.positions)
+    # Relaxed, they lie lower than rattled alone; each look at the model is counted.
+    calls = Augment().collect([unit]).calls["augment"]
+    assert 13 < calls <= 1 + 12 * 6
+    plain = config.model_copy(update={"relax_steps": 0})
+    other = Augment().units([plain], Sampler(EMT_PATH, WorkFolder(tmp_path / "plain")))[0]
+    other.run()
+    highest = [max(a.info["REF_energy"] for a in u.structures()) for u in (unit, other)]
+    assert highest[0] < highest[1]
+    assert Augment().collect([other]).calls["augment"] == 13
 
 
 def test_every_method_of_the_package_is_tested():

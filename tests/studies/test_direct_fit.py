@@ -55,6 +55,13 @@ def test_a_free_atom_is_one_body_energy_and_in_no_error_table(fitted):
     assert report["data"]["train"]["structures"] == 33
 
 
+def test_the_cohesive_energy_of_the_student_is_that_of_the_data(fitted):
+    (row,) = json.loads((fitted.with_name("cu_fit") / "report.json").read_text())["binding"]
+    assert row["formula"] == "Cu"
+    assert row["energies"]["data"] == pytest.approx(3.5, abs=0.2)
+    assert row["energies"]["student"] == pytest.approx(row["energies"]["data"], abs=1e-3)
+
+
 def test_the_page_shows_the_numbers_of_its_json(fitted):
     folder = fitted.with_name("cu_fit")
     report = json.loads((folder / "report.json").read_text())

@@ -236,7 +236,8 @@ def new_model(
 
 def shift_interaction(model: torch.nn.Module, shift: float) -> None:
     """Add a constant, eV an atom, to the interaction energies of a model, in place."""
-    model.scale_shift.shift += shift
+    block: Any = model.scale_shift
+    block.shift += shift
 
 
 def silence_readouts(model: torch.nn.Module) -> None:

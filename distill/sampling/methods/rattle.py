@@ -17,6 +17,7 @@ from distill.core.input_files import InputFile
 from distill.core.quantities import CONFIG_TYPE_KEY
 from distill.core.random_streams import stream
 from distill.core.work import Unit
+from distill.data.isolated_atoms import is_isolated_atom
 from distill.data.structures import read_structures, write_structures
 from distill.models.cached_calculators import ModelSpec, cached_calculator
 from distill.models.labelling import labelled_copy
@@ -103,7 +104,7 @@ class Rattle(SamplingMethod):
             read_structures(config.structures, require=())
 
     def units(self, configs: Sequence[RattleConfig], sampler: Sampler) -> list[Unit]:
-        """A unit for every structure of a list of options.
+        """A unit for every structure of a list of options; isolated atoms have nothing to show.
 
         Raises
         ------
@@ -122,6 +123,7 @@ class Rattle(SamplingMethod):
             )
             for number, config in enumerate(configs)
             for index, atoms in enumerate(read_structures(config.structures, require=()))
+            if not is_isolated_atom(atoms)
         ]
 
     def collect(self, units: Sequence[RattleUnit]) -> Visited:
