@@ -275,7 +275,7 @@ def test_rows_and_cards_are_in_the_units_that_they_name(tmp_path: Path) -> None:
     assert row["interval_cm2_per_s"] == pytest.approx([0.1 * end for end in found.interval])
     jumps = tables["jumps"][2]
     assert jumps["model"] == "student"
-    assert jumps["window_ps"] == (1.0, 2.5)
+    assert jumps["window_interval_ps"] == (1.0, 2.5)
     measured = model.temperatures[0].jumps.residence_time
     assert jumps["residence_time_ps"] == pytest.approx(measured.value / 1000)
     assert jumps["haven_ratio"] == model.temperatures[0].haven_ratio.value

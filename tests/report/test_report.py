@@ -95,7 +95,7 @@ def test_every_row_of_every_observable_is_shown(finished):
     shown = [row for row in page.rows if row and row[0] == condition.surface_and_state]
     assert [row[2] for row in shown] == ["teacher", "student", "two-level"]
     assert shown[0][3] == "0.45" and shown[2][4] == "0.26 to 0.56"
-    assert shown[1][6] == "92 dissociated, 108 scattered"
+    assert shown[1][-1] == "92 dissociated, 108 scattered"
 
 
 def test_published_numbers_stand_beside(finished):

@@ -20,6 +20,7 @@ from distill.observables.diffusion.diffusion import (
     run_diffusion,
     starting_structure,
 )
+from distill.observables.diffusion.plan import diffusion_plan
 from distill.observables.diffusion.plots import draw_arrhenius, draw_van_hove
 from distill.observables.diffusion.result import CM2_PER_S, DiffusionAt, DiffusionResult
 
@@ -59,6 +60,11 @@ class Diffusion(Observable[DiffusionResult]):
                 "compare.tolerances.activation_energy is set, but compare.diffusion.temperatures "
                 "has one temperature: give two or more, or remove the tolerance"
             )
+
+    def plan(self, config: DiffusionConfig, tolerances: DiffusionTolerances) -> list[str]:
+        """See `diffusion_plan`."""
+        start = starting_structure(config, perfect_crystal(config), 1.0, config.temperatures[0])
+        return diffusion_plan(config, len(start), tolerances.activation_energy)
 
     def run(
         self, config: DiffusionConfig, models: Mapping[str, ModelSpec], work: WorkFolder
@@ -175,7 +181,7 @@ def _jump_row(point: DiffusionAt) -> Row:
     assert window is not None
     row: Row = {
         "temperature": point.temperature,
-        "window_ps": (window.start / _FS_PER_PS, window.end / _FS_PER_PS),
+        "window_interval_ps": (window.start / _FS_PER_PS, window.end / _FS_PER_PS),
         "early": window.early,
         "jumps": jumps and jumps.jumps,
         "residence_time_ps": jumps and jumps.residence_time.value / _FS_PER_PS,
