@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
-from ase.units import GPa
+from ase.units import GPa, kB
 from scipy.integrate import trapezoid
 
 from distill.config import PhononsConfig, ThermalExpansionConfig
@@ -241,3 +241,33 @@ def test_a_crystal_unstable_when_stretched_gives_a_reason_and_no_number() -> Non
     for row in rows:
         assert "have real frequencies, 5 are needed" in row.reason
         assert row.free_energy is None
+
+
+@pytest.mark.physics
+def test_a_crystal_at_rest_has_the_kinetic_energy_of_its_degrees_of_freedom(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Eight atoms whose centre of mass is at rest: 21 of 24 degrees, kT/2 each."""
+    energies = []
+    kinetic = Atoms.get_kinetic_energy
+
+    def recorded(atoms: Atoms) -> float:
+        energies.append(kinetic(atoms))
+        return energies[-1]
+
+    monkeypatch.setattr(Atoms, "get_kinetic_energy", recorded)
+    config = ThermalExpansionConfig(
+        supercell=(2, 1, 1),
+        time=9000.0,
+        equilibration_time=1000.0,
+        time_step=5.0,
+        thermostat_time=50.0,
+        barostat_time=500.0,
+        blocks=4,
+    )
+    result = lattice_constant_at(
+        relaxed_copper(), EMT(), 200.0, config=config, generator=np.random.default_rng(0)
+    )
+    assert result["mean_temperature"] == pytest.approx(200.0, rel=0.06)
+    # All 24 would be 14 % more.
+    assert np.mean(energies[200:]) == pytest.approx(21 / 2 * kB * 200.0, rel=0.06)
