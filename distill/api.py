@@ -397,7 +397,8 @@ def diffusivity(
     interval
         Time between frames, fs; by `info["time_fs"]` if not given.
     fit_start, fit_end
-        Lags of the fit, fs; a hundredth and a twentieth of the whole time if not given.
+        Lags of the fit, fs; without the last it is chosen by the data, not before `fit_start`, a
+        hundredth of the whole time if not given.
     defects
         That the displacement is divided by; every atom of the element if not given.
     confidence, seed
@@ -409,6 +410,7 @@ def diffusivity(
         If there is no such element, the time between frames is not known, the frames are too few,
         or too few jumps were seen for a number.
     """
+    from distill.core.progress import say
     from distill.core.random_streams import stream
     from distill.observables.diffusion.diffusivity import (
         diffusivity as diffusivity_of,
@@ -416,6 +418,7 @@ def diffusivity(
     from distill.observables.diffusion.diffusivity import (
         displacements_in_framework,
     )
+    from distill.observables.diffusion.window import choose_window
     from distill.systems.defects import nearest_neighbour_distance
 
     frames = _frames(trajectory, require=())
@@ -424,21 +427,33 @@ def diffusivity(
         raise UserError(f"there is no {species} in {frames[0].get_chemical_formula()}")
     apart = interval if interval is not None else _time_between(frames)
     whole = apart * (len(frames) - 1)
-    end = fit_end if fit_end is not None else whole / 20
-    found = diffusivity_of(
-        [displacements_in_framework(unwrapped(frames), mobile)],
+    tracks = [displacements_in_framework(unwrapped(frames), mobile)]
+    count = defects or int(mobile.sum())
+    length = nearest_neighbour_distance(
+        frames[0], species if mobile.sum() > 1 else frames[0].get_chemical_symbols()[0]
+    )
+    window = choose_window(
+        [tracks],
         apart,
-        defects=defects or int(mobile.sum()),
-        jump_length=nearest_neighbour_distance(
-            frames[0], species if mobile.sum() > 1 else frames[0].get_chemical_symbols()[0]
-        ),
         fit_start=fit_start if fit_start is not None else max(whole / 100, apart),
-        fit_end=end,
+        fit_end=fit_end,
+        defects=count,
+        jump_length=length,
+    )
+    found = diffusivity_of(
+        tracks,
+        apart,
+        defects=count,
+        jump_length=length,
+        fit_start=window.start,
+        fit_end=window.end,
         confidence=confidence,
         generator=stream(seed, "bootstrap", species),
     )
     if found.value is None or found.interval is None:
         raise UserError(f"no diffusivity can be given: {found.reason}")
+    if found.disagreement:
+        say(f"diffusivity: {found.disagreement}")
     low, high = found.interval
     return Measured(
         _CM2_PER_S * found.value,

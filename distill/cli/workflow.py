@@ -29,10 +29,19 @@ def run(
             help="First stage to run; results from here on with other settings are discarded.",
         ),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Say how much there is to compute and what the verdict can tell."
+        ),
+    ] = False,
     settings: Settings = None,
 ) -> None:
     """Run a whole workflow: data, teacher, sampling, student, compare, report. Resumable."""
-    _run_stages(config, settings, first, until)
+    if dry_run:
+        _say_plan(config, settings)
+    else:
+        _run_stages(config, settings, first, until)
 
 
 @commands.command(rich_help_panel=PANEL)
@@ -79,3 +88,12 @@ def _run_stages(
     from distill.pipeline import run_pipeline
 
     run_pipeline(load_config(config, settings), first=first, last=last)
+
+
+def _say_plan(config: Path, settings: list[str] | None) -> None:
+    from distill.compare.plan import comparison_plan
+    from distill.config.workflow import load_config
+    from distill.core.progress import say
+
+    for line in comparison_plan(load_config(config, settings).compare):
+        say(line)

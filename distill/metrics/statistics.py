@@ -194,7 +194,7 @@ def paired_difference(
     only_first, only_second = int(np.sum(a & ~b)), int(np.sum(~a & b))
     of_pairs = clustering(a.astype(int) - b, clusters, available)
     effect, z = of_pairs.design_effect, of_pairs.quantile(confidence)
-    low, high = _paired_interval(only_first / effect, only_second / effect, n / effect, z)
+    low, high = paired_interval(only_first / effect, only_second / effect, n / effect, z)
     value = (only_first - only_second) / n
     return PairedDifference(value, low, high, n, only_first, only_second, confidence, of_pairs)
 
@@ -330,7 +330,7 @@ def pairs_needed_within(bound: float, shares: tuple[float, float], confidence: f
     z = _quantile(confidence)
 
     def within(pairs: int) -> bool:
-        low, high = _paired_interval(shares[0] * pairs, shares[1] * pairs, pairs, z)
+        low, high = paired_interval(shares[0] * pairs, shares[1] * pairs, pairs, z)
         return -bound <= low and high <= bound
 
     return _least(within)
@@ -375,14 +375,14 @@ def _wilson_needed(value: float, width: float, z: float) -> int:
 
 
 def _paired_width(shares: tuple[float, float], pairs: int, z: float) -> float:
-    low, high = _paired_interval(shares[0] * pairs, shares[1] * pairs, pairs, z)
+    low, high = paired_interval(shares[0] * pairs, shares[1] * pairs, pairs, z)
     return high - low
 
 
-def _paired_interval(
+def paired_interval(
     only_first: float, only_second: float, pairs: float, z: float
 ) -> tuple[float, float]:
-    """Bonett and Price's interval; the counts need not be whole."""
+    """Bonett and Price's interval at a quantile; the counts need not be whole."""
     p, q = (only_first + 1) / (pairs + 2), (only_second + 1) / (pairs + 2)
     half = z * float(np.sqrt((p + q - (p - q) ** 2) / (pairs + 2)))
     return max(p - q - half, -1.0), min(p - q + half, 1.0)

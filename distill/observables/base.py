@@ -134,6 +134,10 @@ class Observable(ABC, Generic[Outcome]):
     def refuse(self, config: Any, tolerances: Any) -> None:
         """Refuse options that cannot work, before anything is computed; raises `UserError`."""
 
+    def plan(self, config: Any, tolerances: Any) -> list[str]:
+        """Lines on how much will be computed, and how surely what is right passes the checks."""
+        return []
+
     @abstractmethod
     def run(self, config: Any, models: Mapping[str, ModelSpec], work: WorkFolder) -> Outcome:
         """Compute it with every model, by name; units of work that are finished are not repeated.

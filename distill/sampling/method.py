@@ -63,6 +63,9 @@ class Visited:
         Structures to select from; `info["trajectory"]` says where each is from.
     endings
         How each of those trajectories ended, by its name.
+    starts
+        What each of them shares its start with, such as a thermal surface, by its name; those that
+        are missing share it with none.
     paths
         Structures that are kept as they are, such as those along minimum energy paths.
     calls
@@ -77,6 +80,7 @@ class Visited:
 
     pool: list[Atoms] = field(default_factory=list)
     endings: dict[str, str] = field(default_factory=dict)
+    starts: dict[str, str] = field(default_factory=dict)
     paths: list[Atoms] = field(default_factory=list)
     calls: dict[str, int] = field(default_factory=dict)
     cut: int = 0
@@ -89,6 +93,7 @@ class Visited:
         self.paths += other.paths
         self.cut += other.cut
         self.endings.update(other.endings)
+        self.starts.update(other.starts)
         self.calls.update(other.calls)
         self.tables.update(other.tables)
         self.summary.update(other.summary)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill.core.artifacts import write_json
-from distill.core.errors import UserError
 from distill.core.executors import ParallelConfig
 from distill.core.progress import say
 from distill.core.random_streams import stream
@@ -19,6 +18,7 @@ from distill.core.tables import write_table_csv
 from distill.core.work import WorkFolder
 from distill.metrics.selection import coverage, distinct
 from distill.sampling.config import SamplingBase, SelectionConfig
+from distill.sampling.held_out import held_out_trajectories
 from distill.sampling.method import SAMPLING_METHODS, Sampler, Visited
 from distill.sampling.pictures import draw_selection, draw_trajectories
 from distill.sampling.selection import choices, select
@@ -231,7 +231,7 @@ def _select(
     summary: dict[str, Any] = {"sampled": len(visited.pool), "left_out": dropped}
     from distill.sampling.descriptors import structure_descriptors
 
-    held_trajectories = held_out_trajectories(visited.endings, config, seed)
+    held_trajectories = held_out_trajectories(visited.endings, visited.starts, config, seed)
     held_pool = [a for a in pool if a.info["trajectory"] in held_trajectories]
     held_out = _drawn(held_pool, config.held_out, seed)
     candidates = [a for a in pool if a.info["trajectory"] not in held_trajectories]
@@ -252,41 +252,6 @@ def _select(
         held_out_pool=len(held_pool),
     )
     return [candidates[index] for index in chosen], held_out, summary
-
-
-def held_out_trajectories(endings: dict[str, str], config: SelectionConfig, seed: int) -> set[str]:
-    """Names of whole trajectories whose structures only test the student.
-
-    Their share of all trajectories is that of held-out structures among those kept. They are spread
-    evenly over the ways trajectories ended, so that dissociation is tested too.
-
-    Parameters
-    ----------
-    endings
-        How each trajectory ended, by its name.
-    config
-        Counts of kept and held-out structures.
-    seed
-        The run's seed.
-
-    Raises
-    ------
-    UserError
-        If structures are to be held out of a single trajectory.
-    """
-    if config.held_out == 0:
-        return set()
-    if len(endings) < 2:
-        raise UserError(
-            "selection.held_out keeps whole trajectories apart, but only one was sampled: sample "
-            "more, or set held_out to 0"
-        )
-    share = config.held_out / (config.held_out + config.count)
-    number = min(max(round(share * len(endings)), 1), len(endings) - 1)
-    names = stream(seed, "held out").permutation(sorted(endings))
-    by_ending = sorted(names, key=lambda name: endings[str(name)])
-    places = ((np.arange(number) + 0.5) * len(names) / number).astype(int)
-    return {str(by_ending[place]) for place in places}
 
 
 def _drawn(pool: Sequence[Atoms], count: int, seed: int) -> list[Atoms]:

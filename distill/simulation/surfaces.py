@@ -33,11 +33,10 @@ from distill.simulation.rovibrational import (
     molecule_at,
 )
 from distill.simulation.surface_independence import Independence, independence
-from distill.systems.config import SlabConfig
+from distill.simulation.surface_lattice import lattice_constants, lattice_name
 from distill.systems.slabs import (
     build_slab,
     cutoff_of,
-    expanded,
     refuse_slab,
     static_lattice_constant,
     thickness_message,
@@ -184,7 +183,7 @@ def make_surfaces(config: ScatteringConfig, *, model: ModelSpec, work: WorkFolde
         refuse_thin_vacuum(slab, config, calculator)
         if message := thickness_message(slab, calculator, facet):
             say(message)
-    lengths = _lattice_constants(config, a, model, work)
+    lengths = lattice_constants(config, a, model, work)
     units = [
         _SurfaceUnit(
             work.path,
@@ -269,64 +268,6 @@ def surface_name(facet: str, temperature: float, walk: int = 0) -> str:
     return f"{name}_{walk}" if walk else name
 
 
-@dataclass(frozen=True)
-class _LatticeUnit(Unit):
-    """Measure the lattice constant at a temperature by dynamics at constant pressure."""
-
-    model: ModelSpec
-    config: SlabConfig
-    temperature: float
-    lattice_constant: float
-    seed: int
-
-    def work(self) -> dict[str, Any]:
-        from ase.build import bulk
-
-        from distill.systems.crystals import lattice_constant_at
-
-        assert self.config.npt is not None
-        result = lattice_constant_at(
-            bulk(self.config.element, "fcc", a=self.lattice_constant, cubic=True),
-            cached_calculator(self.model),
-            self.temperature,
-            config=self.config.npt,
-            generator=stream(self.seed, "lattice constant", self.temperature),
-        )
-        if result["status"] != "complete":
-            raise UserError(
-                f"slab.npt: the lattice constant at {self.temperature:g} K could not be measured: "
-                f"{result['reason']}; check the model, or give slab.thermal_expansion"
-            )
-        return result
-
-
-def _lattice_constants(
-    config: ScatteringConfig, a: float, model: ModelSpec, work: WorkFolder
-) -> dict[float, float]:
-    """Lattice constant (Å) at each surface temperature (K): expanded from 0 K, or measured."""
-    slab, temperatures = config.slab, dict.fromkeys(t for _, t in places(config))
-    if slab.npt is None:
-        return {t: expanded(slab, a, t) for t in temperatures}
-    units = [
-        _LatticeUnit(work.path, _lattice_name(t), model, slab, t, a, work.seed)
-        for t in temperatures
-        if t > 0
-    ]
-    work.run(units, "lattice constants")
-    measured = {unit.temperature: unit.numbers() for unit in units}
-    for temperature, result in measured.items():
-        low, high = result["interval"]
-        say(
-            f"lattice constant at {temperature:g} K: {result['lattice_constant']:.4f} Å "
-            f"({low:.4f} to {high:.4f})"
-        )
-    return {0.0: a, **{t: result["lattice_constant"] for t, result in measured.items()}}
-
-
-def _lattice_name(temperature: float) -> str:
-    return f"lattice_{temperature:g}K"
-
-
 def _make_surface(unit: _SurfaceUnit) -> int:
     """Write the snapshots of one surface; return the force calls made."""
     from ase.io import write
@@ -404,7 +345,7 @@ def read_surfaces(config: ScatteringConfig, folder: Path) -> Surfaces:
     numbers = [molecule, *(record for walks in records.values() for record in walks)]
     if config.slab.npt:
         temperatures = dict.fromkeys(t for _, t in names)
-        numbers += [record_of(folder, _lattice_name(t)) for t in temperatures if t]
+        numbers += [record_of(folder, lattice_name(t)) for t in temperatures if t]
     snapshots = {
         place: [_read(folder / f"{name}.xyz") for name in walks] for place, walks in names.items()
     }

@@ -81,7 +81,8 @@ def lattice_constant_at(
     """Mean lattice constant at a temperature and pressure, by molecular dynamics.
 
     The cell breathes isotropically under Martyna-Tobias-Klein dynamics (J. Chem. Phys. 101, 4177
-    (1994), ASE's `IsotropicMTKNPT`).
+    (1994), ASE's `IsotropicMTKNPT`). The crystal as a whole stays at rest, so that N atoms have
+    3N − 3 degrees of freedom, of which the temperature is.
 
     Parameters
     ----------
@@ -127,10 +128,12 @@ def lattice_constant_at(
     # At rest, half of the kinetic energy turns into potential energy.
     MaxwellBoltzmannDistribution(moving, temperature_K=2 * temperature, rng=generator)
     Stationary(moving)
+    # ASE's thermostat and its temperature count 3N.
+    at_rest = max(len(moving) - 1, 1) / len(moving)
     dynamics = IsotropicMTKNPT(
         moving,
         config.time_step * units.fs,
-        temperature_K=temperature,
+        temperature_K=at_rest * temperature,
         pressure_au=config.pressure,
         tdamp=config.thermostat_time * units.fs,
         pdamp=config.barostat_time * units.fs,
@@ -142,7 +145,7 @@ def lattice_constant_at(
     try:
         for step, _ in enumerate(dynamics.irun(steps)):
             length = float(moving.cell.lengths()[0]) / config.supercell[0]
-            hot = moving.get_temperature()
+            hot = moving.get_temperature() / at_rest
             problem = _runaway(length / atoms.cell.lengths()[0], hot / temperature)
             if problem:
                 break

@@ -263,7 +263,8 @@ def test_only_models_with_a_time_of_their_own_join_teacher_and_student(tmp_path:
 
 
 def test_rows_and_cards_are_in_the_units_that_they_name(tmp_path: Path) -> None:
-    config = settings(tmp_path, temperatures=[600.0, 900.0], confidence=0.9)
+    window = {"time": 20000.0, "fit_start": 1000.0, "fit_end": 2500.0}
+    config = settings(tmp_path, temperatures=[600.0, 900.0], confidence=0.9, **window)
     result = run(config, tmp_path / "out", teacher="CosineLattice", student="CosineLattice")
     tables = Diffusion().rows(result)
     model = result.models["student"]
@@ -272,6 +273,12 @@ def test_rows_and_cards_are_in_the_units_that_they_name(tmp_path: Path) -> None:
     assert row["model"] == "student"
     assert row["diffusivity_cm2_per_s"] == pytest.approx(0.1 * found.value)
     assert row["interval_cm2_per_s"] == pytest.approx([0.1 * end for end in found.interval])
+    jumps = tables["jumps"][2]
+    assert jumps["model"] == "student"
+    assert jumps["window_interval_ps"] == (1.0, 2.5)
+    measured = model.temperatures[0].jumps.residence_time
+    assert jumps["residence_time_ps"] == pytest.approx(measured.value / 1000)
+    assert jumps["haven_ratio"] == model.temperatures[0].haven_ratio.value
     fit = tables["arrhenius"][1]
     assert fit["prefactor_cm2_per_s"] == pytest.approx(0.1 * model.arrhenius.prefactor)
     assert fit["activation_energy"] == model.arrhenius.activation_energy

@@ -236,8 +236,11 @@ def test_what_scattered_molecules_carry_is_kept_by_model(run):
     assert condition.energy_transfer_difference.value == pytest.approx(-0.1)
     rows = Sticking().rows(run())
     assert [row["model"] for row in rows["scattered"]] == ["teacher", "student"]
+    assert rows["scattered"][0]["energy_transfer"] == pytest.approx(0.1)
+    assert rows["scattered"][0]["share_v0"] == 1.0
     assert rows["surfaces"] == [
         {
+            "model": "teacher",
             "facet": "111",
             "temperature": 300.0,
             "snapshots": 100,

@@ -15,7 +15,7 @@ from distill.config import MdConfig, RattleConfig, SamplingConfig, SelectionConf
 from distill.core.artifacts import read_json
 from distill.core.errors import UserError
 from distill.data.structures import config_type, read_structures, reference_energy, reference_forces
-from distill.sampling.sampling_stage import held_out_trajectories
+from distill.sampling.held_out import held_out_trajectories
 
 RESULTS = ("selected.xyz", "held_out.xyz", "outcomes.csv", "sampling.json")
 
@@ -134,13 +134,42 @@ def test_held_out_trajectories_are_spread_over_the_endings():
         f"s{i}": "scattered" for i in range(10)
     }
     config = SelectionConfig(count=80, held_out=20)
-    held = held_out_trajectories(endings, config, 1)
+    held = held_out_trajectories(endings, {}, config, 1)
     assert len(held) == 4
     assert sum(name.startswith("d") for name in held) == 2
-    assert held == held_out_trajectories(dict(reversed(endings.items())), config, 1)
-    assert held != held_out_trajectories(endings, config, 2)
+    assert held == held_out_trajectories(dict(reversed(endings.items())), {}, config, 1)
+    assert held != held_out_trajectories(endings, {}, config, 2)
     with pytest.raises(UserError, match="only one was sampled"):
-        held_out_trajectories({"a": "scattered"}, config, 1)
+        held_out_trajectories({"a": "scattered"}, {}, config, 1)
+
+
+def test_held_out_trajectories_have_surfaces_of_their_own():
+    """Six surfaces with five trajectories each, one in ten dissociates."""
+    endings = {f"{i:02d}": "scattered" if i % 10 else "dissociated" for i in range(30)}
+    starts = {name: f"surface {int(name) % 6}" for name in endings}
+    config = SelectionConfig(count=80, held_out=20)
+    for seed in range(10):
+        held = held_out_trajectories(endings, starts, config, seed)
+        others = set(endings) - held
+        assert not {starts[name] for name in held} & {starts[name] for name in others}
+        assert {endings[name] for name in held} == {"dissociated", "scattered"}
+        assert 5 <= len(held) <= 10
+
+
+def test_a_rare_ending_is_held_out_and_learned_from():
+    endings = {f"{i:02d}": "scattered" if i > 1 else "dissociated" for i in range(40)}
+    config = SelectionConfig(count=90, held_out=10)
+    for seed in range(10):
+        held = held_out_trajectories(endings, {}, config, seed)
+        assert len(held) == 4
+        assert sum(endings[name] == "dissociated" for name in held) == 1
+
+
+def test_one_surface_for_all_still_gives_a_test():
+    endings = {f"{i}": "scattered" for i in range(10)}
+    config = SelectionConfig(count=80, held_out=20)
+    held = held_out_trajectories(endings, dict.fromkeys(endings, "rest"), config, 1)
+    assert len(held) == 2
 
 
 def test_pool_that_blew_up_is_explained(train, tmp_path):

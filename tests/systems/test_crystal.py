@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
-from ase.units import GPa
+from ase.units import GPa, kB
 from scipy.integrate import trapezoid
 
 from distill.config import PhononsConfig, ThermalExpansionConfig
@@ -241,3 +241,36 @@ def test_a_crystal_unstable_when_stretched_gives_a_reason_and_no_number() -> Non
     for row in rows:
         assert "have real frequencies, 5 are needed" in row.reason
         assert row.free_energy is None
+
+
+def test_the_temperature_of_a_crystal_at_rest_counts_its_degrees_of_freedom(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Four atoms at rest as a whole: nine degrees of freedom; ASE's thermostat counts twelve."""
+    from ase.md import nose_hoover_chain
+
+    asked, kinetic = [], []
+    energy = Atoms.get_kinetic_energy
+
+    class Recorded(nose_hoover_chain.IsotropicMTKNPT):
+        def __init__(self, *args: Any, temperature_K: float, **kwargs: Any) -> None:
+            asked.append(temperature_K)
+            super().__init__(*args, temperature_K=temperature_K, **kwargs)
+
+    def recorded(atoms: Atoms) -> float:
+        kinetic.append(energy(atoms))
+        return kinetic[-1]
+
+    monkeypatch.setattr(nose_hoover_chain, "IsotropicMTKNPT", Recorded)
+    monkeypatch.setattr(Atoms, "get_kinetic_energy", recorded)
+    config = ThermalExpansionConfig(
+        supercell=(1, 1, 1), time=60.0, equilibration_time=0.0, time_step=5.0, blocks=3
+    )
+    result = lattice_constant_at(
+        relaxed_copper(), EMT(), 200.0, config=config, generator=np.random.default_rng(0)
+    )
+    # With 12 kT/2 of kinetic energy in 9 degrees of freedom the crystal would be at 4/3 T.
+    assert 12 / 2 * asked[0] == pytest.approx(9 / 2 * 200.0)
+    # Of the start and twelve steps.
+    temperatures = 2 * np.array(kinetic[-13:]) / (9 * kB)
+    assert result["mean_temperature"] == pytest.approx(temperatures.mean())

@@ -20,13 +20,17 @@ from distill.observables.diffusion.diffusion import (
     run_diffusion,
     starting_structure,
 )
-from distill.observables.diffusion.result import CM2_PER_S, ArrheniusSummary, DiffusionResult
+from distill.observables.diffusion.plan import diffusion_plan
+from distill.observables.diffusion.plots import draw_arrhenius, draw_van_hove
+from distill.observables.diffusion.result import CM2_PER_S, DiffusionAt, DiffusionResult
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from distill.models.cached_calculators import ModelSpec
+
+
+_FS_PER_PS = 1000.0
 
 
 class DiffusionTolerances(Section):
@@ -57,6 +61,11 @@ class Diffusion(Observable[DiffusionResult]):
                 "has one temperature: give two or more, or remove the tolerance"
             )
 
+    def plan(self, config: DiffusionConfig, tolerances: DiffusionTolerances) -> list[str]:
+        """See `diffusion_plan`."""
+        start = starting_structure(config, perfect_crystal(config), 1.0, config.temperatures[0])
+        return diffusion_plan(config, len(start), tolerances.activation_energy)
+
     def run(
         self, config: DiffusionConfig, models: Mapping[str, ModelSpec], work: WorkFolder
     ) -> DiffusionResult:
@@ -66,8 +75,9 @@ class Diffusion(Observable[DiffusionResult]):
         return run_diffusion(config, chosen, work)
 
     def rows(self, result: DiffusionResult) -> dict[str, list[Row]]:
-        """One row for each model and temperature, and one for each Arrhenius fit."""
+        """Rows for each model and temperature, and one for each Arrhenius fit."""
         diffusion: list[Row] = []
+        jumps: list[Row] = []
         arrhenius: list[Row] = []
         for model, found in result.models.items():
             for point in found.temperatures:
@@ -84,6 +94,8 @@ class Diffusion(Observable[DiffusionResult]):
                         "reason": point.reason,
                     }
                 )
+                if point.window:
+                    jumps.append({"model": model, **_jump_row(point)})
             fit = found.arrhenius
             arrhenius.append(
                 {
@@ -97,38 +109,14 @@ class Diffusion(Observable[DiffusionResult]):
                     "reason": found.arrhenius_reason,
                 }
             )
-        return {self.name: diffusion, "arrhenius": arrhenius}
+        return {self.name: diffusion, "jumps": jumps, "arrhenius": arrhenius}
 
     def draw(self, result: DiffusionResult) -> dict[str, Figure]:
-        """Diffusivity over inverse temperature; intervals, upper bounds and Arrhenius fits."""
-        import numpy as np
-
-        from distill.core.figures import colour_of, figure_style
-
-        with figure_style() as plt:
-            figure, axis = plt.subplots(figsize=(6.4, 4.2))
-            for k, (name, found) in enumerate(result.models.items()):
-                colour, fit, label = colour_of(name, k), found.arrhenius, name
-                if fit:
-                    low, high = fit.activation_energy_interval
-                    label += f": {fit.activation_energy:.3f} eV ({low:.3f} to {high:.3f})"
-                    _draw_fit(axis, fit, colour)
-                measured, bounds = [], []
-                for point in found.temperatures:
-                    if (number := point.diffusivity) is None:
-                        continue
-                    if number.value is not None and number.interval is not None:
-                        measured.append((1000 / point.temperature, number.value, *number.interval))
-                    elif number.upper_bound is not None:
-                        bounds.append((1000 / point.temperature, number.upper_bound))
-                x, y, *ends = np.array(measured).reshape(-1, 4).T
-                y, bars = CM2_PER_S * y, CM2_PER_S * np.abs(ends - y)
-                axis.errorbar(x, y, bars, fmt="o", ms=5, capsize=3, color=colour, label=label)
-                x, y = np.array(bounds).reshape(-1, 2).T
-                axis.plot(x, CM2_PER_S * y, "v", mfc="none", color=colour)
-            axis.set(yscale="log", xlabel="1000 / temperature [1/K]", ylabel="diffusivity [cm²/s]")
-            axis.legend(fontsize=8.5, title="activation energy", title_fontsize=8.5)
-        return {self.name: figure}
+        """The Arrhenius plot, and van Hove functions."""
+        figures = {self.name: draw_arrhenius(result)}
+        if any(point.van_hove for of in result.models.values() for point in of.temperatures):
+            figures["van_hove"] = draw_van_hove(result)
+        return figures
 
     def checks(self, result: DiffusionResult, tolerances: DiffusionTolerances) -> list[Check]:
         """One of the activation energies, student minus teacher; it fails without both fits."""
@@ -187,16 +175,21 @@ def _interval_cm2_per_s(interval: Interval | None) -> Interval | None:
     return interval and (CM2_PER_S * interval[0], CM2_PER_S * interval[1])
 
 
-def _draw_fit(axis: Axes, fit: ArrheniusSummary, colour: str) -> None:
-    """A fitted line with the band of its joint samples."""
-    import numpy as np
-    from ase.units import kB
-
-    inverse = np.linspace(1 / max(fit.temperatures), 1 / min(fit.temperatures), 60)
-    line = CM2_PER_S * fit.prefactor * np.exp(-fit.activation_energy * inverse / kB)
-    axis.plot(1000 * inverse, line, color=colour, lw=1.3)
-    energies = np.array(fit.activation_energy_samples)[:, None]
-    lines = np.exp(np.array(fit.log_prefactor_samples)[:, None] - energies * inverse / kB)
-    ends = [50 * (1 - fit.confidence), 50 * (1 + fit.confidence)]
-    low, high = CM2_PER_S * np.percentile(lines, ends, axis=0)
-    axis.fill_between(1000 * inverse, low, high, color=colour, alpha=0.15, lw=0)
+def _jump_row(point: DiffusionAt) -> Row:
+    """Window and jump statistics of a model at a temperature, times in ps."""
+    window, jumps, haven = point.window, point.jumps, point.haven_ratio
+    assert window is not None
+    row: Row = {
+        "temperature": point.temperature,
+        "window_interval_ps": (window.start / _FS_PER_PS, window.end / _FS_PER_PS),
+        "early": window.early,
+        "jumps": jumps and jumps.jumps,
+        "residence_time_ps": jumps and jumps.residence_time.value / _FS_PER_PS,
+        "haven_ratio": haven and haven.value,
+        "haven_ratio_interval": haven and haven.interval,
+    }
+    for name in ("back", "correlation_factor"):
+        measured = jumps and getattr(jumps, name)
+        row[name] = measured and measured.value
+        row[f"{name}_interval"] = measured and measured.interval
+    return row

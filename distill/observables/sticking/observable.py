@@ -15,9 +15,14 @@ from distill.core.work import WorkFolder
 from distill.metrics.statistics import pairs_needed_within
 from distill.observables.base import STUDENT, TEACHER, Card, Check, Observable, Row, within
 from distill.observables.sticking.config import StickingConfig
+from distill.observables.sticking.plan import sticking_plan
 from distill.observables.sticking.plots import CURVES, draw_probabilities, draw_scattered
 from distill.observables.sticking.published_points import read_points
-from distill.observables.sticking.result import ConditionSticking, StickingResult
+from distill.observables.sticking.result import (
+    ConditionSticking,
+    ScatteredMolecules,
+    StickingResult,
+)
 from distill.observables.sticking.sequential_precision import targets
 from distill.observables.sticking.sticking import run_sticking
 from distill.simulation.surfaces import refuse_surfaces
@@ -26,6 +31,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from distill.models.cached_calculators import ModelSpec
+
+
+# Vibrational levels in the table of scattered molecules.
+_LEVELS = 3
 
 
 class StickingTolerances(Section):
@@ -58,6 +67,10 @@ class Sticking(Observable[StickingResult]):
                 "compare.sticking.teacher_trajectories is below 2: ask for that computation or "
                 "remove the tolerance"
             )
+
+    def plan(self, config: StickingConfig, tolerances: StickingTolerances) -> list[str]:
+        """See `sticking_plan`."""
+        return sticking_plan(config, tolerances.sticking)
 
     def run(
         self, config: StickingConfig, models: Mapping[str, ModelSpec], work: WorkFolder
@@ -94,10 +107,13 @@ class Sticking(Observable[StickingResult]):
                         }
                     )
             scattered += [
-                place | {"model": model, **molecules.model_dump()}
+                place | {"model": model, **_scattered_row(molecules)}
                 for model, molecules in condition.scattered.items()
             ]
-        surfaces = [surface.model_dump() for surface in result.surfaces]
+        surfaces = [
+            {"model": result.initial_conditions_from, **surface.model_dump()}
+            for surface in result.surfaces
+        ]
         return {self.name: rows, "scattered": scattered, "surfaces": surfaces}
 
     def draw(self, result: StickingResult) -> dict[str, Figure]:
@@ -135,6 +151,18 @@ class Sticking(Observable[StickingResult]):
                 confidence=result.confidence,
             )
         ]
+
+
+def _scattered_row(molecules: ScatteredMolecules) -> Row:
+    """Shares of the lowest levels, and means with their intervals."""
+    row: Row = {"molecules": molecules.molecules}
+    shares = molecules.vibration.shares
+    for v in range(_LEVELS):
+        row[f"share_v{v}"] = shares[v] if v < len(shares) else 0.0
+    for name in ("mean_rotation", "mean_exit_angle", "energy_transfer"):
+        mean = getattr(molecules, name)
+        row[name], row[f"{name}_interval"] = mean.value, mean.interval
+    return row
 
 
 def _within_0_and_1(interval: Interval) -> Interval:

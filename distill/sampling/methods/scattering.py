@@ -24,9 +24,15 @@ from distill.simulation.scattering import (
     cached_surfaces,
     initial_conditions,
     run_trajectory,
+    surface_order,
     trajectory_name,
 )
-from distill.simulation.surfaces import make_surfaces, read_surfaces, refuse_surfaces
+from distill.simulation.surfaces import (
+    Surfaces,
+    make_surfaces,
+    read_surfaces,
+    refuse_surfaces,
+)
 from distill.simulation.trust_bound import Trust
 
 
@@ -141,6 +147,7 @@ class Scattering(SamplingMethod):
         """Structures of sound trajectories, and how all of them ended."""
         visited = Visited()
         outcomes = []
+        surfaces = read_surfaces(units[0].config, units[0].surfaces)
         for unit in units:
             outcome = unit.outcome()
             outcomes.append(outcome)
@@ -149,10 +156,13 @@ class Scattering(SamplingMethod):
             else:
                 visited.pool += read_structures(unit.structures_path)
                 visited.endings[unit.name] = outcome.outcome
+                if (group := surface_group(surfaces, unit)) is not None:
+                    facet, temperature = unit.condition.place
+                    visited.starts[unit.name] = f"{facet} {temperature:g} K {group}"
         counts = Counter(outcome.outcome for outcome in outcomes)
         visited.cut = counts[CUT]
         visited.calls = {
-            "surfaces": read_surfaces(units[0].config, units[0].surfaces).calls,
+            "surfaces": surfaces.calls,
             "scattering": sum(outcome.calls for outcome in outcomes),
         }
         visited.tables["outcomes"] = [asdict(outcome) for outcome in outcomes]
@@ -163,3 +173,13 @@ class Scattering(SamplingMethod):
         named = ", ".join(f"{count} {name}" for name, count in counts.items())
         say(f"scattering: {len(units)} trajectories ({named})")
         return visited
+
+
+def surface_group(surfaces: Surfaces, unit: TrajectoryUnit) -> int | None:
+    """Group of dependent surfaces that a trajectory started from; None for one at rest."""
+    found = surfaces.independence[unit.condition.place]
+    if found is None:
+        return None
+    total = len(found.groups)
+    order = surface_order(unit.condition, unit.seed, total)
+    return found.groups[int(order[unit.number % total])]
