@@ -1,6 +1,9 @@
 """Energy over volume: the Birch-Murnaghan equation of state, fitted to a curve or found by a model.
 
-Source: Birch, Phys. Rev. 71, 809 (1947), as in `ase.eos`.
+Source: Birch, Phys. Rev. 71, 809 (1947), as in `ase.eos`. A model's energies have no noise, so what
+is left of a fit is the error of its form, which no statistics of the residuals measures. The
+intervals are the hull of other forms (Murnaghan, Vinet, Poirier and Tarantola) and of narrower
+ranges of volume, with their extrapolation to none.
 """
 
 from __future__ import annotations
@@ -8,6 +11,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +24,9 @@ if TYPE_CHECKING:
 
 _LARGEST_SHIFTS = 30
 _PARAMETERS = 4
+_FORMS = ("birchmurnaghan", "murnaghan", "vinet", "pouriertarantola")
+# Pairs of outer points that are left out for a narrower range.
+_NARROWER = (0, 1, 2)
 
 
 @dataclass(frozen=True)
@@ -92,6 +99,61 @@ def fit_birch_murnaghan(
     return BirchMurnaghan(x, y, energy, modulus, derivative, volume, deviations)
 
 
+def spread(fit: BirchMurnaghan, confidence: float = 0.95) -> np.ndarray:
+    """Where other forms and ranges, and the fit's own scatter, put the four parameters.
+
+    Of every form the parameters are fitted over the whole range and over narrower ones. The error
+    of a form grows with the square of the range (the first term that it lacks is even, like the
+    window), so two ranges give a value at none.
+
+    Parameters
+    ----------
+    fit
+        The fit.
+    confidence
+        Of the fit's own interval, by Student's t, which counts where energies do scatter.
+
+    Returns
+    -------
+    numpy.ndarray
+        Lowest and highest energy (eV), bulk modulus (eV/Å³), its derivative, and volume (Å³), shape
+        (2, 4).
+    """
+    from scipy.stats import t
+
+    best = np.array([fit.energy, fit.bulk_modulus, fit.derivative, fit.volume])
+    half = t.ppf(0.5 * (1 + confidence), len(fit.volumes) - _PARAMETERS) * fit.deviations
+    found = [best - half, best + half]
+    for form in _FORMS:
+        ranges = []
+        for cut in _NARROWER:
+            x, y = (values[cut : len(values) - cut] for values in (fit.volumes, fit.energies))
+            parameters = _other_fit(form, x, y, best) if len(x) > _PARAMETERS else None
+            if parameters is not None:
+                ranges.append((np.ptp(x) ** 2, parameters))
+        found += [parameters for _, parameters in ranges]
+        found += [
+            near + (near - far) * small / (large - small)
+            for (large, far), (small, near) in pairwise(ranges)
+        ]
+    return np.array([np.min(found, axis=0), np.max(found, axis=0)])
+
+
+def _other_fit(form: str, x: np.ndarray, y: np.ndarray, guess: np.ndarray) -> np.ndarray | None:
+    """Parameters of another form of `ase.eos`; None where it does not fit."""
+    from ase import eos
+    from scipy.optimize import OptimizeWarning, curve_fit
+
+    try:
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            # As many points as parameters and one: their covariance is not asked for.
+            warnings.simplefilter("ignore", OptimizeWarning)
+            found, _ = curve_fit(getattr(eos, form), x, y, guess)
+    except (RuntimeError, ValueError):
+        return None
+    return np.asarray(found) if np.isfinite(found).all() else None
+
+
 def equation_of_state(
     atoms: Atoms,
     calculator: Calculator,
@@ -116,7 +178,7 @@ def equation_of_state(
     points
         Number of volumes.
     confidence
-        Of the intervals, which are those of the fit.
+        Of the fit's own part in the intervals; see `spread`.
 
     Returns
     -------
@@ -176,12 +238,9 @@ def _fit_of(atoms: Atoms, scales: np.ndarray, energies: np.ndarray) -> BirchMurn
 def _numbers(atoms: Atoms, fit: BirchMurnaghan, confidence: float) -> dict[str, Any]:
     """What `equation_of_state` returns of a fit to the energies of a cell's copies."""
     from ase.units import GPa
-    from scipy.stats import t
 
     count, first = len(atoms), float(atoms.cell.lengths()[0])
-    half = t.ppf(0.5 * (1 + confidence), len(fit.volumes) - _PARAMETERS) * fit.deviations
-    best = np.array([fit.energy, fit.bulk_modulus, fit.derivative, fit.volume])
-    ends = np.array([best - half, best + half])
+    ends = spread(fit, confidence)
     scale = float((fit.volume / atoms.get_volume()) ** (1 / 3))
     return {
         "scale": scale,

@@ -10,9 +10,11 @@ from ase.build import bulk
 from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 from ase.eos import EquationOfState, birchmurnaghan
+from ase.units import GPa
+from scipy.optimize import minimize_scalar
 
 from distill.core.errors import UserError
-from distill.systems.equation_of_state import equation_of_state, fit_birch_murnaghan
+from distill.systems.equation_of_state import equation_of_state, fit_birch_murnaghan, spread
 
 TRUE = {"energy": -3.5, "bulk_modulus": 0.85, "derivative": 5.1, "volume": 11.8}
 
@@ -68,3 +70,56 @@ def test_equation_of_state_does_not_depend_on_the_first_guess():
 def test_equation_of_state_without_a_minimum_is_refused():
     with pytest.raises(UserError, match="no minimum between scales"):
         equation_of_state(bulk("Cu", a=3.6, cubic=True), Repulsive())
+
+
+@pytest.mark.parametrize("element", ["Cu", "Al", "Au", "Pd"])
+def test_the_intervals_hold_the_exact_lattice_constant_and_bulk_modulus(element):
+    """A model has no noise: what a fit is worth is seen from other forms and ranges.
+
+    Exact by the energies within 0.2 % of the minimum's volume.
+    """
+    crystal = bulk(element, cubic=True)
+
+    def energy(volume: float) -> float:
+        scaled = crystal.copy()
+        scaled.set_cell(np.eye(3) * volume ** (1 / 3), scale_atoms=True)
+        scaled.calc = EMT()
+        return float(scaled.get_potential_energy())
+
+    found = equation_of_state(crystal, EMT())
+    near = found["volume"]
+    bounds = (0.99 * near, 1.01 * near)
+    volume = minimize_scalar(energy, bounds=bounds, options={"xatol": 1e-7}).x
+    step = 0.002 * volume
+    curvature = (energy(volume + step) - 2 * energy(volume) + energy(volume - step)) / step**2
+    low, high = found["bulk_modulus_GPa_interval"]
+    assert low < volume * curvature / GPa < high
+    assert high - low < 0.06 * found["bulk_modulus_GPa"]
+    low, high = found["lattice_constant_interval"]
+    assert low < volume ** (1 / 3) < high
+    assert high - low < 0.003
+
+
+def test_a_curve_of_the_form_itself_is_doubted_by_the_other_forms():
+    volumes = np.linspace(10.8, 12.9, 9)
+    fit = fit_birch_murnaghan(volumes, curve(volumes))
+    low, high = spread(fit)
+    true = np.array([TRUE[name] for name in ("energy", "bulk_modulus", "derivative", "volume")])
+    assert (low <= true + 1e-9).all() and (true - 1e-9 <= high).all()
+    assert high[1] - low[1] > 1e-3 * true[1]
+
+
+def test_energies_that_scatter_widen_the_intervals_by_their_scatter():
+    volumes = np.linspace(10.8, 12.9, 9)
+    noise = np.random.default_rng(0).normal(0, 1e-3, 9)
+    fit = fit_birch_murnaghan(volumes, curve(volumes) + noise)
+    sure, surer = (np.ptp(spread(fit, confidence), axis=0) for confidence in (0.95, 0.9999))
+    assert (surer > sure).all()
+    low, high = spread(fit)
+    assert low[1] < TRUE["bulk_modulus"] < high[1]
+
+
+def test_five_points_leave_one_range():
+    volumes = np.linspace(10.8, 12.9, 5)
+    low, high = spread(fit_birch_murnaghan(volumes, curve(volumes)))
+    assert np.isfinite([low, high]).all() and (low <= high).all()

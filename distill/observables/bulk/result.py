@@ -10,6 +10,9 @@ from distill.core.results import Interval, Record, Result
 class EquationOfState(Record):
     """An energy-volume curve with its Birch-Murnaghan fit.
 
+    The intervals say what the form of the fit and its range of volumes are worth, and hold the
+    scatter of the energies at `confidence`; see `distill.systems.equation_of_state.spread`.
+
     Attributes
     ----------
     scale
@@ -31,7 +34,7 @@ class EquationOfState(Record):
     volumes, energies
         The curve, Å³ and eV.
     confidence
-        Of the intervals, which are those of the fit.
+        Of the part of the intervals that is the scatter of the energies.
     cell, scaled_positions
         Relaxed shape of a cell that is not cubic: Å, shape (3, 3), and fractions, shape (N, 3).
     """
