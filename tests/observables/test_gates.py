@@ -11,8 +11,10 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
+from helpers import rattled_copper
 from observable_tests import ObservableContract
 
+from distill.config import StudentConfig
 from distill.core.errors import UserError
 from distill.core.work import WorkFolder
 from distill.data.structures import write_structures
@@ -26,6 +28,7 @@ from distill.observables.gates.force_checks import (
     largest_jump,
 )
 from distill.observables.gates.observable import Gates
+from distill.student.fit.native_fit import fit
 
 
 def toy(name):
@@ -132,6 +135,24 @@ def test_the_reference_is_not_asked(file, tmp_path):
     models = {REFERENCE: toy("Missing"), "teacher": toy("Changed"), "student": toy("Changed")}
     result = Gates().run(config, models, WorkFolder(tmp_path, seed=1))
     assert set(result.forces) == {"teacher", "student"}
+
+
+def test_what_the_watch_saw_of_the_runs_is_counted(tmp_path):
+    """The student knows crystals that are hardly displaced, and is run far too hot."""
+    config = StudentConfig(order=2, totaldegree=5.0, rcut=4.0, backend="native", threads=1)
+    student = fit(rattled_copper(8, amplitude=0.02), config, seed=0).student
+    student.save(tmp_path / "student.npz")
+    write_structures(tmp_path / "copper.xyz", rattled_copper(2, amplitude=0.02))
+    options = GatesConfig(
+        structures=str(tmp_path / "copper.xyz"), runs=2, time=300.0, temperature=600.0, probes=1
+    )
+    models = {"student": str(tmp_path / "student.npz")}
+    result = Gates().run(options, models, WorkFolder(tmp_path / "work", seed=1))
+    # The first evaluation of each of six runs, and one in 200 later ones.
+    assert 6 <= result.looks <= 12
+    assert 0 < result.outside <= result.looks
+    notes = [row["note"] for row in Gates().rows(result)["gates"]]
+    assert f"{result.outside} of {result.looks}" in notes
 
 
 def test_runs_need_structures():

@@ -433,6 +433,8 @@ def gates_result():
         extensivity=2e-12,
         smoothness=3e-4,
         forces={"teacher": forces, "student": forces},
+        looks=60,
+        outside=3,
     )
 
 

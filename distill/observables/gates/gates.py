@@ -27,6 +27,7 @@ from distill.observables.gates.force_checks import (
 )
 from distill.observables.gates.result import Drift, ForceChecks, GatesResult, HotRuns
 from distill.simulation.dynamics import Step, langevin, velocity_verlet
+from distill.student.uncertainty.grading import ExtrapolationWatch
 from distill.systems.constraints import mobile_atoms
 
 _HYDROGEN = 1
@@ -86,9 +87,13 @@ class RunUnit(Unit):
                 friction=self.friction,
                 generator=generator,
             )
-        return self._followed(atoms, steps)
+        # Loaded for this run alone, so that the watch counts nothing else.
+        watch = getattr(getattr(calculator, "student", None), "watch", None)
+        return self._followed(atoms, steps, watch)
 
-    def _followed(self, atoms: Atoms, steps: Iterator[Step]) -> dict[str, Any]:
+    def _followed(
+        self, atoms: Atoms, steps: Iterator[Step], watch: ExtrapolationWatch | None
+    ) -> dict[str, Any]:
         last = math.ceil(self.time / self.time_step)
         per_kelvin = 1.5 * max(int(mobile_atoms(atoms).sum()), 1) * units.kB
         masses = atoms.get_masses()[:, None]
@@ -119,6 +124,8 @@ class RunUnit(Unit):
             "problem": problem,
             "energy_drift": None if slope is None else slope * per_ns,
             "momentum_drift": change * per_ns / lasted if whole else None,
+            "looks": getattr(watch, "looks", 0),
+            "outside": getattr(watch, "outside", 0),
         }
 
 
@@ -224,6 +231,8 @@ def run_gates(
         momentum_drift=None if None in momenta else max(momenta),
         extensivity=own["extensivity"],
         smoothness=own["smoothness"],
+        looks=sum(unit.numbers()["looks"] for group in runs.values() for unit in group),
+        outside=sum(unit.numbers()["outside"] for group in runs.values() for unit in group),
         forces={
             model: ForceChecks(**{key: unit.numbers()[key] for key in ForceChecks.model_fields})
             for model, unit in probes.items()

@@ -54,6 +54,17 @@ class Gates(Observable[GatesResult]):
             }
             for title, value, interval, unit, note in _measured(result).values()
         ]
+        if result.looks:
+            gates.append(
+                {
+                    "model": result.model,
+                    "gate": "share of the runs' graded structures outside the training data",
+                    "value": result.outside / result.looks,
+                    "interval": None,
+                    "unit": "",
+                    "note": f"{result.outside} of {result.looks}",
+                }
+            )
         forces: list[Row] = [
             {
                 "model": model,

@@ -64,6 +64,9 @@ class GatesResult(Result):
         The largest of the structures: eV/atom, eV/Å.
     forces
         By model.
+    looks, outside
+        Structures of the runs that the student's watch graded, and those of them outside its
+        training data; 0 and 0 for a model that grades nothing.
     """
 
     model: str
@@ -75,6 +78,8 @@ class GatesResult(Result):
     extensivity: float
     smoothness: float
     forces: dict[str, ForceChecks]
+    looks: int
+    outside: int
 
     @property
     def shortest(self) -> float:
