@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -111,6 +111,40 @@ def errors(
         write_json(output, result)
     if csv:
         write_table_csv(csv, accuracy_rows(result))
+
+
+@commands.command(rich_help_panel=PANEL)
+def check(
+    student: Annotated[str, typer.Argument(help="Student .npz, or another fast model.")],
+    teacher: Annotated[str, typer.Option(help="What it was made from: a model file.")],
+    data: Annotated[str, typer.Option(help="Labelled structures it was not fitted to.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Folder of the results; STUDENT_check if not given."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Options of the compare section, as tolerances.student_force_rmse=0.04 or "
+            "gates.time=500; may be repeated.",
+        ),
+    ] = None,
+) -> None:
+    """Judge a student without a workflow: errors, gates, time; exits 1 if a bar is missed.
+
+    The same numbers and checks as of `distill compare`, with the gates' default bars, go to
+    verdict.json and the other files of the folder.
+    """
+    from distill.compare.standalone import check_student
+    from distill.config.workflow import apply_override, parse_config
+
+    asked: dict[str, Any] = {"compare": {"gates": {}, "reference_student": False}}
+    for setting in settings or []:
+        apply_override(asked, f"compare.{setting}")
+    config = parse_config(asked, "--set").compare
+    folder = output or Path(f"{Path(student).stem.replace(':', '_')}_check")
+    check_student(Path(student), Path(teacher), data, config, folder)
 
 
 @commands.command(rich_help_panel=PANEL)

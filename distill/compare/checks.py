@@ -138,10 +138,11 @@ def speedup_check(timing: TimingResult, bound: float | None) -> Check:
 def observable_checks(observable: Observable[Any], result: Result, tolerances: Any) -> list[Check]:
     """The checks of an observable; what was measured without a bound is there, not judged."""
     checks = observable.checks(result, tolerances)
-    for key in observable.Tolerances.model_fields:
+    unset = dict.fromkeys(observable.Tolerances.model_fields)
+    for key in unset:
         if getattr(tolerances, key) is None:
             try:
-                found = observable.checks(result, observable.Tolerances(**{key: _NONE}))
+                found = observable.checks(result, observable.Tolerances(**{**unset, key: _NONE}))
             except UserError:
                 # There is nothing that this bound would be on.
                 continue

@@ -115,17 +115,19 @@ def run(
     timing = None
     if config.timing is not None:
         timing = compare_times(config.timing, models, labels, errors, out, seed)
-    _compare_observables(config, models, WorkFolder(out, seed, parallel))
+    _compare_observables(config, models, WorkFolder(out, seed, parallel), labels.held_out_teacher)
     _say_errors(errors, timing)
 
 
 def _compare_observables(
-    config: CompareBase, models: Mapping[str, ModelSpec], work: WorkFolder
+    config: CompareBase, models: Mapping[str, ModelSpec], work: WorkFolder, held_out: Path
 ) -> None:
     """Compute, tabulate and draw each observable that is asked for."""
     writers = dict.fromkeys(_OWN_FILES, "the comparison itself")
     for name, configs in asked(config, OBSERVABLES).items():
         observable = OBSERVABLES.load(name)()
+        if (option := observable.held_out_option) and getattr(configs[0], option) is None:
+            configs = [configs[0].model_copy(update={option: str(held_out)})]
         options: Any = configs if observable.repeated else configs[0]
         result = observable.run(options, models, work.sub(name))
         tables, figures = observable.rows(result), observable.draw(result)

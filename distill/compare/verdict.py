@@ -43,8 +43,8 @@ def refuse_what_cannot_work(config: CompareBase) -> None:
             configs = wanted[name]
             kind().refuse(configs if kind.repeated else configs[0], tolerances)
             continue
-        for key in kind.Tolerances.model_fields:
-            if getattr(tolerances, key) is not None:
+        for key, field in kind.Tolerances.model_fields.items():
+            if getattr(tolerances, key) not in (None, field.default):
                 refuse_tolerance(key, f"compare.{name} is off")
 
 

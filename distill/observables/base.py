@@ -31,6 +31,7 @@ OBSERVABLES: Registry[type[Observable[Any]]] = Registry(
         "diffusion": "distill.observables.diffusion.observable:Diffusion",
         "bulk": "distill.observables.bulk.observable:Bulk",
         "rdf": "distill.observables.rdf.observable:RadialDistribution",
+        "gates": "distill.observables.gates.observable:Gates",
         "vdos": "distill.observables.vdos.observable:VibrationalDensityOfStates",
     },
 )
@@ -121,6 +122,8 @@ class Observable(ABC, Generic[Outcome]):
         What `run` returns.
     template
         `package:file` of its section in the report; a plain one of tables and figures if empty.
+    held_out_option
+        Name of the option that gets the file of held-out structures where the config gives none.
     """
 
     name: ClassVar[str]
@@ -130,6 +133,7 @@ class Observable(ABC, Generic[Outcome]):
     Tolerances: ClassVar[type[Section]] = NoTolerances
     Result: ClassVar[type[Result]]
     template: ClassVar[str] = ""
+    held_out_option: ClassVar[str] = ""
 
     def refuse(self, config: Any, tolerances: Any) -> None:
         """Refuse options that cannot work, before anything is computed; raises `UserError`."""

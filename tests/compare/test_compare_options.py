@@ -108,7 +108,8 @@ class TestTiming:
 
 class TestSection:
     def test_every_option_has_a_test_here(self):
-        assert set(CompareBase.model_fields) == {"models", "timing"}
+        """`reference_student` is tested with the stage."""
+        assert set(CompareBase.model_fields) == {"models", "timing", "reference_student"}
 
     def test_timing_can_be_left_out(self, inputs, measured):
         stage.run(CompareConfig(timing=None), **inputs)

@@ -43,6 +43,12 @@ RECORDS = Path(__file__).parents[1] / "data" / "records"
 # A bound that anything is inside of: within or at most this, and at least its inverse.
 ENDLESS = 1e9
 KEYS = list(Tolerances.model_fields)
+UNSET = dict.fromkeys(KEYS)
+
+
+def bounds_of(**bounds):
+    """These bounds and no others."""
+    return Tolerances(**{**UNSET, **bounds})
 
 
 @pytest.fixture(scope="module")
@@ -236,7 +242,7 @@ def test_a_check_with_another_confidence_says_so():
 
 
 def test_without_tolerances_everything_is_measured_and_nothing_is_judged(results):
-    verdict = judged(Tolerances(), *results)
+    verdict = judged(Tolerances(**UNSET), *results)
     assert verdict.passed is None
     assert {answer.answer for answer in verdict.answers} == {"not judged"}
     assert {check.tolerance for check in verdict.checks} == set(KEYS)
@@ -247,7 +253,7 @@ def test_without_tolerances_everything_is_measured_and_nothing_is_judged(results
 
 @pytest.mark.parametrize("key", KEYS)
 def test_one_bound_answers_its_own_question_and_no_other(key, results):
-    verdict = judged(Tolerances(**{key: ENDLESS if key != "speedup" else 1 / ENDLESS}), *results)
+    verdict = judged(bounds_of(**{key: ENDLESS if key != "speedup" else 1 / ENDLESS}), *results)
     judgements = {check.question for check in verdict.checks if check.bound is not None}
     answered = {found.question for found in verdict.answers if found.answer != "not judged"}
     assert answered == judgements and len(answered) == 1
@@ -258,7 +264,8 @@ def test_one_bound_answers_its_own_question_and_no_other(key, results):
 def test_a_verdict_passes_as_a_whole_only_if_every_question_is_answered(results):
     bounds = {key: ENDLESS for key in KEYS if key != "speedup"}
     assert judged(Tolerances(speedup=1 / ENDLESS, **bounds), *results).passed is True
-    assert judged(Tolerances(**bounds), *results).passed is None
+    unjudged = {key: None for key in KEYS if key.startswith("purpose_")}
+    assert judged(Tolerances(**{**bounds, **unjudged}), *results).passed is None
     assert judged(Tolerances(speedup=ENDLESS, **bounds), *results).passed is False
 
 
@@ -369,7 +376,7 @@ def test_an_rmse_that_is_no_number_does_not_pass(value):
 @pytest.mark.parametrize("key", KEYS)
 def test_every_bound_has_checks_that_pass_only_with_the_whole_interval(key, results):
     def checks(bound):
-        found = judged(Tolerances(**{key: bound}), *results).checks
+        found = judged(bounds_of(**{key: bound}), *results).checks
         found = [check for check in found if check.bound is not None]
         assert found
         assert {check.tolerance for check in found} == {key}

@@ -27,7 +27,7 @@ COSINE = "lattice_toys:CosineLattice"
 
 class TestBarriers(ObservableContract):
     observable = Barriers
-    models: ClassVar = {"teacher": STICKY, "student": STICKY}
+    models: ClassVar = {"reference": STICKY, "teacher": STICKY, "student": STICKY}
     other = WALL
 
     @classmethod

@@ -108,7 +108,7 @@ def test_committee_kernel_handles_several_elements_and_the_core() -> None:
 def test_committee_of_a_pair_model_agrees_with_its_members() -> None:
     """Order 1 has no product of neighbours, so that some tables are empty."""
     config = StudentConfig(order=1, totaldegree=5, rcut=4.0, backend="native", threads=1)
-    structures = [_alloy(seed) for seed in range(8)]
+    structures = rattled_copper(12)
     student = fit(structures, config, seed=0).student
     found = Committee(student, 1).evaluate(structures[0])
     member = replace(student, coefficients=student.committee[0], committee=None)

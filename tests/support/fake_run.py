@@ -434,6 +434,29 @@ def vdos_result():
     return vdos_result()
 
 
+def gates_result():
+    """A sound student of a teacher whose forces are a gradient."""
+    from distill.observables.gates.result import Drift, ForceChecks, GatesResult, HotRuns
+
+    forces = ForceChecks(gradient_residual=2e-5, curl=1e-4)
+    return GatesResult(
+        model="student",
+        time=2000.0,
+        time_step=1.0,
+        hot=[
+            HotRuns(temperature=300.0, times=[2000.0, 2000.0], problems=[]),
+            HotRuns(temperature=600.0, times=[2000.0, 1990.0], problems=["too hot"]),
+        ],
+        energy_drift=Drift(value=-0.002, interval=(-0.01, 0.006)),
+        momentum_drift=1e-9,
+        extensivity=2e-12,
+        smoothness=3e-4,
+        forces={"teacher": forces, "student": forces},
+        looks=60,
+        outside=3,
+    )
+
+
 # Made-up results by observable; those that the registry knows are in the run.
 FAKES = {
     "barriers": barriers_result,
@@ -442,4 +465,5 @@ FAKES = {
     "bulk": bulk_result,
     "rdf": rdf_result,
     "vdos": vdos_result,
+    "gates": gates_result,
 }

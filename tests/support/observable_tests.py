@@ -151,7 +151,8 @@ class ObservableContract:
 
     def test_there_is_no_check_without_a_bound(self, done: Done) -> None:
         observable = self.observable()
-        assert observable.checks(done.result, observable.Tolerances()) == []
+        unset = dict.fromkeys(observable.Tolerances.model_fields)
+        assert observable.checks(done.result, observable.Tolerances(**unset)) == []
 
     def test_a_check_passes_only_where_the_whole_interval_lies_inside(self, done: Done) -> None:
         for key in self.observable.Tolerances.model_fields:
@@ -172,7 +173,9 @@ class ObservableContract:
 
     def _checks(self, done: Done, key: str, bound: float) -> dict[str, Check]:
         observable = self.observable()
-        checks = observable.checks(done.result, observable.Tolerances(**{key: bound}))
+        unset = dict.fromkeys(observable.Tolerances.model_fields)
+        bounds = observable.Tolerances(**{**unset, key: bound})
+        checks = observable.checks(done.result, bounds)
         assert checks
         assert {check.tolerance for check in checks} == {key}
         assert {check.bound for check in checks} == {bound}

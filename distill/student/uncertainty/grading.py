@@ -42,13 +42,20 @@ class ExtrapolationWatch:
     ----------
     student
         The model.
+
+    Attributes
+    ----------
+    evaluations, looks, outside
+        Evaluations counted, those graded, and those of them with a grade above 1. They are counted
+        after the warning too.
     """
 
     def __init__(self, student: StudentParameters) -> None:
         self._student = student
-        self._active = is_graded(student)
+        self._graded = is_graded(student)
+        self._warned = False
         self._model: UncertaintyModel | None = None
-        self.evaluations = 0
+        self.evaluations = self.looks = self.outside = 0
         self.paused = False
 
     def look(self, atoms: Atoms, evaluations: int = 1) -> None:
@@ -56,14 +63,16 @@ class ExtrapolationWatch:
         if self.paused:
             return
         before, self.evaluations = self.evaluations, self.evaluations + evaluations
-        if not self._active or -before % WATCH_EVERY >= evaluations:
+        if not self._graded or -before % WATCH_EVERY >= evaluations:
             return
         if self._model is None:
             self._model = UncertaintyModel(self._student)
         grade = self._model.predict(atoms)[1].grade
-        if not grade.max(initial=0.0) > FAR_OUTSIDE:
+        self.looks += 1
+        self.outside += bool(grade.max(initial=0.0) > 1)
+        if self._warned or not grade.max(initial=0.0) > FAR_OUTSIDE:
             return
-        self._active = False
+        self._warned = True
         atom = int(grade.argmax())
         warnings.warn(
             f"far outside the student's training data: atom {atom} ({atoms.symbols[atom]}) has an "
