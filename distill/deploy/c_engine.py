@@ -144,13 +144,13 @@ class CEngine:
         Parameters are those of `distill.student.engine.evaluate.Potential.evaluate_pairs`.
         """
         n = len(first) - 1
-        kept = {
+        kept: dict[str, NDArray[Any]] = {
             "species": np.ascontiguousarray(species, np.int32),
             "first": np.ascontiguousarray(first, np.int64),
             "neighbours": np.ascontiguousarray(neighbours, np.int32),
             "vectors": np.ascontiguousarray(vectors, float),
         }
-        out = {
+        out: dict[str, NDArray[Any]] = {
             "energies": np.zeros(n),
             "forces": np.zeros((len(species), 3)),
             "atom_virial": np.zeros((len(species), 6)),

