@@ -120,3 +120,22 @@ def lammps(
     )
     if result.stopped:
         raise ChecksFailed(result.stopped)
+
+
+@commands.command(rich_help_panel=PANEL)
+def serve(
+    student: Annotated[Path, typer.Argument(help="Student .npz.")],
+    structure: Annotated[
+        Path, typer.Argument(help="The driver's structure, its atoms in the same order.")
+    ],
+    unix: Annotated[str | None, typer.Option(help="Name of i-PI's UNIX socket.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port of i-PI's socket.")] = None,
+    host: Annotated[str, typer.Option(help="Machine of the port.")] = "localhost",
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the student.")] = 1,
+) -> None:
+    """Answer i-PI, or another driver of its protocol, with a student's energies and forces."""
+    from distill.data.structures import read_structures
+    from distill.deploy.serve import serve as answer
+
+    atoms = read_structures(structure, require=())[0]
+    answer(student, atoms, unix=unix, host=host, port=port, threads=threads)

@@ -119,7 +119,8 @@ def potential_of(arrays: dict[str, NDArray[Any]]) -> Potential:
     none = np.zeros(0, np.int32)
     fields: dict[str, Any] = dict(zip(_SIZES, arrays["sizes"].tolist(), strict=True))
     fields |= {"largest_l": int(arrays["largest_l"][0]), "node_column": none, "leaf_column": none}
-    layout = Layout(**fields, **{name: arrays[name] for name in _LAYOUT})
+    fields |= {name: arrays[name] for name in _LAYOUT}
+    layout = Layout(**fields)
     weights = Weights(**{name: arrays[name] for name in _WEIGHTS})
     elements = tuple(chemical_symbols[number] for number in arrays["elements"])
     return Potential(elements, float(layout.cutoff.max()), layout, weights)
