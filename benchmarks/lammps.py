@@ -3,11 +3,11 @@
     python benchmarks/lammps.py [--out FOLDER] [--rounds N] [--largest ATOMS]
 
 The students have random coefficients, which cost what fitted ones do: the published basis (order 4,
-degrees 18 12 10 8, Cu and H, cutoff 6 Å) on bulk copper stretched to 57 neighbours an atom, and Si
-of order 4 and degree 20 where `--silicon` asks for it. Engines are called in turn on one neighbour
-list, in processor time of one thread, so that other programs hardly matter; LAMMPS is timed by its
-own clock, as the least of several runs, and wants an idle machine. What is not installed is left
-out. Prints tables and writes `lammps.json` and `lammps.md`.
+degrees 18 12 10 8, Cu and H, cutoff 6 Å) on a free block of copper with 57 neighbours an atom, and
+Si of order 4 and degree 20 where `--silicon` asks for it. Engines are called in turn on one
+neighbour list, in processor time of one thread, so that other programs hardly matter; LAMMPS is
+timed by its own clock, as the least of several runs, and wants an idle machine. What is not
+installed is left out. Prints tables and writes `lammps.json` and `lammps.md`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
@@ -39,8 +39,6 @@ from distill.student.engine.evaluate import species_indices
 from distill.student.engine.neighbours import list_neighbours
 from distill.student.student_model import Student
 
-# Lattice constant at which an atom of fcc Cu has 54 others within 6 Å, and by a small rattle 57.
-STRETCHED = 3.90
 INPUT = """
 units metal
 atom_style atomic
@@ -83,9 +81,19 @@ def main() -> None:
 
 
 def copper(repeat: int) -> Atoms:
-    """Bulk copper, stretched and rattled."""
-    atoms = bulk("Cu", cubic=True, a=STRETCHED).repeat(repeat)
+    """Bulk copper, rattled: 78 neighbours an atom."""
+    atoms = bulk("Cu", cubic=True).repeat(repeat)
     atoms.rattle(0.05, seed=0)
+    return atoms
+
+
+def cluster(symbol: str, lattice: float, repeat: int, every: int = 0) -> Atoms:
+    """A free block of a crystal, rattled, with H in place of some atoms."""
+    atoms = bulk(symbol, cubic=True, a=lattice).repeat(repeat)
+    atoms.rattle(0.05, seed=1)
+    atoms.pbc = False
+    if every:
+        atoms.symbols[::every] = "H"
     return atoms
 
 
@@ -141,7 +149,7 @@ def engines(
 
 
 def _ace_jax(path: Path, student: Student, atoms: Atoms) -> Callable[[], object]:
-    """The kernel that ace-jax compiles for LAMMPS, on a free cluster: it knows no images."""
+    """The kernel that ace-jax compiles for LAMMPS; it knows no periodic images."""
     os.environ["JAX_ENABLE_X64"] = "1"
     import jax.numpy as jnp
     from ace_jax.eval import ffi, lean, load
@@ -152,33 +160,23 @@ def _ace_jax(path: Path, student: Student, atoms: Atoms) -> Callable[[], object]
     ffi.register(ffi.library())
     kinds = len(student.elements)
     _, forces = ffi.lammps_fns(model, kinds, list(range(kinds)), student.cutoff)
-    first, neighbour, vectors = list_neighbours(atoms, student.cutoff)
+    first, neighbour, _ = list_neighbours(atoms, student.cutoff)
     counts = np.diff(first)
-    # Images become atoms of their own, so that its positions give the same vectors.
     centre = np.repeat(np.arange(len(atoms)), counts)
-    places = atoms.positions[centre] + vectors
-    images, ghost = np.unique(np.round(places, 6), axis=0, return_inverse=True)
-    own = {tuple(row): k for k, row in enumerate(np.round(atoms.positions, 6))}
-    extra = [k for k, row in enumerate(images) if tuple(row) not in own]
-    number = np.empty(len(images), int)
-    for k, row in enumerate(images):
-        number[k] = own.get(tuple(row), -1)
-    number[extra] = len(atoms) + np.arange(len(extra))
     table = np.zeros((int(counts.max()), len(atoms)), np.int32)
-    place = np.arange(len(neighbour)) - first[centre]
-    table[place, centre] = number[ghost.ravel()]
-    species = species_indices(student.elements, atoms)
-    kinds_of = np.zeros(len(atoms) + len(extra), np.int32)
-    kinds_of[: len(atoms)] = species
-    kinds_of[number[ghost.ravel()]] = species[neighbour]
-    positions = jnp.asarray(np.vstack([atoms.positions, images[extra]]))
-
-    class Graph:
-        neighbors = jnp.asarray(table)
-        num_neighbors = jnp.asarray(counts.astype(np.int32))
-
-    compiled = jit(lambda p: forces(p, jnp.asarray(kinds_of), Graph))
+    table[np.arange(len(neighbour)) - first[centre], centre] = neighbour
+    graph = Graph(jnp.asarray(table), jnp.asarray(counts.astype(np.int32)))
+    species = jnp.asarray(species_indices(student.elements, atoms), jnp.int32)
+    compiled = jit(lambda positions: forces(positions, species, graph))
+    positions = jnp.asarray(atoms.positions)
     return lambda: compiled(positions).block_until_ready()
+
+
+class Graph(NamedTuple):
+    """Neighbours as ace-jax takes them: (most neighbours, atoms) and (atoms,)."""
+
+    neighbors: Any
+    num_neighbors: Any
 
 
 def lammps(folder: Path, executable: Path, student: Student, atoms: Atoms) -> dict[str, Any]:
@@ -232,11 +230,9 @@ def _loop(executable: Path, script: Path, ranks: int, file: Path) -> tuple[float
 
 
 def _cases(student: Student, silicon: bool) -> list[tuple[str, Student, Atoms]]:
-    cases = [("published basis, Cu and H", student, copper(5))]
+    cases = [("published basis, Cu and H", student, cluster("Cu", 3.62, 6, 28))]
     if silicon:
-        atoms = bulk("Si", cubic=True, a=5.43).repeat(4)
-        atoms.rattle(0.05, seed=0)
-        cases.append(("Si, order 4, degree 20", silicon_student(), atoms))
+        cases.append(("Si, order 4, degree 20", silicon_student(), cluster("Si", 5.43, 4)))
     return cases
 
 
