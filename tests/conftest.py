@@ -14,6 +14,7 @@ pytest.register_assert_rewrite("observable_tests", "family_tests", "method_tests
 pytest_plugins = [
     "compare_fixtures",
     "graded_fixtures",
+    "lammps_fixtures",
     "mace_fixtures",
     "student_fixtures",
     "surface_fixtures",

@@ -52,9 +52,9 @@ def _files(folder: Path) -> set[str]:
     }
 
 
-def test_a_wheel_holds_the_package_and_the_julia_package(unpacked: Path) -> None:
-    julia = {f"julia/{name}" for name in _files(ROOT / "julia")}
-    assert _files(unpacked / "distill") == _files(ROOT / "distill") | julia | {"juliapkg.json"}
+def test_a_wheel_holds_the_package_with_the_julia_and_the_cpp_sources(unpacked: Path) -> None:
+    others = {f"{top}/{name}" for top in ("julia", "lammps") for name in _files(ROOT / top)}
+    assert _files(unpacked / "distill") == _files(ROOT / "distill") | others | {"juliapkg.json"}
     assert {"py.typed", "data/bundled/h2cu_train.xyz", "report/templates/report.css"} <= _files(
         unpacked / "distill"
     )

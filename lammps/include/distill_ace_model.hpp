@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <numeric>
 
 #include "distill_ace_file.hpp"
 #include "distill_ace_tables.hpp"
@@ -55,7 +56,7 @@ class Model {
  private:
   int n_pairs_ = 0, pair_nodes_ = 0;
   std::vector<int32_t> row_width_, group_of_pair_, one_particle_;
-  std::vector<int32_t> node_parent_, node_factor_, group_parent_, group_first_, leaf_factor_;
+  std::vector<int32_t> node_parent_, node_factor_, group_parent_, group_first_, leaf_factor_, leaf_order_;
   std::vector<int32_t> function_first_, parent_, factor_;
   std::vector<int64_t> spline_first_;
   std::vector<ShellGroup> groups_;
@@ -111,13 +112,14 @@ class Model {
     core_ = file.real("core", 3 * n_pairs_);
     row_width_ = file.whole("row_count", n_pairs_, 8, tables.n_rows);
     const size_t length = file.length("splines");
-    splines_ = Aligned<T>(file.real("splines", length));
+    const std::vector<double> splines = file.real("splines", length);
     spline_first_ = file.long_whole("spline_first", n_pairs_, 0, int64_t(length));
     for (int pair = 0; pair < n_pairs_; pair++) {
       const int64_t end = spline_first_[pair] + int64_t(row_width_[pair]) * (int64_t(grid_[2]) + 2);
       if (row_width_[pair] % 8 || end > int64_t(length)) file.damaged("a table of splines is out of bounds");
     }
     read_shells(file);
+    pack_splines(splines);
     const int n_harmonics = (tables.largest_l + 1) * (tables.largest_l + 1);
     norm_ = Aligned<T>(file.real("harmonic_norm", n_harmonics));
     std::vector<double> recursion;
@@ -127,6 +129,24 @@ class Model {
         recursion.push_back(l > m ? (l + m - 1.0) / (l - m) : 0.0);
       }
     recursion_ = Aligned<T>(recursion);
+  }
+
+  // Leaves out what pads a table beyond its rows in whole registers.
+  void pack_splines(const std::vector<double> &splines) {
+    std::vector<double> packed;
+    const int step = sizeof(T) == 8 ? 4 : 8;
+    for (int pair = 0; pair < n_pairs_; pair++) {
+      int used = 1;
+      const int end = group_of_pair_[pair + 1];
+      for (int g = group_of_pair_[pair]; g < end; g++) used = std::max(used, groups_[g].row + groups_[g].count);
+      const int width = (used + step - 1) / step * step, wide = row_width_[pair];
+      const double *from = splines.data() + spline_first_[pair];
+      spline_first_[pair] = int64_t(packed.size());
+      row_width_[pair] = width;
+      for (int node = 0; node < int(grid_[2]) + 2; node++)
+        packed.insert(packed.end(), from + size_t(node) * wide, from + size_t(node) * wide + width);
+    }
+    splines_ = Aligned<T>(packed);
   }
 
   // Shells of one l that have the same rows go through the kernels by threes.
@@ -177,12 +197,36 @@ class Model {
     leaf_factor_ = file.whole("leaf_factor", tables.n_leaves, 0, tables.n_one - 1);
     for (int i = 0; i < tables.n_own_nodes; i++)
       if (node_parent_[i] >= tables.n_one + i) file.damaged("a product comes before its parent");
-    if (!std::is_sorted(group_first_.begin(), group_first_.end())) file.damaged("its products are not in order");
+    if (group_first_[0] != 0 || group_first_[tables.n_groups] != tables.n_leaves ||
+        !std::is_sorted(group_first_.begin(), group_first_.end()))
+      file.damaged("its products are not in order");
+    sort_groups();
+  }
+
+  // Groups of one length follow each other, so that the processor foresees where their loops end.
+  void sort_groups() {
+    std::vector<int> order(tables.n_groups);
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
+      return group_first_[a + 1] - group_first_[a] < group_first_[b + 1] - group_first_[b];
+    });
+    std::vector<int32_t> parent, first{0}, factor;
+    for (int group : order) {
+      parent.push_back(group_parent_[group]);
+      for (int k = group_first_[group]; k < group_first_[group + 1]; k++) {
+        leaf_order_.push_back(k);
+        factor.push_back(leaf_factor_[k]);
+      }
+      first.push_back(int32_t(factor.size()));
+    }
+    group_parent_ = parent;
+    group_first_ = first;
+    leaf_factor_ = factor;
   }
 
   // A model's coefficients; the pair potential's B-splines become powers of the place in an interval.
   Folded folded(const std::vector<double> &one_body, const double *node, const double *leaf, const double *pair) const {
-    const size_t nodes = size_t(tables.n_species) * tables.n_nodes, leaves = size_t(tables.n_species) * tables.n_leaves;
+    const size_t nodes = size_t(tables.n_species) * tables.n_nodes;
     std::vector<double> powers;
     for (int kind = 0; kind < n_pairs_; kind++)
       for (int k = 0; k + 1 < pair_nodes_; k++) {
@@ -192,8 +236,10 @@ class Model {
         powers.push_back((b[0] - 2.0 * b[1] + b[2]) / 2.0);
         powers.push_back((b[3] - 3.0 * b[2] + 3.0 * b[1] - b[0]) / 6.0);
       }
-    return {one_body, Aligned<T>(std::vector<double>(node, node + nodes)),
-            Aligned<T>(std::vector<double>(leaf, leaf + leaves)), Aligned<double>(powers)};
+    std::vector<double> sorted;
+    for (int e = 0; e < tables.n_species; e++)
+      for (int k : leaf_order_) sorted.push_back(leaf[size_t(e) * tables.n_leaves + k]);
+    return {one_body, Aligned<T>(std::vector<double>(node, node + nodes)), Aligned<T>(sorted), Aligned<double>(powers)};
   }
 
   void read_coefficients(const ModelFile &file) {

@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <cstdio>
 #include <cstring>
 
 #include "atom.h"
@@ -92,16 +93,15 @@ void PairDistill::coeff(int narg, char **arg)
   const int types = atom->ntypes;
   if (narg < 2 || strcmp(arg[0], "*") != 0 || strcmp(arg[1], "*") != 0)
     refuse("expected 'pair_coeff * * FILE ELEMENTS' with an element for each atom type");
-  // Without a file, that of the environment; `distill lammps` sets it.
-  const char *named = std::getenv("DISTILL_STUDENT");
-  const bool given = narg == types + 3;
-  if (narg != types + 3 && !(named && narg == types + 2)) {
-    std::string message = "pair_coeff * * has " + std::to_string(narg - 2) + " words for " +
-                          std::to_string(types) + " atom types; expected a file of 'distill export --to lammps' and an "
-                          "element for each type, in order";
-    refuse(message);
-  }
-  file = given ? arg[2] : named;
+  // Where no file or no elements are named, those of the environment; `distill lammps --mpi` sets them.
+  const char *named_file = std::getenv("DISTILL_STUDENT"), *named_elements = std::getenv("DISTILL_ELEMENTS");
+  std::vector<std::string> words(arg + 2, arg + narg);
+  if (words.empty() && named_file && named_elements) words = utils::split_words(named_elements);
+  if (int(words.size()) == types && named_file) words.insert(words.begin(), named_file);
+  if (int(words.size()) != types + 1)
+    refuse("pair_coeff * * has " + std::to_string(narg - 2) + " words for " + std::to_string(types) +
+           " atom types; expected a file of 'distill export --to lammps' and an element for each type, in order");
+  file = words[0];
   try {
     student = distill::open_student(file, mixed);
   } catch (const std::exception &failure) {
@@ -113,7 +113,7 @@ void PairDistill::coeff(int narg, char **arg)
   element_of_type.assign(types + 1, -1);
   int set = 0;
   for (int type = 1; type <= types; type++) {
-    const std::string symbol = arg[(given ? 2 : 1) + type];
+    const std::string symbol = words[type];
     if (symbol == "NULL") continue;
     const auto &numbers = student->numbers();
     for (size_t e = 0; e < numbers.size(); e++)

@@ -1,9 +1,22 @@
 // The styles as a plug-in: `plugin load distillplugin.so` in a LAMMPS with the package PLUGIN.
 
 #include "compute_distill_grade_atom.h"
-#include "lammpsplugin.h"
+#include "lammps.h"
 #include "pair_distill.h"
-#include "version.h"
+#if __has_include("lammpsplugin.h")
+#include "lammpsplugin.h"
+#else
+// Installed headers lack that of plug-ins: what LAMMPS wants to be told of a style.
+struct lammpsplugin_t {
+  const char *version, *style, *name, *info, *author;
+  union {
+    void *(*v1)(void *);
+    void *(*v2)(void *, int, char **);
+  } creator;
+  void *handle;
+};
+typedef void (*lammpsplugin_regfunc)(lammpsplugin_t *, void *);
+#endif
 
 using namespace LAMMPS_NS;
 
@@ -21,7 +34,7 @@ extern "C" void lammpsplugin_init(void *lmp, void *handle, void *regfunc)
 {
   const auto add = reinterpret_cast<lammpsplugin_regfunc>(regfunc);
   lammpsplugin_t plugin;
-  plugin.version = LAMMPS_VERSION;
+  plugin.version = static_cast<LAMMPS *>(lmp)->version;
   plugin.style = "pair";
   plugin.name = "distill";
   plugin.info = "students of distill: linear ACE";

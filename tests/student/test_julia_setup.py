@@ -124,7 +124,7 @@ def test_julia_sources_parse():
     tree_sitter = pytest.importorskip("tree_sitter", reason="the extra [test] is not whole")
     grammar = pytest.importorskip("tree_sitter_julia", reason="the extra [test] is not whole")
     parser = tree_sitter.Parser(tree_sitter.Language(grammar.language()))
-    sources = list((ROOT / "julia").rglob("*.jl"))
+    sources = [path for top in ("julia", "lammps") for path in (ROOT / top).rglob("*.jl")]
     assert ROOT / "julia" / "src" / "DistillACE.jl" in sources
     for path in sources:
         assert not parser.parse(path.read_bytes()).root_node.has_error, path

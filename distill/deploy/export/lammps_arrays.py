@@ -1,9 +1,9 @@
 """The file of `pair_style distill`: named arrays behind a header with their SHA-256.
 
-    header   "DISTACE\\n", version, byte-order mark 0x01020304 (both uint32), size of the file, number
-             of arrays (both uint64), SHA-256 of all that follows: 64 bytes
-    array    name (24 bytes), type, number of lengths (both uint32), four lengths (uint64); then the
-             numbers, padded to 64 bytes
+    header   "DISTACE\\n", version, byte-order mark 0x01020304 (both uint32), size of the file,
+             number of arrays (both uint64), SHA-256 of all that follows: 64 bytes
+    array    name (24 bytes), type, number of lengths (both uint32), four lengths (uint64); then
+             the numbers, padded to 64 bytes
 
 `lammps/include/distill_ace_file.hpp` reads the same.
 """

@@ -116,15 +116,11 @@ def potential_of(arrays: dict[str, NDArray[Any]]) -> Potential:
     from distill.student.engine.evaluate import Potential
     from distill.student.engine.kernels.kernel_arguments import Layout, Weights
 
-    sizes = dict(zip(_SIZES, arrays["sizes"].tolist(), strict=True))
     none = np.zeros(0, np.int32)
-    layout = Layout(
-        **sizes,
-        largest_l=int(arrays["largest_l"][0]),
-        **{name: arrays[name] for name in _LAYOUT},
-        node_column=none,
-        leaf_column=none,
-    )
+    fields: dict[str, Any] = dict(zip(_SIZES, arrays["sizes"].tolist(), strict=True))
+    fields |= {"largest_l": int(arrays["largest_l"][0]), "node_column": none, "leaf_column": none}
+    fields |= {name: arrays[name] for name in _LAYOUT}
+    layout = Layout(**fields)
     weights = Weights(**{name: arrays[name] for name in _WEIGHTS})
     elements = tuple(chemical_symbols[number] for number in arrays["elements"])
     return Potential(elements, float(layout.cutoff.max()), layout, weights)
