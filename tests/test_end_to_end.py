@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import signal
@@ -12,30 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
-import yaml
-from ase.io import read, write
+from ase.io import read
 from helpers import run_distill
-
-from distill.core.input_files import resolve_file
+from whole_run import assert_same, numbers, write_workflow
 
 pytestmark = pytest.mark.slow
 
-SLAB = {"size": [2, 2], "layers": 3, "fixed_layers": 1, "vacuum": 12.0}
-SCATTERING = {
-    "slab": SLAB,
-    "facets": ["111"],
-    "surface_temperatures": [300],
-    "states": [[0, 1]],
-    "collision_energies": [0.5],
-    "trajectories": 3,
-    "start_height": 2.5,
-    "time_step": 0.5,
-    "max_time": 12,
-    "thermalisation_time": 20,
-    "surface_time_step": 4.0,
-    "snapshots": 2,
-    "snapshot_interval": 8,
-}
 # A file of each stage whose appearance says that the stage is under way.
 UNDER_WAY = (
     "teacher/started.json",
@@ -43,91 +24,6 @@ UNDER_WAY = (
     "student/started.json",
     "compare/errors.json",
 )
-TIMES = {"timing.json", "timing.csv"}
-
-
-def write_workflow(folder: Path, name: str) -> Path:
-    """A workflow of a few seconds on a handful of the bundled structures."""
-    for part, count in (("train", 40), ("test", 8)):
-        structures = read(resolve_file(f"bundled:h2cu_{part}"), ":")
-        slabs = [a for a in structures if str(a.info["config_type"]).startswith("h2_cu111")]
-        write(folder / f"{part}.xyz", slabs[:count], format="extxyz")
-    workflow = {
-        "name": name,
-        "output": str(folder / name),
-        "data": {"train": "train.xyz", "test": "test.xyz"},
-        "teacher": {"fraction": 0.3, "epochs": 3, "dtype": "float64", "e0": "lstsq"},
-        "sampling": {
-            "scattering": SCATTERING,
-            "neb": [{"slab": SLAB, "images": 3, "max_steps": 2, "keep": 3}],
-            "selection": {"count": 12, "held_out": 6},
-        },
-        "student": {"backend": "native", "order": 2, "totaldegree": 6, "rcut": 4.5},
-        "compare": {
-            "timing": {"repeats": 3},
-            "sticking": {
-                "scattering": SCATTERING,
-                "teacher_trajectories": 2,
-                "student_trajectories": 4,
-            },
-            "tolerances": {"speedup": 1.0},
-        },
-        "parallel": {"workers": 2},
-    }
-    path = folder / f"{name}.yaml"
-    path.write_text(yaml.safe_dump(workflow))
-    return path
-
-
-def numbers(run: Path) -> dict[str, object]:
-    """Contents of every JSON, CSV and structure file that must not depend on interruptions."""
-    found: dict[str, object] = {}
-    for path in sorted([*run.glob("*/*"), *run.glob("compare/predictions/*.xyz")]):
-        if path.suffix == ".json" and path.name not in TIMES | {"manifest.json", "verdict.json"}:
-            found[str(path.relative_to(run))] = without_times(json.loads(path.read_text()))
-        elif path.suffix == ".csv" and path.name not in TIMES | {"history.csv"}:
-            rows = csv.reader(path.read_text().splitlines())
-            found[str(path.relative_to(run))] = [[as_number(cell) for cell in row] for row in rows]
-        elif path.suffix == ".xyz":
-            found[str(path.relative_to(run))] = path.read_text()
-    return found
-
-
-def as_number(cell: str) -> float | str:
-    try:
-        return float(cell)
-    except ValueError:
-        return cell
-
-
-def assert_same(found: object, expected: object, place: str) -> None:
-    """Equal but for rounding: torch's single precision differs in the eighth digit by what a
-    process computed before."""
-    if isinstance(expected, dict):
-        assert isinstance(found, dict) and found.keys() == expected.keys(), place
-        for key in expected:
-            assert_same(found[key], expected[key], f"{place}/{key}")
-    elif isinstance(expected, list):
-        assert isinstance(found, list) and len(found) == len(expected), place
-        for index, (one, other) in enumerate(zip(found, expected, strict=True)):
-            assert_same(one, other, f"{place}/{index}")
-    elif isinstance(expected, float):
-        assert found == pytest.approx(expected, rel=1e-5, abs=1e-9), place
-    else:
-        assert found == expected, place
-
-
-def without_times(value: object) -> object:
-    """The value without entries that name seconds, hashes of files with times, or folders."""
-    if isinstance(value, dict):
-        return {
-            key: without_times(inner)
-            for key, inner in value.items()
-            if not any(word in key for word in ("seconds", "time", "sha256", "path", "memory"))
-        }
-    if isinstance(value, list):
-        return [without_times(inner) for inner in value]
-    return value
 
 
 def kill_when(workflow: Path, marker: Path) -> bool:
