@@ -31,7 +31,7 @@ from distill.models.cached_calculators import ModelSpec
 from distill.models.calculators import load_calculator
 from distill.simulation.config import TrajectoryConfig
 from distill.simulation.dynamics import langevin, velocity_verlet
-from distill.systems.constraints import mobile_atoms
+from distill.systems.constraints import mobile_atoms, refuse_other_constraints
 from distill.systems.named_structures import named_structure
 
 if TYPE_CHECKING:
@@ -121,9 +121,11 @@ def trajectory_start(config: TrajectoryConfig) -> Atoms:
     Raises
     ------
     UserError
-        If there is none of this name.
+        If there is none of this name, or it has constraints other than fixed atoms.
     """
-    return named_structure(config.structure, config.index).repeat(config.supercell)
+    atoms = named_structure(config.structure, config.index)
+    refuse_other_constraints(atoms, config.structure)
+    return atoms.repeat(config.supercell)
 
 
 def trajectory_units(

@@ -136,7 +136,7 @@ class Committee:
         )
 
         def side_by_side(values: Array) -> Array:
-            triples = values.reshape(-1, MODELS, *values.shape[1:])
+            triples = values.reshape(len(values) // MODELS, MODELS, *values.shape[1:])
             return np.moveaxis(triples, 1, -1).reshape(len(triples), n_species, -1)
 
         return ForceTables(
@@ -144,7 +144,7 @@ class Committee:
             core=mean.core,
             node=side_by_side(node),
             leaf=side_by_side(leaf),
-            pair=pair.reshape(-1, MODELS, *pair.shape[1:]),
+            pair=pair.reshape(len(pair) // MODELS, MODELS, *pair.shape[1:]),
         )
 
 
