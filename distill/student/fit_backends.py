@@ -60,8 +60,9 @@ def fit_student(
         f"student fit: {found.curves.summary()}: fitted by the native backend, which has the ZBL "
         "core (zbl: false, or backend: acepotentials, keep this fit)"
     )
-    for name in acepotentials.KEPT_FILES if folder else ():
-        (folder / name).unlink(missing_ok=True)
+    if folder is not None:
+        for name in acepotentials.KEPT_FILES:
+            (folder / name).unlink(missing_ok=True)
     return native_fit.fit(structures, config, seed=seed, teacher_e0=teacher_e0, folder=folder)
 
 

@@ -131,11 +131,13 @@ def dimer(first: str, second: str, distance: float) -> Atoms:
 
 def restraint_dimers(curves: PairCurves, count: int) -> list[Atoms]:
     """Dimers of the pairs with a problem, `count` of each, at distances that the data lack."""
-    return [
-        dimer(*name.split("-"), distance)
-        for name, curve in curves.problems.items()
-        for distance in np.geomspace(CLOSEST, max(curve.nearest, CLOSEST), count, endpoint=False)
-    ]
+    found = []
+    for name, curve in curves.problems.items():
+        first, second = name.split("-")
+        farthest = max(curve.nearest, CLOSEST)
+        distances = np.geomspace(CLOSEST, farthest, count, endpoint=False)
+        found += [dimer(first, second, distance) for distance in distances]
+    return found
 
 
 def _problem(distances: np.ndarray, energies: np.ndarray, overlap: float, nearest: float) -> str:
