@@ -137,6 +137,9 @@ def run_pipeline(
     with locked(folder), open_pool(config.parallel, folder / LOGS_NAME):
         remove_partial_files(folder)
         write_json(folder / MARKER_NAME, _MARKER)
+        for stage in STAGES[: start if first else end]:
+            _refuse_other_settings(stage, config, folder)
+        # The report reads it, so it is that of the results.
         write_json(folder / "config.json", config.model_dump(mode="json"))
         write_wanted(folder, _wanted(config))
         outdated = outdated_stages(folder, names[:start])
@@ -233,6 +236,34 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
+def _refuse_other_settings(stage: Stage, config: RunConfig, folder: Path) -> None:
+    """Refuse a config that a stage's results are not of.
+
+    Raises
+    ------
+    UserError
+        Naming the setting that differs.
+    """
+    out = folder / stage.name
+    begun = read_started(out)
+    if begun is None or not _made_anything(out):
+        return
+    try:
+        asked = {"settings": plain(stage.settings(config)), "seed": config.seed}
+    except UserError:
+        return  # A file that is gone is named by the stage that needs it.
+    found = {name: begun.get(name) for name in asked}
+    if hash_of(found) != hash_of(asked):
+        raise _other_settings(out, "; ".join(differences(found, asked)))
+
+
+def _other_settings(out: Path, difference: str) -> UserError:
+    return UserError(
+        f"{out} was made with other settings ({difference}). Give another name or output in the "
+        f"config, or redo it and what follows with --from {out.name}"
+    )
+
+
 def _bring_up_to_date(stage: Stage, config: RunConfig, folder: Path, *, discard: bool) -> None:
     out = folder / stage.name
     _remove_discarded(out)
@@ -252,10 +283,7 @@ def _bring_up_to_date(stage: Stage, config: RunConfig, folder: Path, *, discard:
             _discard(out)
             begun = None
         else:
-            raise UserError(
-                f"{out} was made with other settings ({difference}). Give another name or output "
-                f"in the config, or redo it and what follows with --from {stage.name}"
-            )
+            raise _other_settings(out, difference)
     manifest = read_manifest(out) if begun is not None else None
     if manifest is not None:
         _check_outputs(out, manifest)

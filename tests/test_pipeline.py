@@ -88,6 +88,25 @@ class TestPipeline:
             run_pipeline(config(tmp_path, order=3))
         assert (tmp_path / "run" / "student" / "model.txt").read_text() == "3 2"
 
+    @pytest.mark.parametrize(
+        ("changes", "options"),
+        [
+            ({"order": 3}, {}),
+            ({"epochs": 5}, {}),
+            ({"seed": 2}, {}),
+            ({"epochs": 5}, {"first": "student"}),
+            ({"epochs": 5}, {"last": "teacher"}),
+        ],
+    )
+    def test_the_report_shows_no_config_that_was_refused(self, tmp_path, calls, changes, options):
+        """It reads `config.json`, which stays that of the results."""
+        run_pipeline(config(tmp_path))
+        before = (tmp_path / "run" / "config.json").read_bytes()
+        with pytest.raises(UserError, match="was made with other settings"):
+            run_pipeline(config(tmp_path, **changes), **options)
+        assert (tmp_path / "run" / "config.json").read_bytes() == before
+        assert calls == ["teacher", "student"]
+
     def test_another_seed_is_another_setting(self, tmp_path, calls):
         """Every random stream comes from it: the old results are not those of the new seed."""
         run_pipeline(config(tmp_path))

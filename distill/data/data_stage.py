@@ -17,7 +17,7 @@ from distill.data.isolated_atoms import is_isolated_atom, isolated_energies, wit
 from distill.data.label_checks import say_zero_forces
 from distill.data.reference_energies import composition_matrix, least_squares_shifts
 from distill.data.repeated_structures import repetitions
-from distill.data.splits import hold_out, last_frames, sources_of
+from distill.data.splits import hold_out_trajectories, sources_of
 from distill.data.structures import (
     config_type,
     elements_of,
@@ -186,12 +186,8 @@ def _split(structures: list[Atoms], fraction: float, seed: int) -> tuple[list[in
     alone = [i for i, atoms in enumerate(structures) if is_isolated_atom(atoms)]
     others = [i for i in range(len(structures)) if i not in set(alone)]
     chosen = [structures[i] for i in others]
-    sources = sources_of(chosen)
-    if len(chosen) > 1 and len(set(sources)) == 1:
-        say("all structures are frames of one trajectory: its last ones are held out")
-        kept, held = last_frames(sources, fraction)
-    else:
-        kept, held = hold_out([config_type(a) for a in chosen], fraction, seed, sources)
+    types = [config_type(atoms) for atoms in chosen]
+    kept, held = hold_out_trajectories(types, sources_of(chosen), fraction, seed)
     return sorted([*alone, *(others[i] for i in kept)]), [others[i] for i in held]
 
 

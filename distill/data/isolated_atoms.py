@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 _CONFIG_TYPES = {"isolatedatom", "isolated_atom"}
-# No model of the field reaches further in one step, Å.
-LONGEST_CUTOFF = 10.0
+# No crystal with one atom in its cell is so wide, and few models reach further in one step, Å.
+LONGEST_CUTOFF = 7.5
 # Energies of one atom in boxes of different size agree far better than this, eV.
 _SAME_ENERGY = 0.05
 
@@ -25,7 +25,7 @@ def is_isolated_atom(atoms: Atoms, cutoff: float = LONGEST_CUTOFF) -> bool:
     """Whether a structure is one atom without neighbours.
 
     Its `config_type` says so (IsolatedAtom or isolated_atom, in any case), or it is not periodic,
-    or its own images are all further away than a model sees.
+    or its own images are all as far away as a model sees, or further.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def is_isolated_atom(atoms: Atoms, cutoff: float = LONGEST_CUTOFF) -> bool:
     cell = np.asarray(atoms.cell)
     lengths = np.linalg.norm(cell[atoms.pbc], axis=1)
     heights = 1.0 / np.linalg.norm(np.linalg.pinv(cell)[:, atoms.pbc], axis=0)
-    return bool(np.all(np.minimum(lengths, heights) > cutoff))
+    return bool(np.all(np.minimum(lengths, heights) >= cutoff))
 
 
 def without_isolated(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from distill.core.errors import UserError
+from distill.core.progress import say
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -135,11 +136,66 @@ def sources_of(structures: Sequence[Atoms]) -> list[str]:
     return sources
 
 
+def hold_out_trajectories(
+    types: Sequence[str], sources: Sequence[str], fraction: float, seed: int
+) -> tuple[list[int], list[int]]:
+    """Whole trajectories held out as `hold_out` does, or the ends of those that there are.
+
+    The ends are held out, and that is said, where trajectories are too few to leave one of each
+    type, or so long that one is more than twice the share.
+
+    Parameters
+    ----------
+    types, sources
+        Type of each structure, and what it is from.
+    fraction, seed
+        As for `hold_out`.
+
+    Returns
+    -------
+    (list of int, list of int)
+        Indices kept and indices held out, ascending.
+
+    Raises
+    ------
+    UserError
+        If there are too few structures to hold any out.
+    """
+    try:
+        kept, held = hold_out(types, fraction, seed, sources)
+    except UserError:
+        if len(set(sources)) == len(sources):
+            raise
+        kept, held = [], []
+    counts, left = Counter(types), {types[i] for i in kept}
+    gone = any(counts[types[i]] > 1 and types[i] not in left for i in held)
+    if held and not gone and len(held) <= 2 * max(round(fraction * len(types)), 1):
+        return kept, held
+    say(
+        "the structures are frames of one trajectory, or of few long ones: the last frames of each "
+        "are held out"
+    )
+    return last_frames(sources, fraction)
+
+
 def last_frames(sources: Sequence[str], fraction: float) -> tuple[list[int], list[int]]:
-    """Split the frames of one trajectory in its beginning and its end, whose share is given."""
-    count = min(max(round(fraction * len(sources)), 1), len(sources) - 1)
-    cut = len(sources) - count
-    return list(range(cut)), list(range(cut, len(sources)))
+    """Split every trajectory in its beginning and its end, whose share of all frames is given.
+
+    The first frame of each is kept, and one frame at least is held out.
+    """
+    groups: dict[str, list[int]] = {}
+    for index, source in enumerate(sources):
+        groups.setdefault(source, []).append(index)
+    held: list[int] = []
+    seen = 0
+    for members in groups.values():
+        seen += len(members)
+        count = min(round(fraction * seen) - len(held), len(members) - 1)
+        held += members[len(members) - max(count, 0) :]
+    if not held:
+        held = [max(groups.values(), key=len)[-1]]
+    apart = set(held)
+    return [i for i in range(len(sources)) if i not in apart], sorted(held)
 
 
 def _entry(atoms: Atoms, keys: Sequence[str]) -> str | None:

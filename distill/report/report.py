@@ -41,8 +41,11 @@ def write_report(run_folder: Path) -> Path:
 
     run_folder = Path(run_folder)
     report = collect(run_folder)
-    current = report["stages"]["teacher"]["outdated"] is None
-    report["teacher_report"] = teacher_report(run_folder) if current else None
+    current, with_student = (
+        report["stages"][s]["outdated"] is None for s in ("teacher", "student")
+    )
+    found = teacher_report(run_folder, with_student=with_student) if current else None
+    report["teacher_report"] = found
     figures = _figures(run_folder, report)
     write_json(run_folder / "report.json", report)
     path = run_folder / REPORT_NAME

@@ -285,6 +285,7 @@ def _student(path: Path | None, errors: Any) -> Any:
         "functions": len(student.coefficients),
         "committee": 0 if student.committee is None else len(student.committee),
         "train": errors["train"],
+        "short_range": student.training.short_range,
     }
 
 

@@ -20,6 +20,8 @@ from distill.data.isolated_atoms import without_isolated
 from distill.data.structures import read_structures
 from distill.metrics.error_texts import table_rows
 from distill.metrics.errors import Errors, ErrorTable, PartErrors
+from distill.student.short_range import CURVES_FILE, PairCurves
+from distill.systems.probes import DimerCurve, dimer_pairs
 from distill.teacher.made_labels import LABELS_FOLDER
 from distill.teacher.simple_systems import CURVES_NAME, ModelCurves, TeacherCurves
 from distill.teacher.teacher_results import ERRORS_NAME, TeacherErrors
@@ -30,13 +32,15 @@ DATA, REFERENCE = "data", "reference"
 Results = dict[str, Any]
 
 
-def teacher_report(run_folder: Path) -> Results | None:
+def teacher_report(run_folder: Path, *, with_student: bool = False) -> Results | None:
     """Write the teacher's tables and figures; return what the report page shows of them.
 
     Parameters
     ----------
     run_folder
         Folder of a run.
+    with_student
+        Whether the student's dimers, if there are any, stand beside the teacher's.
 
     Returns
     -------
@@ -52,6 +56,9 @@ def teacher_report(run_folder: Path) -> Results | None:
     write_table_csv(out / "errors.csv", table_rows(tables))
     _draw_parity(run_folder, out, tables)
     curves = _curves(run_folder)
+    dimers = run_folder / "student" / CURVES_FILE
+    if curves and with_student and dimers.is_file():
+        curves["student"] = _student_curves(read_result(dimers, PairCurves))
     if curves:
         _write_curves(out, curves)
     return {"error_rows": error_rows(tables), "curves": curves}
@@ -102,6 +109,19 @@ def _curves(run_folder: Path) -> dict[str, ModelCurves]:
     if found.reference != _reference(run_folder):
         curves.pop(REFERENCE, None)
     return {**curves, DATA: found.data}
+
+
+def _student_curves(found: PairCurves) -> ModelCurves:
+    """A student's dimers by the names that those of the teacher have."""
+    elements = {symbol for name in found.pairs for symbol in name.split("-")}
+    dimers, problems = {}, {}
+    for pair in dimer_pairs(sorted(elements)):
+        curve = found.pairs["-".join(pair if "-".join(pair) in found.pairs else pair[::-1])]
+        name = "-".join(pair)
+        dimers[name] = DimerCurve(distances=curve.distances, energies=curve.energies)
+        if curve.problem:
+            problems[name] = curve.problem
+    return ModelCurves(crystals={}, dimers=dimers, problems=problems)
 
 
 def _reference(run_folder: Path) -> str | None:

@@ -9,7 +9,7 @@ from ase.geometry import find_mic
 
 from distill.core.errors import UserError
 from distill.core.progress import listed, say
-from distill.systems.constraints import mobile_atoms
+from distill.systems.constraints import mobile_atoms, refuse_other_constraints
 
 # Å: what cells and fixed atoms may differ by in files that carry few digits.
 _FILE_DIGITS = 2e-3
@@ -33,8 +33,13 @@ def matched_ends(first: Atoms, last: Atoms, *, exchange: bool = False) -> tuple[
     ------
     UserError
         If the ends differ in atoms, cell, periodicity or fixed atoms, have none or only fixed
-        ones, are one structure, or hold like atoms in another order.
+        ones, are one structure, hold like atoms in another order, have constraints other than
+        fixed atoms, or are not finite.
     """
+    for name, end in (("first", first), ("last", last)):
+        refuse_other_constraints(end, f"the {name} end point of the path")
+        if not np.isfinite(end.positions).all() or not np.isfinite(end.cell.array).all():
+            raise UserError(f"the {name} end point of the path has positions that are not finite")
     _check_cells(first, last)
     first, last = first.copy(), last.copy()
     last.set_cell(first.cell, scale_atoms=True)

@@ -31,7 +31,7 @@ from distill.models.cached_calculators import ModelSpec
 from distill.models.calculators import load_calculator
 from distill.simulation.config import TrajectoryConfig
 from distill.simulation.dynamics import langevin, velocity_verlet
-from distill.systems.constraints import mobile_atoms
+from distill.systems.constraints import mobile_atoms, refuse_other_constraints
 from distill.systems.named_structures import named_structure
 from distill.systems.supercells import supercell
 
@@ -122,9 +122,11 @@ def trajectory_start(config: TrajectoryConfig) -> Atoms:
     Raises
     ------
     UserError
-        If there is none of this name.
+        If there is none of this name, or it has constraints other than fixed atoms.
     """
-    return supercell(named_structure(config.structure, config.index), config.supercell)
+    atoms = named_structure(config.structure, config.index)
+    refuse_other_constraints(atoms, config.structure)
+    return supercell(atoms, config.supercell)
 
 
 def trajectory_units(

@@ -93,7 +93,11 @@ class StudentConfig(Section):
     pair_degree: Annotated[int, Field(ge=1, le=100)] | None = Field(
         None, description="its degree; the largest degree if not given"
     )
-    zbl: bool = Field(False, description="ZBL repulsion at close approach (native only)")
+    zbl: bool | Literal["auto"] = Field(
+        "auto",
+        description="ZBL repulsion at close approach (native only); auto: where a pair of elements "
+        "would attract each other below the nearest distance in the data",
+    )
     e0: Literal["auto", "isolated", "lstsq", "teacher"] | dict[str, Signed] = Field(
         "auto", description="one-body energies, eV"
     )
@@ -110,7 +114,9 @@ class StudentConfig(Section):
     repulsion_restraint: bool = Field(
         False, description="ACEpotentials' artificial repulsive dimers (acepotentials only)"
     )
-    restraint_weight: Positive = Field(0.01, description="weight of those dimers' energies")
+    restraint_weight: Positive = Field(
+        0.01, description="weight of such dimers' energies, and of those beside a core by auto"
+    )
     threads: Threads | None = Field(None, description="threads for assembly, or Julia's threads")
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,11 +46,24 @@ def fit_student(
         If labels or elements are missing, the chosen backend cannot run, or the fit is too large
         for the memory.
     """
+    from distill.student.fit import native_fit
+    from distill.student.fit.fit_result import recorded
+
     if choose_backend(config) == "native":
-        from distill.student.fit.native_fit import fit
-    else:
-        from distill.student.julia.acepotentials import fit
-    return fit(structures, config, seed=seed, teacher_e0=teacher_e0, folder=folder)
+        return native_fit.fit(structures, config, seed=seed, teacher_e0=teacher_e0, folder=folder)
+    from distill.student.julia import acepotentials
+
+    found = acepotentials.fit(structures, config, seed=seed, teacher_e0=teacher_e0, folder=folder)
+    if not (found.curves.problems and config.zbl == "auto" and config.backend == "auto"):
+        return replace(found, student=recorded(found))
+    say(
+        f"student fit: {found.curves.summary()}: fitted by the native backend, which has the ZBL "
+        "core (zbl: false, or backend: acepotentials, keep this fit)"
+    )
+    if folder is not None:
+        for name in acepotentials.KEPT_FILES:
+            (folder / name).unlink(missing_ok=True)
+    return native_fit.fit(structures, config, seed=seed, teacher_e0=teacher_e0, folder=folder)
 
 
 def choose_backend(config: StudentConfig) -> str:

@@ -150,7 +150,7 @@ def _read(file: NpzReader, origin: str) -> StudentFile:
     provenance = own.get("provenance", {"source": description.source})
     if not isinstance(provenance, dict):
         raise ValueError("its provenance is not a mapping")
-    training = TrainingRecord.model_validate(own.get("training", {}))
+    training = TrainingRecord.model_validate(_present(own.get("training", {})))
     return StudentFile(basis, arrays, provenance, training)
 
 
@@ -215,3 +215,11 @@ def _finite(text: str) -> float:
 def _to_bytes(data: Mapping[str, Any]) -> NDArray[np.uint8]:
     text = json.dumps(data, default=lambda value: value.tolist(), allow_nan=False)
     return np.frombuffer(text.encode(), np.uint8)
+
+
+def _present(training: Any) -> Any:
+    """A training record in the present layout; one that is none is left to its validation."""
+    version = training.get("version") if isinstance(training, Mapping) else None
+    if isinstance(version, int) and version < TrainingRecord.VERSION:
+        return TrainingRecord.upgrade(training)
+    return training

@@ -47,8 +47,8 @@ def run(
         Structures with REF_ labels (energy in eV, forces in eV/Å, stress in eV/Å³), any subset.
     out
         Folder that gets `student.npz`, `errors.json` (train and test), `uncertainty.json`,
-        `test_student.xyz`, and `factor.npz`, from which a killed fit resumes and another solver
-        starts without assembling again.
+        `pair_curves.json`, `test_student.xyz`, and `factor.npz`, from which a killed fit resumes
+        and another solver starts without assembling again.
     seed
         The run's seed.
     teacher_e0
@@ -68,12 +68,15 @@ def run(
     from distill.metrics.errors import error_table
     from distill.student.fit.preparation import elements_of
     from distill.student.fit_backends import fit_student
+    from distill.student.short_range import CURVES_FILE
     from distill.student.uncertainty.uncertainty_model import calibration
 
     structures = read_structures(train, require=())
     elements = elements_of(structures, config)
     held_out = read_structures(test, require=(), elements=elements)
-    student = fit_student(structures, config, seed=seed, teacher_e0=teacher_e0, folder=out).student
+    found = fit_student(structures, config, seed=seed, teacher_e0=teacher_e0, folder=out)
+    student = found.student
+    write_result(out / CURVES_FILE, found.curves)
     threads = config.threads or available_cores()
     tables: dict[str, ErrorTable] = {}
     held_out, _ = without_isolated(held_out, test)

@@ -117,14 +117,19 @@ class TrainingRecord(Result):
         Of each element over the training structures, before that factor: deviation of an atom's
         energy, eV, and of a component of the force on it, eV/Å. An extrapolation grade is a
         deviation over these.
+    nearest_distances
+        Å, by pair of elements, `A-B`; of pairs that never meet the cutoff.
+    short_range
+        How pairs of atoms behave below those distances, in words: `repulsive`, what is wrong, or
+        what was done about it.
     train_rmse, test_rmse
         Errors on the training set and on structures held out.
     """
 
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
     model_config = ConfigDict(allow_inf_nan=False)
 
-    version: int = 2
+    version: int = 3
     solver: SolverReport | None = None
     structures: Count | None = None
     left_out: Count | None = None
@@ -134,12 +139,17 @@ class TrainingRecord(Result):
     deviation_scale: DeviationScale | None = None
     largest_site_deviation: dict[str, Deviation] | None = None
     largest_force_deviation: dict[str, Deviation] | None = None
+    nearest_distances: dict[str, Deviation] | None = None
+    short_range: str | None = None
     train_rmse: LabelErrors | None = None
     test_rmse: LabelErrors | None = None
 
     @classmethod
     def upgrade(cls, data: Mapping[str, Any]) -> dict[str, Any]:
-        """Version 1 was a mapping of any keys: those that have a place here are taken over."""
+        """Version 1 was a mapping of any keys: those that have a place here are taken over.
+
+        Version 2 had nothing of distances.
+        """
         known = {key: value for key, value in data.items() if key in cls.model_fields}
         solver = known.get("solver")
         if isinstance(solver, Mapping):

@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from distill.config.workflow import RunConfig, strategy_teacher
 from distill.core.artifacts import (
@@ -31,6 +31,9 @@ from distill.core.quantities import MEV
 from distill.studies.curve_results import FOLDER, FOUNDATION, unit_row
 from distill.studies.curve_tables import write_results
 from distill.teacher.config import TeacherConfig
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 LABELS_FOLDER = "curve_labels"
 SETTINGS_NAME, RESULT_NAME, FAILURE_NAME, LOG_NAME = (
@@ -195,7 +198,7 @@ def plan_units(config: RunConfig, folder: Path) -> list[Unit]:
             _refuse_equal_subsets(types, fractions, f"{name}, ")
             teacher = strategy_teacher(config.teacher, name, strategy)
             for fraction in fractions:
-                size, trained = _subset_sizes(types, fraction, teacher, seed)
+                size, trained = _subset_sizes(structures, fraction, teacher, seed)
                 per_epoch = math.ceil(trained / teacher.batch_size)
                 epochs = _epochs(config, strategy.steps, per_epoch)
                 units.append(
@@ -340,14 +343,21 @@ def _unit_teacher(teacher: TeacherConfig, fraction: float, epochs: int | None) -
 
 
 def _subset_sizes(
-    types: list[str], fraction: float, teacher: TeacherConfig, seed: int
+    structures: list[Atoms], fraction: float, teacher: TeacherConfig, seed: int
 ) -> tuple[int, int]:
     """Structures of a subset, and those of them that train."""
-    from distill.data.splits import hold_out, nested_subset
+    from distill.data.splits import hold_out_trajectories, nested_subset, sources_of
+    from distill.data.structures import config_type
 
-    used = [types[i] for i in nested_subset(types, fraction, seed)]
+    types = [config_type(atoms) for atoms in structures]
+    used = [structures[i] for i in nested_subset(types, fraction, seed)]
     try:
-        kept, _ = hold_out(used, teacher.validation_fraction, seed)
+        kept, _ = hold_out_trajectories(
+            [config_type(atoms) for atoms in used],
+            sources_of(used),
+            teacher.validation_fraction,
+            seed,
+        )
     except UserError as error:
         raise UserError(f"curve.fractions: {fraction:g} is too little: {error}") from None
     return len(used), len(kept)

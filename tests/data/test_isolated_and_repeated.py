@@ -36,8 +36,10 @@ def atom(cell=None, pbc=False, config_type=None):
         (atom([3, 3, 3], True), False),
         (atom([12, 12, 12], True), True),
         (atom([12, 12, 12], True, "bulk"), True),
-        (atom([12, 12, 9], True), False),
-        (atom([12, 12, 9], (True, True, False)), True),
+        (atom([10, 10, 10], True), True),
+        (atom([8, 8, 8], True), True),
+        (atom([12, 12, 7], True), False),
+        (atom([12, 12, 7], (True, True, False)), True),
         # A flat cell: its planes are 6 Å apart though every edge is 12 Å long.
         (atom([[12, 0, 0], [10.392, 6, 0], [0, 0, 12]], True), False),
         (bulk("Cu"), False),

@@ -11,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distill.core.errors import UserError
-from distill.data.splits import hold_out, last_frames, nested_subset, sources_of
+from distill.data.splits import (
+    hold_out,
+    hold_out_trajectories,
+    last_frames,
+    nested_subset,
+    sources_of,
+)
 
 TYPES = ["slab"] * 120 + ["bulk"] * 60 + ["gas"] * 19 + ["rare"]
 
@@ -112,3 +118,35 @@ def test_trajectories_are_known_by_name_or_by_frames_that_follow_each_other():
     found = sources_of(frames)
     assert found == ["from 0"] * 3 + ["from 3"] * 2 + ["from 5", "from 6"]
     assert last_frames(found[:3], 0.2) == ([0, 1], [2])
+
+
+@pytest.mark.parametrize(
+    ("lengths", "types", "held"),
+    [
+        # Whole ones where they are short.
+        ([5] * 8, ["md"] * 8, None),
+        # One of each type, which has to stay.
+        ([10, 10], ["hot", "cold"], [9, 19]),
+        # One so long that to hold it out would take half of the structures.
+        ([20, 20], ["md", "md"], [18, 19, 38, 39]),
+        ([2, 2], ["a", "b"], [1]),
+        # Neither of two kinds may be missing from what is kept.
+        ([6, 6], ["bulk", "slab"], [5]),
+    ],
+)
+def test_few_long_trajectories_give_their_ends(lengths, types, held, capsys):
+    sources = [f"run {k}" for k, length in enumerate(lengths) for _ in range(length)]
+    kinds = [kind for kind, length in zip(types, lengths, strict=True) for _ in range(length)]
+    kept, found = hold_out_trajectories(kinds, sources, 0.1, 3)
+    assert sorted([*kept, *found]) == list(range(len(sources)))
+    if held is None:
+        assert len({sources[i] for i in found}) == 1
+        assert {sources[i] for i in kept}.isdisjoint(sources[i] for i in found)
+    else:
+        assert found == held
+    assert ("last frames" in capsys.readouterr().out) == (held is not None)
+
+
+def test_one_structure_of_each_type_cannot_be_split_by_trajectories_either():
+    with pytest.raises(UserError, match="cannot hold out any"):
+        hold_out_trajectories(["md"], ["run"], 0.5, seed=1)

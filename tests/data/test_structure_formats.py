@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
+
 import numpy as np
 import pytest
 from ase.build import bulk
 from ase.io import write
 
 from distill.core.errors import UserError
+from distill.data.electronic_convergence import unconverged_steps
 from distill.data.structure_files import read_structure
 from distill.data.structures import read_structures, reference_energy
 
@@ -145,3 +148,37 @@ def test_a_grid_beyond_the_file_is_refused_unread(tmp_path):
     path.write_text(COUNTS["a.cube"].format(1).replace("1 3 0 0", "1000000 3 0 0"))
     with pytest.raises(UserError, match="announces 1000000 atoms or points"):
         read_structures(path, require=())
+
+
+def outcar(*cycles: tuple[int, str], limit: int = 4) -> str:
+    """What an OUTCAR says of electronic loops: number of cycles and the line that ends each."""
+    text = f"   NELM   =     {limit};   NELMIN=  2; NELMDL= -5     # of ELM steps\n"
+    for step, (count, end) in enumerate(cycles, 1):
+        for cycle in range(1, count + 1):
+            text += f"--------------- Iteration{step:7d}({cycle:4d})  ---------------\n"
+            text += "  Free energy of the ion-electron system (eV)\n"
+        text += f"{end}\n  FREE ENERGIE OF THE ION-ELECTRON SYSTEM (eV)\n"
+    return text
+
+
+REACHED = "------------------------ aborting loop because EDIFF is reached ----------------"
+NOT_REACHED = "----------------- aborting loop EDIFF was not reached (unconverged) ------------"
+
+
+@pytest.mark.parametrize(
+    ("cycles", "failed"),
+    [
+        ([(2, REACHED), (3, REACHED)], []),
+        ([(2, REACHED), (4, NOT_REACHED), (3, REACHED)], [1]),
+        # VASP 5 says nothing.
+        ([(4, ""), (2, REACHED), (4, "")], [0, 2]),
+        # In the last cycle it may yet be reached.
+        ([(4, REACHED), (4, NOT_REACHED)], [1]),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_steps_of_an_outcar_that_used_up_their_cycles_are_known(tmp_path, cycles, failed, packed):
+    path = tmp_path / ("OUTCAR.gz" if packed else "OUTCAR")
+    text = outcar(*cycles).encode()
+    path.write_bytes(gzip.compress(text) if packed else text)
+    assert unconverged_steps(path, "vasp-out") == failed

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
-from ase.constraints import FixAtoms
+from ase.constraints import FixAtoms, FixBondLength, FixCom, FixedPlane
 from ase.io import read, write
 from pydantic import ValidationError
 from sampling_units import sampling_units
@@ -175,3 +175,14 @@ def test_rattled_structures_are_labelled_and_relaxed_ones_fall(copper, tmp_path)
     assert reference_stress(structures[0]).shape == (6,)
     assert structures[0].info["trajectory"] == "rattle_00_00000_000"
     assert structures[-1].info["trajectory"] == "rattle_00_00000_001"
+
+
+@pytest.mark.parametrize("constraint", [FixedPlane([0], [0, 0, 1]), FixBondLength(0, 1), FixCom()])
+def test_constraints_that_would_be_ignored_are_refused(copper, tmp_path, constraint):
+    """The dynamics here hold whole atoms; a plane or a bond would silently be let go."""
+    atoms = read(copper)
+    atoms.set_constraint(constraint)
+    path = tmp_path / "held.traj"
+    write(path, atoms)
+    with pytest.raises(UserError, match=f"constraints {type(constraint).__name__}"):
+        md(path, tmp_path / "out")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import add_adsorbate, fcc111
-from ase.constraints import FixAtoms
+from ase.constraints import FixAtoms, FixedPlane
 
 from distill.core.errors import UserError
 from distill.simulation.path_ends import matched_ends
@@ -58,6 +58,8 @@ def changed(change):
         (lambda a: a.set_pbc((True, True, False)), "periodicity"),
         (lambda a: a.set_cell(1.01 * a.cell, scale_atoms=True), "cells"),
         (lambda a: a.set_constraint(FixAtoms([0, 1])), "hold other atoms fixed.*2, 3"),
+        (lambda a: a.set_constraint(FixedPlane([0], [0, 0, 1])), "the constraints FixedPlane"),
+        (lambda a: a.positions.__setitem__((1, 0), np.nan), "not finite"),
         (lambda a: a.positions.__setitem__((1, 0), 0.3), "fixed atoms at different places: 1,"),
         (lambda a: a.positions.__setitem__([6, 9], a.positions[[9, 6]]), "another order.*6, 9"),
         (lambda a: a[[*range(4), 5, 6, 7, 4, *range(8, 13)]], "another order.*4, 5, 6, 7"),

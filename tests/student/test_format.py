@@ -42,10 +42,11 @@ def test_the_first_version_stays_readable():
     np.testing.assert_allclose(virial, expected["virial"], atol=1e-11)
 
 
-def test_the_first_version_keeps_its_grades_and_its_record(tmp_path):
-    """A fitted student whose training record was a mapping of any keys; it is never made anew."""
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_older_version_keeps_its_grades_and_its_record(tmp_path, version):
+    """A fitted student whose record was a mapping of any keys, and typed; never made anew."""
     expected = json.loads((DATA / "student_v1_graded.json").read_text())
-    student = Student.load(DATA / "student_v1_graded.npz")
+    student = Student.load(DATA / f"student_v{version}_graded.npz")
     record = student.training.model_dump(exclude_none=True, exclude={"version"})
     assert record == expected["training"]
     atoms = Atoms(expected["symbols"], expected["positions"], cell=expected["cell"], pbc=True)
@@ -128,7 +129,7 @@ def _one(name, value, place=0):
         (_meta(distill_spec=[]), "distill_spec"),
         (_meta(distill_spec={"order": 3}), "elements: Field required"),
         (_own(version=3), "version 3; this program reads up to 2. It comes from a newer program"),
-        (_own(version=2, training={"version": 3}), "layout 3, expected 2"),
+        (_own(version=2, training={"version": 4}), "layout 4, expected 3"),
         (_own(version=2, training={"rows": -1}), "rows: Input should be greater"),
         (_own(version=2, training={"row_noise": "x"}), "row_noise"),
         (_own(version=2, training={"unknown": 1}), "unknown: Extra inputs"),

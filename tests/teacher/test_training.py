@@ -20,6 +20,7 @@ from distill.core.errors import UserError
 from distill.models.mace import adapter as adapter
 from distill.models.mace import steps as steps
 from distill.models.mace.config import MaceConfig
+from distill.models.mace.fine_tuning import split
 from distill.models.mace.freezing import freezing
 from distill.models.mace.torch_tools import precision
 from distill.models.mace.training import Place, train
@@ -38,6 +39,17 @@ def run_training(tmp_path, freeze="f4", settings="same", factors=None, e0=E0, **
         place = Place(tmp_path / "checkpoint.pt", settings, 1, "cpu")
         result = train(model, plan, config, place, train_data=data[:12], valid_data=data[12:])
     return model, result
+
+
+def test_validation_takes_whole_trajectories():
+    """Errors on a frame between two that trained would choose the best epoch by what it knows."""
+    frames = rattled_structures(30)
+    for number, atoms in enumerate(frames):
+        atoms.info.update(config_type="md", trajectory=f"run {number // 3}")
+    parts = split(frames, MaceConfig(validation_fraction=0.2), 1)
+    runs = [{frames[i].info["trajectory"] for i in part} for part in (parts.kept, parts.held)]
+    assert not runs[0] & runs[1]
+    assert len(parts.held) == 6
 
 
 def weights(model):

@@ -17,7 +17,7 @@ from distill.data.reference_energies import (
     composition_matrix,
     reference_energies,
 )
-from distill.data.splits import hold_out
+from distill.data.splits import hold_out_trajectories, sources_of
 from distill.data.structures import (
     config_type,
     elements_of,
@@ -54,7 +54,7 @@ class Split:
 
 
 def split(structures: Sequence[Atoms], config: MaceConfig, seed: int) -> Split:
-    """Hold out the validation set, by config type.
+    """Hold out the validation set, by config type and whole trajectories.
 
     Raises
     ------
@@ -62,7 +62,9 @@ def split(structures: Sequence[Atoms], config: MaceConfig, seed: int) -> Split:
         If there are too few structures, or stresses are to be learnt and none is labelled.
     """
     types = [config_type(atoms) for atoms in structures]
-    kept, held = hold_out(types, config.validation_fraction, seed)
+    kept, held = hold_out_trajectories(
+        types, sources_of(structures), config.validation_fraction, seed
+    )
     if config.learns_stress and all(reference_stress(structures[i]) is None for i in kept):
         raise UserError(
             "teacher.stress_weight is above zero but no training structure has a stress "

@@ -35,7 +35,7 @@ from distill.models.cached_calculators import ModelSpec, cached_calculator
 from distill.sampling.method import Sampler, SamplingMethod, Visited
 from distill.simulation.dynamics import Step, langevin, velocity_verlet
 from distill.simulation.trust_bound import Trust
-from distill.systems.constraints import mobile_atoms
+from distill.systems.constraints import mobile_atoms, refuse_other_constraints
 from distill.systems.defects import with_defect
 from distill.systems.named_structures import named_structure
 from distill.systems.supercells import supercell
@@ -137,9 +137,11 @@ def starting_structure(config: MdConfig) -> Atoms:
     Raises
     ------
     UserError
-        If the file is missing or unreadable, or cannot hold the defect.
+        If the file is missing or unreadable, cannot hold the defect, or has constraints other
+        than fixed atoms.
     """
     crystal = named_structure(config.structure, config.index)
+    refuse_other_constraints(crystal, f"md: {config.structure}")
     return with_defect(supercell(crystal, config.supercell), config.defect, config.defect_element)
 
 

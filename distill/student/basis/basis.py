@@ -103,7 +103,7 @@ class BasisSpec:
             r0=config.r0 if isinstance(config.r0, str) else _pair_table(config.r0, "student.r0"),
             pair=config.pair,
             pair_degree=config.pair_degree,
-            zbl=config.zbl,
+            zbl=config.zbl is True,
         )
 
     def cutoff(self, first: str, second: str) -> float:

@@ -47,6 +47,8 @@ def list_neighbours(atoms: Atoms, cutoff: float) -> Neighbours:
     return Neighbours(first, index, vectors)
 
 
+# Å: images of a flatter cell would be without number.
+_FLATTEST = 0.1
 # Cells of a search: more would take memory without end.
 _MOST_CELLS = 1e7
 
@@ -139,6 +141,14 @@ def _compute(atoms: Atoms, cutoff: float, quantity: str) -> tuple[Integers, Inte
             "the structure is periodic along a direction without a cell vector; set the cell or "
             "pbc=False"
         )
+    if atoms.pbc.any():
+        # Distances between the planes of the cell over its periodic vectors.
+        heights = 1 / np.linalg.norm(np.linalg.pinv(cell[atoms.pbc]), axis=0)
+        if heights.min() < _FLATTEST:
+            raise UserError(
+                f"the periodic cell is only {heights.min():.2g} Å thick: a simulation that "
+                "collapsed, or a cell in another unit than Å"
+            )
     n_atoms = len(atoms)
     if n_atoms == 0:
         return np.zeros(1, np.int64), np.zeros(0, np.int64), np.zeros((0, 3))

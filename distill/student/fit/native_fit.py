@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,10 +21,11 @@ from distill.student.engine.assembly import design_rows
 from distill.student.engine.evaluate import make_potential
 from distill.student.fit import training_set
 from distill.student.fit.accumulate import DesignRows, accumulate, plan_blocks, threads_that_fit
-from distill.student.fit.fit_result import Fit
+from distill.student.fit.fit_result import Fit, recorded
 from distill.student.fit.leave_out_scale import deviation_scale
 from distill.student.fit.preparation import Prepared, prepare
 from distill.student.fit.solvers import Solution, draw_committee, most_evident_smoothness, solve
+from distill.student.short_range import nearest_distances, pair_curves, restraint_dimers
 from distill.student.student_model import Student
 from distill.student.training_record import SolverReport, TrainingRecord
 from distill.student.uncertainty.uncertainty_model import with_training_deviations
@@ -35,6 +37,10 @@ if TYPE_CHECKING:
     from distill.student.fit.triangular_factor import Factor
 
 FACTOR_FILE = "factor.npz"
+# Of the fit that is made anew with a core.
+_CORE_FACTOR_FILE = "factor_zbl.npz"
+# Dimers of each pair that a core by `zbl: auto` is given as data.
+_RESTRAINTS = 12
 RIDGE_FOLDS = 5
 
 
@@ -48,6 +54,10 @@ def fit(
 ) -> Fit:
     """Fit a student to labelled structures.
 
+    Where a pair of elements would attract each other below the nearest distance in the data,
+    `zbl: auto` fits once more: above the ZBL core, and with dimers that have the core's energy
+    alone, by a small weight, as data of those pairs.
+
     Parameters
     ----------
     structures
@@ -59,8 +69,9 @@ def fit(
     teacher_e0
         The teacher's one-body energies, eV.
     folder
-        Where the accumulated factor is kept (`factor.npz`): a killed fit resumes from it, and
-        another solver on the same data and basis starts from it. None keeps nothing.
+        Where accumulated factors are kept (`factor.npz`, and `factor_zbl.npz` of a second fit): a
+        killed fit resumes from them, and another solver on the same data and basis starts from
+        them. None keeps nothing.
 
     Raises
     ------
@@ -68,30 +79,67 @@ def fit(
         If labels are missing, an element is not in the model, the system does not fit in memory,
         or the solver needs more rows than there are.
     """
+    data = prepare(structures, config, teacher_e0)
+    cutoff = max(data.spec.cutoff(a, b) for a in data.spec.elements for b in data.spec.elements)
+    nearest = nearest_distances(data.structures, data.spec.elements, cutoff)
+    plain = config.model_copy(update={"zbl": config.zbl is True})
+    factor = None if folder is None else folder / FACTOR_FILE
+    found = _fit(data, plain, nearest, seed, factor, restraints=[])
+    if found.curves.problems and config.zbl == "auto":
+        problems = found.curves.summary()
+        say(f"student fit: {problems}: fitted once more, with the ZBL core (zbl: false: without)")
+        found = _fit(
+            replace(data, spec=replace(data.spec, zbl=True)),
+            config.model_copy(update={"zbl": True}),
+            nearest,
+            seed,
+            None if folder is None else folder / _CORE_FACTOR_FILE,
+            restraints=restraint_dimers(found.curves, _RESTRAINTS),
+        )
+        remedy = f"ZBL core, because {problems}"
+        found = replace(found, curves=found.curves.model_copy(update={"remedy": remedy}))
+    return replace(found, student=with_training_deviations(recorded(found), found.structures))
+
+
+def _fit(
+    data: Prepared,
+    config: StudentConfig,
+    nearest: Mapping[str, float],
+    seed: int,
+    checkpoint: Path | None,
+    *,
+    restraints: list[Atoms],
+) -> Fit:
+    """One fit, with or without a core as the basis of `data` says, to data and restraints."""
     from threadpoolctl import threadpool_limits
 
     start = time.monotonic()
-    data = prepare(structures, config, teacher_e0)
     e0, fitted = data.e0, data.structures
     basis = build_basis(data.spec)
     rows = [
         training_set.rows_of(atoms, _baseline(atoms, basis, e0), config.weights, index)
         for atoms, index in zip(fitted, data.indices, strict=True)
     ]
+    # The energy of a restraint is the baseline's, whose remainder is zero.
+    held = [
+        training_set.Rows(index, 0.0, config.restraint_weight, None, 0.0, None, 0.0)
+        for index in range(len(restraints))
+    ]
+    assembled_rows, assembled_from = [*rows, *held], [*fitted, *restraints]
     n = basis.n_functions
-    folds = _folds(len(fitted), config, seed)
-    blocks = plan_blocks(folds, [r.count for r in rows], n)
+    folds = _folds(len(assembled_from), config, seed)
+    blocks = plan_blocks(folds, [r.count for r in assembled_rows], n)
     threads = threads_that_fit(blocks, n, len(folds), config.threads or available_cores())
     factors = accumulate(
         design_of(basis),
-        fitted,
-        rows,
+        assembled_from,
+        assembled_rows,
         blocks,
         n,
         folds=len(folds),
         threads=threads,
-        checkpoint=None if folder is None else folder / FACTOR_FILE,
-        key=_key(config, data, folds),
+        checkpoint=checkpoint,
+        key=_key(config, data, folds, restraints),
     )
     assembled = time.monotonic()
     # On one BLAS thread the result is the same on any machine of a kind, however busy it is.
@@ -127,8 +175,14 @@ def fit(
             rows=sum(r.count for r in rows),
         ),
     )
-    graded = with_training_deviations(student, fitted)
-    return Fit(graded, fitted, assembly, solving, solution.covariance_root)
+    return Fit(
+        student,
+        fitted,
+        pair_curves(student, nearest),
+        assembly,
+        solving,
+        solution.covariance_root,
+    )
 
 
 def smoothness_prior(basis: Basis, power: float) -> np.ndarray:
@@ -173,7 +227,12 @@ def _folds(count: int, config: StudentConfig, seed: int) -> list[list[int]]:
     return [sorted(int(index) for index in order[fold::folds]) for fold in range(folds)]
 
 
-def _key(config: StudentConfig, data: Prepared, folds: Sequence[Sequence[int]]) -> str:
+def _key(
+    config: StudentConfig,
+    data: Prepared,
+    folds: Sequence[Sequence[int]],
+    restraints: Sequence[Atoms],
+) -> str:
     """Hash of all that the factors depend on: basis, weights, data and folds."""
     digest = hashlib.sha256()
     settings = config.model_dump(
@@ -182,7 +241,7 @@ def _key(config: StudentConfig, data: Prepared, folds: Sequence[Sequence[int]]) 
     elements = list(data.spec.elements)
     parts = [__version__, settings, elements, data.e0, [list(fold) for fold in folds]]
     digest.update(hash_of(parts).encode())
-    for atoms in data.structures:
+    for atoms in (*data.structures, *restraints):
         kind = training_set.config_type(atoms)
         digest.update(f"{kind} {atoms.pbc.tolist()}".encode())
         digest.update(repr(training_set.reference_energy(atoms)).encode())

@@ -39,6 +39,7 @@ from distill.student.julia.julia_setup import (
     status,
 )
 from distill.student.parameters import joined_coefficients
+from distill.student.short_range import nearest_distances, pair_curves
 from distill.student.student_model import Student
 from distill.student.training_record import SolverReport, TrainingRecord
 from distill.student.uncertainty.uncertainty_model import with_training_deviations
@@ -63,6 +64,8 @@ __all__ = [
 STUDENT_FILE = "student.npz"
 MODEL_FILE = "ace_model.json"
 PARITY_FILE = "parity.json"
+# What a fit leaves for others than the reader of its log.
+KEPT_FILES = (STUDENT_FILE, MODEL_FILE, PARITY_FILE)
 LOG_FILE = "julia.log"
 _BATCHES_PER_THREAD = 2
 # Copies of the matrix of rows that each factorisation holds, the assembled one included.
@@ -152,7 +155,9 @@ def fit(
         graded = _accept(julia, student, data.structures, out, seed)
     if folder is None:
         shutil.rmtree(out)
-    return Fit(graded, data.structures, report["assembly_s"], report["solve_s"])
+    nearest = nearest_distances(data.structures, graded.elements, graded.cutoff)
+    curves = pair_curves(graded, nearest)
+    return Fit(graded, data.structures, curves, report["assembly_s"], report["solve_s"])
 
 
 def start(julia: JuliaSession) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from distill.core.errors import UserError
 from distill.core.progress import listed
-from distill.core.quantities import full_matrix, virial_from_stress
+from distill.core.quantities import full_matrix, has_volume, virial_from_stress
 from distill.data.structures import (
     config_type,
     reference_energy,
@@ -47,7 +47,7 @@ def check_options(config: StudentConfig) -> None:
         For ZBL, a smoothness left to the evidence, a solver that ACEfit does not have or cannot
         run, or an option that it has no use for.
     """
-    if config.zbl:
+    if config.zbl is True:
         raise UserError(
             "student.zbl: forces of ACEpotentials 0.10.1 fail with ZBL = true (an assertion in "
             "its evaluate_ed); choose backend native for ZBL"
@@ -235,11 +235,15 @@ def label_arrays(
                 "weight is not 0: label them, or set that weight of their config_type to 0 in "
                 "student.weights"
             )
-    flat = [k for k, s in enumerate(stresses) if s is not None and structures[k].cell.rank < 3]
+    flat = [
+        k
+        for k, stress in enumerate(stresses)
+        if stress is not None and not has_volume(structures[k].cell[:])
+    ]
     if flat:
         raise UserError(
-            f"training structures {listed(flat)} have a stress but no volume: their cell has a "
-            "vector of length zero. Remove the label REF_stress, or give the cell"
+            f"training structures {listed(flat)} have a stress but no volume: their cell has no "
+            "three independent vectors. Remove the label REF_stress, or give the cell"
         )
     table[[stress is None for stress in stresses], 2] = 0.0
     if not table.any():
