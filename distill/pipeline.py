@@ -22,6 +22,7 @@ from distill.config.workflow import RunConfig
 from distill.core.artifacts import (
     MANIFEST_NAME,
     hash_of,
+    is_partial,
     read_json,
     read_manifest,
     remove_partial_files,
@@ -158,7 +159,10 @@ def refuse_foreign_folder(folder: Path) -> None:
     """
     if not folder.is_dir():
         return
-    others = [path.name for path in folder.iterdir() if path.name != LOCK_NAME]
+    # A run killed in its first moment leaves its lock and the unfinished marker.
+    others = [
+        path.name for path in folder.iterdir() if path.name != LOCK_NAME and not is_partial(path)
+    ]
     marked = (folder / MARKER_NAME).is_file() or (folder / "data" / MANIFEST_NAME).is_file()
     if others and not marked:
         shown = ", ".join(sorted(others)[:3])
