@@ -22,6 +22,7 @@ from distill.config.workflow import RunConfig
 from distill.core.artifacts import (
     MANIFEST_NAME,
     hash_of,
+    is_partial,
     read_json,
     read_manifest,
     remove_partial_files,
@@ -169,7 +170,10 @@ def refuse_foreign_folder(folder: Path) -> None:
     """
     if not folder.is_dir():
         return
-    others = [path.name for path in folder.iterdir() if path.name != LOCK_NAME]
+    # A run killed in its first moment leaves its lock and the unfinished marker.
+    others = [
+        path.name for path in folder.iterdir() if path.name != LOCK_NAME and not is_partial(path)
+    ]
     if others and not _is_marked(folder):
         shown = ", ".join(sorted(others)[:3])
         raise UserError(

@@ -16,7 +16,7 @@ from distill.core.errors import ChecksFailed, UserError
 from distill.core.executors import run_units
 from distill.core.results import write_result
 from distill.observables.base import Check
-from distill.pipeline import Stage, locked, run_pipeline
+from distill.pipeline import LOCK_NAME, Stage, locked, refuse_foreign_folder, run_pipeline
 
 
 @pytest.fixture
@@ -274,3 +274,12 @@ def test_run_folder_that_cannot_be_written_is_explained(tmp_path):
     (tmp_path / "run").write_text("a file in the way")
     with pytest.raises(UserError, match="cannot write the run folder"):
         run_pipeline(config(tmp_path))
+
+
+def test_a_folder_of_a_run_killed_before_its_marker_was_there_is_taken(tmp_path):
+    (tmp_path / LOCK_NAME).touch()
+    (tmp_path / ".distill.0123456789abcdef.partial").touch()
+    refuse_foreign_folder(tmp_path)
+    (tmp_path / "mine.partial").touch()
+    with pytest.raises(UserError, match=r"no run of distill made \(mine\.partial"):
+        refuse_foreign_folder(tmp_path)

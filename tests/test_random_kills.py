@@ -54,7 +54,9 @@ class Forks:
         }
         self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
-        answer = json.loads(self.process.stdout.readline())
+        line = self.process.stdout.readline()
+        assert line, f"the forks' process ended with {self.process.wait()}"
+        answer = json.loads(line)
         return answer["code"], answer["changes"]
 
     def close(self) -> None:

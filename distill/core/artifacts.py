@@ -140,10 +140,15 @@ def _writing(path: str | os.PathLike[str], file: Path | None = None) -> Iterator
         ) from error
 
 
+def is_partial(path: Path) -> bool:
+    """Whether a file is the unfinished one of a writer, killed or at work."""
+    return bool(_PARTIAL.fullmatch(path.name)) and path.is_file() and not path.is_symlink()
+
+
 def remove_partial_files(folder: str | os.PathLike[str]) -> None:
     """Remove what killed writers left below `folder`; only for a folder that nobody is writing."""
     for leftover in Path(folder).rglob(".*.partial*"):
-        if _PARTIAL.fullmatch(leftover.name) and leftover.is_file() and not leftover.is_symlink():
+        if is_partial(leftover):
             leftover.unlink(missing_ok=True)
 
 

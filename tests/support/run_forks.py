@@ -53,7 +53,7 @@ class _Changes:
         if isinstance(path, (str, bytes, os.PathLike)) and self.folder in os.fsdecode(path):
             self.count += 1
             if self.count == self.number:
-                os.killpg(0, self.sign)
+                os.killpg(os.getpid(), self.sign)
 
 
 def _run(request: dict, answers: int) -> None:
@@ -83,7 +83,10 @@ def main() -> None:
         reading, writing = os.pipe()
         pid = os.fork()
         if pid == 0:
-            _run(json.loads(line), writing)
+            try:
+                _run(json.loads(line), writing)
+            finally:
+                os._exit(99)
         os.close(writing)
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         count = os.read(reading, 100).decode()
