@@ -137,6 +137,7 @@ def test_the_reference_is_not_asked(file, tmp_path):
     assert set(result.forces) == {"teacher", "student"}
 
 
+@pytest.mark.filterwarnings("ignore::distill.student.uncertainty.grading.ExtrapolationWarning")
 def test_what_the_watch_saw_of_the_runs_is_counted(tmp_path):
     """The student knows crystals that are hardly displaced, and is run far too hot."""
     config = StudentConfig(order=2, totaldegree=5.0, rcut=4.0, backend="native", threads=1)

@@ -445,7 +445,7 @@ def gates_result():
         time_step=1.0,
         hot=[
             HotRuns(temperature=300.0, times=[2000.0, 2000.0], problems=[]),
-            HotRuns(temperature=600.0, times=[2000.0, 1990.0], problems=["too hot"]),
+            HotRuns(temperature=600.0, times=[2000.0, 1999.0], problems=["too hot"]),
         ],
         energy_drift=Drift(value=-0.002, interval=(-0.01, 0.006)),
         momentum_drift=1e-9,

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 from ase import Atoms, units
+from ase.calculators.calculator import Calculator
 
 from distill.core.errors import UserError
 from distill.core.random_streams import stream
@@ -27,7 +28,7 @@ from distill.observables.gates.force_checks import (
 )
 from distill.observables.gates.result import Drift, ForceChecks, GatesResult, HotRuns
 from distill.simulation.dynamics import Step, langevin, velocity_verlet
-from distill.student.uncertainty.grading import ExtrapolationWatch
+from distill.student.uncertainty.grading import ExtrapolationWatch, unwatched
 from distill.systems.constraints import mobile_atoms
 
 _HYDROGEN = 1
@@ -142,6 +143,11 @@ class ProbeUnit(Unit):
     def work(self) -> dict[str, float]:
         """Compute it."""
         calculator = load_calculator(self.model)
+        # Probes go outside the training data on purpose.
+        with unwatched(calculator):
+            return self._probed(calculator)
+
+    def _probed(self, calculator: Calculator) -> dict[str, float]:
         found = {
             "gradient_residual": gradient_residual(
                 calculator, self.structures, self.probes, stream(self.seed, "gates", "gradient")
