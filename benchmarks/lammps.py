@@ -150,11 +150,11 @@ def engines(
 
 def _ace_jax(path: Path, student: Student, atoms: Atoms) -> Callable[[], object]:
     """The kernel that ace-jax compiles for LAMMPS; it knows no periodic images."""
-    os.environ["JAX_ENABLE_X64"] = "1"
+    import jax
     import jax.numpy as jnp
     from ace_jax.eval import ffi, lean, load
-    from jax import jit
 
+    jax.config.update("jax_enable_x64", True)
     loaded = load(str(path))
     model = lean(loaded[0] if isinstance(loaded, tuple) else loaded, radial_table=True)
     ffi.register(ffi.library())
@@ -167,7 +167,7 @@ def _ace_jax(path: Path, student: Student, atoms: Atoms) -> Callable[[], object]
     table[np.arange(len(neighbour)) - first[centre], centre] = neighbour
     graph = Graph(jnp.asarray(table), jnp.asarray(counts.astype(np.int32)))
     species = jnp.asarray(species_indices(student.elements, atoms), jnp.int32)
-    compiled = jit(lambda positions: forces(positions, species, graph))
+    compiled = jax.jit(lambda positions: forces(positions, species, graph))
     positions = jnp.asarray(atoms.positions)
     return lambda: compiled(positions).block_until_ready()
 
