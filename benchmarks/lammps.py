@@ -32,7 +32,6 @@ from distill.core.artifacts import write_json, write_text
 from distill.deploy.c_engine import CEngine
 from distill.deploy.export.lammps_arrays import lammps_bytes
 from distill.deploy.export.lammps_format import lammps_arrays
-from distill.deploy.lammps import run_lammps
 from distill.deploy.lammps_build import build_lammps
 from distill.student.basis.basis import BasisSpec, build_basis
 from distill.student.engine.evaluate import species_indices
@@ -180,14 +179,13 @@ class Graph(NamedTuple):
 
 
 def lammps(folder: Path, executable: Path, student: Student, atoms: Atoms) -> dict[str, Any]:
-    """µs an atom and step of LAMMPS' loop: one and two ranks, mixed, and by `fix external`."""
+    """µs an atom and step of LAMMPS' loop: one and two ranks, and mixed."""
     from ase.io import write
 
     write(
         folder / "atoms.data", atoms, format="lammps-data", specorder=["Cu", "H"],
         atom_style="atomic",
     )  # fmt: skip
-    student.save(folder / "student.npz")
     (folder / "student.ace").write_bytes(lammps_bytes(lammps_arrays(student)))
     steps = max(10, 40_000 // len(atoms))
     row: dict[str, Any] = {"atoms": len(atoms), "steps": steps}
@@ -201,12 +199,6 @@ def lammps(folder: Path, executable: Path, student: Student, atoms: Atoms) -> di
         found = [_loop(executable, script, ranks, folder / "student.ace") for _ in range(3)]
         row[label] = 1e6 * min(seconds for seconds, _ in found) / steps / len(atoms)
         row[f"{label}, pair"] = 1e6 * min(pair for _, pair in found) / steps / len(atoms)
-    if find_spec("lammps") and find_spec("lammps.core") and len(atoms) <= 3000:
-        script.write_text(INPUT.format(folder=folder, steps=steps, style=""))
-        quiet = ["-screen", "none", "-log", "none"]
-        run = run_lammps(script, folder / "student.npz", arguments=quiet)
-        seconds = run.student_seconds + run.overhead_seconds
-        row["fix external"] = 1e6 * seconds / (run.calls - 1) / len(atoms)
     return row
 
 
@@ -257,7 +249,7 @@ def _tables(result: dict[str, Any]) -> str:
             )
         lines.append("")
     if result["lammps"]:
-        columns = ["one rank", "one rank, pair", "two ranks", "one rank, mixed", "fix external"]
+        columns = ["one rank", "one rank, pair", "two ranks", "one rank, mixed"]
         lines += [
             "## LAMMPS, velocity Verlet, µs an atom and step",
             "",

@@ -164,8 +164,10 @@ class CEngine:
         told = _Output(**_addresses({name: out[name] for name in out if wanted[name]}))
 
         def call(threads: int = 1) -> None:
+            # The structures hold addresses alone; the arrays live as long as this function.
+            _ = kept, out
             arguments: tuple[Any, ...] = (ctypes.byref(given), ctypes.byref(told), threads)
-            if kept and self._library.distill_ace_evaluate(self._handle, *arguments):
+            if self._library.distill_ace_evaluate(self._handle, *arguments):
                 raise UserError(self._library.distill_ace_error(self._handle).decode())
 
         def result() -> CEvaluation:
