@@ -141,6 +141,7 @@ class TestMinimumEnergyPaths(SamplingMethodContract):
             "max_steps": {"max_steps": 100},
             "keep": {"keep": 4},
             "require_convergence": {"require_convergence": True},
+            "hessian": {"hessian": "mobile"},
         }
 
 
