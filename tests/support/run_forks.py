@@ -60,6 +60,8 @@ def _run(request: dict, answers: int) -> None:
     from distill.cli.app import exit_code
 
     os.setsid()
+    # What a run starts may change or read the pipe that the requests come through.
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
