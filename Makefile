@@ -39,7 +39,7 @@ test: $(READY_DEV)
 
 # The batch system that tests start for themselves; where it cannot be had they are skipped.
 slurm:
-	@if command -v slurmctld slurmd sbatch munged >/dev/null; then :; \
+	@if type slurmctld slurmd sbatch munged >/dev/null 2>&1; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y \
 	    --no-install-recommends slurmctld slurmd slurm-client munge >/dev/null || \

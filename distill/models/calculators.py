@@ -20,7 +20,6 @@ from typing import (
     ClassVar,
     Protocol,
     TypeAlias,
-    TypedDict,
     runtime_checkable,
 )
 
@@ -31,6 +30,7 @@ from ase.calculators.calculator import (
     Calculator,
     PropertyNotImplementedError,
 )
+from typing_extensions import TypedDict
 
 from distill.core.artifacts import read_json, write_json
 from distill.core.config import Section
