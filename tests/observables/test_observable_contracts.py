@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
+from ase import Atoms
+from ase.io import write
 from lattice_toys import write_crystal
 from observable_tests import ENDLESS, ObservableContract
-from surface_potentials import STICKY, WALL
+from surface_potentials import DOUBLE_WELL, RIDGE, STICKY, WALL
 
 from distill.config import CalculatorConfig, ScatteringConfig, SlabConfig
 from distill.core.results import Result
@@ -27,13 +29,18 @@ COSINE = "lattice_toys:CosineLattice"
 
 class TestBarriers(ObservableContract):
     observable = Barriers
-    models: ClassVar = {"reference": STICKY, "teacher": STICKY, "student": STICKY}
-    other = WALL
+    models: ClassVar = dict.fromkeys(("reference", "teacher", "student"), DOUBLE_WELL)
+    other = RIDGE
 
     @classmethod
     def config(cls, folder: Path) -> list[BarrierConfig]:
-        slab = SLAB.model_copy(update={"fixed_layers": 2})
-        return [BarrierConfig(slab=slab, images=5, fmax=0.3, max_steps=100)]
+        ends = []
+        for name, x in (("initial", -0.9), ("final", 0.9)):
+            ends.append(folder / f"{name}.xyz")
+            # The second atom tells the interpolation how far apart things are.
+            write(ends[-1], Atoms("H2", [[x, 0.2, 0.1], [0, 4, 0]]))
+        initial, final = map(str, ends)
+        return [BarrierConfig(initial=initial, final=final, images=5, fmax=0.05, max_steps=100)]
 
     def test_a_band_that_did_not_converge_passes_no_bound(self, tmp_path: Path) -> None:
         [config] = self.config(tmp_path)

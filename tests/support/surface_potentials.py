@@ -11,6 +11,7 @@ STICKY = "surface_potentials:MorseSurface"
 WALL = "surface_potentials:Wall"
 UNSTABLE = "surface_potentials:Unstable"
 DOUBLE_WELL = "surface_potentials:DoubleWell"
+RIDGE = "surface_potentials:Ridge"
 
 # Depth eV, range 1/Å, bond Å, by the two atomic numbers' sum: H-H (the Morse curve of H2, Huber
 # and Herzberg), Cu-Cu, and Cu-H.
