@@ -38,7 +38,8 @@ class TestAcePotentials(FamilyPhysics):
 
     @pytest.fixture
     def model(self, fake_julia, tmp_path) -> AcePotentials:
-        (tmp_path / "ace_model.json").write_text("{}")
+        saved = '{"model_spec": {}, "model_parameters": []}'
+        (tmp_path / "ace_model.json").write_text(saved)
         return AcePotentials(tmp_path / "ace_model.json")
 
 

@@ -60,7 +60,7 @@ def fake_julia(tmp_path, monkeypatch):
     path = os.pathsep.join(filter(None, [str(FAKE), str(ROOT), os.environ.get("PYTHONPATH", "")]))
     monkeypatch.setenv("PYTHONPATH", path)
     monkeypatch.syspath_prepend(str(FAKE))
-    monkeypatch.setenv("PYTHON_JULIACALL_EXE", str(program(tmp_path / "julia")))
+    monkeypatch.setenv("PYTHON_JULIACALL_EXE", str(program(tmp_path / "julia_program")))
     monkeypatch.setenv("PYTHON_JULIACALL_PROJECT", str(tmp_path / "project"))
     monkeypatch.setenv("FAKE_STUDENT", str(tmp_path / "truth.npz"))
     monkeypatch.setenv("FAKE_RECORD", str(tmp_path / "record.pickle"))
