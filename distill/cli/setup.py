@@ -76,6 +76,7 @@ def _propose(data: str, output: Path, foundation: str | None, force: bool) -> No
 
     # The workflow's files are relative to its own folder.
     named = data if data.startswith(BUNDLED_PREFIX) else os.path.abspath(data)
+    refuse_to_overwrite(output, named)
     found, structures = survey(named)
     print(survey_text(found))
     config, reasons = proposed(found, structures, foundation)

@@ -40,7 +40,8 @@ _LABEL_LIKE = {
 }
 # What is about labels, and none itself.
 _ABOUT_LABELS = re.compile(
-    r"predicted|weight|std|sigma|deviation|spread|error|uncertain|kinetic|barrier", re.IGNORECASE
+    r"predicted|weight|std|sigma|deviation|spread|error|uncertain|kinetic|collision|barrier",
+    re.IGNORECASE,
 )
 
 

@@ -86,8 +86,8 @@ def test_every_teacher_call_is_counted(sampled):
     calls = read_json(sampled / "sampling.json")["teacher_calls"]
     with open(sampled / "outcomes.csv") as handle:
         assert calls["scattering"] == sum(int(row["calls"]) for row in csv.DictReader(handle))
-    # 120 for the molecule's curve; one Langevin call a step and one at the start.
-    assert calls["surfaces"] == 120 + 10 + 5 + 1
+    # 120 for the molecule's curve; each of two walks calls once a step and once at the start.
+    assert calls["surfaces"] == 120 + 2 * (10 + 1)
     assert calls["labels"] == 3
     assert calls["total"] == sum(n for kind, n in calls.items() if kind != "total")
 
