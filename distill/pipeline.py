@@ -137,7 +137,7 @@ def run_pipeline(
     failure: ChecksFailed | None = None
     with locked(folder), open_pool(config.parallel, folder / LOGS_NAME):
         remove_partial_files(folder)
-        write_json(folder / MARKER_NAME, _MARKER)
+        mark_folder(folder)
         for stage in STAGES[: start if first else end]:
             _refuse_other_settings(stage, config, folder)
         # The report reads it, so it is that of the results.
@@ -180,6 +180,11 @@ def refuse_foreign_folder(folder: Path) -> None:
             f"the run folder {folder} holds files that no run of distill made ({shown}, ...): "
             "give another name or output in the config, so that nothing of yours is overwritten"
         )
+
+
+def mark_folder(folder: Path) -> None:
+    """Mark a folder as that of a run, which a later run may write into."""
+    write_json(folder / MARKER_NAME, _MARKER)
 
 
 def _is_marked(folder: Path) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
-from distill.core.config import Count, Section
+from distill.core.config import Count, Positive, Section
 from distill.core.errors import UserError, nearest_name
 from distill.core.executors.executor import EXECUTORS
 
@@ -16,10 +16,8 @@ class ParallelConfig(Section):
 
     backend: str = Field("local", description="serial, local, dask or parsl")
     workers: Count | None = Field(None, description="processes; all cores if not given")
-    timeout: float | None = Field(
+    timeout: Positive | None = Field(
         None,
-        gt=0,
-        le=1e8,
         description="seconds that one unit of work may take; without it, no limit",
     )
     options: dict[str, Any] = Field(

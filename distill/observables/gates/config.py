@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from distill.core.config import Count, Positive, Section
+from distill.core.config import MOST_REPEATS, Count, Positive, Section
 from distill.core.input_files import InputFile
 
 
@@ -16,7 +16,7 @@ class GatesConfig(Section):
     structures: InputFile | None = Field(
         None, description="where runs start, spread over the file; the held-out ones if not given"
     )
-    runs: Annotated[int, Field(ge=2)] = Field(
+    runs: Annotated[int, Field(ge=2, le=MOST_REPEATS)] = Field(
         3, description="runs of each kind: nve, hot, and hot at twice the temperature"
     )
     temperature: Positive = Field(300.0, description="K")

@@ -19,7 +19,7 @@ from ase import Atoms, units
 from ase.calculators.calculator import Calculator
 from pydantic import Field
 
-from distill.core.config import Count, NonNegative, Positive, Section
+from distill.core.config import Count, CountOrNone, NonNegative, Positive, Section
 from distill.core.input_files import InputFile
 from distill.core.quantities import CONFIG_TYPE_KEY
 from distill.core.random_streams import stream
@@ -55,9 +55,7 @@ class AugmentConfig(Section):
         description="a child is relaxed until its energy above the first structure is at most what "
         "it draws at this temperature, K",
     )
-    relax_steps: Annotated[int, Field(ge=0)] = Field(
-        5, description="steps of a relaxation at most; each is a call"
-    )
+    relax_steps: CountOrNone = Field(5, description="steps of a relaxation at most; each is a call")
     depth_bias: NonNegative = Field(
         0.5,
         description="0 takes parents alike; larger values prefer those of many generations",
