@@ -156,7 +156,7 @@ def test_replayed_structures_train_with_their_weight_in_their_head(
     e0 = ReferenceEnergies("lstsq", {"H": 0.0, "Cu": 0.0}, {"H": 0.3, "Cu": 0.8})
     place = Place(tmp_path / "checkpoint.pt", "", 1, "cpu")
     with precision("float64"):
-        fitting.finetune(config, place, own, e0, STRUCTURES, replay)
+        fitting.finetune(config, place, own, e0, STRUCTURES, [], replay)
     weights = [float(graph.weight) for graph in seen["train"]]
     assert weights == [1.0] * (len(weights) - 4) + [0.25] * 4
     heads = [int(graph.head) for graph in seen["train"]]
