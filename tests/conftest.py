@@ -30,6 +30,21 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
+_HERE = Path(__file__).parent
+_SLOW_FILES = {
+    _HERE / line
+    for line in (_HERE / "slow_files.txt").read_text().splitlines()
+    if not line.startswith("#")
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is in the slow files, so that the quick tests are those without the mark."""
+    for item in items:
+        if item.path in _SLOW_FILES:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(autouse=True)
 def torch_default_stays() -> Iterator[None]:
     """Nothing leaves another default precision of torch behind, whatever error it ends in."""
