@@ -58,6 +58,8 @@ def exit_code(arguments: list[str]) -> int:
     except SystemExit as error:
         return _fail(f"error: {left_the_program(error)}", USER_ERROR)
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return _fail(f"error: a name is too long for a file: {error.filename}", USER_ERROR)
         if error.errno == errno.ENOSPC:
             return _fail(
                 "error: the disk is full; what was finished is kept. Free some space, then run "
