@@ -88,7 +88,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @given(arguments=command_lines())
 @settings(
-    max_examples=1000,
+    max_examples=200,
+    derandomize=True,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
