@@ -88,8 +88,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @given(arguments=command_lines())
 @settings(
-    max_examples=200,
-    derandomize=True,
+    max_examples=1000,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
