@@ -9,14 +9,17 @@ from executor_tests import running, until
 from executor_units import process_id
 
 from distill import pipeline
+from distill import stages as stage_list
 from distill.compare.verdict_result import verdict_of
 from distill.config import RunConfig
 from distill.core.artifacts import read_manifest, write_text
 from distill.core.errors import ChecksFailed, UserError
 from distill.core.executors import run_units
 from distill.core.results import write_result
+from distill.core.run_folder import LOCK_NAME, locked, refuse_foreign_folder
 from distill.observables.base import Check
-from distill.pipeline import LOCK_NAME, Stage, locked, refuse_foreign_folder, run_pipeline
+from distill.pipeline import run_pipeline
+from distill.stages import Stage
 
 
 @pytest.fixture
@@ -41,10 +44,10 @@ def stages(monkeypatch, calls):
         pipeline,
         "STAGES",
         (
-            Stage("teacher", pipeline._section("teacher"), lambda c, f: {}, teacher),
+            Stage("teacher", stage_list._section("teacher"), lambda c, f: {}, teacher),
             Stage(
                 "student",
-                pipeline._section("student"),
+                stage_list._section("student"),
                 lambda c, f: {"teacher": f / "teacher" / "model.txt"},
                 student,
             ),
@@ -140,7 +143,7 @@ class TestPipeline:
 
     def test_a_missing_file_of_a_later_stage_is_refused_before_the_first(self, tmp_path, calls):
         missing = tmp_path / "none.xyz"
-        last = Stage("compare", pipeline._compare_settings, lambda c, f: {}, lambda c, f, o: None)
+        last = Stage("compare", stage_list._compare_settings, lambda c, f: {}, lambda c, f, o: None)
         sections = {"compare": {"bulk": {"structure": str(missing)}}}
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(pipeline, "STAGES", (*pipeline.STAGES, last))
@@ -225,7 +228,7 @@ class TestPipeline:
         def judge(config: RunConfig, out: Path) -> None:
             bounds.append(config.compare.tolerances.speedup)
 
-        stage = Stage("compare", pipeline._compare_settings, lambda c, f: {}, work, judge)
+        stage = Stage("compare", stage_list._compare_settings, lambda c, f: {}, work, judge)
         monkeypatch.setattr(pipeline, "STAGES", (stage,))
         for bound in (10.0, 20.0):
             run_pipeline(config(tmp_path, compare={"tolerances": {"speedup": bound}}))

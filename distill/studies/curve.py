@@ -113,7 +113,8 @@ def learning_curves(config: RunConfig, *, train: bool = True) -> Path:
         other settings, the config names a file in a folder that is written, or units failed; those
         are listed after the others are finished and drawn.
     """
-    from distill.pipeline import locked, run_folder, run_pipeline
+    from distill.core.run_folder import locked
+    from distill.pipeline import run_folder, run_pipeline
 
     folder = run_folder(config)
     for name in (FOLDER, LABELS_FOLDER):
@@ -386,7 +387,7 @@ def _refuse_equal_subsets(types: list[str], fractions: list[float], name: str) -
 
 
 def _refuse_other_settings(unit: Unit, settings: dict[str, Any]) -> None:
-    from distill.pipeline import differences
+    from distill.core.stage_results import differences
 
     path = unit.out / SETTINGS_NAME
     if not path.is_file():

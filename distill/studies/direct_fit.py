@@ -57,7 +57,7 @@ def direct_fit(config: RunConfig, *, out: Path, front: bool = False) -> Path:
     UserError
         If the data are unusable, the fit is impossible, or an output lies on an input.
     """
-    from distill.pipeline import locked, mark_folder, refuse_foreign_folder
+    from distill.core.run_folder import locked, mark_folder, refuse_foreign_folder
 
     if out.suffix != ".npz":
         raise UserError(f"{out}: expected a student's file, such as {out.with_suffix('.npz').name}")

@@ -83,8 +83,9 @@ def front_of_run(config: RunConfig, **choices: Any) -> list[Candidate]:
         `speed_accuracy_front`.
     """
     from distill.core.results import read_result
+    from distill.core.run_folder import locked
     from distill.models.teacher_model import TeacherRecord
-    from distill.pipeline import locked, run_folder
+    from distill.pipeline import run_folder
 
     folder = run_folder(config)
     refuse_to_overwrite(folder / FOLDER, *(name for _, name in named_files(config)))
