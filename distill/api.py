@@ -8,60 +8,20 @@ fs, K, amu.
 from __future__ import annotations
 
 import os
-import re
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from distill.core.errors import UserError
-from distill.core.number_text import interval_text, number_text
-from distill.core.work import WorkFolder
+from distill.core.measured import Measured
+from distill.core.work import work_folder
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from distill.core.results import Interval
     from distill.metrics.errors import ErrorTable
     from distill.models.calculators import ModelSpec
     from distill.student.student_model import Student
-    from distill.systems.config import SlabConfig
-
-Frames = "Sequence[Atoms] | str | os.PathLike[str]"
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A number with its interval.
-
-    Attributes
-    ----------
-    value
-        In `unit`.
-    interval
-        Both ends; None for a number without sampling error.
-    unit
-        Empty for a pure number.
-    details
-        The full result that it is from.
-    confidence
-        Of the interval.
-    """
-
-    value: float
-    interval: Interval | None
-    unit: str
-    details: Any
-    confidence: float = 0.95
-
-    def __repr__(self) -> str:
-        text = f"{number_text(self.value, 4)} {self.unit}".rstrip()
-        return f"{text} ({interval_text(self.interval, 4)})" if self.interval else text
 
 
 def load(model: ModelSpec, *, device: str = "cpu", dtype: str | None = None) -> Any:
@@ -114,12 +74,13 @@ def label(frames: Any, model: ModelSpec) -> list[Atoms]:
     UserError
         If the model cannot be loaded, lacks an element, or fails on a structure.
     """
+    from distill.data.structures import structures_of
     from distill.models.calculators import load_calculator
     from distill.models.labelling import label_structures
 
     calculator = load_calculator(model)
     stress = "stress" in calculator.implemented_properties
-    return label_structures(_frames(frames, require=()), calculator, stress=stress)
+    return label_structures(structures_of(frames, require=()), calculator, stress=stress)
 
 
 def sample_md(
@@ -160,13 +121,14 @@ def sample_md(
         If an option is wrong, or the run blew up.
     """
     from distill.core.sections import section_from
+    from distill.data.structure_files import structure_file
     from distill.sampling.method import Sampler
     from distill.sampling.methods.md import BLOWN_UP, MdConfig, MdUnit, MolecularDynamics
 
-    with _work(folder, seed) as work:
+    with work_folder(folder, seed) as work:
         config = section_from(
             MdConfig,
-            structure=_structure_file(atoms, work, "start"),
+            structure=structure_file(atoms, work.path, "start"),
             temperatures=[temperature],
             time=time,
             ensemble=ensemble,
@@ -210,6 +172,7 @@ def fit_student(
         If an option is wrong, labels are missing, or the structures do not fix the fit.
     """
     from distill.core.sections import section_from
+    from distill.data.structures import structures_of
     from distill.student.config import StudentConfig
     from distill.student.fit.native_fit import fit
 
@@ -223,7 +186,7 @@ def fit_student(
         smoothness=smoothness,
         **options,
     )
-    return fit(_frames(frames), config, seed=seed).student
+    return fit(structures_of(frames), config, seed=seed).student
 
 
 def evaluate(model: ModelSpec, frames: Any) -> ErrorTable:
@@ -241,12 +204,12 @@ def evaluate(model: ModelSpec, frames: Any) -> ErrorTable:
     UserError
         If labels are missing, or the model lacks an element or fails on a structure.
     """
-    from distill.data.structures import reference_stress
+    from distill.data.structures import reference_stress, structures_of
     from distill.metrics.errors import error_table
     from distill.models.calculators import load_calculator
     from distill.models.labelling import label_structures
 
-    reference = _frames(frames)
+    reference = structures_of(frames)
     stress = any(reference_stress(atoms) is not None for atoms in reference)
     return error_table(
         reference, label_structures(reference, load_calculator(model), stress=stress)
@@ -284,19 +247,21 @@ def barrier(
         If an option or an end point is wrong.
     """
     from distill.core.sections import section_from
+    from distill.data.structure_files import structure_file
     from distill.models.calculators import load_calculator
     from distill.simulation.config import NebConfig
     from distill.simulation.neb import minimum_energy_path
+    from distill.systems.slabs import slab_called
 
-    with _work(folder, 1) as work:
+    with work_folder(folder, 1) as work:
         if initial is not None or final is not None:
             options |= {
-                name: _structure_file(end, work, name)
+                name: structure_file(end, work.path, name)
                 for name, end in (("initial", initial), ("final", final))
                 if end is not None
             }
         else:
-            preset, facet = _slab(slab, options.pop("slab_options", {}))
+            preset, facet = slab_called(slab, options.pop("slab_options", {}))
             options |= {"slab": preset, "facet": facet}
         config = section_from(NebConfig, **options)
         path = minimum_energy_path(
@@ -349,15 +314,17 @@ def sticking(
         If an option is wrong, or every trajectory was set aside.
     """
     from distill.core.sections import section_from
+    from distill.data.structure_files import structure_file
     from distill.observables.sticking.sticking import sticking_of
     from distill.simulation.config import ScatteringConfig
+    from distill.systems.slabs import slab_called
 
-    with _work(folder, seed) as work:
+    with work_folder(folder, seed) as work:
         if isinstance(slab, str) and not Path(slab).exists():
-            preset, facet = _slab(slab, options.pop("slab_options", {}))
+            preset, facet = slab_called(slab, options.pop("slab_options", {}))
             options |= {"slab": preset, "facets": [facet]}
         else:
-            options |= {"slab": {"file": _structure_file(slab, work, "slab")}}
+            options |= {"slab": {"file": structure_file(slab, work.path, "slab")}}
         config = section_from(
             ScatteringConfig,
             molecule=molecule,
@@ -411,44 +378,19 @@ def diffusivity(
         or too few jumps were seen for a number.
     """
     from distill.core.progress import say
-    from distill.core.random_streams import stream
-    from distill.observables.diffusion.diffusivity import (
-        diffusivity as diffusivity_of,
-    )
-    from distill.observables.diffusion.diffusivity import (
-        displacements_in_framework,
-    )
-    from distill.observables.diffusion.window import choose_window
-    from distill.systems.defects import nearest_neighbour_distance
+    from distill.data.structures import structures_of
+    from distill.observables.diffusion.one_trajectory import diffusivity_of_frames
+    from distill.observables.diffusion.result import CM2_PER_S
 
-    frames = _frames(trajectory, require=())
-    mobile = np.array([symbol == species for symbol in frames[0].get_chemical_symbols()])
-    if not mobile.any():
-        raise UserError(f"there is no {species} in {frames[0].get_chemical_formula()}")
-    apart = interval if interval is not None else _time_between(frames)
-    whole = apart * (len(frames) - 1)
-    tracks = [displacements_in_framework(unwrapped(frames), mobile)]
-    count = defects or int(mobile.sum())
-    length = nearest_neighbour_distance(
-        frames[0], species if mobile.sum() > 1 else frames[0].get_chemical_symbols()[0]
-    )
-    window = choose_window(
-        [tracks],
-        apart,
-        fit_start=fit_start if fit_start is not None else max(whole / 100, apart),
+    found = diffusivity_of_frames(
+        structures_of(trajectory, require=()),
+        species,
+        interval=interval,
+        fit_start=fit_start,
         fit_end=fit_end,
-        defects=count,
-        jump_length=length,
-    )
-    found = diffusivity_of(
-        tracks,
-        apart,
-        defects=count,
-        jump_length=length,
-        fit_start=window.start,
-        fit_end=window.end,
+        defects=defects,
         confidence=confidence,
-        generator=stream(seed, "bootstrap", species),
+        seed=seed,
     )
     if found.value is None or found.interval is None:
         raise UserError(f"no diffusivity can be given: {found.reason}")
@@ -456,8 +398,8 @@ def diffusivity(
         say(f"diffusivity: {found.disagreement}")
     low, high = found.interval
     return Measured(
-        _CM2_PER_S * found.value,
-        (_CM2_PER_S * low, _CM2_PER_S * high),
+        CM2_PER_S * found.value,
+        (CM2_PER_S * low, CM2_PER_S * high),
         "cm²/s",
         found,
         confidence,
@@ -481,88 +423,11 @@ def equation_of_state(atoms: Any, model: ModelSpec, **options: Any) -> Measured:
     UserError
         If the curve has no minimum within the strains.
     """
+    from distill.data.structures import structures_of
     from distill.models.calculators import load_calculator
     from distill.systems.equation_of_state import equation_of_state as curve_of
 
-    curve: Any = curve_of(_frames(atoms, require=())[0], load_calculator(model), **options)
+    curve: Any = curve_of(structures_of(atoms, require=())[0], load_calculator(model), **options)
     return Measured(
         curve["bulk_modulus_GPa"], tuple(curve["bulk_modulus_GPa_interval"]), "GPa", curve
     )
-
-
-# cm²/s in an Å²/fs.
-_CM2_PER_S = 0.1
-
-
-def unwrapped(frames: Sequence[Atoms]) -> np.ndarray:
-    """Positions along a trajectory without jumps across periodic boundaries, Å, (frames, N, 3).
-
-    Every atom is taken to have moved by less than half a cell between frames; cells may change.
-    """
-    from ase.geometry import find_mic
-
-    positions = [frames[0].get_positions()]
-    for before, after in pairwise(frames):
-        moved, _ = find_mic(after.positions - before.positions, after.cell, after.pbc)
-        positions.append(positions[-1] + moved)
-    return np.array(positions)
-
-
-def _time_between(frames: Sequence[Atoms]) -> float:
-    times = [atoms.info.get("time_fs") for atoms in frames]
-    if len(frames) < 2 or any(time is None for time in times):
-        raise UserError('give the time between frames, or frames with info["time_fs"]')
-    steps = np.diff(np.array(times, dtype=float))
-    if not np.allclose(steps, steps[0]) or steps[0] <= 0:
-        raise UserError('info["time_fs"] of the frames does not grow by equal steps')
-    return float(steps[0])
-
-
-def _frames(frames: Any, *, require: Sequence[str] = ("energy", "forces")) -> list[Atoms]:
-    """Structures in memory as they are, or those of a file."""
-    from ase import Atoms
-
-    from distill.data.structures import check_structures, read_structures
-
-    if isinstance(frames, Atoms):
-        frames = [frames]
-    if isinstance(frames, (str, os.PathLike)):
-        return read_structures(frames, require=require)
-    return check_structures(list(frames), require=require)
-
-
-def _structure_file(structure: Any, work: WorkFolder, name: str) -> str:
-    """File of a structure, which is written where it is in memory, constraints included."""
-    if isinstance(structure, (str, os.PathLike)):
-        return os.fspath(structure)
-    from ase.io import write
-
-    from distill.core.artifacts import atomic_path
-
-    path = work.path / f"{name}.traj"
-    with atomic_path(path) as temporary:
-        bare = structure.copy()
-        bare.calc = None
-        write(temporary, bare, format="traj")
-    return str(path)
-
-
-def _slab(name: str, options: dict[str, Any]) -> tuple[SlabConfig, str]:
-    """Options of a slab called such as `Cu(111)`, and its facet."""
-    from distill.core.sections import section_from
-    from distill.systems.config import SlabConfig
-
-    match = re.fullmatch(r"\s*([A-Z][a-z]?)\s*\(?(\d{3})\)?\s*", name)
-    if match is None:
-        raise UserError(f"slab '{name}': expected a metal and its facet such as Cu(111), or a file")
-    return section_from(SlabConfig, element=match[1], **options), match[2]
-
-
-@contextmanager
-def _work(folder: str | os.PathLike[str] | None, seed: int) -> Iterator[WorkFolder]:
-    """A folder for units of work: the one given, or a scratch folder."""
-    if folder is not None:
-        yield WorkFolder(Path(folder), seed)
-        return
-    with tempfile.TemporaryDirectory(prefix="distill-") as scratch:
-        yield WorkFolder(Path(scratch), seed)

@@ -9,8 +9,10 @@ the unit is made again.
 from __future__ import annotations
 
 import os
+import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -206,3 +208,13 @@ def perform(unit: Unit) -> None:
         unit.run()
     except UserError as error:
         raise UserError(f"{unit.name}: {error}") from None
+
+
+@contextmanager
+def work_folder(folder: str | os.PathLike[str] | None, seed: int) -> Iterator[WorkFolder]:
+    """A folder for units of work: the one given, or a scratch folder."""
+    if folder is not None:
+        yield WorkFolder(Path(folder), seed)
+        return
+    with tempfile.TemporaryDirectory(prefix="distill-") as scratch:
+        yield WorkFolder(Path(scratch), seed)

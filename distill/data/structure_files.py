@@ -1,9 +1,15 @@
-"""Structures of the user's files."""
+"""Structures of the user's files, and files of structures in memory."""
 
 from __future__ import annotations
 
-from ase import Atoms
+import os
+from pathlib import Path
+from typing import Any
 
+from ase import Atoms
+from ase.io import write
+
+from distill.core.artifacts import atomic_path
 from distill.core.errors import UserError
 from distill.core.input_files import resolve_file
 from distill.data.structure_formats import read_frames
@@ -27,3 +33,15 @@ def read_structure(name: str, index: int = 0) -> Atoms:
     if found.has("masses"):
         bare.set_masses(found.get_masses())
     return bare
+
+
+def structure_file(structure: Any, folder: Path, name: str) -> str:
+    """File of a structure, which is written where it is in memory, constraints included."""
+    if isinstance(structure, (str, os.PathLike)):
+        return os.fspath(structure)
+    path = folder / f"{name}.traj"
+    with atomic_path(path) as temporary:
+        bare = structure.copy()
+        bare.calc = None
+        write(temporary, bare, format="traj")
+    return str(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -155,6 +155,30 @@ def check_structures(
         if problem:
             raise UserError(f"{origin}structure {index}: {problem}")
     return structures
+
+
+def structures_of(frames: Any, *, require: Sequence[str] = ("energy", "forces")) -> list[Atoms]:
+    """Structures in memory as they are, or those of a file, checked.
+
+    Parameters
+    ----------
+    frames
+        A structure, structures, or a file of them.
+    require
+        Labels that each must have.
+
+    Raises
+    ------
+    UserError
+        As `read_structures` and `check_structures`.
+    """
+    from ase import Atoms
+
+    if isinstance(frames, Atoms):
+        frames = [frames]
+    if isinstance(frames, (str, os.PathLike)):
+        return read_structures(frames, require=require)
+    return check_structures(list(frames), require=require)
 
 
 def write_structures(path: str | os.PathLike[str], structures: Sequence[Atoms]) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import numpy as np
 from ase import Atoms
 from ase.build import bulk, fcc100, fcc110, fcc111, fcc211
@@ -10,6 +13,7 @@ from ase.constraints import FixAtoms
 from ase.data import atomic_numbers, reference_states
 
 from distill.core.errors import UserError
+from distill.core.sections import section_from
 from distill.data.structure_files import read_structure
 from distill.systems.config import SlabConfig
 from distill.systems.constraints import mobile_atoms
@@ -265,3 +269,11 @@ def height_above(slab: Atoms, lateral: np.ndarray, distance: float) -> float:
         raise UserError(f"no slab atom within {distance} Å of ({lateral[0]:.2f}, {lateral[1]:.2f})")
     rise = np.sqrt(distance**2 - lengths[reach] ** 2)
     return float((slab.positions[reach, 2] + rise).max())
+
+
+def slab_called(name: str, options: dict[str, Any]) -> tuple[SlabConfig, str]:
+    """Options of a slab called such as `Cu(111)`, and its facet."""
+    match = re.fullmatch(r"\s*([A-Z][a-z]?)\s*\(?(\d{3})\)?\s*", name)
+    if match is None:
+        raise UserError(f"slab '{name}': expected a metal and its facet such as Cu(111), or a file")
+    return section_from(SlabConfig, element=match[1], **options), match[2]
