@@ -9,10 +9,7 @@ repeating is that of the package augment-atoms, made for synthetic distillation 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from ase import Atoms, units
@@ -21,22 +18,11 @@ from pydantic import Field
 
 from distill.core.config import Count, CountOrNone, NonNegative, Positive, Section
 from distill.core.input_files import InputFile
-from distill.core.quantities import CONFIG_TYPE_KEY
 from distill.core.random_streams import stream
-from distill.core.work import Unit
-from distill.data.isolated_atoms import is_isolated_atom
-from distill.data.structures import (
-    read_structures,
-    reference_energy,
-    reference_forces,
-    write_structures,
-)
-from distill.models.cached_calculators import ModelSpec, cached_calculator
-from distill.models.labelling import labelled_copy
-from distill.sampling.method import Sampler, SamplingMethod, Visited
+from distill.data.structures import reference_energy, reference_forces
+from distill.models.cached_calculators import cached_calculator
+from distill.sampling.methods.per_structure import PerStructure, StructureUnit, labelled_by
 from distill.systems.rattled import rattled
-
-CONFIG_TYPE = "augment"
 
 
 class AugmentConfig(Section):
@@ -62,27 +48,15 @@ class AugmentConfig(Section):
     )
 
 
-@dataclass(frozen=True)
-class AugmentUnit(Unit):
-    """The labelled tree of one structure, in one file."""
+class AugmentUnit(StructureUnit):
+    """The labelled tree of one structure: the first one and its descendants."""
 
-    model: ModelSpec
     config: AugmentConfig
-    atoms: Atoms
-    seed: int
 
-    def settings(self) -> dict[str, Any]:
-        """Its model, structure and amounts; not the name of the file that it is from."""
-        config = {n: getattr(self.config, n) for n in AugmentConfig.model_fields}
-        return {**super().settings(), "config": config | {"structures": ""}, "stream": self.name}
-
-    def files(self) -> list[Path]:
-        """The labelled structures: the first one and its descendants."""
-        return [self.folder / f"{self.name}.xyz"]
-
-    def structures(self) -> list[Atoms]:
-        """The labelled structures."""
-        return read_structures(self.files()[0])
+    @property
+    def calls(self) -> int:
+        """One for each structure and step of its relaxation."""
+        return int(self.numbers()["calls"])
 
     def work(self) -> dict[str, int]:
         """Grow the tree and write it; the number of calls."""
@@ -107,61 +81,23 @@ class AugmentUnit(Unit):
             tree.append(child)
             generations.append(generations[parent] + 1)
             branches.append(branches[parent] or number)
-        for number, atoms in enumerate(tree):
-            atoms.info.update(
-                {
-                    CONFIG_TYPE_KEY: CONFIG_TYPE,
-                    # What descends from one child of the first structure is alike.
-                    "trajectory": f"{self.name}_{branches[number]:03d}",
-                    "generation": generations[number],
-                }
-            )
-        write_structures(self.files()[0], tree)
+        # What descends from one child of the first structure is alike.
+        found = zip(tree, branches, generations, strict=True)
+        self.write("augment", [(a, branch, {"generation": n}) for a, branch, n in found])
         return {"structures": len(tree), "calls": calls}
 
 
-class Augment(SamplingMethod):
+class Augment(PerStructure):
     """A tree for every structure of a file."""
 
     Config = AugmentConfig
-
-    def units(self, configs: Sequence[AugmentConfig], sampler: Sampler) -> list[Unit]:
-        """A unit for every structure of a list of options; isolated atoms have no children.
-
-        Raises
-        ------
-        UserError
-            If a file is missing or damaged.
-        """
-        work = sampler.work.sub("augment")
-        return [
-            AugmentUnit(
-                work.path,
-                f"augment_{number:02d}_{index:05d}",
-                model=sampler.model,
-                config=config,
-                atoms=atoms,
-                seed=work.seed,
-            )
-            for number, config in enumerate(configs)
-            for index, atoms in enumerate(read_structures(config.structures, require=()))
-            if not is_isolated_atom(atoms)
-        ]
-
-    def collect(self, units: Sequence[AugmentUnit]) -> Visited:
-        """The labelled trees, by their branches, and all calls that they took."""
-        structures = [atoms for unit in units for atoms in unit.structures()]
-        return Visited(
-            pool=structures,
-            endings={atoms.info["trajectory"]: "augment" for atoms in structures},
-            calls={"augment": sum(unit.numbers()["calls"] for unit in units)},
-        )
+    unit_type = AugmentUnit
+    name = "augment"
 
 
 def _labelled(atoms: Atoms, calculator: Calculator, index: int) -> Atoms:
-    stress = bool(atoms.pbc.all()) and "stress" in calculator.implemented_properties
     bare = Atoms(atoms.symbols, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-    return labelled_copy(bare, calculator, index=index, stress=stress)
+    return labelled_by(calculator, bare, index)
 
 
 def _degrees_of_freedom(atoms: Atoms) -> int:

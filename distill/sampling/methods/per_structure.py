@@ -1,0 +1,113 @@
+"""What sampling methods that make structures of every structure of a file have in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+
+from distill.core.quantities import CONFIG_TYPE_KEY
+from distill.core.work import Unit
+from distill.data.isolated_atoms import is_isolated_atom
+from distill.data.structures import read_structures, write_structures
+from distill.models.cached_calculators import ModelSpec
+from distill.models.labelling import labelled_copy
+from distill.sampling.method import Sampler, SamplingMethod, Visited
+
+
+@dataclass(frozen=True)
+class StructureUnit(Unit):
+    """Labelled structures made of one, in one file."""
+
+    model: ModelSpec
+    config: Any
+    atoms: Atoms
+    seed: int
+
+    def settings(self) -> dict[str, Any]:
+        """Its model, structure and amounts; not the name of the file that it is from."""
+        config = {n: getattr(self.config, n) for n in type(self.config).model_fields}
+        return {**super().settings(), "config": config | {"structures": ""}, "stream": self.name}
+
+    def files(self) -> list[Path]:
+        """The labelled structures."""
+        return [self.folder / f"{self.name}.xyz"]
+
+    def structures(self) -> list[Atoms]:
+        """The labelled structures."""
+        return read_structures(self.files()[0])
+
+    def write(self, kind: str, made: Sequence[tuple[Atoms, int, dict[str, int]]]) -> None:
+        """Write labelled structures, each with the number of its trajectory and further entries."""
+        for atoms, number, entries in made:
+            trajectory = f"{self.name}_{number:03d}"
+            atoms.info.update({CONFIG_TYPE_KEY: kind, "trajectory": trajectory, **entries})
+        write_structures(self.files()[0], [atoms for atoms, _, _ in made])
+
+    @property
+    @abstractmethod
+    def calls(self) -> int:
+        """Calls of the model that it took."""
+
+
+class PerStructure(SamplingMethod):
+    """A unit for every structure of a file.
+
+    Attributes
+    ----------
+    name
+        Of its folder, its units and its structures' config type.
+    unit_type
+        Makes the structures.
+    """
+
+    name: ClassVar[str]
+    unit_type: ClassVar[type[StructureUnit]]
+
+    def refuse(self, configs: Sequence[Any]) -> None:
+        """Refuse a file that cannot be read."""
+        for config in configs:
+            read_structures(config.structures, require=())
+
+    def units(self, configs: Sequence[Any], sampler: Sampler) -> list[Unit]:
+        """A unit for every structure of a list of options; isolated atoms have nothing to show.
+
+        Raises
+        ------
+        UserError
+            If a file is missing or damaged.
+        """
+        work = sampler.work.sub(self.name)
+        return [
+            self.unit_type(
+                work.path,
+                f"{self.name}_{number:02d}_{index:05d}",
+                model=sampler.model,
+                config=config,
+                atoms=atoms,
+                seed=work.seed,
+            )
+            for number, config in enumerate(configs)
+            for index, atoms in enumerate(read_structures(config.structures, require=()))
+            if not is_isolated_atom(atoms)
+        ]
+
+    def collect(self, units: Sequence[StructureUnit]) -> Visited:
+        """The labelled structures, by their trajectories, and all calls that they took."""
+        structures = [atoms for unit in units for atoms in unit.structures()]
+        return Visited(
+            pool=structures,
+            endings={atoms.info["trajectory"]: self.name for atoms in structures},
+            calls={self.name: sum(unit.calls for unit in units)},
+        )
+
+
+def labelled_by(calculator: Calculator, atoms: Atoms, index: int) -> Atoms:
+    """A copy with a calculator's labels, a stress where the structure is periodic all round."""
+    stress = bool(atoms.pbc.all()) and "stress" in calculator.implemented_properties
+    return labelled_copy(atoms, calculator, index=index, stress=stress)
