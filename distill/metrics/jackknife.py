@@ -47,6 +47,11 @@ class Jackknife:
         half = float(t.ppf((1 + confidence) / 2, self.blocks - 1)) * self.standard_error
         return self.corrected - half, self.corrected + half
 
+    def intervals(self, confidence: float) -> list[tuple[float, float]]:
+        """The intervals of a statistic of one dimension, entry by entry."""
+        low, high = self.interval(confidence)
+        return list(zip(low.tolist(), high.tolist(), strict=True))
+
 
 def jackknife(statistic: Callable[..., Any], *samples: Array) -> Jackknife:
     """A statistic of the means of samples, with bias and error by leaving out a block at a time.

@@ -36,8 +36,32 @@ _DELTA, _COMMITTEE = "delta", "committee"
 _VERSION = 1
 
 
+class _Composite(Family):
+    """Several models in one file that says of which kind it is."""
+
+    Config: ClassVar[type[Section]] = CalculatorConfig
+    suffixes: ClassVar[tuple[str, ...]] = Mace.suffixes
+
+    @classmethod
+    def reads(cls, path: Path) -> bool:
+        """Whether it is a model file that says it is of this kind."""
+        return super().reads(path) and marked_kind(path) == cls.kind
+
+    @classmethod
+    def load(cls, path: Path, *, device: str = "cpu", dtype: str | None = None) -> Self:
+        """The model of a file; see `family_of`."""
+        found = family_of(read_pickle(path, device=device), device=device, dtype=dtype, origin=path)
+        if not isinstance(found, cls):
+            raise UserError(f"{path}: expected a model of kind {cls.kind}, found a {found.kind}")
+        return found
+
+    def save(self, path: Path) -> None:
+        """Write the parts, or where a part is."""
+        write_pickle(_content(self), path)
+
+
 @dataclass(frozen=True)
-class Delta(Family):
+class Delta(_Composite):
     """A base model and what a second one adds to it.
 
     Attributes
@@ -49,29 +73,10 @@ class Delta(Family):
     """
 
     kind: ClassVar[str] = _DELTA
-    Config: ClassVar[type[Section]] = CalculatorConfig
-    suffixes: ClassVar[tuple[str, ...]] = Mace.suffixes
 
     base: Family
     correction: Family
     source: CalculatorConfig | None = None
-
-    @classmethod
-    def reads(cls, path: Path) -> bool:
-        """Whether it is a model file that says it is a delta model."""
-        return super().reads(path) and marked_kind(path) == cls.kind
-
-    @classmethod
-    def load(cls, path: Path, *, device: str = "cpu", dtype: str | None = None) -> Self:
-        """The model of a file; see `family_of`."""
-        found = family_of(read_pickle(path, device=device), device=device, dtype=dtype, origin=path)
-        if not isinstance(found, cls):
-            raise UserError(f"{path}: expected a delta model, found a {found.kind}")
-        return found
-
-    def save(self, path: Path) -> None:
-        """Write both parts, or where the base is."""
-        write_pickle(_content(self), path)
 
     @property
     def elements(self) -> frozenset[str] | None:
@@ -102,7 +107,7 @@ class Delta(Family):
 
 
 @dataclass(frozen=True)
-class Committee(Family):
+class Committee(_Composite):
     """Several models of the same, their mean and their spread.
 
     Attributes
@@ -112,27 +117,8 @@ class Committee(Family):
     """
 
     kind: ClassVar[str] = _COMMITTEE
-    Config: ClassVar[type[Section]] = CalculatorConfig
-    suffixes: ClassVar[tuple[str, ...]] = Mace.suffixes
 
     members: tuple[Family, ...]
-
-    @classmethod
-    def reads(cls, path: Path) -> bool:
-        """Whether it is a model file that says it is a committee."""
-        return super().reads(path) and marked_kind(path) == cls.kind
-
-    @classmethod
-    def load(cls, path: Path, *, device: str = "cpu", dtype: str | None = None) -> Self:
-        """The model of a file; see `family_of`."""
-        found = family_of(read_pickle(path, device=device), device=device, dtype=dtype, origin=path)
-        if not isinstance(found, cls):
-            raise UserError(f"{path}: expected a committee, found a {found.kind}")
-        return found
-
-    def save(self, path: Path) -> None:
-        """Write all members."""
-        write_pickle(_content(self), path)
 
     @property
     def elements(self) -> frozenset[str] | None:

@@ -152,7 +152,8 @@ TREES = st.recursive(
 @given(data=st.dictionaries(st.sampled_from([*RunConfig.model_fields, "x"]), TREES, max_size=4))
 @settings(max_examples=700, deadline=None)
 def test_any_tree_is_understood_or_refused(data):
-    outcome(data)
+    config = outcome(data)
+    assert config is None or set(data) <= config.model_fields_set
 
 
 @given(

@@ -83,14 +83,16 @@ def test_an_atom_that_hops_over_the_boundary_has_not_changed_places():
     last = hop("fcc")
     last.positions[-1] += last.cell[0] / 2
     last.wrap()
-    matched_ends(hop("fcc"), last)
+    _, kept = matched_ends(hop("fcc"), last)
+    np.testing.assert_array_equal(kept.positions, last.positions)
 
 
 def test_a_chain_of_like_atoms_that_move_up_has_not_changed_places():
     first = Atoms("Cu4", [(2.5 * i, 0, 0) for i in range(4)], cell=(40, 12, 12), pbc=True)
     last = first.copy()
     last.positions[:, 0] += 2.0
-    matched_ends(first, last)
+    _, kept = matched_ends(first, last)
+    np.testing.assert_array_equal(kept.positions, last.positions)
 
 
 def test_one_structure_is_no_path():

@@ -20,7 +20,7 @@ from distill.core.errors import UserError
 from distill.core.work import WorkFolder
 from distill.metrics.autocorrelation import block_length, block_means
 from distill.metrics.divergence import jensen_shannon_divergence
-from distill.metrics.jackknife import Jackknife, jackknife
+from distill.metrics.jackknife import jackknife
 from distill.models.cached_calculators import ModelSpec
 from distill.observables.base import baseline
 from distill.observables.rdf.config import RdfConfig
@@ -256,7 +256,7 @@ def _model(
     g = jackknife(system.g, blocks)
     g_ends = np.stack(g.interval(confidence), axis=-1)
     coordination = jackknife(lambda mean: system.coordination(mean, radii), blocks)
-    ends = _ends(coordination, confidence)
+    ends = coordination.intervals(confidence)
     running = [
         running_coordination(of_pair, centres)
         for of_pair, centres in zip(blocks.mean(axis=0), system.centres, strict=True)
@@ -286,14 +286,14 @@ def _differences(
     pair = _blocks(leader, numbers, length), _blocks(other, numbers, length)
     confidence = system.config.confidence
     divergence = jackknife(jensen_shannon_divergence, *pair)
-    excess_ends = _ends(divergence, confidence)
+    excess_ends = divergence.intervals(confidence)
     difference = jackknife(
         lambda first, second: (
             system.coordination(second, radii) - system.coordination(first, radii)
         ),
         *pair,
     )
-    ends = _ends(difference, confidence)
+    ends = difference.intervals(confidence)
     return {
         _name(elements): PairDifference(
             divergence=float(divergence.value[k]),
@@ -305,11 +305,6 @@ def _differences(
         )
         for k, elements in enumerate(system.pairs)
     }
-
-
-def _ends(found: Jackknife, confidence: float) -> list[tuple[float, float]]:
-    low, high = found.interval(confidence)
-    return list(zip(low.tolist(), high.tolist(), strict=True))
 
 
 def _name(pair: Pair) -> str:

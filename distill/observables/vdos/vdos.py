@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from distill.core.errors import UserError
 from distill.core.work import WorkFolder
 from distill.metrics.divergence import bhattacharyya_overlap
-from distill.metrics.jackknife import Jackknife, jackknife
+from distill.metrics.jackknife import jackknife
 from distill.models.cached_calculators import ModelSpec
 from distill.observables.base import baseline
 from distill.observables.vdos.config import FS_THZ, VdosConfig
@@ -194,7 +194,7 @@ def _model(
     density = jackknife(lambda mean: mean, runs)
     ends = np.stack(density.interval(confidence), axis=-1)
     mean = jackknife(lambda mean: mean_frequency(mean, system.frequencies), runs)
-    mean_ends = _ends(mean, confidence)
+    mean_ends = mean.intervals(confidence)
     return ModelVdos(
         parts={
             part: PartDensity(
@@ -224,7 +224,7 @@ def _differences(
 
     mean = jackknife(shift, *pair)
     overlap = jackknife(bhattacharyya_overlap, *pair)
-    mean_ends, overlap_ends = _ends(mean, confidence), _ends(overlap, confidence)
+    mean_ends, overlap_ends = mean.intervals(confidence), overlap.intervals(confidence)
     return {
         part: PartDifference(
             mean_frequency=float(mean.corrected[k]),
@@ -234,8 +234,3 @@ def _differences(
         )
         for k, part in enumerate(system.parts)
     }
-
-
-def _ends(found: Jackknife, confidence: float) -> list[tuple[float, float]]:
-    low, high = found.interval(confidence)
-    return list(zip(low.tolist(), high.tolist(), strict=True))
