@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase.build import bulk
-from fake_run import barriers_result, sticking_result
+from fake_observables import barriers_result, sticking_result
 
 from distill.compare import compare_stage as stage
 from distill.compare.errors_result import ErrorsResult, extrapolation_text

@@ -7,15 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_run import (
-    FAKES,
-    barriers_result,
-    errors_result,
-    judged,
-    sticking_condition,
-    sticking_result,
-    timing_result,
-)
+from fake_observables import FAKES, barriers_result, sticking_condition, sticking_result
+from fake_run import errors_result, judged, timing_result
 
 from distill.compare.checks import error_checks, speedup_check
 from distill.compare.errors_result import ErrorsResult

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from fake_run import FAKES, make_run
+from fake_observables import FAKES
+from fake_run import make_run
 from html_page import Page
 
 from distill.config import Tolerances

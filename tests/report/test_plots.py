@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fake_run import (
-    barriers_result,
-    labelled_slabs,
-    noisy,
-    sticking_condition,
-    sticking_result,
-    timing_result,
-)
+from fake_observables import barriers_result, sticking_condition, sticking_result
+from fake_run import labelled_slabs, noisy, timing_result
 from matplotlib import pyplot
 
 from distill.compare.timing_plots import cost_figure, timing_figure

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_run import make_run, manifest, save_student, sticking_condition, sticking_result
+from fake_observables import sticking_condition, sticking_result
+from fake_run import make_run, manifest, save_student
 from html_page import Page
 from matplotlib import pyplot
 
