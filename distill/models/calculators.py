@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 # All-electron energies of the heaviest elements are of this size; what is beyond is an accident.
 _LARGEST_ENERGY = 1e6
+_TITLES = {"energy": "an energy", "stress": "a stress"}
 
 
 class _Saved(TypedDict):
@@ -313,10 +314,12 @@ def checked_answer(
         except UserError as error:
             raise StructureError(index, str(error)) from None
         if not np.isfinite(array).all():
-            raise StructureError(index, f"{name} returned {label} with NaN or infinity")
+            raise StructureError(
+                index, f"{name} returned {_TITLES.get(label, label)} with NaN or infinity"
+            )
         return array
 
-    total = float(number("an energy", energy, ()))
+    total = float(number("energy", energy, ()))
     if abs(total) > _LARGEST_ENERGY * len(atoms):
         raise StructureError(
             index,
@@ -330,7 +333,7 @@ def checked_answer(
         stress = six_components(stress)
     except (TypeError, ValueError) as error:
         raise StructureError(index, f"{name} returned a stress that is none: {error}") from None
-    return total, components, number("a stress", stress, (6,))
+    return total, components, number("stress", stress, (6,))
 
 
 def _numbers(name: str, label: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
@@ -342,7 +345,9 @@ def _numbers(name: str, label: str, value: Any, shape: tuple[int, ...]) -> np.nd
     if array is None or (array.shape != shape and not (shape == () and array.size == 1)):
         found = repr(value) if array is None or array.ndim == 0 else f"shape {array.shape}"
         expected = f"shape {shape}" if shape else "one number"
-        raise UserError(f"{name} returned {label} of {found}, expected {expected}")
+        raise UserError(
+            f"{name} returned {_TITLES.get(label, label)} of {found}, expected {expected}"
+        )
     return array.reshape(shape)
 
 

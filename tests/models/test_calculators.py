@@ -111,8 +111,8 @@ def test_nan_from_a_calculator_is_an_error_with_the_index():
 @pytest.mark.parametrize(
     ("how", "words"),
     [
-        ("none", "returned energy of None, expected one number"),
-        ("words", "returned energy of 'low', expected one number"),
+        ("none", "returned an energy of None, expected one number"),
+        ("words", "returned an energy of 'low', expected one number"),
         ("shape", r"returned forces of shape \(3,\), expected shape \(4, 3\)"),
         ("exit", "ended the program by itself"),
     ],

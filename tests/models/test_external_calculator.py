@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from distill.core.errors import UserError
 from distill.core.fingerprint import fingerprint
+from distill.models import external_calculator
 from distill.models.base import StructureError
 from distill.models.calculators import load_calculator, load_model
 from distill.models.config import CalculatorConfig, LabelConfig
@@ -76,8 +77,14 @@ def test_one_process_gives_the_numbers_of_this_one_whatever_the_atoms(tmp_path):
 
 
 @pytest.mark.parametrize("place", ["--unixsocket {unixsocket}", "--port {port}"])
-def test_a_program_starts_again_for_other_atoms_only(tmp_path, place):
-    note = tmp_path / "note"
+def test_a_program_starts_again_for_other_atoms_only(tmp_path, place, monkeypatch):
+    note, sockets, open_socket = tmp_path / "note", [], external_calculator._Listener
+
+    def noted(*arguments, **options):
+        sockets.append(open_socket(*arguments, **options))
+        return sockets[-1]
+
+    monkeypatch.setattr(external_calculator, "_Listener", noted)
     config = CalculatorConfig(command=f"{PROGRAM} {{structure}} {note} {place}", timeout=60)
     calculator = load_calculator(config)
     for atoms in (crystal(), crystal(seed=1), molecule("CO")):
@@ -87,7 +94,8 @@ def test_a_program_starts_again_for_other_atoms_only(tmp_path, place):
     del calculator
     gc.collect()
     assert not alive(second)
-    assert not list(Path("/tmp").glob("ipi_distill_*"))
+    assert len(sockets) == 2
+    assert not any(os.path.exists(listener.path) for listener in sockets)
 
 
 def test_a_process_that_dies_is_started_again(tmp_path):

@@ -12,10 +12,6 @@ from distill.core.artifacts import read_json
 from distill.observables.base import OBSERVABLES
 from distill.report import report as report_module
 
-pytestmark = pytest.mark.skipif(
-    not {"diffusion", "bulk"} <= set(OBSERVABLES.names()), reason="not registered"
-)
-
 
 def drawn(name):
     return OBSERVABLES.load(name)().draw(FAKES[name]())[name]
