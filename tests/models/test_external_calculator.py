@@ -132,6 +132,16 @@ def test_a_failure_names_the_structure():
         label_structures([crystal(2)], far(at=8, does="nan"))
 
 
+@pytest.mark.parametrize("computed", [True, False])
+def test_the_zeros_of_a_program_without_stress_are_no_stress(tmp_path, computed):
+    config = CalculatorConfig(
+        command=f"{PROGRAM} {{structure}} {tmp_path / 'note'} --unixsocket {{unixsocket}}",
+        environment={} if computed else {"NO_STRESS": "1"},
+    )
+    (labelled,) = label_structures([crystal()], config, stress=True)
+    assert ("REF_stress" in labelled.info) is computed
+
+
 def test_a_stress_that_the_calculator_lacks_is_none():
     (labelled,) = label_structures([crystal()], far("NoStress"), stress=True)
     assert "REF_stress" not in labelled.info

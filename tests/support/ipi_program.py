@@ -1,6 +1,8 @@
 """A program that speaks the i-PI protocol, and reads its atoms once: ASE's own client.
 
 python ipi_program.py STRUCTURE NOTE (--unixsocket NAME | --port PORT)
+
+With NO_STRESS in its environment it sends zeros as the virial.
 """
 
 import os
@@ -16,4 +18,5 @@ with open(note, "a") as handle:
 place = {"unixsocket": value} if option == "--unixsocket" else {"port": int(value)}
 atoms = read(structure)
 atoms.calc = EMT()
-SocketClient(**place).run(atoms, use_stress=bool(atoms.pbc.all()))
+stress = bool(atoms.pbc.all()) and "NO_STRESS" not in os.environ
+SocketClient(**place).run(atoms, use_stress=stress)
