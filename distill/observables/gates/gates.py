@@ -18,7 +18,7 @@ from distill.core.work import Unit, WorkFolder
 from distill.data.structures import read_structures
 from distill.models.cached_calculators import ModelSpec
 from distill.models.calculators import load_calculator
-from distill.observables.base import REFERENCE, STUDENT, TEACHER
+from distill.observables.base import REFERENCE, STUDENT
 from distill.observables.gates.config import GatesConfig
 from distill.observables.gates.force_checks import (
     curl,
@@ -202,7 +202,7 @@ def run_gates(
         ]
         for ensemble, temperature in kinds
     }
-    probed = [model for model in models if model in (name, TEACHER) or model != REFERENCE]
+    probed = [model for model in models if model == name or model != REFERENCE]
     probes = {
         model: ProbeUnit(
             work.path,
