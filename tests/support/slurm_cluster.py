@@ -20,6 +20,8 @@ from pathlib import Path
 import psutil
 
 _ALL = "running,pending,completing"
+# Seconds that a command of SLURM may take, and that the cluster may take to get somewhere.
+_COMMAND_S, _WAIT_S = 30.0, 60.0
 _PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scancel", "squeue")
 # More processors than this machine may have: jobs of the tests hardly compute.
 _CONFIG = """
@@ -58,6 +60,12 @@ PartitionName=compute Nodes={host} Default=YES MaxTime=INFINITE State=UP
 
 def why_not() -> str | None:
     """Why there can be no SLURM here; None where there can."""
+    try:
+        # As SLURM asks; there is no answer without a network but the loopback.
+        for name in ("127.0.0.1", socket.gethostname()):
+            socket.getaddrinfo(name, None, socket.AF_INET, flags=socket.AI_ADDRCONFIG)
+    except OSError as error:
+        return f"SLURM finds no address of this machine: {error}"
     if os.geteuid() != 0:
         return "SLURM's daemons need root"
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
@@ -94,7 +102,9 @@ class OneNode:
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """A command of SLURM."""
         environment = {**os.environ, **self.environment}
-        return subprocess.run(command, env=environment, capture_output=True, text=True)
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=_COMMAND_S
+        )
 
     def jobs(self, state: str = _ALL) -> list[str]:
         """Numbers of the jobs in some states."""
@@ -143,7 +153,8 @@ class OneNode:
                 time.sleep(0.1)
 
     def _wait(self, condition) -> None:
-        for _ in range(600):
+        end = time.monotonic() + _WAIT_S
+        while time.monotonic() < end:
             if condition():
                 return
             time.sleep(0.1)
