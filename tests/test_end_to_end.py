@@ -1,46 +1,16 @@
-"""The main job on a small input, as a user runs it: undisturbed, killed, resumed, skipped."""
+"""The main job on a small input, as a user runs it: once, and again."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 from ase.io import read
 from helpers import run_distill
-from whole_run import assert_same, numbers, write_workflow
+from whole_run import numbers, write_workflow
 
 pytestmark = pytest.mark.slow
-
-# A file of each stage whose appearance says that the stage is under way.
-UNDER_WAY = (
-    "teacher/started.json",
-    "sampling/trajectories",
-    "student/started.json",
-    "compare/errors.json",
-)
-
-
-def kill_when(workflow: Path, marker: Path) -> bool:
-    """Start a run and kill it and its workers as soon as `marker` is there; whether it was."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "distill", "run", str(workflow)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    while process.poll() is None and not marker.exists():
-        time.sleep(0.02)
-    killed = process.poll() is None
-    if killed:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    return killed
 
 
 @pytest.fixture(scope="module")
@@ -59,23 +29,6 @@ def test_run_ends_with_a_report_and_says_what_it_did(finished):
     assert "backend native" in printed
     report = json.loads((folder / "undisturbed" / "report.json").read_text())
     assert report
-
-
-def test_killed_at_every_stage_and_resumed_gives_the_same_numbers(finished):
-    folder, _, _ = finished
-    workflow = write_workflow(folder, "disturbed")
-    run = folder / "disturbed"
-    kills = [kill_when(workflow, run / marker) for marker in UNDER_WAY]
-    assert all(kills), "the run was over before it could be killed"
-    result = run_distill("run", workflow)
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "skipped" in result.stdout
-    expected, found = numbers(folder / "undisturbed"), numbers(run)
-    assert found.keys() == expected.keys()
-    for name in expected:
-        if not name.endswith("started.json"):
-            assert_same(found[name], expected[name], name)
-    assert not list(run.rglob("*.partial*"))
 
 
 def test_a_second_run_skips_every_stage(finished):
