@@ -21,18 +21,26 @@ from distill.core.artifacts import refuse_to_overwrite
 from distill.core.errors import UserError
 from distill.core.progress import say
 from distill.core.quantities import SECONDS_PER_DAY
-from distill.deploy.lammps_force import StudentForce, with_style
+from distill.deploy.lammps_force import FIX_ID, StudentForce
+from distill.deploy.lammps_input import listed_elements, parsed_input, write_part
+from distill.deploy.lammps_limits import (
+    atom_stresses,
+    defined_atom_stresses,
+    refuse_unserved,
+    refuse_what_was_unserved,
+    say_of_atom_stresses,
+    say_of_columns,
+)
 from distill.models.config import CalculatorConfig
 from distill.student.student_model import Student
 from distill.student.uncertainty.grading import ExtrapolationWarning
 
-_COMMAND = re.compile(r"^\s*(pair_style|pair_coeff)\s+(.*?)\s*(?:#.*)?$")
 # What to do about messages of LAMMPS that speak of the fix behind `pair_style distill`.
 _HINTS = {
     "Cannot replicate with fixes": "; put replicate before the pair lines",
+    "Label wasn't found": "; a jump cannot cross the pair lines: run the input once for each value "
+    "of the loop, with -- -var NAME VALUE",
 }
-_ATOM_STRESSES = "stress/atom|stress/mop|heat/flux"
-_ATOM_STRESS = rf"^\s*compute\s+(\S+)\s+\S+\s+(?:centroid/)?(?:{_ATOM_STRESSES})"
 _FS_PER_PS = 1000.0
 _NS_PER_FS = 1e-6
 
@@ -124,26 +132,31 @@ def run_lammps(
         teacher = guard.teacher
         named = teacher.path if isinstance(teacher, CalculatorConfig) else teacher
         refuse_to_overwrite(guard.file, script, student, named)
-    before, listed, after = _split_input(path)
-    if elements and listed and list(elements) != listed:
-        raise UserError(
-            f"{path}: pair_coeff * * lists {' '.join(listed)}, but the elements given are "
-            f"{' '.join(elements)}; give them once"
-        )
+    before, listed, after = parsed_input(path)
+    refuse_unserved(f"{before}\n{after}", path)
     model = Student.load(student)
     watch = _guard(model, guard)
     _refuse_barostat_without_stress(after, watch, path)
     lammps = _start(arguments)
     try:
+        # A data file may hold the coefficients of a pair style, which has to be there to skip them.
+        lammps.command(f"pair_style zero {model.cutoff:.10g} nocoeff full")
         _execute(lammps, before, path)
-        force = StudentForce(lammps, model, elements or listed, threads, watch)
-        _say_of_atom_stresses(re.findall(_ATOM_STRESS, after, re.MULTILINE))
+        words = listed_elements(lammps, listed, path)
+        if elements and words and list(elements) != words:
+            raise UserError(
+                f"{path}: pair_coeff * * lists {' '.join(words)}, but the elements given are "
+                f"{' '.join(elements)}; give them once"
+            )
+        force = StudentForce(lammps, model, elements or words, threads, watch)
+        say_of_columns(f"{before}\n{after}")
+        say_of_atom_stresses(atom_stresses(after))
         with warnings.catch_warnings():
             warnings.simplefilter("always", ExtrapolationWarning)
             _execute(lammps, after, path, force)
-        if not re.search(_ATOM_STRESS, after, re.MULTILINE):
-            # Those of included files.
-            _say_of_atom_stresses(with_style(lammps, "computes", re.compile(_ATOM_STRESSES)))
+        refuse_what_was_unserved(lammps, path, FIX_ID)
+        if not atom_stresses(after):
+            say_of_atom_stresses(defined_atom_stresses(lammps))
         run = LammpsRun(
             calls=force.calls,
             student_seconds=force.student_seconds,
@@ -186,72 +199,6 @@ def _refuse_barostat_without_stress(text: str, watch: Any, path: Path) -> None:
         )
 
 
-def _say_of_atom_stresses(computes: Sequence[str]) -> None:
-    if computes:
-        say(
-            f"distill: the compute {', '.join(computes)} (stress/atom and what rests on it) does "
-            "not hold the student's part: pressures are right, per-atom stresses and heat fluxes "
-            "are not"
-        )
-
-
-def _split_input(path: Path) -> tuple[str, list[str], str]:
-    """The input before the pair lines, the elements they list, and the input after them."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise UserError(f"cannot read the LAMMPS input {path}: {error.strerror}") from None
-    lines = _joined(lines)
-    found: dict[str, tuple[int, str]] = {}
-    for number, line in enumerate(lines):
-        if match := _COMMAND.match(line):
-            command, rest = match.groups()
-            if command in found:
-                raise UserError(
-                    f"{path}, line {number + 1}: a second {command}; expected one pair_style "
-                    "distill and one pair_coeff * * ELEMENTS"
-                )
-            found[command] = (number, rest)
-    style = found.get("pair_style", (0, ""))[1]
-    if style != "distill":
-        raise UserError(
-            f"{path}: expected the line 'pair_style distill', found "
-            f"{'pair_style ' + style if style else 'no pair_style'}"
-        )
-    if "pair_coeff" not in found:
-        raise UserError(
-            f"{path}: expected 'pair_coeff * * ELEMENTS' with one element for each atom type, "
-            "such as 'pair_coeff * * Li F'"
-        )
-    (style_line, _), (coeff_line, rest) = found["pair_style"], found["pair_coeff"]
-    words = rest.split()
-    if words[:2] != ["*", "*"]:
-        raise UserError(
-            f"{path}, line {coeff_line + 1}: expected 'pair_coeff * * ELEMENTS', found "
-            f"'pair_coeff {rest}'"
-        )
-    before = [line for number, line in enumerate(lines[:coeff_line]) if number != style_line]
-    after = [
-        line
-        for number, line in enumerate(lines[coeff_line + 1 :], coeff_line + 1)
-        if number != style_line
-    ]
-    return "\n".join(before), words[2:], "\n".join(after)
-
-
-def _joined(lines: list[str]) -> list[str]:
-    """Pair lines continued by `&` on one line; the lines that they took are left empty."""
-    joined = list(lines)
-    for number, line in enumerate(lines):
-        if _COMMAND.match(line):
-            last = number
-            while joined[number].rstrip().endswith("&") and last + 1 < len(lines):
-                last += 1
-                joined[number] = f"{joined[number].rstrip()[:-1]} {lines[last].strip()}"
-                joined[last] = ""
-    return joined
-
-
 def _start(arguments: Sequence[str]) -> Any:
     try:
         mpi = metadata.files("mpich")
@@ -280,9 +227,8 @@ def _execute(lammps: Any, text: str, path: Path, force: StudentForce | None = No
     """Run a part of the input from a file of its own, so that `jump SELF` works within it."""
     import tempfile
 
-    with tempfile.NamedTemporaryFile("w", suffix=f"-{path.name}", encoding="utf-8") as part:
-        part.write(text + "\n")
-        part.flush()
+    with tempfile.NamedTemporaryFile(suffix=f"-{path.name}") as part:
+        write_part(Path(part.name), text)
         try:
             lammps.file(part.name)
         except Exception as error:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-import re
-import tempfile
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +12,7 @@ import numpy as np
 from distill.core.errors import UserError
 from distill.core.progress import say
 from distill.core.quantities import full_matrix, virial_from_stress
+from distill.deploy.lammps_limits import masses_of_others, refuse_earlier_fixes
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -22,13 +20,12 @@ if TYPE_CHECKING:
     from distill.deploy.guard import Guard
     from distill.student.student_model import Student
 
-FIX_ID = "distill"
-_CHECK_EVERY = 1000
+FIX_ID = "distill_student"
+# Primes: not the step at which a list that is made every so many steps is new. A list that atoms
+# outrun is seen by the first or the second.
+_CHECK_EVERY = 997
+_CHECK_SOON = 97
 _CUTOFF_MARGIN = 1e-6  # Å
-# Fixes that replace forces: those before ours would not see the student's.
-_REPLACE_FORCES = re.compile(
-    r"setforce|aveforce|lineforce|planeforce|enforce2d|freeze|rigid|shake|rattle|recenter|oneway"
-)
 
 
 class StudentForce:
@@ -77,7 +74,7 @@ class StudentForce:
         guard: Guard | None = None,
     ) -> None:
         _check(lammps, student, elements)
-        _refuse_earlier_fixes(lammps)
+        refuse_earlier_fixes(lammps)
         from distill.deploy.lammps_list import NeighbourReader, ResultWriter
 
         self.lammps = lammps
@@ -90,6 +87,8 @@ class StudentForce:
         self.student_seconds = self.overhead_seconds = 0.0
         self.started = self.finished = 0.0
         self._last_step: int | None = None
+        self._begun = 0
+        self._odd_masses: list[str] = []
         self._symbol_of_type = np.array(["", *elements])
         order = [student.elements.index(symbol) for symbol in elements]
         self._reader = NeighbourReader(lammps, np.array([-1, *order], np.int64), student.cutoff)
@@ -119,7 +118,11 @@ class StudentForce:
         start = time.perf_counter()
         species, first, neighbours, vectors = self._reader.read(len(forces))
         before = time.perf_counter()
-        if self._last_step is None or step != self._last_step + 1 or step % _CHECK_EVERY == 0:
+        if self._last_step is None or step != self._last_step + 1:
+            self._begun = step
+            self._begin()
+            self._check_list(first)
+        elif step % _CHECK_EVERY == 0 or step == self._begun + _CHECK_SOON:
             self._check_list(first)
         self._last_step = step
         result = self.student.potential.evaluate_pairs(
@@ -145,6 +148,27 @@ class StudentForce:
         self.started = self.started or self.finished
         self.calls += 1
 
+    def _begin(self) -> None:
+        """What is looked at as a run begins.
+
+        Raises
+        ------
+        UserError
+            If the run has several time steps, which know no `fix external`.
+        """
+        if self.lammps.extract_global("respa_levels"):
+            raise UserError(
+                "run_style respa knows no fix external, by which the student's forces come; use "
+                "run_style verlet, or --mpi 1, where the student is a pair style"
+            )
+        # None where each atom has its own.
+        masses = self.lammps.extract_atom("mass")
+        symbols = self._symbol_of_type[1:].tolist()
+        odd = masses_of_others(symbols, masses[1 : len(symbols) + 1]) if masses else []
+        if odd and odd != self._odd_masses:
+            say(f"distill: {'; '.join(odd)}: see whether pair_coeff lists the elements in order")
+        self._odd_masses = odd
+
     def _check_list(self, first: np.ndarray) -> None:
         """Hold LAMMPS' list against one of our own: what a many-body energy lacks, none sees.
 
@@ -165,9 +189,10 @@ class StudentForce:
         if not sure <= first[-1] <= len(lengths):
             raise UserError(
                 f"LAMMPS' neighbour list holds {first[-1]} pairs within the student's cutoff of "
-                f"{self.student.cutoff:g} Å, expected {sure}: 'neigh_modify exclude' or "
-                "'include', or molecules, take pairs out of it, and a many-body energy needs them "
-                "all; leave them out (to hold atoms fixed, 'fix setforce 0 0 0' is enough)"
+                f"{self.student.cutoff:g} Å, expected {sure}. A many-body energy needs them "
+                "all: 'neigh_modify exclude', 'neigh_modify include' and molecules take pairs out "
+                "of it (to hold atoms fixed, 'fix setforce 0 0 0' is enough), and 'neigh_modify "
+                "check no' keeps a list that atoms have outrun"
             )
 
     def _positions_and_types(self, n_local: int) -> tuple[np.ndarray, np.ndarray]:
@@ -219,26 +244,6 @@ class StudentForce:
             cell=cell,
             pbc=[bool(p) for p in periodic],
         )
-
-
-def _refuse_earlier_fixes(lammps: Any) -> None:
-    """Refuse fixes that change forces and would be applied before the student's are there."""
-    if early := with_style(lammps, "fixes", _REPLACE_FORCES):
-        raise UserError(
-            f"fix {', '.join(early)} changes forces and is defined before the pair lines: LAMMPS "
-            "would apply it before the student's forces are there; put 'pair_style distill' and "
-            "'pair_coeff' before it"
-        )
-
-
-def with_style(lammps: Any, kind: str, style: re.Pattern[str]) -> list[str]:
-    """`ID (style)` of the fixes or computes whose style is of a kind, as `info` lists them."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "info"
-        lammps.command(f"info {kind} out overwrite {file}")
-        text = file.read_text(errors="replace")
-    listed = re.findall(r"\[\s*\d+\]:\s*(\S+),\s*style\s*=\s*(\S+?),", text)
-    return [f"{name} ({found})" for name, found in listed if style.search(found)]
 
 
 def _callback(force: StudentForce, step: int, n_local: int, tag: Any, x: Any, f: Any) -> None:

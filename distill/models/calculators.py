@@ -7,7 +7,6 @@ as an error that names the structure and the calculator.
 from __future__ import annotations
 
 import importlib
-import inspect
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -37,6 +36,7 @@ from distill.core.config import Section
 from distill.core.errors import UserError, left_the_program
 from distill.core.quantities import has_volume, six_components
 from distill.models.base import FAMILIES, Family, Predictions, StructureError
+from distill.models.calculator_arguments import misspelt, signature
 from distill.models.config import CalculatorConfig
 from distill.models.mace.calculator import with_own_cell
 from distill.models.mace.torch_tools import MARK, marked_kind, precision
@@ -380,6 +380,9 @@ def _made(config: CalculatorConfig) -> Calculator:
     except (Exception, SystemExit) as error:
         # Importing runs the code of others.
         raise UserError(f"calculator {config.path}: cannot import {module_name}: {error}") from None
+    if wrong := misspelt(factory, config.args):
+        hints = ", ".join(f"'{name}', did you mean '{right}'?" for name, right in wrong.items())
+        raise UserError(f"calculator {config.path}: unknown argument {hints}")
     try:
         calculator = factory(**config.args)
     except UserError:
@@ -387,7 +390,7 @@ def _made(config: CalculatorConfig) -> Calculator:
     except TypeError as error:
         raise UserError(
             f"calculator {config.path} refused its arguments: {error}; it takes "
-            f"{_signature(factory)}"
+            f"{signature(factory)}"
         ) from None
     except (Exception, SystemExit) as error:
         raise UserError(
@@ -443,10 +446,3 @@ def _failure(name: str, error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"{name}: {left_the_program(error)}"
     return f"{name} failed: {type(error).__name__}: {error}"
-
-
-def _signature(factory: Any) -> str:
-    try:
-        return str(inspect.signature(factory))
-    except (TypeError, ValueError):
-        return "unknown arguments"

@@ -200,7 +200,14 @@ def _users_slab(config: SlabConfig) -> Atoms:
     slab.positions[:, 2] = (z - bottom).round(12) % height
     slab.set_constraint()
     slab = slab[order]
-    fixed = np.flatnonzero(held[order])
+    held = held[order]
+    heights = slab.positions[:, 2]
+    if held.any() and not held.all() and heights[held].mean() > heights[~held].mean():
+        raise UserError(
+            f"slab.file {config.file}: the fixed atoms lie above the others, on the side that the "
+            "molecule comes from; turn the slab over, or fix its bottom layers"
+        )
+    fixed = np.flatnonzero(held)
     return _on_the_floor(slab, fixed if len(fixed) else _bottom_layers(slab, config))
 
 

@@ -3,6 +3,7 @@
 
 #include "pair_distill.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <cstdio>
@@ -35,6 +36,20 @@ static const char *const SYMBOLS[] = {
     "Er", "Tm", "Yb", "Lu", "Hf", "Ta", "W",  "Re", "Os", "Ir", "Pt", "Au", "Hg", "Tl", "Pb", "Bi", "Po",
     "At", "Rn", "Fr", "Ra", "Ac", "Th", "Pa", "U",  "Np", "Pu", "Am", "Cm", "Bk", "Cf", "Es", "Fm", "Md",
     "No", "Lr", "Rf", "Db", "Sg", "Bh", "Hs", "Mt", "Ds", "Rg", "Cn", "Nh", "Fl", "Mc", "Lv", "Ts", "Og"};
+
+// Of the elements, amu (CIAAW; of the longest lived isotope where an element has no stable one).
+static const double MASSES[] = {
+    0, 1.008, 4.0026, 6.94, 9.0122, 10.81, 12.011, 14.007, 15.999, 18.998, 20.18, 22.99, 24.305, 26.982, 28.085,
+    30.974, 32.06, 35.45, 39.948, 39.098, 40.078, 44.956, 47.867, 50.941, 51.996, 54.938, 55.845, 58.933, 58.693,
+    63.546, 65.38, 69.723, 72.63, 74.922, 78.971, 79.904, 83.798, 85.468, 87.62, 88.906, 91.224, 92.906, 95.95,
+    97.907, 101.07, 102.91, 106.42, 107.87, 112.41, 114.82, 118.71, 121.76, 127.6, 126.9, 131.29, 132.91, 137.33,
+    138.91, 140.12, 140.91, 144.24, 144.91, 150.36, 151.96, 157.25, 158.93, 162.5, 164.93, 167.26, 168.93, 173.05,
+    174.97, 178.49, 180.95, 183.84, 186.21, 190.23, 192.22, 195.08, 196.97, 200.59, 204.38, 207.2, 208.98, 208.98,
+    209.99, 222.02, 223.02, 226.03, 227.03, 232.04, 231.04, 238.03, 237.05, 244.06, 243.06, 247.07, 247.07, 251.08,
+    252.08, 257.1, 258.1, 259.1, 262.11, 267.12, 268.13, 271.13, 270.13, 269.13, 278.16, 281.17, 281.17, 285.18,
+    286.18, 289.19, 289.19, 293.2, 293.21, 294.21};
+// Shares of a mass by which users' masses differ from these: isotopes, and rounding.
+static constexpr double SAME_MASS = 0.03, ROUNDED = 0.001;
 
 PairDistill::PairDistill(LAMMPS *lmp) : Pair(lmp)
 {
@@ -141,8 +156,60 @@ void PairDistill::init_style()
     refuse(std::string("it needs 'units metal', found 'units ") + update->unit_style +
                           "': the student's energies are in eV and its distances in Angstrom");
   refuse_missing_pairs();
-  warned = false;
+  say_of_masses();
+  warned = outrun = false;
   distill_versions::request_full_list(neighbor, this, instance_me, error, 0);
+}
+
+// Bits of the groups by which fix gcmc and its kind take atoms out altogether while they try a move.
+int PairDistill::excluded_atoms(int exclusion) const
+{
+  int bits = 0;
+  for (int number : {neighbor->ex1_group[exclusion], neighbor->ex2_group[exclusion]})
+    if (strstr(group->names[number], "exclusion_group")) bits |= group->bitmask[number];
+  return bits;
+}
+
+// A mass that is another element's is seldom meant: the elements of pair_coeff may be in another order.
+void PairDistill::say_of_masses()
+{
+  if (comm->me != 0 || !atom->mass || !atom->mass_setflag) return;
+  const auto &numbers = student->numbers();
+  for (int type = 1; type <= atom->ntypes; type++)
+    for (int other = 1; other <= atom->ntypes; other++) {
+      const int mine = element_of_type[type], theirs = element_of_type[other];
+      if (mine < 0 || theirs < 0 || mine == theirs || !atom->mass_setflag[type]) continue;
+      const double away = std::fabs(atom->mass[type] / MASSES[numbers[theirs]] - 1.0);
+      const double own = std::fabs(atom->mass[type] / MASSES[numbers[mine]] - 1.0);
+      if (away > SAME_MASS || own < 3.0 * away + ROUNDED) continue;
+      error->warning(FLERR, std::string("Pair style distill: atom type ") + std::to_string(type) + " is " +
+                                SYMBOLS[numbers[mine]] + " in pair_coeff and has the mass of " + SYMBOLS[numbers[theirs]] +
+                                ": see whether pair_coeff lists the elements in order");
+      break;
+    }
+}
+
+// With 'neigh_modify check no' LAMMPS does not look whether atoms have outrun their list.
+void PairDistill::watch_list()
+{
+  if (neighbor->dist_check || outrun || !atom->nlocal) return;
+  const double *x = atom->x[0];
+  if (neighbor->ago == 0 || int(listed_at.size()) != 3 * atom->nlocal) {
+    listed_at.assign(x, x + 3 * atom->nlocal);
+    return;
+  }
+  double farthest = 0.0;
+  for (int i = 0; i < atom->nlocal; i++) {
+    double squared = 0.0;
+    for (int c = 0; c < 3; c++) squared += (x[3 * i + c] - listed_at[3 * i + c]) * (x[3 * i + c] - listed_at[3 * i + c]);
+    farthest = std::max(farthest, squared);
+  }
+  if (4.0 * farthest <= neighbor->skin * neighbor->skin) return;
+  outrun = true;
+  error->warning(FLERR, "Pair style distill: at step " + std::to_string(update->ntimestep) +
+                            " an atom has moved by more than half the skin since the neighbor list was made, and 'check "
+                            "no' keeps it: pairs may be missing, and energy and forces wrong; use neigh_modify check "
+                            "yes. This is said once a run");
 }
 
 // A many-body energy needs every pair within the cutoff, and what a list lacks none sees.
@@ -153,11 +220,7 @@ void PairDistill::refuse_missing_pairs()
   if (neighbor->nex_mol) what = "'neigh_modify exclude molecule'";
   if (neighbor->includegroup) what = "'neigh_modify include'";
   for (int k = 0; k < neighbor->nex_group; k++) {
-    // fix gcmc and its kind take atoms out altogether by a group of their own.
-    bool whole = false;
-    for (int number : {neighbor->ex1_group[k], neighbor->ex2_group[k]})
-      if (strstr(group->names[number], "exclusion_group")) whole = true;
-    if (!whole) what = "'neigh_modify exclude group'";
+    if (!excluded_atoms(k)) what = "'neigh_modify exclude group'";
   }
   if (what)
     refuse(std::string() + what + " takes pairs out of the neighbor list, and a "
@@ -191,7 +254,9 @@ void PairDistill::prepare(distill::Input &input)
 {
   const int n_all = atom->nlocal + atom->nghost;
   species.resize(n_all + 1);
-  for (int i = 0; i < n_all; i++) species[i] = element_of_type[atom->type[i]];
+  int excluded = 0;
+  for (int k = 0; k < neighbor->nex_group; k++) excluded |= excluded_atoms(k);
+  for (int i = 0; i < n_all; i++) species[i] = atom->mask[i] & excluded ? -1 : element_of_type[atom->type[i]];
   // Atoms of one element together, so that eight at a time go through the products.
   centres.clear();
   for (int e = 0; e < int(student->numbers().size()); e++)
@@ -250,6 +315,7 @@ void PairDistill::compute(int eflag, int vflag)
 {
   ev_init(eflag, vflag);
   refuse_short_ghosts();
+  watch_list();
   distill::Input input{};
   prepare(input);
   const int n_local = atom->nlocal;

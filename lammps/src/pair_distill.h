@@ -47,9 +47,10 @@ class PairDistill : public Pair {
   bool mixed = false;
   int watch_every = 200, grade_flag = 0;
   bigint evaluations = 0;
-  bool warned = false;
+  bool warned = false, outrun = false;
   double cutoff = 0.0;
   std::vector<int> species, centres, element_of_type;
+  std::vector<double> listed_at;  // where local atoms were when the list was made
   std::vector<double> own_forces, own_virials, own_centroids;  // where LAMMPS does not sum over ghosts
   std::vector<double> energy_sums, grades, energy_grades, deviations[2];
   enum { FORCES, DEVIATIONS } summed = FORCES;
@@ -59,6 +60,9 @@ class PairDistill : public Pair {
   [[noreturn]] void refuse(const std::string &) const;
   void refuse_missing_pairs();
   void refuse_short_ghosts();
+  int excluded_atoms(int exclusion) const;
+  void say_of_masses();
+  void watch_list();
   void prepare(distill::Input &);
   void evaluate(distill::Input &, distill::Output &, bool graded);
   void join_grades(double *);

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms, units
-from ase.build import bulk, fcc111
-from ase.io import read, write
+from ase.build import bulk
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from ase.md.verlet import VelocityVerlet
 from helpers import SAMPLE_STUDENT
+from lammps_inputs import HEAD, opening, run_input, structures, with_hydrogen, write_data
 
 from distill.cli.app import main
 from distill.core.errors import UserError
@@ -28,17 +28,6 @@ from distill.deploy.lammps_force import StudentForce
 
 STUDENT = SAMPLE_STUDENT
 BAR = units.bar
-HEAD = """
-units metal
-atom_style atomic
-atom_modify map yes sort 5 0.0
-boundary {boundary}
-read_data {data}
-pair_style distill
-pair_coeff * * Cu H   # one element for each type
-neighbor 0.3 bin
-timestep 0.0005
-"""
 LABELS = """
 thermo_style custom step pe pxx pyy pzz pxy pxz pyz
 thermo_modify format float %.15g
@@ -57,49 +46,6 @@ def student() -> Student:
     return Student.load(STUDENT)
 
 
-def _with_hydrogen(atoms: Atoms, seed: int = 0) -> Atoms:
-    atoms = atoms.copy()
-    atoms.rattle(0.08, seed=seed)
-    atoms.symbols[-1] = "H"
-    return atoms
-
-
-def _structures() -> dict[str, Atoms]:
-    slab = fcc111("Cu", (2, 2, 3), vacuum=6.0, periodic=True)
-    primitive = bulk("Cu")
-    cell = primitive.repeat((1, 1, 2))
-    cell.set_cell(cell.cell.array @ np.array([[1, 0.05, 0], [0, 1.02, 0.1], [0, 0, 1]]), True)
-    return {
-        "slab": _with_hydrogen(slab),
-        "tiny": _with_hydrogen(bulk("Cu", cubic=True)),
-        "triclinic": _with_hydrogen(cell),
-    }
-
-
-def _write_data(path: Path, atoms: Atoms, velocities: bool = False) -> Atoms:
-    """Write LAMMPS data; return the atoms as LAMMPS has them, turned and wrapped."""
-    write(
-        path, atoms, format="lammps-data", specorder=["Cu", "H"], masses=True,
-        velocities=velocities, atom_style="atomic",
-    )  # fmt: skip
-    turned = read(path, format="lammps-data", atom_style="atomic", sort_by_id=True)
-    turned.symbols[:] = atoms.symbols
-    turned.pbc = atoms.pbc
-    return turned
-
-
-def _run(folder: Path, text: str, student: Path = STUDENT, **options):
-    script = folder / "in.lammps"
-    script.write_text(text)
-    arguments = ["-log", "none", "-screen", "none"]
-    return run_lammps(script, student, arguments=arguments, **options)
-
-
-def _head(folder: Path, atoms: Atoms) -> str:
-    boundary = " ".join("p" if periodic else "f" for periodic in atoms.pbc)
-    return HEAD.format(boundary=boundary, data=folder / "atoms.data")
-
-
 def _dump(path: Path) -> list[np.ndarray]:
     frames, lines = [], path.read_text().splitlines()
     starts = [i for i, line in enumerate(lines) if line.startswith("ITEM: ATOMS")]
@@ -112,9 +58,9 @@ def _dump(path: Path) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("name", ["slab", "tiny", "triclinic"])
 def test_energy_forces_and_stress_are_those_of_ase(tmp_path, student, name) -> None:
-    atoms = _structures()[name]
-    turned = _write_data(tmp_path / "atoms.data", atoms)
-    _run(tmp_path, _head(tmp_path, atoms) + LABELS.format(out=tmp_path))
+    atoms = structures()[name]
+    turned = write_data(tmp_path / "atoms.data", atoms)
+    run_input(tmp_path, opening(tmp_path, atoms) + LABELS.format(out=tmp_path))
     turned.calc = student.calculator()
     labels = np.array((tmp_path / "labels.txt").read_text().split(), float)
     forces = _dump(tmp_path / "forces.dump")[0][:, :3]
@@ -124,17 +70,17 @@ def test_energy_forces_and_stress_are_those_of_ase(tmp_path, student, name) -> N
 
 
 def test_atoms_have_their_energies(tmp_path, student) -> None:
-    atoms = _structures()["triclinic"]
-    turned = _write_data(tmp_path / "atoms.data", atoms)
+    atoms = structures()["triclinic"]
+    turned = write_data(tmp_path / "atoms.data", atoms)
     text = "compute e all pe/atom\ndump d all custom 1 {out} id c_e\n"
     text += "dump_modify d sort id format float %.17g\nrun 0\n"
-    _run(tmp_path, _head(tmp_path, atoms) + text.format(out=tmp_path / "energies.dump"))
+    run_input(tmp_path, opening(tmp_path, atoms) + text.format(out=tmp_path / "energies.dump"))
     found = _dump(tmp_path / "energies.dump")[0].ravel()
     np.testing.assert_allclose(found, student.energies(turned), atol=1e-9)
 
 
 def _moving(seed: int = 3) -> Atoms:
-    atoms = _with_hydrogen(bulk("Cu", cubic=True).repeat((2, 1, 1)))
+    atoms = with_hydrogen(bulk("Cu", cubic=True).repeat((2, 1, 1)))
     MaxwellBoltzmannDistribution(atoms, temperature_K=200, rng=np.random.default_rng(seed))
     return atoms
 
@@ -148,9 +94,9 @@ dump_modify d sort id format float %.17g
 
 def test_dynamics_are_those_of_ase(tmp_path, student) -> None:
     atoms = _moving()
-    turned = _write_data(tmp_path / "atoms.data", atoms, velocities=True)
+    turned = write_data(tmp_path / "atoms.data", atoms, velocities=True)
     out = tmp_path / "run.dump"
-    run = _run(tmp_path, _head(tmp_path, atoms) + TRAJECTORY.format(out=out) + "run 100\n")
+    run = run_input(tmp_path, opening(tmp_path, atoms) + TRAJECTORY.format(out=out) + "run 100\n")
     turned.calc = student.calculator()
     # LAMMPS' force-to-acceleration factor and masses, in place of ASE's newer constants.
     dynamics = VelocityVerlet(turned, 0.5 * units.fs)
@@ -166,22 +112,22 @@ def test_dynamics_are_those_of_ase(tmp_path, student) -> None:
 
 def test_a_restarted_run_continues_the_same_trajectory(tmp_path) -> None:
     atoms = _moving()
-    _write_data(tmp_path / "atoms.data", atoms, velocities=True)
-    head = _head(tmp_path, atoms)
+    write_data(tmp_path / "atoms.data", atoms, velocities=True)
+    head = opening(tmp_path, atoms)
     whole = TRAJECTORY.format(out=tmp_path / "whole.dump")
-    _run(tmp_path, head + whole + f"restart 10 {tmp_path}/kept.*\nrun 20\n")
+    run_input(tmp_path, head + whole + f"restart 10 {tmp_path}/kept.*\nrun 20\n")
     again = head.replace(f"read_data {tmp_path}/atoms.data", f"read_restart {tmp_path}/kept.10")
     again = "\n".join(line for line in again.splitlines() if not line.startswith("boundary"))
-    _run(tmp_path, again + TRAJECTORY.format(out=tmp_path / "rest.dump") + "run 10\n")
+    run_input(tmp_path, again + TRAJECTORY.format(out=tmp_path / "rest.dump") + "run 10\n")
     expected = _dump(tmp_path / "whole.dump")[10:]
     np.testing.assert_allclose(_dump(tmp_path / "rest.dump"), expected, atol=1e-9)
 
 
 def test_a_killed_run_continues_the_same_trajectory(tmp_path) -> None:
     atoms = _moving()
-    _write_data(tmp_path / "atoms.data", atoms, velocities=True)
-    head = _head(tmp_path, atoms)
-    _run(tmp_path, head + TRAJECTORY.format(out=tmp_path / "whole.dump") + "run 20\n")
+    write_data(tmp_path / "atoms.data", atoms, velocities=True)
+    head = opening(tmp_path, atoms)
+    run_input(tmp_path, head + TRAJECTORY.format(out=tmp_path / "whole.dump") + "run 20\n")
     script = tmp_path / "long.lammps"
     script.write_text(head + f"fix 1 all nve\nrestart 10 {tmp_path}/kept.*\nrun 100000000\n")
     command = [sys.executable, "-m", "distill", "lammps", script, "--student", STUDENT]
@@ -197,7 +143,7 @@ def test_a_killed_run_continues_the_same_trajectory(tmp_path) -> None:
             process.kill()
     again = head.replace(f"read_data {tmp_path}/atoms.data", f"read_restart {tmp_path}/kept.10")
     again = "\n".join(line for line in again.splitlines() if not line.startswith("boundary"))
-    _run(tmp_path, again + TRAJECTORY.format(out=tmp_path / "rest.dump") + "run 10\n")
+    run_input(tmp_path, again + TRAJECTORY.format(out=tmp_path / "rest.dump") + "run 10\n")
     expected = _dump(tmp_path / "whole.dump")[10:]
     np.testing.assert_allclose(_dump(tmp_path / "rest.dump"), expected, atol=1e-9)
 
@@ -205,12 +151,12 @@ def test_a_killed_run_continues_the_same_trajectory(tmp_path) -> None:
 def test_barostat_sees_the_virial(tmp_path, student) -> None:
     """A cell under its own stress moves towards zero stress, as the sign of ASE's stress says."""
     atoms = _moving()
-    turned = _write_data(tmp_path / "atoms.data", atoms, velocities=True)
+    turned = write_data(tmp_path / "atoms.data", atoms, velocities=True)
     turned.calc = student.calculator()
     pressure = -np.trace(turned.get_stress(voigt=False)) / 3
-    _run(
+    run_input(
         tmp_path,
-        _head(tmp_path, atoms)
+        opening(tmp_path, atoms)
         + "fix 1 all npt temp 200 200 0.05 iso 0 0 3.0\n"
         + f'run 20\nprint "$(vol:%.15g)" file {tmp_path}/volume.txt\n',
     )
@@ -221,19 +167,19 @@ def test_barostat_sees_the_virial(tmp_path, student) -> None:
 
 def test_fix_halt_stops_the_run(tmp_path) -> None:
     atoms = _moving()
-    _write_data(tmp_path / "atoms.data", atoms, velocities=True)
-    text = _head(tmp_path, atoms) + "fix 1 all nve\nvariable n equal step\n"
-    run = _run(tmp_path, text + "fix 2 all halt 1 v_n >= 7 error continue\nrun 50\n")
+    write_data(tmp_path / "atoms.data", atoms, velocities=True)
+    text = opening(tmp_path, atoms) + "fix 1 all nve\nvariable n equal step\n"
+    run = run_input(tmp_path, text + "fix 2 all halt 1 v_n >= 7 error continue\nrun 50\n")
     assert run.steps == 7
 
 
 def test_elements_may_be_given_beside_the_input(tmp_path) -> None:
-    atoms = _structures()["tiny"]
-    _write_data(tmp_path / "atoms.data", atoms)
-    text = _head(tmp_path, atoms).replace("* * Cu H", "* *") + "run 0\n"
-    assert _run(tmp_path, text, elements=["Cu", "H"]).calls == 1
+    atoms = structures()["tiny"]
+    write_data(tmp_path / "atoms.data", atoms)
+    text = opening(tmp_path, atoms).replace("* * Cu H", "* *") + "run 0\n"
+    assert run_input(tmp_path, text, elements=["Cu", "H"]).calls == 1
     with pytest.raises(UserError, match="give them once"):
-        _run(tmp_path, text.replace("* *", "* * H Cu"), elements=["Cu", "H"])
+        run_input(tmp_path, text.replace("* *", "* * H Cu"), elements=["Cu", "H"])
 
 
 @pytest.mark.parametrize(
@@ -254,12 +200,12 @@ def test_elements_may_be_given_beside_the_input(tmp_path) -> None:
     ],
 )  # fmt: skip
 def test_mistakes_are_named(tmp_path, old, new, message) -> None:
-    atoms = _structures()["tiny"]
-    _write_data(tmp_path / "atoms.data", atoms)
-    text = _head(tmp_path, atoms)
+    atoms = structures()["tiny"]
+    write_data(tmp_path / "atoms.data", atoms)
+    text = opening(tmp_path, atoms)
     assert old in text
     with pytest.raises(UserError, match=message):
-        _run(tmp_path, text.replace(old, new) + "run 0\n")
+        run_input(tmp_path, text.replace(old, new) + "run 0\n")
 
 
 @pytest.mark.parametrize(
@@ -270,18 +216,18 @@ def test_mistakes_are_named(tmp_path, old, new, message) -> None:
     ],
 )
 def test_a_neighbour_list_that_lacks_pairs_is_refused(tmp_path, command) -> None:
-    atoms = _structures()["tiny"]
-    _write_data(tmp_path / "atoms.data", atoms)
+    atoms = structures()["tiny"]
+    write_data(tmp_path / "atoms.data", atoms)
     with pytest.raises(UserError, match="neigh_modify"):
-        _run(tmp_path, _head(tmp_path, atoms) + command + "\nrun 0\n")
+        run_input(tmp_path, opening(tmp_path, atoms) + command + "\nrun 0\n")
 
 
 def test_a_list_that_loses_pairs_between_two_runs_is_refused(tmp_path) -> None:
-    atoms = _structures()["tiny"]
-    _write_data(tmp_path / "atoms.data", atoms)
+    atoms = structures()["tiny"]
+    write_data(tmp_path / "atoms.data", atoms)
     change = "run 0\ngroup some id <= 2\nneigh_modify exclude group some some\nrun 0\n"
     with pytest.raises(UserError, match="neigh_modify exclude"):
-        _run(tmp_path, _head(tmp_path, atoms) + change)
+        run_input(tmp_path, opening(tmp_path, atoms) + change)
 
 
 FREEZE = "group held id <= 2\nfix freeze held setforce 0 0 0\n"
@@ -293,49 +239,49 @@ print "$(vcm(held,x):%.17g) $(vcm(held,y):%.17g) $(vcm(held,z):%.17g)" file {out
 
 
 def test_fixes_that_replace_forces_come_after_the_pair_lines_or_are_refused(tmp_path) -> None:
-    atoms = _structures()["tiny"]
-    _write_data(tmp_path / "atoms.data", atoms)
-    head, move = _head(tmp_path, atoms), MOVE.format(out=tmp_path)
-    _run(tmp_path, head + FREEZE + move)
+    atoms = structures()["tiny"]
+    write_data(tmp_path / "atoms.data", atoms)
+    head, move = opening(tmp_path, atoms), MOVE.format(out=tmp_path)
+    run_input(tmp_path, head + FREEZE + move)
     assert (tmp_path / "speed.txt").read_text().split() == ["0", "0", "0"]
     with pytest.raises(UserError, match="before the pair lines"):
-        _run(tmp_path, head.replace("pair_style", FREEZE + "pair_style", 1) + move)
+        run_input(tmp_path, head.replace("pair_style", FREEZE + "pair_style", 1) + move)
 
 
 def test_an_emptied_box_has_no_energy(tmp_path) -> None:
-    atoms = _structures()["tiny"]
-    _write_data(tmp_path / "atoms.data", atoms)
+    atoms = structures()["tiny"]
+    write_data(tmp_path / "atoms.data", atoms)
     empty = f'delete_atoms group all\nrun 0\nprint "$(pe)" file {tmp_path}/energy.txt\n'
-    _run(tmp_path, _head(tmp_path, atoms) + "run 0\n" + empty)
+    run_input(tmp_path, opening(tmp_path, atoms) + "run 0\n" + empty)
     assert float((tmp_path / "energy.txt").read_text()) == 0.0
 
 
 def test_pair_lines_may_go_on_in_the_next_line(tmp_path) -> None:
-    atoms = _structures()["tiny"]
-    _write_data(tmp_path / "atoms.data", atoms)
-    head = _head(tmp_path, atoms)
+    atoms = structures()["tiny"]
+    write_data(tmp_path / "atoms.data", atoms)
+    head = opening(tmp_path, atoms)
     assert "* * Cu H" in head
     energies = []
     for number, text in enumerate((head, head.replace("* * Cu H", "* * Cu &\n   H"))):
         file = tmp_path / f"energy{number}.txt"
-        _run(tmp_path, f'{text}run 0\nprint "$(pe:%.17g)" file {file}\n')
+        run_input(tmp_path, f'{text}run 0\nprint "$(pe:%.17g)" file {file}\n')
         energies.append(float(file.read_text()))
     assert energies[0] == energies[1] != 0.0
 
 
 def test_what_lammps_refuses_is_explained(tmp_path) -> None:
-    atoms = _structures()["tiny"]
-    _write_data(tmp_path / "atoms.data", atoms)
+    atoms = structures()["tiny"]
+    write_data(tmp_path / "atoms.data", atoms)
     with pytest.raises(UserError, match="before the pair lines"):
-        _run(tmp_path, _head(tmp_path, atoms) + "replicate 2 1 1\nrun 0\n")
+        run_input(tmp_path, opening(tmp_path, atoms) + "replicate 2 1 1\nrun 0\n")
 
 
 def test_per_atom_stresses_are_said_to_lack_the_student(tmp_path, capsys) -> None:
-    atoms = _structures()["tiny"]
-    _write_data(tmp_path / "atoms.data", atoms)
+    atoms = structures()["tiny"]
+    write_data(tmp_path / "atoms.data", atoms)
     (tmp_path / "more.in").write_text("compute s all stress/atom NULL\n")
     for command in ("compute s all stress/atom NULL", f"include {tmp_path}/more.in"):
-        _run(tmp_path, _head(tmp_path, atoms) + command + "\nrun 0\n")
+        run_input(tmp_path, opening(tmp_path, atoms) + command + "\nrun 0\n")
         said = capsys.readouterr().out
         assert said.count("does not hold the student's part") == 1
 
@@ -346,10 +292,10 @@ def test_a_student_far_outside_its_training_data_warns_once(
     graded_student.save(tmp_path / "graded.npz")
     far = familiar.copy()
     far.set_cell(0.7 * far.cell, scale_atoms=True)
-    _write_data(tmp_path / "atoms.data", far)
-    text = _head(tmp_path, far).replace("* * Cu H", "* * Cu Cu") + "run 0\nrun 0\n"
+    write_data(tmp_path / "atoms.data", far)
+    text = opening(tmp_path, far).replace("* * Cu H", "* * Cu Cu") + "run 0\nrun 0\n"
     with pytest.warns(ExtrapolationWarning, match="far outside") as said:
-        _run(tmp_path, text, student=tmp_path / "graded.npz")
+        run_input(tmp_path, text, student=tmp_path / "graded.npz")
     assert len([w for w in said if w.category is ExtrapolationWarning]) == 1
 
 
@@ -363,15 +309,15 @@ def test_missing_input_and_a_missing_student_are_named(tmp_path, monkeypatch, ca
     with pytest.raises(UserError, match=r"did not start with the arguments .*-nosuch"):
         run_lammps(script, STUDENT, arguments=["-screen", "none", "-nosuch"])
     with pytest.raises(UserError, match=r"nosuch\.npz"):
-        _run(tmp_path, HEAD, student=tmp_path / "nosuch.npz")
+        run_input(tmp_path, HEAD, student=tmp_path / "nosuch.npz")
 
 
 def test_atoms_on_top_of_each_other_are_named(tmp_path) -> None:
-    atoms = _structures()["tiny"]
+    atoms = structures()["tiny"]
     atoms.positions[1] = atoms.positions[0]
-    _write_data(tmp_path / "atoms.data", atoms)
+    write_data(tmp_path / "atoms.data", atoms)
     with pytest.raises(UserError, match="lie on the same place"):
-        _run(tmp_path, _head(tmp_path, atoms) + "run 0\n")
+        run_input(tmp_path, opening(tmp_path, atoms) + "run 0\n")
 
 
 class _OtherLammps:

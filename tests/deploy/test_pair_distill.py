@@ -214,6 +214,35 @@ run 3
     assert folder.state()[0] == pytest.approx(knowing_student.energy(end), abs=1e-8)
 
 
+def test_atoms_that_a_move_of_gcmc_takes_out_have_no_energy_of_their_own(
+    folder, knowing_student
+) -> None:
+    """A deletion is tried with its atom in a group that is excluded from all lists."""
+    atoms = alloys()["slab"]
+    turned = folder.place(atoms)
+    out = "group gcmc_exclusion_group:g id 3 7\n"
+    out += "neigh_modify exclude group gcmc_exclusion_group:g all\nrun 0\n"
+    folder.done(folder.head(atoms) + out + STATE, 2)
+    del turned[[2, 6]]
+    assert folder.state()[0] == pytest.approx(knowing_student.energy(turned), abs=1e-9)
+
+
+def test_odd_masses_and_a_list_that_atoms_outrun_are_said(folder) -> None:
+    atoms = _moving()
+    folder.place(atoms, velocities=True)
+    run = "timestep 0.001\nfix 1 all nve\n{}run 40\n"
+    stale = "neigh_modify delay 0 every 1000 check no\n"
+    for text, order, words in [
+        ("", "Cu H", []),
+        (stale, "Cu H", ["more than half the skin"]),
+        ("", "H Cu", ["type 1 is H in pair_coeff and has the mass of Cu"]),
+    ]:
+        head = folder.head(atoms).replace("Cu H", order)
+        said = folder.run(head + run.format(text)).stdout
+        for word in ("more than half the skin", "has the mass of Cu"):
+            assert said.count(word) == sum(word in expected for expected in words)
+
+
 def test_other_styles_take_their_own_atoms_or_all(folder, knowing_student) -> None:
     atoms = alloys()["slab"]
     turned = folder.place(atoms)

@@ -81,6 +81,19 @@ def test_wrong_arguments_are_explained():
         load_calculator(spec)
 
 
+def test_a_misspelt_argument_is_refused_and_others_reach_the_class():
+    """ASE's classes leave an unknown keyword unused, without a word."""
+    atoms = bulk("Ar", cubic=True)
+    path = "ase.calculators.lj:LennardJones"
+    wide, usual = (
+        load_calculator(CalculatorConfig(path=path, args=args)).get_potential_energy(atoms)
+        for args in ({"sigma": 3.4}, {})
+    )
+    assert wide != usual
+    with pytest.raises(UserError, match="unknown argument 'sgma', did you mean 'sigma'"):
+        load_calculator(CalculatorConfig(path=path, args={"sgma": 3.4}))
+
+
 @pytest.mark.parametrize("name", ["damaged.model", "damaged.npz", "notes.txt"])
 def test_damaged_model_files_are_named(tmp_path, name):
     path = tmp_path / name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ase.build import bulk, molecule
+from helpers import SAMPLE_STUDENT
 from tiny_mace import predicted, rattled_structures, tiny_model
 
 from distill.core.errors import UserError
@@ -109,11 +110,22 @@ def test_an_unknown_element_is_named_with_its_structure():
         adapter.make_data([STRUCTURES[0], bulk("Li")], tiny_model((1, 29)), {"H": 0.0, "Cu": 0.0})
 
 
-@pytest.mark.parametrize("content", [b"", b"not a pickle", b"PK\x03\x04 broken zip"])
-def test_a_damaged_model_file_is_named(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "the file is empty"),
+        (b"not a pickle", "UnpicklingError"),
+        (b"PK\x03\x04 broken zip", "Error"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+        (b"\n<!DOCTYPE html><html>", "web page"),
+        (SAMPLE_STUDENT.read_bytes(), "name a student .npz"),
+    ],
+)
+def test_a_damaged_model_file_is_named(tmp_path, content, reason):
     path = tmp_path / "broken.model"
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"broken\.model is not a readable MACE model"):
+    message = rf"broken\.model is not a readable MACE model: .*{reason}"
+    with pytest.raises(UserError, match=message):
         adapter.read_model(path)
 
 

@@ -145,3 +145,16 @@ def test_wrong_users_slabs_are_explained(steps, tmp_path):
         build_slab(SlabConfig(file=str(steps), fixed_layers=5), "111", A)
     with pytest.raises(ValidationError, match="brings its own layers, vacuum: leave them out"):
         SlabConfig(file=str(steps), layers=5, vacuum=12.0)
+
+
+def test_a_slab_that_is_held_on_the_side_of_the_molecule_is_refused(steps, tmp_path):
+    slab = build_slab(SlabConfig(file=str(steps)), "111", A)
+    slab.info = {}
+    slab.positions[:, 2] *= -1
+    write(tmp_path / "turned.xyz", slab, format="extxyz")
+    with pytest.raises(UserError, match="fixed atoms lie above the others"):
+        build_slab(SlabConfig(file=str(tmp_path / "turned.xyz")), "111", A)
+    slab.set_constraint(FixAtoms(range(len(slab))))
+    write(tmp_path / "rigid.xyz", slab, format="extxyz")
+    rigid = build_slab(SlabConfig(file=str(tmp_path / "rigid.xyz")), "111", A)
+    assert len(rigid.constraints[0].index) == len(rigid)

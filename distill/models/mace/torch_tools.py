@@ -137,9 +137,25 @@ def read_pickle(path: Path, *, device: str = "cpu") -> Any:
             return torch.load(path, map_location=device, weights_only=False)
     except (Exception, SystemExit) as error:
         # Unpickling a damaged or foreign file raises almost anything.
-        raise UserError(
-            f"{path} is not a readable MACE model: {type(error).__name__}: {error}"
-        ) from None
+        reason = _other_content(path) or f"{type(error).__name__}: {error}"
+        raise UserError(f"{path} is not a readable MACE model: {reason}") from None
+
+
+def _other_content(path: Path) -> str | None:
+    """What lies there in place of a model, where it is one of the usual things."""
+    with path.open("rb") as handle:
+        opening = handle.read(64).lstrip().lower()
+    if not opening:
+        return "the file is empty"
+    if opening.startswith(b"version https://git-lfs"):
+        return "it is a pointer of Git LFS; fetch the file itself with: git lfs pull"
+    if opening.startswith((b"<!doctype", b"<html")):
+        return "it is a web page; download the file itself"
+    if zipfile.is_zipfile(path):
+        with suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
+            if all(name.endswith(".npy") for name in archive.namelist()):
+                return "it holds arrays, as a student does; name a student .npz"
+    return None
 
 
 def write_pickle(content: Any, path: Path) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zipfile import BadZipFile
 
 import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator
 from pydantic import Field, model_validator
 
+from distill.core.artifacts import atomic_path
 from distill.core.config import (
     Duration,
     Index,
@@ -30,8 +33,10 @@ from distill.core.progress import say
 from distill.core.quantities import CONFIG_TYPE_KEY
 from distill.core.random_streams import stream
 from distill.core.work import Unit
-from distill.data.structures import read_structures, set_labels, write_structures
+from distill.data.structures import read_structures, write_structures
 from distill.models.cached_calculators import ModelSpec, cached_calculator
+from distill.models.calculators import load_calculator
+from distill.sampling.frames import Arrays, Frame, frame_of, stacked, structures_of
 from distill.sampling.method import Sampler, SamplingMethod, Visited
 from distill.simulation.dynamics import Step, langevin, velocity_verlet
 from distill.simulation.trust_bound import Trust
@@ -42,6 +47,9 @@ from distill.systems.supercells import supercell
 
 CONFIG_TYPE = "md"
 BLOWN_UP, CUT = "blown_up", "cut"
+_UNDER_WAY = "under way"
+# Steps between two checkpoints: half an hour of a costly model, a second of a student.
+_STEPS_IN_PART = 2000
 # Relaxation times of the Martyna-Tobias-Klein thermostat and barostat, in steps.
 _THERMOSTAT_STEPS, _BAROSTAT_STEPS = 100, 1000
 _ENDLESS = 10**12
@@ -123,11 +131,14 @@ class MdUnit(Unit):
 
     def work(self) -> dict[str, Any]:
         """Run the dynamics and write its structures."""
-        structures, summary = _follow(self)
+        # The folder's name holds the key: parts of other settings are not gone on with.
+        parts = self.folder / f"{self.name}.{self.key[:16]}.parts"
+        structures, summary = _follow(self, parts)
         self._path.unlink(missing_ok=True)
         folder = self.folder / "set_aside" if summary["outcome"] == BLOWN_UP else self.folder
         if structures:
             write_structures(folder / self._path.name, structures)
+        shutil.rmtree(parts, ignore_errors=True)
         return summary
 
 
@@ -222,47 +233,98 @@ class MolecularDynamics(SamplingMethod):
         return visited
 
 
-def _follow(unit: MdUnit) -> tuple[list[Atoms], dict[str, Any]]:
-    """The labelled structures of a run, and how it went."""
+def _follow(unit: MdUnit, folder: Path) -> tuple[list[Atoms], dict[str, Any]]:
+    """The labelled structures of a run, and how it went.
+
+    A run at constant volume is done in parts, each a checkpoint in the folder. A part begins with
+    the state that the part before it wrote, a freshly loaded calculator and random numbers of its
+    own, so a run that was killed goes on with its part and leaves the same structures.
+    """
+    parts = [_part(unit, folder, None, 0)]
+    while str(parts[-1]["outcome"]) == _UNDER_WAY:
+        parts.append(_part(unit, folder, parts[-1], len(parts)))
+    start, last = starting_structure(unit.config), parts[-1]
+    structures = [_labelled(atoms, unit) for part in parts for atoms in structures_of(part, start)]
+    return structures, {
+        "name": unit.name,
+        "structure": unit.config.structure,
+        "temperature_K": unit.temperature,
+        "pressure_eV_per_A3": unit.pressure,
+        "ensemble": unit.config.ensemble,
+        "outcome": str(last["outcome"]),
+        "reason": str(last["reason"]),
+        "time_fs": int(last["end_step"]) * unit.config.time_step,
+        "calls": sum(int(part["calls"]) for part in parts),
+        "structures": len(structures),
+    }
+
+
+def _part(unit: MdUnit, folder: Path, before: Arrays | None, number: int) -> Arrays:
+    """Part of a run, read or computed; that of a run of one part alone is not written."""
+    file = folder / f"{number:05d}.npz"
+    if file.exists():
+        try:
+            with np.load(file, allow_pickle=False) as data:
+                return dict(data)
+        except (OSError, ValueError, BadZipFile):
+            say(f"{file} is damaged and made again")
+    part = _computed(unit, before, number)
+    if number or str(part["outcome"]) == _UNDER_WAY:
+        with atomic_path(file) as temporary:
+            np.savez(temporary, **part)
+    return part
+
+
+def _computed(unit: MdUnit, before: Arrays | None, number: int) -> Arrays:
     from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 
     config = unit.config
-    generator = stream(unit.seed, "md", unit.name)
     atoms = starting_structure(config)
-    calculator = cached_calculator(unit.model)
-    # From a structure at rest half the kinetic energy turns into potential energy.
-    MaxwellBoltzmannDistribution(atoms, temperature_K=2 * unit.temperature, rng=generator)
+    if before is None:
+        generator = stream(unit.seed, "md", unit.name)
+        calculator = cached_calculator(unit.model)
+        # From a structure at rest half the kinetic energy turns into potential energy.
+        MaxwellBoltzmannDistribution(atoms, temperature_K=2 * unit.temperature, rng=generator)
+    else:
+        generator = stream(unit.seed, "md", unit.name, number)
+        calculator = load_calculator(unit.model)
+        atoms.positions[:] = before["end_positions"]
+        momenta = before["end_velocities"] / units.fs * atoms.get_masses()[:, None]
+        atoms.set_momenta(momenta, apply_constraint=False)
+    begun = 0 if before is None else int(before["end_step"])
     degrees_of_freedom = max(3 * int(mobile_atoms(atoms).sum()), 1)
     every = max(round(config.save_every / config.time_step), 1)
     first = round(config.equilibration_time / config.time_step)
     steps = first + round(config.time / config.time_step)
-    structures: list[Atoms] = []
-    reason, outcome = "", "complete"
+    end = steps if config.ensemble == "npt" else min(begun + _STEPS_IN_PART, steps)
+    frames: list[Frame] = []
+    reason, outcome = "", "complete" if end == steps else _UNDER_WAY
     for step in _dynamics(atoms, calculator, unit, generator):
+        index = begun + step.index
         temperature = 2 * step.kinetic / (units.kB * degrees_of_freedom)
         # Written so that NaN, which compares false, counts as blown up.
         if not temperature <= config.max_temperature:
             reason, outcome = f"temperature of {temperature:.3g} K", BLOWN_UP
             break
-        if step.index >= first and (step.index - first) % every == 0:
-            structures.append(_labelled(atoms, calculator, step, unit))
-            reason = unit.trust.reason_to_stop(structures[-1]) if unit.trust else ""
+        # The first step of a part is the last of the part before it.
+        new = before is None or step.index > 0
+        if new and index >= first and (index - first) % every == 0:
+            frames.append(frame_of(atoms, calculator, step, index))
+            if unit.trust:
+                [seen] = structures_of(stacked(frames[-1:]), atoms)
+                reason = unit.trust.reason_to_stop(_labelled(seen, unit))
             if reason:
                 outcome = CUT
                 break
-        if step.index == steps:
+        if index == end:
             break
-    return structures, {
-        "name": unit.name,
-        "structure": config.structure,
-        "temperature_K": unit.temperature,
-        "pressure_eV_per_A3": unit.pressure,
-        "ensemble": config.ensemble,
-        "outcome": outcome,
-        "reason": reason,
-        "time_fs": step.index * config.time_step,
-        "calls": step.index + 1,
-        "structures": len(structures),
+    return stacked(frames) | {
+        "end_step": np.array(index),
+        "end_positions": step.positions,
+        "end_velocities": step.velocities,
+        "outcome": np.array(outcome),
+        "reason": np.array(reason),
+        "calls": np.array(step.index + 1),
     }
 
 
@@ -309,18 +371,15 @@ def _at_constant_pressure(atoms: Atoms, calculator: Calculator, unit: MdUnit) ->
         )
 
 
-def _labelled(atoms: Atoms, calculator: Calculator, step: Step, unit: MdUnit) -> Atoms:
-    # Forces on fixed atoms are labels too.
-    copy = Atoms(atoms.symbols, positions=step.positions, cell=atoms.cell, pbc=atoms.pbc)
-    copy.info = {
+def _labelled(atoms: Atoms, unit: MdUnit) -> Atoms:
+    """A frame of the run with its origin."""
+    step = atoms.info["step"]
+    atoms.info = {
         CONFIG_TYPE_KEY: CONFIG_TYPE,
         "trajectory": unit.name,
-        "step": step.index,
-        "time_fs": round(step.index * unit.config.time_step, 6),
+        "step": step,
+        "time_fs": round(step * unit.config.time_step, 6),
         "temperature_K": unit.temperature,
+        **{name: value for name, value in atoms.info.items() if name != "step"},
     }
-    stress = None
-    if atoms.pbc.all() and "stress" in calculator.implemented_properties:
-        # Of the step's own call where its results are still there.
-        stress = calculator.get_property("stress", copy)
-    return set_labels(copy, energy=step.energy, forces=step.forces, stress=stress)
+    return atoms
