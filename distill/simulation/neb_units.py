@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,10 +94,8 @@ class PathUnit(Unit):
     def work(self) -> dict[str, Any]:
         """Find the path and write its files."""
         model = cached_calculator(self.model, dtype="float64")
-        # A checkpoint of other settings is none of this path's.
-        checkpoint = self.folder / f"{self.name}_{self.key[:12]}.bands"
         guess = None if self.guess is None else read_structures(self.guess)
-        path = minimum_energy_path(self.config, model, checkpoint, guess)
+        path = minimum_energy_path(self.config, model, self.parts, guess)
         kept, calls = path_structures(path, self.config, model)
         for atoms in kept:
             atoms.info["trajectory"] = self.name
@@ -109,7 +106,6 @@ class PathUnit(Unit):
             write_structures(self._kept_path, kept)
         summary = {"name": self.name, **path.summary()}
         summary["calls"] += calls
-        shutil.rmtree(checkpoint, ignore_errors=True)
         return summary
 
     @property
