@@ -3,8 +3,8 @@
 "Done" is said in one way: by a unit's record, written last, which holds the fingerprint of all that
 the unit was made from and the SHA-256 of the files that it left. A record of other settings, inputs
 or models, or files that are no longer those of the record, are not taken for the unit's results:
-the unit is made again. What other settings had made is kept aside meanwhile, and comes back when they
-do.
+the unit is made again. What other settings had made is kept aside meanwhile, and comes back with
+them.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class Unit(ABC):
         return None
 
     def run(self) -> None:
-        """Do the work and write the record, whatever is there; results of other settings are kept."""
+        """Do the work and write the record, whatever is there; that of other settings is kept."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._set_aside()
         self.record.unlink(missing_ok=True)
@@ -181,6 +181,10 @@ class WorkFolder:
         """Run the units that are not finished, of any kinds together, in one set of workers."""
         run_waiting(units, parallel=self.parallel, label=label)
 
+    def run_chains(self, chains: Sequence[Sequence[Unit]], label: str) -> None:
+        """The same for units that begin where the one before in their chain ends."""
+        run_chains(chains, parallel=self.parallel, label=label)
+
 
 def record_of(folder: Path, name: str) -> dict[str, Any]:
     """The record of a finished unit: its `key`, `files` and `numbers`.
@@ -238,30 +242,40 @@ def _move_unit(record: Path, folder: Path) -> None:
 
 def run_waiting(units: Sequence[Unit], *, parallel: ParallelConfig, label: str) -> None:
     """Run the units that are not finished, in one set of workers; say which are made again."""
+    run_chains([[unit] for unit in units], parallel=parallel, label=label)
+
+
+def run_chains(chains: Sequence[Sequence[Unit]], *, parallel: ParallelConfig, label: str) -> None:
+    """The same for units that begin where the one before in their chain ends."""
+    total = sum(map(len, chains))
     waiting = []
-    for unit in units:
-        if unit.finished:
-            continue
-        if unit.record.exists():
-            say(f"{label}: {unit.name} is made again: {unit.fault()}")
-        waiting.append(unit)
-    if units and len(waiting) < len(units):
-        say(f"{label}: {len(units) - len(waiting)} of {len(units)} are done already")
+    for chain in chains:
+        unfinished = [unit for unit in chain if not unit.finished]
+        for unit in unfinished:
+            if unit.record.exists():
+                say(f"{label}: {unit.name} is made again: {unit.fault()}")
+        if unfinished:
+            waiting.append(unfinished)
+    if done := total - sum(map(len, waiting)):
+        say(f"{label}: {done} of {total} are done already")
     run_units(perform, waiting, config=parallel, label=label)
 
 
-def perform(unit: Unit) -> None:
-    """Run one unit; a function of the module, so that any executor can send it to a worker.
+def perform(chain: Sequence[Unit]) -> None:
+    """Run units in turn; a function of the module, so that any executor can send it to a worker.
 
     Raises
     ------
     UserError
         What the unit raises, with its name.
     """
-    try:
-        unit.run()
-    except UserError as error:
-        raise UserError(f"{unit.name}: {error}") from None
+    for unit in chain:
+        try:
+            # The first may have been done by a worker that was killed at a later one.
+            if not unit.finished:
+                unit.run()
+        except UserError as error:
+            raise UserError(f"{unit.name}: {error}") from None
 
 
 @contextmanager

@@ -63,7 +63,6 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 
-
 def run(config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int) -> None:
     """Make a teacher by the strategy of choice and measure it against what it started from.
 
