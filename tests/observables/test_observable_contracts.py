@@ -101,8 +101,12 @@ class TestSticking(ObservableContract):
 
     @classmethod
     def config(cls, folder: Path) -> StickingConfig:
+        (folder / "points.csv").write_text("energy,probability,low,high\n1.0,0.4,0.3,0.5\n")
         return StickingConfig(
-            scattering=SCATTERING, teacher_trajectories=2, student_trajectories=12
+            scattering=SCATTERING,
+            teacher_trajectories=2,
+            student_trajectories=12,
+            published=str(folder / "points.csv"),
         )
 
     def test_further_conditions_repeat_nothing(
@@ -133,12 +137,13 @@ class TestDiffusion(ObservableContract):
         "jump_length": 3.0,
         "confidence": 0.9,
         "melting_displacement": 0.4,
+        "element": "F",
+        "published": {"value": 0.1},
     }
     inputs: ClassVar = {
         "structure": lambda folder: write_crystal(folder / "bare.xyz"),
         "supercell": (3, 2, 2),
         "defect": "vacancy",
-        "element": "F",
         "relax_volume": True,
         "thermal_expansion": 1e-5,
         "time": 6000.0,
@@ -169,6 +174,7 @@ class TestDiffusion(ObservableContract):
             checkpoint_every=2000.0,
             fit_start=200.0,
             fit_end=600.0,
+            published={"value": 0.08, "low": 0.07, "high": 0.1},
         )
 
     @classmethod
@@ -219,4 +225,5 @@ class TestBulk(ObservableContract):
         return BulkConfig(
             thermal_expansion=EXPANSION,
             phonons={"supercell": (1, 1, 1), "mesh": 4},
+            reference={"lattice_constant": 3.6, "bulk_modulus_GPa": 134.0},
         )

@@ -51,6 +51,7 @@ class TestScattering(SamplingMethodContract):
             "trajectories",
         }
     )
+    some = frozenset({"snapshots"})
 
     @pytest.fixture(scope="class")
     def configs(self):

@@ -221,6 +221,7 @@ def run_bulk(config: BulkConfig, models: Mapping[str, ModelSpec], work: WorkFold
             reference=REFERENCE if REFERENCE in results else baseline(results),
             given=config.reference,
         ),
+        given=dict(config.reference),
     )
 
 

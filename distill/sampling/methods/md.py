@@ -106,7 +106,7 @@ class MdUnit(Unit):
 
     def settings(self) -> dict[str, Any]:
         """Its model, start and dynamics; not the config's other temperatures and pressures."""
-        return {**super().settings(), "config": _dynamics(self.config), "stream": self.name}
+        return {**super().settings(), "config": _shared(self.config), "stream": self.name}
 
     @property
     def _path(self) -> Path:
@@ -130,7 +130,7 @@ class MdUnit(Unit):
         return summary
 
 
-def _dynamics(config: MdConfig) -> dict[str, Any]:
+def _shared(config: MdConfig) -> dict[str, Any]:
     """All but the conditions, each of which is a run."""
     others = {"temperatures", "pressures"}
     return {name: getattr(config, name) for name in MdConfig.model_fields if name not in others}
@@ -189,7 +189,7 @@ class MolecularDynamics(SamplingMethod):
         """Every run of a list of options."""
         units: list[Unit] = []
         work = sampler.work.sub("md")
-        for name_of_config, config in zip(names_of(map(_dynamics, configs)), configs, strict=True):
+        for name_of_config, config in zip(names_of(map(_shared, configs)), configs, strict=True):
             refuse_pressure(config, starting_structure(config))
             for temperature in config.temperatures:
                 for pressure in config.pressures:
