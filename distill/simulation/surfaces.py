@@ -333,11 +333,10 @@ def _relaxed(slab: Atoms, calculator: Calculator) -> tuple[Atoms, int]:
 
 
 def _read(path: Path) -> Atoms:
-    from ase.io import read
+    from ase.io import iread
 
     try:
-        surface: Atoms = read(path, format="extxyz")
-        return surface
+        return next(iread(path, format="extxyz"))
     except Exception as error:
         # ASE's reader raises whatever a damaged file makes its parsing meet first.
         raise UserError(

@@ -238,7 +238,9 @@ def _against_reference(result: DiffusionResult, prefix: str, bound: float) -> li
 
 def _energy_of(result: DiffusionResult, model: str) -> Number | None:
     fit = result.models[model].arrhenius if model in result.models else None
-    return fit and Number(model, fit.activation_energy, fit.activation_energy_interval)
+    if fit is None:
+        return None
+    return Number(model, fit.activation_energy, fit.activation_energy_interval)
 
 
 def _activation_energy(result: DiffusionResult) -> tuple[float | None, Interval | None]:
