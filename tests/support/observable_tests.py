@@ -122,9 +122,10 @@ class ObservableContract:
         self, done: Done, tmp_path: Path, made: list[Path]
     ) -> None:
         folder = copied(done, tmp_path)
-        there = set(folder.rglob("*.json"))
+        there, config = set(folder.rglob("*.json")), done.config
+        # One upon the other.
         for option, value in self.harmless.items():
-            config = changed(done.config, option, value)
+            config = changed(config, option, value)
             self.observable().run(config, self.models, WorkFolder(folder, seed=3))
             assert not there & set(made), option
 
