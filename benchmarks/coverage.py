@@ -296,12 +296,16 @@ def measured(title: str, repetitions: int) -> dict[str, Any]:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows as Markdown."""
-    lines = ["| estimator | covered | its 95 % interval | refused |", "|---|---|---|---|"]
+    lines = [
+        "| estimator | covered | its 95 % interval | refused | repetitions |",
+        "|---|---|---|---|---|",
+    ]
     for row in rows:
         low, high = row["interval"]
         share = f"{row['refused'] / row['repetitions']:.1%}"
         lines.append(
-            f"| {row['estimator']} | {row['coverage']:.1%} | {low:.1%} to {high:.1%} | {share} |"
+            f"| {row['estimator']} | {row['coverage']:.1%} | {low:.1%} to {high:.1%} | {share} "
+            f"| {row['repetitions']} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -92,7 +92,7 @@ def test_bulk_is_held_against_teacher_reference_and_given_numbers():
 @pytest.mark.parametrize("key", KEYS)
 def test_bulk_without_anything_to_hold_against_is_refused(key):
     with pytest.raises(UserError, match=f"{key} is set, but there is no lattice constant"):
-        Bulk().checks(bulk_with(), BulkTolerances(**{key: 0.01}))
+        Bulk().checks(bulk_with(given={}), BulkTolerances(**{key: 0.01}))
 
 
 def diffusion_with(published=None, reference=False):
