@@ -322,13 +322,13 @@ def main() -> None:
     before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
     known = {row["estimator"]: row for row in before}
     for title in ESTIMATORS:
-        if options.only in title:
-            known[title] = measured(title, options.repetitions)
-            print(table([known[title]]).splitlines()[-1], flush=True)
-    rows = [known[title] for title in ESTIMATORS if title in known]
-    text = table(rows)
-    (options.out / "coverage.md").write_text(text, encoding="utf-8")
-    file.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+        if options.only not in title:
+            continue
+        known[title] = measured(title, options.repetitions)
+        print(table([known[title]]).splitlines()[-1], flush=True)
+        rows = [known[name] for name in ESTIMATORS if name in known]
+        (options.out / "coverage.md").write_text(table(rows), encoding="utf-8")
+        file.write_text(json.dumps(rows, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":
