@@ -25,7 +25,13 @@ from distill.core.fingerprint import plain
 from distill.core.input_files import BUNDLED_PREFIX, named_files, resolve_file
 from distill.core.progress import format_duration, say
 from distill.core.run_folder import locked, mark_folder, refuse_foreign_folder
-from distill.core.stage_folder import outdated_stages, read_started, write_started, write_wanted
+from distill.core.stage_folder import (
+    outdated_stages,
+    read_started,
+    was_refused,
+    write_started,
+    write_wanted,
+)
 from distill.core.stage_results import (
     Stopwatch,
     check_outputs,
@@ -150,7 +156,7 @@ def _refuse_other_settings(stage: Stage, config: RunConfig, folder: Path) -> Non
     """
     out = folder / stage.name
     begun = read_started(out)
-    if begun is None or not made_anything(out):
+    if begun is None or not _would_be_lost(stage, out):
         return
     try:
         asked = {"settings": plain(stage.settings(config)), "seed": config.seed}
@@ -161,10 +167,16 @@ def _refuse_other_settings(stage: Stage, config: RunConfig, folder: Path) -> Non
         raise _other_settings(out, "; ".join(differences(found, asked)))
 
 
+def _would_be_lost(stage: Stage, out: Path) -> bool:
+    """Whether results of a stage are lost when it is made with other settings."""
+    return made_anything(out, stage.keep) and not was_refused(out)
+
+
 def _other_settings(out: Path, difference: str) -> UserError:
     return UserError(
         f"{out} was made with other settings ({difference}). Give another name or output in the "
-        f"config, or redo it and what follows with --from {out.name}"
+        f"config, or redo it and what follows with --from {out.name}, which repeats no unit of "
+        "work that the other settings share"
     )
 
 
@@ -182,9 +194,9 @@ def _bring_up_to_date(stage: Stage, config: RunConfig, folder: Path, *, discard:
     begun = read_started(out)
     if begun is not None and hash_of(begun) != hash_of(fingerprint):
         difference = "; ".join(differences(begun, fingerprint))
-        if discard or not made_anything(out):
-            say(f"{stage.name}: discarded earlier results ({difference})")
-            discard_results(out)
+        if discard or not _would_be_lost(stage, out):
+            say(f"{stage.name}: discarded earlier results, units of work apart ({difference})")
+            discard_results(out, stage.keep)
             begun = None
         else:
             raise _other_settings(out, difference)
@@ -200,6 +212,9 @@ def _bring_up_to_date(stage: Stage, config: RunConfig, folder: Path, *, discard:
     clock = Stopwatch(out)
     try:
         stage.run(config, folder, out)
+    except UserError:
+        write_started(out, fingerprint, inputs, refused=True)
+        raise
     finally:
         elapsed = clock.stop()
     write_manifest(

@@ -34,6 +34,8 @@ class Stage:
         `ChecksFailed`.
     refuse
         Refuses, before the first stage, what the config and its files decide; raises `UserError`.
+    keep
+        Files that say of themselves what they are of, and stay when the results are discarded.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Stage:
     run: Callable[[RunConfig, Path, Path], None]
     judge: Callable[[RunConfig, Path], None] | None = None
     refuse: Callable[[RunConfig], None] | None = None
+    keep: tuple[str, ...] = ()
 
 
 def _artifacts(*names: str) -> Callable[[RunConfig, Path], dict[str, Path]]:
@@ -230,7 +233,13 @@ STAGES: tuple[Stage, ...] = (
         _sampling_run,
         refuse=_sampling_refuse,
     ),
-    Stage("student", _section("student", "threads"), _student_inputs, _student_run),
+    Stage(
+        "student",
+        _section("student", "threads"),
+        _student_inputs,
+        _student_run,
+        keep=("factor.npz", "factor_zbl.npz"),
+    ),
     Stage(
         "compare",
         _compare_settings,

@@ -1,6 +1,7 @@
 """The pipeline's promises on small stand-in stages: skip, resume, refuse, discard, record."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,28 @@ from distill.core.errors import ChecksFailed, UserError
 from distill.core.executors import run_units
 from distill.core.results import write_result
 from distill.core.run_folder import LOCK_NAME, locked, refuse_foreign_folder
+from distill.core.work import Unit
 from distill.observables.base import Check
 from distill.pipeline import run_pipeline
 from distill.stages import Stage
+
+
+@dataclass(frozen=True)
+class Number(Unit):
+    """Keep a number; those that were made are in a list."""
+
+    number: int
+    done: list[int]
+
+    unkeyed = Unit.unkeyed | {"done"}
+
+    def work(self) -> int:
+        self.done.append(self.number)
+        return self.number
+
+    def run_if_missing(self) -> None:
+        if not self.finished:
+            self.run()
 
 
 @pytest.fixture
@@ -193,6 +213,62 @@ class TestPipeline:
         (tmp_path / "run" / "student" / "manifest.json").unlink()
         with pytest.raises(UserError, match="was made with other settings"):
             run_pipeline(config(tmp_path, order=3))
+
+    def test_a_stage_that_refused_is_run_again_with_other_settings(self, tmp_path, monkeypatch):
+        """What it had computed till then is used, and nothing else of it stays."""
+
+        def work(config: RunConfig, folder: Path, out: Path) -> None:
+            Number(out / "units", "one", 1, done).run_if_missing()
+            write_text(out / "half.txt", str(config.student.order))
+            if config.student.order == 2:
+                raise UserError("an order of 2 is too low")
+
+        done: list[int] = []
+        stage = Stage("student", stage_list._section("student"), lambda c, f: {}, work)
+        monkeypatch.setattr(pipeline, "STAGES", (stage,))
+        with pytest.raises(UserError, match="too low"):
+            run_pipeline(config(tmp_path))
+        run_pipeline(config(tmp_path, order=3))
+        assert (tmp_path / "run" / "student" / "half.txt").read_text() == "3"
+        assert done == [1]
+        with pytest.raises(UserError, match="was made with other settings"):
+            run_pipeline(config(tmp_path))
+
+    def test_a_killed_stage_that_left_units_alone_takes_other_settings(self, tmp_path, monkeypatch):
+        def work(config: RunConfig, folder: Path, out: Path) -> None:
+            Number(out / "units", "one", 1, done).run_if_missing()
+            if config.student.order == 2:
+                raise KeyboardInterrupt
+            write_text(out / "model.txt", "made")
+
+        done: list[int] = []
+        stage = Stage("student", stage_list._section("student"), lambda c, f: {}, work)
+        monkeypatch.setattr(pipeline, "STAGES", (stage,))
+        with pytest.raises(KeyboardInterrupt):
+            run_pipeline(config(tmp_path))
+        run_pipeline(config(tmp_path, order=3))
+        assert done == [1]
+
+    def test_going_back_and_forth_repeats_no_unit(self, tmp_path, monkeypatch):
+        def work(config: RunConfig, folder: Path, out: Path) -> None:
+            Number(out / "units", "one", config.student.order, done).run_if_missing()
+            write_text(out / "factor.npz", f"{(out / 'factor.npz').exists()}")
+
+        done: list[int] = []
+        stage = Stage(
+            "student",
+            stage_list._section("student"),
+            lambda c, f: {},
+            work,
+            keep=("factor.npz",),
+        )
+        monkeypatch.setattr(pipeline, "STAGES", (stage,))
+        for order in (2, 3, 2, 3):
+            run_pipeline(config(tmp_path, order=order), first="student")
+        assert done == [2, 3]
+        assert (tmp_path / "run" / "student" / "factor.npz").read_text() == "True"
+        outputs = read_manifest(tmp_path / "run" / "student")["outputs"]
+        assert set(outputs) == {"units/one.json", "factor.npz"}
 
     def test_failed_checks_are_recorded_reported_and_raised_again_when_skipped(
         self, tmp_path, monkeypatch

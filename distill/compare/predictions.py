@@ -107,10 +107,10 @@ def label_test_sets(
 
 def finish_here(unit: Unit) -> None:
     """Do a unit in this process, with all its cores, unless it is done."""
-    if (fault := unit.fault()) is None:
+    if unit.finished:
         return
     if unit.record.exists():
-        say(f"{unit.name} is made again: {fault}")
+        say(f"{unit.name} is made again: {unit.fault()}")
     unit.run()
 
 

@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from pydantic import BaseModel
 
 from distill.core.input_files import InputFile, file_digest, map_files
 
+# Hexadecimal digits: two of a thousand entries are called alike once in ten thousand lists.
+_NAME_LENGTH = 8
 _TOKENS: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 
 
@@ -65,6 +68,20 @@ def plain(value: Any) -> Any:
     if hasattr(value, "arrays") and hasattr(value, "cell"):
         return _of_structure(value)
     return _TOKENS.setdefault(value, uuid.uuid4().hex)
+
+
+def names_of(entries: Iterable[Any]) -> list[str]:
+    """A short name for each entry of a list, that does not depend on its place in it.
+
+    Those of equal entries, which are numbered, count them.
+    """
+    found: Counter[str] = Counter()
+    names = []
+    for entry in entries:
+        name = fingerprint(entry)[:_NAME_LENGTH]
+        names.append(f"{name}-{found[name]}" if found[name] else name)
+        found[name] += 1
+    return names
 
 
 def model_identity(model: Any) -> Any:

@@ -18,7 +18,7 @@ from distill.core.input_files import file_digest
 
 STARTED_NAME = "started.json"
 WANTED_NAME = "stages.json"
-_FILES = "files"
+_FILES, _REFUSED = "files", "refused"
 
 
 class _Started(TypedDict):
@@ -28,9 +28,16 @@ class _Started(TypedDict):
     seed: int
     inputs: dict[str, str]
     files: NotRequired[dict[str, str]]
+    refused: NotRequired[bool]
 
 
-def write_started(folder: Path, fingerprint: Mapping[str, Any], inputs: Mapping[str, Path]) -> None:
+def write_started(
+    folder: Path,
+    fingerprint: Mapping[str, Any],
+    inputs: Mapping[str, Path],
+    *,
+    refused: bool = False,
+) -> None:
     """Note what a stage is being made from.
 
     Parameters
@@ -41,15 +48,23 @@ def write_started(folder: Path, fingerprint: Mapping[str, Any], inputs: Mapping[
         Its settings, seed and `inputs`, the SHA-256 by role.
     inputs
         The input files by role.
+    refused
+        Whether it ended because of these settings or inputs.
     """
     files = {role: name_in_run(path, folder.parent) for role, path in inputs.items()}
-    write_json(folder / STARTED_NAME, {**fingerprint, _FILES: files})
+    write_json(folder / STARTED_NAME, {**fingerprint, _FILES: files, _REFUSED: refused})
 
 
 def read_started(folder: Path) -> dict[str, Any] | None:
     """The fingerprint that a stage was begun with, or None where it was not begun."""
     begun = _started(folder)
-    return begun and {key: value for key, value in begun.items() if key != _FILES}
+    return begun and {k: value for k, value in begun.items() if k not in (_FILES, _REFUSED)}
+
+
+def was_refused(folder: Path) -> bool:
+    """Whether a stage ended because of the settings or inputs that it was begun with."""
+    begun = _started(folder)
+    return begun is not None and bool(begun.get(_REFUSED))
 
 
 def write_wanted(run_folder: Path, wanted: Mapping[str, Mapping[str, Any]]) -> None:

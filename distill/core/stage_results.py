@@ -6,13 +6,14 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from distill.core.artifacts import MANIFEST_NAME, read_json, sha256, write_json
 from distill.core.errors import UserError
 from distill.core.stage_folder import STARTED_NAME
-from distill.core.work import keep_units
+from distill.core.work import keep_units, kept_with_units
 
 _DISCARDED = ".discarded-"
 # The verdict and the teacher's curves follow from the other files and the config as it is now, and
@@ -41,20 +42,27 @@ class Stopwatch:
         self.file.unlink(missing_ok=True)
 
 
-def made_anything(out: Path) -> bool:
-    """Whether a stage that began left more than the note that it began."""
-    own = {STARTED_NAME, Stopwatch.NAME}
-    return any(path.is_file() and path.name not in own for path in out.rglob("*"))
+def made_anything(out: Path, keep: Collection[str] = ()) -> bool:
+    """Whether a stage that began left what is lost when its results are discarded.
+
+    That is more than units of work, the files to `keep`, and the note that it began.
+    """
+    own = (out / name for name in (STARTED_NAME, Stopwatch.NAME, *keep))
+    kept = {*own, *kept_with_units(out)}
+    return any(path.is_file() and path not in kept for path in out.rglob("*"))
 
 
-def discard_results(out: Path) -> None:
-    """Remove a stage's results, but not finished units of work: those say what they are of.
+def discard_results(out: Path, keep: Collection[str] = ()) -> None:
+    """Remove a stage's results, but not what says of itself what it is of.
+
+    That are units of work, and the files to `keep`.
 
     Everything is moved aside first, the note of what it was made with last, so that a run that is
     killed meanwhile still knows that these results are to go. A folder that is a link stays one.
     """
     aside = Path(tempfile.mkdtemp(prefix=_DISCARDED, dir=out))
-    names = {path.name for path in out.iterdir() if not path.name.startswith(_DISCARDED)}
+    found = {path.name for path in out.iterdir() if not path.name.startswith(_DISCARDED)}
+    names = found - set(keep)
     last = [name for name in (MANIFEST_NAME, STARTED_NAME) if name in names]
     for name in [*sorted(names - set(last)), *last]:
         os.rename(out / name, aside / name)
@@ -65,6 +73,7 @@ def discard_results(out: Path) -> None:
 def remove_discarded(out: Path) -> None:
     """Finish what a killed run had begun to discard."""
     for aside in out.glob(f"{_DISCARDED}*"):
+        keep_units(aside, out)
         shutil.rmtree(aside)
 
 
@@ -84,9 +93,10 @@ def output_names(out: Path) -> list[str]:
     names = []
     for root, _, files in os.walk(out):
         for file in files:
-            relative = str((Path(root) / file).relative_to(out))
-            if not file.startswith(".") and Path(relative).parts[0] not in _NOT_OUTPUTS:
-                names.append(relative)
+            relative = (Path(root) / file).relative_to(out)
+            hidden = any(part.startswith(".") for part in relative.parts)
+            if not hidden and relative.parts[0] not in _NOT_OUTPUTS:
+                names.append(str(relative))
     return sorted(names)
 
 

@@ -3,16 +3,18 @@
 "Done" is said in one way: by a unit's record, written last, which holds the fingerprint of all that
 the unit was made from and the SHA-256 of the files that it left. A record of other settings, inputs
 or models, or files that are no longer those of the record, are not taken for the unit's results:
-the unit is made again.
+the unit is made again. What other settings had made is kept aside meanwhile, and comes back with
+them.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +28,10 @@ from distill.core.errors import UserError
 from distill.core.executors import ParallelConfig, run_units
 from distill.core.fingerprint import fingerprint, model_identity
 from distill.core.progress import say
+
+# Of finished units that others took the place of, in the folder where they were.
+KEPT_NAME = ".kept"
+_PARTS_SUFFIX = ".parts"
 
 
 @dataclass(frozen=True)
@@ -73,9 +79,20 @@ class Unit(ABC):
         return self.folder / f"{self.name}.json"
 
     @property
+    def parts(self) -> Path:
+        """Folder for what a long unit leaves on its way, to go on from after a kill.
+
+        It is of these settings alone, and goes when the unit is done.
+        """
+        return self.folder / f"{self.name}.{self.key[:16]}{_PARTS_SUFFIX}"
+
+    @property
     def finished(self) -> bool:
-        """Whether it is done: with these settings, and with its files as they were left."""
-        return self.fault() is None
+        """Whether it is done: with these settings, and with its files as they were left.
+
+        Results of these settings that those of others took the place of are brought back.
+        """
+        return self.fault() is None or self._brought_back()
 
     def fault(self) -> str | None:
         """Why what lies there is not this unit's result, in a few words; None where it is."""
@@ -100,12 +117,30 @@ class Unit(ABC):
         return None
 
     def run(self) -> None:
-        """Do the work and write the record, whatever is there."""
+        """Do the work and write the record, whatever is there; that of other settings is kept."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._set_aside()
         self.record.unlink(missing_ok=True)
         numbers = self.work()
         left = {path.name: sha256(path) for path in self.files()}
         write_json(self.record, {"key": self.key, "files": left, "numbers": numbers})
+        if self.parts.exists():
+            shutil.rmtree(self.parts)
+
+    def _set_aside(self) -> None:
+        """Make way where the results of other settings are, and keep those."""
+        with suppress(UserError):
+            key = record_of(self.folder, self.name)["key"]
+            if key != self.key:
+                _move_unit(self.record, self.folder / KEPT_NAME / key[:32])
+
+    def _brought_back(self) -> bool:
+        kept = self.folder / KEPT_NAME / self.key[:32] / self.record.name
+        if not kept.is_file():
+            return False
+        self._set_aside()
+        _move_unit(kept, self.folder)
+        return self.fault() is None
 
     def numbers(self) -> Any:
         """The numbers of the finished unit."""
@@ -146,6 +181,10 @@ class WorkFolder:
         """Run the units that are not finished, of any kinds together, in one set of workers."""
         run_waiting(units, parallel=self.parallel, label=label)
 
+    def run_chains(self, chains: Sequence[Sequence[Unit]], label: str) -> None:
+        """The same for units that begin where the one before in their chain ends."""
+        run_chains(chains, parallel=self.parallel, label=label)
+
 
 def record_of(folder: Path, name: str) -> dict[str, Any]:
     """The record of a finished unit: its `key`, `files` and `numbers`.
@@ -166,48 +205,77 @@ def record_of(folder: Path, name: str) -> dict[str, Any]:
 
 
 def keep_units(source: Path, target: Path) -> None:
-    """Move the finished units of work below one folder, and nothing else, to another.
+    """Move what units of work left below one folder, and nothing else, to another.
 
-    What they are of is in their records, so they serve whoever asks for the same.
+    Finished ones say in their records what they are of, and parts of unfinished ones in their
+    folder's name, so they serve whoever asks for the same.
     """
-    for record in sorted(source.rglob("*.json")):
-        try:
+    for path in kept_with_units(source):
+        place = target / path.relative_to(source)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(path, place)
+
+
+def kept_with_units(folder: Path) -> list[Path]:
+    """The files of units of work below a folder, each record after the files that it names."""
+    found: dict[Path, None] = {}
+    for kept in [*folder.rglob(f"*{_PARTS_SUFFIX}"), *folder.rglob(KEPT_NAME)]:
+        # Records in there come with all others.
+        inside = sorted(kept.rglob("*"))
+        found.update(dict.fromkeys(p for p in inside if p.is_file() and p.suffix != ".json"))
+    for record in sorted(folder.rglob("*.json")):
+        with suppress(UserError):
             files = record_of(record.parent, record.stem)["files"]
-        except UserError:
-            continue
-        folder = target / record.parent.relative_to(source)
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in [*files, record.name]:
-            if (record.parent / name).is_file():
-                os.replace(record.parent / name, folder / name)
+            beside = [record.parent / name for name in files]
+            found.update(dict.fromkeys(path for path in beside if path.is_file()))
+            found[record] = None
+    return list(found)
+
+
+def _move_unit(record: Path, folder: Path) -> None:
+    """Move the files of a finished unit to another folder, its record last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [record.with_name(name) for name in record_of(record.parent, record.stem)["files"]]
+    for path in [*(path for path in files if path.is_file()), record]:
+        os.replace(path, folder / path.name)
 
 
 def run_waiting(units: Sequence[Unit], *, parallel: ParallelConfig, label: str) -> None:
     """Run the units that are not finished, in one set of workers; say which are made again."""
+    run_chains([[unit] for unit in units], parallel=parallel, label=label)
+
+
+def run_chains(chains: Sequence[Sequence[Unit]], *, parallel: ParallelConfig, label: str) -> None:
+    """The same for units that begin where the one before in their chain ends."""
+    total = sum(map(len, chains))
     waiting = []
-    for unit in units:
-        if (fault := unit.fault()) is None:
-            continue
-        if unit.record.exists():
-            say(f"{label}: {unit.name} is made again: {fault}")
-        waiting.append(unit)
-    if units and len(waiting) < len(units):
-        say(f"{label}: {len(units) - len(waiting)} of {len(units)} are done already")
+    for chain in chains:
+        unfinished = [unit for unit in chain if not unit.finished]
+        for unit in unfinished:
+            if unit.record.exists():
+                say(f"{label}: {unit.name} is made again: {unit.fault()}")
+        if unfinished:
+            waiting.append(unfinished)
+    if done := total - sum(map(len, waiting)):
+        say(f"{label}: {done} of {total} are done already")
     run_units(perform, waiting, config=parallel, label=label)
 
 
-def perform(unit: Unit) -> None:
-    """Run one unit; a function of the module, so that any executor can send it to a worker.
+def perform(chain: Sequence[Unit]) -> None:
+    """Run units in turn; a function of the module, so that any executor can send it to a worker.
 
     Raises
     ------
     UserError
         What the unit raises, with its name.
     """
-    try:
-        unit.run()
-    except UserError as error:
-        raise UserError(f"{unit.name}: {error}") from None
+    for unit in chain:
+        try:
+            # The first may have been done by a worker that was killed at a later one.
+            if not unit.finished:
+                unit.run()
+        except UserError as error:
+            raise UserError(f"{unit.name}: {error}") from None
 
 
 @contextmanager

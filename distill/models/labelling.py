@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from ase import Atoms
 
+from distill.core.errors import UserError
+from distill.core.fingerprint import fingerprint, model_identity
 from distill.core.progress import progress
 from distill.core.quantities import STRESS_KEY
-from distill.core.work import Unit
+from distill.core.work import KEPT_NAME, Unit, record_of
 from distill.data.structures import (
     read_structures,
     set_labels,
@@ -95,14 +99,31 @@ def carry_stress(structures: Sequence[Atoms]) -> list[bool]:
 
 @dataclass(frozen=True)
 class LabelUnit(Unit):
-    """Label some structures; those that carried a stress get one, if the model has stresses."""
+    """Label some structures; those that carried a stress get one, if the model has stresses.
+
+    Attributes
+    ----------
+    known
+        Labelled copies of structures that the model labelled before, by their `structure_keys`.
+    """
 
     model: ModelSpec
     structures: tuple[Atoms, ...]
     first: int
     options: LabelConfig
+    known: Mapping[str, Atoms] = field(default_factory=dict)
 
-    unkeyed = Unit.unkeyed | {"options", "first"}
+    unkeyed = Unit.unkeyed | {"options", "first", "known"}
+
+    @cached_property
+    def structure_keys(self) -> list[str]:
+        """What the labels of each structure depend on."""
+        model = model_identity(self.model)
+        wanted = carry_stress(self.structures)
+        return [
+            fingerprint([model, without_labels(atoms), stress])
+            for atoms, stress in zip(self.structures, wanted, strict=True)
+        ]
 
     def files(self) -> list[Path]:
         """The labelled structures."""
@@ -112,8 +133,8 @@ class LabelUnit(Unit):
         """The structures with their labels."""
         return read_structures(self.files()[0])
 
-    def work(self) -> dict[str, int]:
-        """Label the structures and write them.
+    def work(self) -> dict[str, Any]:
+        """Label the structures that are not known, and write all.
 
         Raises
         ------
@@ -122,14 +143,26 @@ class LabelUnit(Unit):
         """
         from distill.models.mace.torch_tools import pick_device
 
-        device = pick_device(self.options.device, "sampling.labels.device")
-        model = cached_model(self.model, device=device).in_batches(self.options.batch_size)
-        wanted = carry_stress(self.structures)
-        labelled = label_structures(
-            self.structures, model, stress=wanted, first=self.first, label=None
-        )
-        write_structures(self.files()[0], labelled)
-        return {"structures": len(labelled)}
+        keys = self.structure_keys
+        labelled = [self.known.get(key) for key in keys]
+        new = [index for index, found in enumerate(labelled) if found is None]
+        if new:
+            device = pick_device(self.options.device, "sampling.labels.device")
+            model = cached_model(self.model, device=device).in_batches(self.options.batch_size)
+            wanted = carry_stress(self.structures)
+            try:
+                made = label_structures(
+                    [self.structures[index] for index in new],
+                    model,
+                    stress=[wanted[index] for index in new],
+                    label=None,
+                )
+            except StructureError as error:
+                raise StructureError(self.first + new[error.index], error.problem) from None
+            for index, atoms in zip(new, made, strict=True):
+                labelled[index] = atoms
+        write_structures(self.files()[0], [atoms for atoms in labelled if atoms is not None])
+        return {"structures": len(labelled), "keys": keys}
 
 
 def label_units(
@@ -142,6 +175,8 @@ def label_units(
 ) -> list[LabelUnit]:
     """Structures in shards of 40, in their order, to be labelled with a model.
 
+    Those that the model labelled before, in whatever shard in the folder, are not labelled again.
+
     Parameters
     ----------
     structures
@@ -153,7 +188,7 @@ def label_units(
     options
         Batches and device of a MACE model.
     """
-    return [
+    units = [
         LabelUnit(
             folder,
             f"{name}_{first:06d}",
@@ -164,6 +199,28 @@ def label_units(
         )
         for first in range(0, len(structures), _SHARD)
     ]
+    waiting = {unit.name: unit.structure_keys for unit in units if not unit.finished}
+    known = _known(folder, {key for keys in waiting.values() for key in keys})
+    return [
+        replace(unit, known={k: known[k] for k in waiting.get(unit.name, ()) if k in known})
+        for unit in units
+    ]
+
+
+def _known(folder: Path, wanted: Set[str]) -> dict[str, Atoms]:
+    """Labelled structures in a folder's shards, those of other settings too, by their keys."""
+    found: dict[str, Atoms] = {}
+    for record in [*folder.glob("*.json"), *folder.glob(f"{KEPT_NAME}/*/*.json")] if wanted else []:
+        try:
+            numbers = record_of(record.parent, record.stem)["numbers"]
+            keys = numbers["keys"]
+            if wanted & set(keys) - found.keys():
+                labelled = read_structures(record.with_suffix(".xyz"))
+                found |= dict(zip(keys, labelled, strict=True))
+        except (UserError, KeyError, TypeError, ValueError):
+            # No finished shard, or one that is no longer whole: it is made again.
+            continue
+    return found
 
 
 def _batches(indices: Sequence[int], size: int) -> list[list[int]]:

@@ -93,7 +93,9 @@ class _Attempt(Unit):
     def fault(self) -> str | None:
         """Why it is to be tried: its own reasons, or its unit's unless that failed."""
         fault = super().fault()
-        return self.unit.fault() if fault is None and not self.failure else fault
+        if fault is not None or self.failure or self.unit.finished:
+            return fault
+        return self.unit.fault()
 
     @property
     def failure(self) -> str:

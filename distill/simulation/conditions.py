@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -73,9 +72,11 @@ def places(config: ScatteringConfig) -> list[Place]:
 
 
 def snapshots_of(config: ScatteringConfig) -> int:
-    """Snapshots of each surface at a temperature: as asked for, or one for each trajectory."""
-    most = max(Counter(condition.place for condition in conditions(config)).values())
-    return config.snapshots or min(most * config.trajectories, _MOST_SNAPSHOTS)
+    """Snapshots of each surface at a temperature: as asked for, or one for each trajectory.
+
+    The conditions share them, so that further conditions leave those as they are.
+    """
+    return config.snapshots or min(config.trajectories, _MOST_SNAPSHOTS)
 
 
 def normal_energy(energy: float, polar_angle: float) -> float:

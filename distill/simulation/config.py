@@ -111,8 +111,8 @@ class ScatteringConfig(Section):
     )
     snapshots: Count | None = Field(
         None,
-        description="surface snapshots a facet and temperature; one for each trajectory, 500 at "
-        "most, if not given",
+        description="surface snapshots a facet and temperature, which all conditions share; one "
+        "for each trajectory of a condition, 500 at most, if not given",
     )
     snapshot_interval: Duration = Field(500.0, description="Langevin time between snapshots, fs")
     surface_time_step: TimeStep = Field(2.0, description="of the Langevin dynamics, fs")

@@ -246,16 +246,14 @@ def thermalise(
     *,
     time_step: float,
     friction: float,
-    equilibration: float,
-    interval: float,
-    count: int,
-) -> tuple[list[Atoms], int]:
-    """Decorrelated snapshots of Langevin dynamics, from a structure at rest.
+    time: float,
+) -> tuple[Atoms, int]:
+    """A structure after some time of Langevin dynamics.
 
     Parameters
     ----------
     atoms
-        Where it starts; constraints are kept, positions are not changed.
+        Where it starts, not changed; one at rest is given random velocities.
     calculator
         Any ASE calculator.
     temperature
@@ -264,25 +262,22 @@ def thermalise(
         Random stream of the velocities and of the thermostat.
     time_step, friction
         fs and 1/fs.
-    equilibration
-        Time before the first snapshot, fs.
-    interval
-        Time between snapshots, fs.
-    count
-        Number of snapshots.
+    time
+        fs; a step at least.
 
     Returns
     -------
-    snapshots
-        Copies with momenta and constraints, without calculator.
+    structure
+        A copy with momenta and constraints, without calculator.
     calls
         Force calls made.
     """
     from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 
     start = atoms.copy()
-    # At rest all energy to come is kinetic; half of it turns into potential energy.
-    MaxwellBoltzmannDistribution(start, temperature_K=2 * temperature, rng=generator)
+    if not start.get_momenta().any():
+        # At rest all energy to come is kinetic; half of it turns into potential energy.
+        MaxwellBoltzmannDistribution(start, temperature_K=2 * temperature, rng=generator)
     trajectory = langevin(
         start,
         calculator,
@@ -291,14 +286,10 @@ def thermalise(
         friction=friction,
         generator=generator,
     )
-    first, between = (max(round(time / time_step), 1) for time in (equilibration, interval))
-    snapshots = []
+    steps = max(round(time / time_step), 1)
     for step in trajectory:
-        if step.index >= first and (step.index - first) % between == 0:
-            snapshot = start.copy()
-            snapshot.positions[:] = step.positions
-            snapshot.set_velocities(step.velocities / units.fs)
-            snapshots.append(snapshot)
-        if len(snapshots) == count:
-            return snapshots, step.index + 1
+        if step.index == steps:
+            start.positions[:] = step.positions
+            start.set_velocities(step.velocities / units.fs)
+            return start, steps + 1
     raise AssertionError("a trajectory has no end")

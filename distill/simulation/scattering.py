@@ -113,6 +113,27 @@ def surface_order(condition: Condition, seed: int, count: int) -> np.ndarray:
     return stream(seed, "surfaces", *astuple(condition)).permutation(count)
 
 
+def surface_number(
+    config: ScatteringConfig, condition: Condition, number: int, seed: int, count: int
+) -> int:
+    """Number of the snapshot, of `count`, that a trajectory of a condition starts from.
+
+    Where there are as many as trajectories each has the one of its own number, so that it stays
+    that of the trajectory when there are more.
+    """
+    if config.snapshots is None:
+        return number % count
+    return int(surface_order(condition, seed, count)[number % count])
+
+
+def surface_key(
+    config: ScatteringConfig, condition: Condition, number: int, seed: int, surfaces: Surfaces
+) -> str:
+    """What the surface and the molecule of a trajectory were made from."""
+    keys = surfaces.keys[condition.place]
+    return keys[surface_number(config, condition, number, seed, len(keys))]
+
+
 def initial_conditions(
     config: ScatteringConfig, condition: Condition, number: int, seed: int, surfaces: Surfaces
 ) -> Atoms:
@@ -142,7 +163,7 @@ def initial_conditions(
         number,
     )
     snapshots = surfaces.snapshots[condition.place]
-    slab = snapshots[surface_order(condition, seed, len(snapshots))[number % len(snapshots)]]
+    slab = snapshots[surface_number(config, condition, number, seed, len(snapshots))]
     diatomic = surfaces.diatomic
     level = bound_level(diatomic, condition.v, condition.j)
     relative_positions, relative_velocities = sample_molecule(diatomic, level, generator)

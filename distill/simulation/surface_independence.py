@@ -14,6 +14,7 @@ from distill.systems.constraints import mobile_atoms
 
 # A walk of fewer groups does not tell how long they are.
 _WALK_IN_GROUPS = 5
+_WALKS = 4
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class Independence:
     Attributes
     ----------
     groups
-        Number of the group of each snapshot; snapshots of different groups are independent.
+        Number of the group of each snapshot, from 0 on; snapshots of different groups are
+        independent.
     correlation_time
         Integrated, of the displacements of the atoms that move, fs, half an interval at least; None
         where each walk is a group, because it is too short to tell.
@@ -35,7 +37,7 @@ class Independence:
     @property
     def independent(self) -> int:
         """Number of groups."""
-        return self.groups[-1] + 1
+        return max(self.groups) + 1
 
 
 def independence(walks: Sequence[Sequence[Atoms]], interval: float) -> Independence:
@@ -47,21 +49,26 @@ def independence(walks: Sequence[Sequence[Atoms]], interval: float) -> Independe
     Parameters
     ----------
     walks
-        Snapshots of each walk, in the order of time, all walks but the last equally long.
+        Snapshots of each walk, in the order of time, the longest walks first.
     interval
         Time between snapshots, fs.
     """
     mobile = mobile_atoms(walks[0][0])
-    length = len(walks[0])
+    # The mean of a single walk, where displacements are counted from, would be off by its own.
+    length = min(map(len, walks[:_WALKS]))
     series = np.array(
-        [[s.positions[mobile].ravel() for s in walk] for walk in walks if len(walk) == length]
+        [
+            [s.positions[mobile].ravel() for s in walk[:length]]
+            for walk in walks
+            if len(walk) >= length
+        ]
     )
     inefficiency = vector_inefficiency(series)
     # A tenth of the variance is not worth halving the number of groups.
     size = max(math.ceil(inefficiency - 0.1), 1)
     told = size * _WALK_IN_GROUPS <= length
     if not told:
-        size = length
+        size = len(walks[0])
     groups: list[int] = []
     for walk in walks:
         first = groups[-1] + 1 if groups else 0

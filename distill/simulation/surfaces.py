@@ -6,9 +6,10 @@ start from identical conditions.
 
 from __future__ import annotations
 
-import math
 import os
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,9 @@ from distill.systems.slabs import (
 )
 
 _MOLECULE = "molecule"
-# Snapshots of one walk at most, a unit of work; the next begin anew from the crystal.
+# Snapshots of one walk at most; the next begin anew from the crystal.
 _LONGEST_WALK = 10
-# Walks at least: their mean is where displacements are counted from.
+# Walks that get snapshots in turn, until they are full and as many others begin.
 _WALKS = 4
 # Settings of the Langevin dynamics that a surface depends on.
 _THERMALISATION = (
@@ -73,19 +74,19 @@ class Surfaces:
     calls
         Force calls made for all of it.
     keys
-        What the surfaces of a facet and temperature, and the molecule, were made from.
+        What each of the surfaces of a facet and temperature, with the molecule, was made from.
     """
 
     diatomic: Diatomic
     snapshots: dict[Place, list[Atoms]]
     independence: dict[Place, Independence | None]
     calls: int
-    keys: dict[Place, str]
+    keys: dict[Place, list[str]]
 
 
 @dataclass(frozen=True)
 class _SurfaceUnit(Unit):
-    """Thermalise one surface: the snapshots of one walk."""
+    """One snapshot of a walk of a thermal surface, from the one before it or from the crystal."""
 
     model: ModelSpec
     config: ScatteringConfig
@@ -93,10 +94,11 @@ class _SurfaceUnit(Unit):
     temperature: float
     lattice_constant: float
     walk: int
-    count: int
+    snapshot: int
     seed: int
 
     def settings(self) -> dict[str, Any]:
+        """Its model, slab and dynamics; not how many there are."""
         return {
             **super().settings(),
             "config": {
@@ -153,7 +155,7 @@ def make_surfaces(config: ScatteringConfig, *, model: ModelSpec, work: WorkFolde
     """Thermalise every surface of a config with a model, or read those that are there.
 
     Surfaces at a temperature are snapshots of Langevin dynamics, ten of one walk at most. Their
-    displacements tell which of them are independent.
+    displacements tell which of them are independent. More of them leave those that are there.
 
     Parameters
     ----------
@@ -162,7 +164,7 @@ def make_surfaces(config: ScatteringConfig, *, model: ModelSpec, work: WorkFolde
     model
         What `distill.models.calculators.load_calculator` takes.
     work
-        Folder of `molecule.json` and one extended XYZ file for each facet and temperature.
+        Folder of `molecule.json` and an extended XYZ file for each surface.
 
     Raises
     ------
@@ -184,23 +186,26 @@ def make_surfaces(config: ScatteringConfig, *, model: ModelSpec, work: WorkFolde
         if message := thickness_message(slab, calculator, facet):
             say(message)
     lengths = lattice_constants(config, a, model, work)
-    units = [
-        _SurfaceUnit(
-            work.path,
-            surface_name(facet, temperature, walk),
-            model=model,
-            config=config,
-            facet=facet,
-            temperature=temperature,
-            lattice_constant=lengths[temperature],
-            walk=walk,
-            count=count,
-            seed=work.seed,
-        )
+    chains = [
+        [
+            _SurfaceUnit(
+                work.path,
+                surface_name(facet, temperature, walk, snapshot),
+                model=model,
+                config=config,
+                facet=facet,
+                temperature=temperature,
+                lattice_constant=lengths[temperature],
+                walk=walk,
+                snapshot=snapshot,
+                seed=work.seed,
+            )
+            for snapshot in range(count)
+        ]
         for facet, temperature in places(config)
         for walk, count in enumerate(_walks(config, temperature))
     ]
-    work.run(units, "thermal surfaces")
+    work.run_chains(chains, "thermal surfaces")
     surfaces = read_surfaces(config, work.path)
     for place, found in surfaces.independence.items():
         _say_how_independent(config, place, found)
@@ -209,12 +214,21 @@ def make_surfaces(config: ScatteringConfig, *, model: ModelSpec, work: WorkFolde
 
 def _walks(config: ScatteringConfig, temperature: float) -> list[int]:
     """Snapshots of each walk; the surface at rest is one."""
-    if temperature == 0:
-        return [1]
-    count = snapshots_of(config)
-    longest = min(_LONGEST_WALK, math.ceil(count / _WALKS))
-    whole, rest = divmod(count, longest)
-    return [longest] * whole + [rest] * (rest > 0)
+    counts = Counter(walk for walk, _ in _in_turn(config, temperature))
+    return [counts[walk] for walk in sorted(counts)]
+
+
+def _in_turn(config: ScatteringConfig, temperature: float) -> list[tuple[int, int]]:
+    """Walk and place in it of every snapshot, by the snapshot's number.
+
+    The first few are of several walks, and those of a number are the same however many there are.
+    """
+    count = snapshots_of(config) if temperature else 1
+    found = []
+    for number in range(count):
+        block, rest = divmod(number, _WALKS * _LONGEST_WALK)
+        found.append((_WALKS * block + rest % _WALKS, rest // _WALKS))
+    return found
 
 
 def _say_how_independent(
@@ -262,48 +276,50 @@ def refuse_thin_vacuum(slab: Atoms, config: ScatteringConfig, calculator: Calcul
         )
 
 
-def surface_name(facet: str, temperature: float, walk: int = 0) -> str:
-    """File name stem of the surfaces of a facet at a temperature (K), by the walk's number."""
+def surface_name(facet: str, temperature: float, walk: int = 0, snapshot: int = 0) -> str:
+    """File name stem of a surface of a facet at a temperature (K): its walk, and place in it."""
     name = f"{facet}_{temperature:g}K"
-    return f"{name}_{walk}" if walk else name
+    return f"{name}_{walk:02d}_{snapshot}" if temperature else name
 
 
 def _make_surface(unit: _SurfaceUnit) -> int:
-    """Write the snapshots of one surface; return the force calls made."""
+    """Write a surface; return the force calls made."""
     from ase.io import write
 
     config = unit.config
     slab = build_slab(config.slab, unit.facet, unit.lattice_constant)
     calculator = cached_calculator(unit.model)
     if unit.temperature == 0:
-        snapshots, calls = _relaxed(slab, calculator)
+        surface, calls = _relaxed(slab, calculator)
     else:
-        snapshots, calls = thermalise(
-            slab,
+        start, time = slab, config.thermalisation_time
+        if unit.snapshot:
+            before = surface_name(unit.facet, unit.temperature, unit.walk, unit.snapshot - 1)
+            # As it was written, so that a walk that stops there goes on as one that does not.
+            start, time = _read(unit.folder / f"{before}.xyz"), config.snapshot_interval
+        surface, calls = thermalise(
+            start,
             calculator,
             unit.temperature,
-            stream(unit.seed, "surface", unit.facet, unit.temperature, unit.walk),
+            stream(unit.seed, "surface", unit.facet, unit.temperature, unit.walk, unit.snapshot),
             time_step=config.surface_time_step,
             friction=config.friction,
-            equilibration=config.thermalisation_time,
-            interval=config.snapshot_interval,
-            count=unit.count,
+            time=time,
         )
-    for number, snapshot in enumerate(snapshots):
-        snapshot.info.update(
-            walk=unit.walk,
-            snapshot=number,
-            facet=unit.facet,
-            surface_temperature=unit.temperature,
-            top=slab.info["top"],
-        )
+    surface.info.update(
+        walk=unit.walk,
+        snapshot=unit.snapshot,
+        facet=unit.facet,
+        surface_temperature=unit.temperature,
+        top=slab.info["top"],
+    )
     with atomic_path(unit.files()[0]) as temporary:
         # Constraints travel as the move_mask column.
-        write(temporary, snapshots, format="extxyz")
+        write(temporary, surface, format="extxyz")
     return calls
 
 
-def _relaxed(slab: Atoms, calculator: Calculator) -> tuple[list[Atoms], int]:
+def _relaxed(slab: Atoms, calculator: Calculator) -> tuple[Atoms, int]:
     """The surface at 0 K: relaxed and at rest."""
     from ase.optimize import BFGS
 
@@ -313,14 +329,14 @@ def _relaxed(slab: Atoms, calculator: Calculator) -> tuple[list[Atoms], int]:
     optimiser.run(fmax=_RELAX_FMAX, steps=_RELAX_STEPS)
     relaxing.calc = None
     relaxing.set_momenta(np.zeros((len(slab), 3)))
-    return [relaxing], int(optimiser.nsteps) + 1
+    return relaxing, int(optimiser.nsteps) + 1
 
 
-def _read(path: Path) -> list[Atoms]:
+def _read(path: Path) -> Atoms:
     from ase.io import iread
 
     try:
-        return list(iread(path, index=":", format="extxyz"))
+        return next(iread(path, format="extxyz"))
     except Exception as error:
         # ASE's reader raises whatever a damaged file makes its parsing meet first.
         raise UserError(
@@ -337,36 +353,38 @@ def read_surfaces(config: ScatteringConfig, folder: Path) -> Surfaces:
         If a file is missing or damaged.
     """
     molecule = record_of(folder, _MOLECULE)
-    names = {
-        (facet, t): [surface_name(facet, t, walk) for walk in range(len(_walks(config, t)))]
-        for facet, t in places(config)
-    }
-    records = {place: [record_of(folder, name) for name in walks] for place, walks in names.items()}
-    numbers = [molecule, *(record for walks in records.values() for record in walks)]
+    numbers = [molecule["numbers"]]
     if config.slab.npt:
-        temperatures = dict.fromkeys(t for _, t in names)
-        numbers += [record_of(folder, lattice_name(t)) for t in temperatures if t]
-    snapshots = {
-        place: [_read(folder / f"{name}.xyz") for name in walks] for place, walks in names.items()
-    }
-    return Surfaces(
-        diatomic=Diatomic.from_dict(molecule["numbers"]),
-        snapshots={
-            place: [s for walk in walks for s in walk] for place, walks in snapshots.items()
-        },
-        independence={
-            place: independence(walks, config.snapshot_interval) if place[1] else None
-            for place, walks in snapshots.items()
-        },
-        calls=sum(
-            record["numbers"].get("calls", record["numbers"].get("force_calls", 0))
-            for record in numbers
-        ),
-        keys={
-            place: fingerprint([molecule["key"], *(record["key"] for record in walks)])
-            for place, walks in records.items()
-        },
+        temperatures = dict.fromkeys(t for _, t in places(config) if t)
+        numbers += [record_of(folder, lattice_name(t))["numbers"] for t in temperatures]
+    found = Surfaces(Diatomic.from_dict(molecule["numbers"]), {}, {}, 0, {})
+    for place in places(config):
+        order = _in_turn(config, place[1])
+        names = [surface_name(*place, *where) for where in order]
+        records = [record_of(folder, name) for name in names]
+        numbers += [record["numbers"] for record in records]
+        snapshots = [_read(folder / f"{name}.xyz") for name in names]
+        found.snapshots[place] = snapshots
+        found.keys[place] = [fingerprint([molecule["key"], record["key"]]) for record in records]
+        found.independence[place] = _independence(snapshots, order, config) if place[1] else None
+    calls = sum(entry.get("calls", entry.get("force_calls", 0)) for entry in numbers)
+    return replace(found, calls=calls)
+
+
+def _independence(
+    snapshots: Sequence[Atoms], order: Sequence[tuple[int, int]], config: ScatteringConfig
+) -> Independence:
+    """Which of the snapshots, in the order of their numbers, are independent."""
+    walks: dict[int, list[int]] = {}
+    for number, (walk, _) in enumerate(order):
+        walks.setdefault(walk, []).append(number)
+    found = independence(
+        [[snapshots[number] for number in walk] for walk in walks.values()],
+        config.snapshot_interval,
     )
+    by_walk = [number for walk in walks.values() for number in walk]
+    groups = dict(zip(by_walk, found.groups, strict=True))
+    return replace(found, groups=tuple(groups[number] for number in range(len(order))))
 
 
 def facets_of(config: ScatteringConfig) -> list[str]:

@@ -12,7 +12,6 @@ part that it was in and leaves the same frames.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -94,8 +93,7 @@ class TrajectoryUnit(Unit):
 
     def work(self) -> dict[str, Any]:
         """Do the run, or what is left of it, and write its frames."""
-        # The folder's name holds the key: parts of other settings are not gone on with.
-        folder = self.folder / f"{self.name}.{self.key[:16]}.parts"
+        folder = self.parts
         parts = [_part(self, folder, None, 0, 0)]
         every = self.config.steps_between_frames
         left = round(self.config.time / self.config.frame_interval)
@@ -109,7 +107,6 @@ class TrajectoryUnit(Unit):
                 frames=np.concatenate([part["frames"] for part in parts]),
                 temperatures=np.concatenate([part["temperatures"] for part in parts]),
             )
-        shutil.rmtree(folder)
         return {
             "problem": str(parts[-1]["problem"]),
             "calls": sum(int(part["calls"]) for part in parts),

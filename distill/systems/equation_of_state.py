@@ -240,28 +240,47 @@ def _numbers(atoms: Atoms, fit: BirchMurnaghan, confidence: float) -> dict[str, 
     from ase.units import GPa
 
     count, first = len(atoms), float(atoms.cell.lengths()[0])
-    ends = spread(fit, confidence)
     scale = float((fit.volume / atoms.get_volume()) ** (1 / 3))
     return {
         "scale": scale,
         "lattice_constant": scale * first,
-        "lattice_constant_interval": (
-            first * (ends[:, 3].clip(min=0) / atoms.get_volume()) ** (1 / 3)
-        ).tolist(),
         "volume": fit.volume,
-        "volume_interval": ends[:, 3].tolist(),
         "volume_per_atom": fit.volume / count,
         "energy": fit.energy,
-        "energy_interval": ends[:, 0].tolist(),
         "energy_per_atom": fit.energy / count,
         "bulk_modulus": fit.bulk_modulus,
-        "bulk_modulus_interval": ends[:, 1].tolist(),
         "bulk_modulus_GPa": fit.bulk_modulus / GPa,
-        "bulk_modulus_GPa_interval": (ends[:, 1] / GPa).tolist(),
         "bulk_modulus_derivative": fit.derivative,
-        "bulk_modulus_derivative_interval": ends[:, 2].tolist(),
         "rms_residual": float(np.sqrt(np.mean(fit.residuals**2))) / count,
         "volumes": fit.volumes.tolist(),
         "energies": fit.energies.tolist(),
         "confidence": confidence,
+        **intervals_of(fit, first, atoms.get_volume(), confidence),
+    }
+
+
+def intervals_of(
+    fit: BirchMurnaghan, length: float, volume: float, confidence: float
+) -> dict[str, list[float]]:
+    """The intervals of `equation_of_state`, each under its name.
+
+    Parameters
+    ----------
+    fit
+        The fit.
+    length, volume
+        First cell length (Å) and volume (Å³) of the given cell.
+    confidence
+        See `spread`.
+    """
+    from ase.units import GPa
+
+    energies, moduli, derivatives, volumes = spread(fit, confidence).T
+    return {
+        "lattice_constant_interval": (length * (volumes.clip(min=0) / volume) ** (1 / 3)).tolist(),
+        "volume_interval": volumes.tolist(),
+        "energy_interval": energies.tolist(),
+        "bulk_modulus_interval": moduli.tolist(),
+        "bulk_modulus_GPa_interval": (moduli / GPa).tolist(),
+        "bulk_modulus_derivative_interval": derivatives.tolist(),
     }

@@ -10,11 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distill.core.artifacts import read_json, sha256
+from distill.core.artifacts import hash_of, read_json, sha256
 from distill.core.errors import UserError
 from distill.core.progress import say
 from distill.core.quantities import ENERGY_KEY
 from distill.core.results import write_result
+from distill.core.work import KEPT_NAME
 from distill.data.isolated_atoms import isolated_energies, without_isolated
 from distill.data.reference_energies import ReferenceEnergies
 from distill.data.splits import nested_subset
@@ -61,8 +62,6 @@ from distill.teacher.teacher_results import ERRORS_NAME, TeacherErrors
 if TYPE_CHECKING:
     from ase import Atoms
 
-CHECKPOINT_NAME = "checkpoint.pt"
-
 
 def run(config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int) -> None:
     """Make a teacher by the strategy of choice and measure it against what it started from.
@@ -108,7 +107,6 @@ def run(config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int)
     if is_finished(out, settings, test):
         say("teacher: trained before with these settings, skipped")
         return
-    place = Place(out / CHECKPOINT_NAME, settings, seed, device)
     with (
         threads(config.threads),
         _memory(config.batch_size),
@@ -121,6 +119,7 @@ def run(config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int)
         used = nested_subset([config_type(a) for a in train_set], config.fraction, seed)
         chosen = [train_set[i] for i in used]
         elements = elements_of(chosen, test_set)
+        place = _place(out, hash_of([settings, elements]), seed, device)
         foreign = start.lacking(train_structures, test_structures)
         start = _fitting(config, start, elements, chosen[0], device, cut=not foreign)
         results: dict[str, list[Atoms]] = {}
@@ -171,7 +170,11 @@ def run(config: TeacherConfig, *, train: Path, test: Path, out: Path, seed: int)
     )
     # Written last: a folder with it holds a finished teacher.
     write_result(out / RECORD_NAME, record)
-    (out / CHECKPOINT_NAME).unlink(missing_ok=True)
+
+
+def _place(out: Path, settings: str, seed: int, device: str) -> Place:
+    """Where a training leaves its weights: they stay, so that nothing of the kind is done twice."""
+    return Place(out / KEPT_NAME / f"training-{settings[:32]}.pt", settings, seed, device)
 
 
 def _structures(

@@ -29,7 +29,7 @@ from distill.metrics.statistics import paired_difference, pairs_needed
 from distill.observables.barriers.observable import Barriers
 from distill.observables.base import OBSERVABLES, within
 from distill.observables.sticking.observable import Sticking
-from distill.observables.sticking.result import PairedSticking
+from distill.observables.sticking.result import PairedSticking, PublishedPoint
 from distill.teacher.teacher_results import TeacherErrors
 
 RECORDS = Path(__file__).parents[1] / "data" / "records"
@@ -48,6 +48,8 @@ def bounds_of(**bounds):
 def results():
     """Made-up errors, times and observables."""
     observables = {name: make() for name, make in FAKES.items() if name in OBSERVABLES.names()}
+    point = PublishedPoint(energy=0.8, probability=0.4, interval=(0.3, 0.5), source="experiment")
+    observables["sticking"] = sticking_result(published=[point])
     return errors_result(), timing_result(), observables
 
 

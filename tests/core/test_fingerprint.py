@@ -16,7 +16,7 @@ from ase.constraints import FixAtoms, FixCartesian
 
 from distill.config import CalculatorConfig, MdConfig, RattleConfig
 from distill.core.errors import UserError
-from distill.core.fingerprint import fingerprint, model_identity
+from distill.core.fingerprint import fingerprint, model_identity, names_of
 from distill.core.input_files import InputFile
 
 
@@ -197,3 +197,15 @@ def test_fingerprints_are_those_of_every_process(files):
         [sys.executable, "-c", code, str(files[1])], capture_output=True, text=True, check=True
     )
     assert there.stdout.strip() == fingerprint(value)
+
+
+def test_names_of_entries_do_not_depend_on_their_place():
+    names = dict(zip("abc", names_of(["a", "b", "c"]), strict=True))
+    assert len(set(names.values())) == 3
+    assert names_of(["c", "a"]) == [names["c"], names["a"]]
+    assert names_of(["a", "c", "a", "a"]) == [
+        names["a"],
+        names["c"],
+        f"{names['a']}-1",
+        f"{names['a']}-2",
+    ]

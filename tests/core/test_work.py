@@ -19,7 +19,15 @@ from distill.core.config import Section
 from distill.core.errors import UserError
 from distill.core.executors import ParallelConfig
 from distill.core.input_files import InputFile
-from distill.core.work import Unit, WorkFolder, keep_units, record_of, run_waiting
+from distill.core.work import (
+    KEPT_NAME,
+    Unit,
+    WorkFolder,
+    keep_units,
+    record_of,
+    run_chains,
+    run_waiting,
+)
 
 
 class Options(Section):
@@ -215,6 +223,80 @@ def test_only_what_is_missing_runs(project, capsys):
     assert "writing: 1 of 4 are done already" in capsys.readouterr().out
     run_waiting(units, parallel=SERIAL, label="writing")
     assert [len(unit.done) for unit in units] == [1, 0, 1, 1]
+
+
+def test_results_of_settings_that_come_back_are_used_again(project, capsys):
+    first = finished(project)
+    for number in (2, 3):
+        run_waiting([writer(project, number=number)], parallel=SERIAL, label="writing")
+        assert first.files()[0].read_text() == f"{2.0 * number}\n"
+    for number in (1, 3, 2, 1):
+        unit = writer(project, number=number)
+        run_waiting([unit], parallel=SERIAL, label="writing")
+        assert unit.done == []
+        assert unit.numbers() == {"result": 2.0 * number}
+        assert unit.files()[0].read_text() == f"{2.0 * number}\n"
+
+
+def test_kept_results_that_were_changed_are_made_again(project):
+    first = finished(project)
+    writer(project, number=2).run()
+    [kept] = (project / "out" / KEPT_NAME).glob("*/one.txt")
+    kept.write_text("3.0\n")
+    again = writer(project)
+    run_waiting([again], parallel=SERIAL, label="writing")
+    assert again.done == ["one"]
+    assert first.files()[0].read_text() == "2.0\n"
+
+
+def test_a_damaged_record_is_not_kept_in_place_of_a_good_one(project):
+    unit = finished(project)
+    unit.record.write_text("{")
+    writer(project, number=2).run()
+    assert not list((project / "out").rglob(f"{KEPT_NAME}/*/*"))
+
+
+def test_units_that_are_kept_take_their_parts_and_what_they_had_replaced_along(project, tmp_path):
+    finished(project)
+    other = writer(project, number=2)
+    other.run()
+    parts = writer(project, name="two").parts
+    parts.mkdir()
+    (parts / "0.npz").write_text("half")
+    (other.folder / "table.csv").write_text("no unit's")
+    keep_units(other.folder, tmp_path / "kept")
+    assert [path.name for path in other.folder.rglob("*") if path.is_file()] == ["table.csv"]
+    moved = tmp_path / "kept"
+    assert (moved / parts.name / "0.npz").read_text() == "half"
+    assert writer(project, folder=moved, number=2).finished
+    assert writer(project, folder=moved).finished
+
+
+def test_parts_are_of_their_settings_and_go_when_the_unit_is_done(project):
+    class InParts(Writer):
+        def work(self):
+            self.parts.mkdir()
+            return super().work()
+
+    unit = writer(project)
+    unit = InParts(unit.folder, unit.name, unit.model, unit.options)
+    assert unit.parts != replace(unit, number=2).parts
+    unit.run()
+    assert unit.finished
+    assert not unit.parts.exists()
+
+
+def test_a_chain_goes_on_at_what_is_missing_in_it(project):
+    done: list[str] = []
+    chains = [
+        [writer(project, name=f"{chain}{k}", number=k, done=done) for k in range(3)]
+        for chain in "ab"
+    ]
+    chains[0][0].run()
+    chains[1][2].run()
+    done.clear()
+    run_chains(chains, parallel=SERIAL, label="writing")
+    assert done == ["a1", "a2", "b0", "b1"]
 
 
 def test_a_unit_that_fails_leaves_no_record(project):

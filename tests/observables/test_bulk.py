@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from ase.calculators.emt import EMT
 from observable_tests import count_units
 from pydantic import ValidationError
 
@@ -16,8 +18,12 @@ from distill.core.work import WorkFolder
 from distill.data.structures import write_structures
 from distill.observables.base import NoTolerances
 from distill.observables.bulk.bulk import crystal_cell, run_bulk
+from distill.observables.bulk.confidence import curve_at, elastic_at, lattice_at
+from distill.observables.bulk.elastic import elastic_constants
 from distill.observables.bulk.observable import Bulk
-from distill.observables.bulk.result import BulkResult
+from distill.observables.bulk.result import BulkResult, EquationOfState, LatticeConstant
+from distill.systems.crystals import mean_with_interval
+from distill.systems.equation_of_state import equation_of_state
 
 MODELS = {
     "teacher": Path("ase.calculators.emt:EMT"),
@@ -154,3 +160,33 @@ def test_rows_hold_every_number_with_its_unit(tmp_path: Path) -> None:
     assert list(merit) == ["model", "merit", "lattice", "elasticity", "phonons", "free energy"]
     assert merit["model"] == "student"
     assert list(result.table()) == [f"{title} [{unit}]" for title, unit in titles.items()]
+
+
+def test_intervals_at_another_confidence_are_those_of_a_computation_at_it() -> None:
+    copper = bulk("Cu", a=3.59, cubic=True)
+    curves = [
+        EquationOfState.model_validate(equation_of_state(copper, EMT(), confidence=c))
+        for c in (0.95, 0.8)
+    ]
+    found = curve_at(curves[0], 0.8)
+    assert found.confidence == 0.8
+    for name in EquationOfState.model_fields:
+        if name.endswith("_interval"):
+            assert getattr(found, name) == pytest.approx(getattr(curves[1], name), rel=1e-9)
+    wide, narrow = (elastic_constants(copper, EMT(), confidence=c) for c in (0.95, 0.8))
+    for name, constant in elastic_at(wide, 0.8).constants.items():
+        assert constant.interval == pytest.approx(narrow.constants[name].interval, rel=1e-9)
+    series = np.random.default_rng(0).normal(3.6, 0.01, 60)
+    intervals = []
+    for confidence in (0.95, 0.8):
+        mean, *ends = mean_with_interval(series, 5, confidence)
+        intervals.append(tuple(ends))
+    lattice = LatticeConstant(
+        temperature=300.0,
+        status="complete",
+        lattice_constant=mean,
+        interval=intervals[0],
+        force_calls=1,
+        confidence=0.95,
+    )
+    assert lattice_at(lattice, 5, 0.8).interval == pytest.approx(intervals[1], rel=1e-9)

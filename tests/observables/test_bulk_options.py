@@ -52,7 +52,7 @@ CHANGES: dict[str, tuple[Any, set[str]]] = {
     "thermal_expansion": (None, set()),
     "phonons": (None, set()),
     "reference": ({"C11": 170.0}, set()),
-    "confidence": (0.8, {CURVE, ELASTIC, HOT}),
+    "confidence": (0.8, set()),
 }
 EXPANSION_CHANGES: dict[str, tuple[Any, set[str]]] = {
     "temperatures": ([300.0, 400.0], {HOTTER}),

@@ -65,10 +65,24 @@ def failed(result):
     return {c.tolerance for c in Gates().checks(result, GateTolerances()) if not c.passed}
 
 
+def other_clusters(folder):
+    write_structures(folder / "other.xyz", clusters(3)[1:])
+    return str(folder / "other.xyz")
+
+
 class TestContract(ObservableContract):
     observable = Gates
     models: ClassVar = {"teacher": toy("Changed"), "student": toy("Changed")}
     other = toy("NotExtensive")
+    harmless: ClassVar = {"runs": 3}
+    inputs: ClassVar = {
+        "structures": other_clusters,
+        "temperature": 50.0,
+        "time": 40.0,
+        "time_step": 1.0,
+        "friction": 0.02,
+        "probes": 2,
+    }
 
     @classmethod
     def config(cls, folder):

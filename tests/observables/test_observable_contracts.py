@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ase import Atoms
+from ase.build import bulk
 from ase.io import write
 from lattice_toys import write_crystal
-from observable_tests import ENDLESS, ObservableContract
+from observable_tests import ENDLESS, Done, ObservableContract, copied
 from surface_potentials import DOUBLE_WELL, RIDGE, STICKY, WALL
 
 from distill.config import CalculatorConfig, ScatteringConfig, SlabConfig
@@ -27,19 +28,48 @@ SLAB = SlabConfig(size=(3, 3), layers=2, fixed_layers=1, vacuum=13.0, lattice_co
 COSINE = "lattice_toys:CosineLattice"
 
 
+def end_point(folder: Path, x: float) -> str:
+    """A file of a structure near a minimum."""
+    # The second atom tells the interpolation how far apart things are.
+    write(folder / f"{x}.xyz", Atoms("H2", [[x, 0.2, 0.1], [0, 4, 0]]))
+    return str(folder / f"{x}.xyz")
+
+
+SCATTERING = ScatteringConfig(
+    slab=SLAB,
+    facets=["111"],
+    surface_temperatures=[0.0],
+    states=[(0, 1)],
+    collision_energies=[1.0],
+    start_height=3.0,
+    time_step=0.5,
+    max_time=80.0,
+    max_energy_error=0.5,
+)
+
+
 class TestBarriers(ObservableContract):
     observable = Barriers
     models: ClassVar = dict.fromkeys(("reference", "teacher", "student"), DOUBLE_WELL)
     other = RIDGE
+    harmless: ClassVar = {"reference": None, "require_convergence": True}
+    inputs: ClassVar = {
+        "facet": "100",
+        "slab": SLAB,
+        "site": "top",
+        "initial": lambda folder: end_point(folder, -0.8),
+        "final": lambda folder: end_point(folder, 1.1),
+        "exchange": True,
+        "relax_ends": False,
+        "images": 7,
+        "fmax": 0.1,
+        "max_steps": 50,
+        "hessian": "none",
+    }
 
     @classmethod
     def config(cls, folder: Path) -> list[BarrierConfig]:
-        ends = []
-        for name, x in (("initial", -0.9), ("final", 0.9)):
-            ends.append(folder / f"{name}.xyz")
-            # The second atom tells the interpolation how far apart things are.
-            write(ends[-1], Atoms("H2", [[x, 0.2, 0.1], [0, 4, 0]]))
-        initial, final = map(str, ends)
+        initial, final = (end_point(folder, x) for x in (-0.9, 0.9))
         return [BarrierConfig(initial=initial, final=final, images=5, fmax=0.05, max_steps=100)]
 
     def test_a_band_that_did_not_converge_passes_no_bound(self, tmp_path: Path) -> None:
@@ -55,29 +85,85 @@ class TestSticking(ObservableContract):
     observable = Sticking
     models: ClassVar = {"teacher": STICKY, "student": WALL}
     other = STICKY
+    harmless: ClassVar = {
+        "teacher_trajectories": 4,
+        "student_trajectories": 20,
+        # One that four pairs can give.
+        "precision": 0.49,
+        "student_batch": 5,
+        "teacher_batch": 1,
+        "published": None,
+        "confidence": 0.9,
+    }
+    inputs: ClassVar = {
+        "scattering": SCATTERING.model_copy(update={"time_step": 0.4}),
+        "initial_conditions": "student",
+    }
 
     @classmethod
     def config(cls, folder: Path) -> StickingConfig:
-        scattering = ScatteringConfig(
-            slab=SLAB,
-            facets=["111"],
-            surface_temperatures=[0.0],
-            states=[(0, 1)],
-            collision_energies=[1.0],
-            start_height=3.0,
-            time_step=0.5,
-            max_time=80.0,
-            max_energy_error=0.5,
-        )
+        (folder / "points.csv").write_text("energy,probability,low,high\n1.0,0.4,0.3,0.5\n")
         return StickingConfig(
-            scattering=scattering, teacher_trajectories=2, student_trajectories=12
+            scattering=SCATTERING,
+            teacher_trajectories=2,
+            student_trajectories=12,
+            published=str(folder / "points.csv"),
         )
+
+    def test_further_conditions_repeat_nothing(
+        self, done: Done, tmp_path: Path, made: list[Path]
+    ) -> None:
+        folder = copied(done, tmp_path)
+        there = set(folder.rglob("*.json"))
+        wider = {"collision_energies": [0.8, 1.0], "states": [(0, 1), (1, 1)], "facets": ["111"]}
+        config = done.config.model_copy(update={"scattering": SCATTERING.model_copy(update=wider)})
+        self.observable().run(config, self.models, WorkFolder(folder, seed=3))
+        assert made
+        assert not there & set(made)
+
+
+def wider_crystal(folder: Path) -> str:
+    """A file of the crystal with another lattice constant."""
+    write(folder / "wider.xyz", bulk("FLi", "cesiumchloride", a=4.1))
+    return str(folder / "wider.xyz")
 
 
 class TestDiffusion(ObservableContract):
     observable = Diffusion
     models: ClassVar = {"teacher": COSINE, "student": COSINE}
     other = CalculatorConfig(path=COSINE, args={"barrier": 0.12})
+    harmless: ClassVar = {
+        "index": -1,
+        "defects": 1,
+        "temperatures": [600.0, 900.0, 750.0],
+        "runs": 3,
+        "times": {"teacher": 4000.0},
+        "fit_start": 300.0,
+        "fit_end": 500.0,
+        "counting": "collective",
+        "jump_length": 3.0,
+        "confidence": 0.9,
+        "melting_displacement": 0.4,
+        "element": "F",
+        "published": {"value": 0.1},
+    }
+    inputs: ClassVar = {
+        "structure": wider_crystal,
+        "supercell": (3, 2, 2),
+        "defect": "vacancy",
+        "relax_volume": True,
+        "thermal_expansion": 1e-5,
+        "time": 6000.0,
+        "equilibration_time": 300.0,
+        "equilibration_friction": 0.02,
+        "ensemble": "nve",
+        "friction": 0.02,
+        "time_step": 5.0,
+        "save_every": 200.0,
+        "checkpoint_every": 1000.0,
+        "max_temperature_ratio": 4.0,
+        "max_energy_change": 0.6,
+    }
 
     @classmethod
     def config(cls, folder: Path) -> DiffusionConfig:
@@ -95,6 +181,7 @@ class TestDiffusion(ObservableContract):
             checkpoint_every=2000.0,
             fit_start=200.0,
             fit_end=600.0,
+            published={"value": 0.08, "low": 0.07, "high": 0.1},
         )
 
     @classmethod
@@ -102,21 +189,48 @@ class TestDiffusion(ObservableContract):
         return result.model_dump(exclude={"models": {"__all__": {"nanoseconds_per_day"}}})
 
 
+def silver(folder: Path) -> str:
+    """A file of a crystal."""
+    write(folder / "silver.xyz", bulk("Ag", a=4.1, cubic=True))
+    return str(folder / "silver.xyz")
+
+
+EXPANSION: dict[str, Any] = {
+    "temperatures": [300.0],
+    "supercell": (1, 1, 1),
+    "time": 200.0,
+    "equilibration_time": 20.0,
+    "time_step": 5.0,
+    "blocks": 4,
+}
+
+
 class TestBulk(ObservableContract):
     observable = Bulk
     models: ClassVar = {"teacher": "ase.calculators.emt:EMT", "student": "ase.calculators.emt:EMT"}
     other = "lattice_toys:other_emt"
+    harmless: ClassVar = {
+        "index": 1,
+        "crystal": "fcc",
+        "elastic": False,
+        "thermal_expansion": EXPANSION | {"temperatures": [300.0, 400.0]},
+        "reference": {"C11": 170.0},
+        "confidence": 0.9,
+    }
+    inputs: ClassVar = {
+        "structure": silver,
+        "formula": "Ag",
+        "lattice_constant": 3.65,
+        "volume_strain": 0.02,
+        "volume_points": 11,
+        "elastic_strain": 0.003,
+        "phonons": {"supercell": (1, 1, 1), "mesh": 6},
+    }
 
     @classmethod
     def config(cls, folder: Path) -> BulkConfig:
         return BulkConfig(
-            thermal_expansion={
-                "temperatures": [300.0],
-                "supercell": (1, 1, 1),
-                "time": 200.0,
-                "equilibration_time": 20.0,
-                "time_step": 5.0,
-                "blocks": 4,
-            },
+            thermal_expansion=EXPANSION,
             phonons={"supercell": (1, 1, 1), "mesh": 4},
+            reference={"lattice_constant": 3.6, "bulk_modulus_GPa": 134.0},
         )

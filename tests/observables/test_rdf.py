@@ -8,7 +8,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111
 from ase.io import write
-from observable_tests import ObservableContract
+from observable_tests import HARMLESS_TO_RUNS, INPUTS_OF_RUNS, ObservableContract
 from pydantic import ValidationError
 from spring_toys import chain
 
@@ -107,10 +107,24 @@ def test_the_first_minimum_lies_between_the_first_two_shells():
     assert first_minimum(np.where(np.arange(120) > 60, 1.5, 0.0), edges) == 6.0
 
 
+def other_ring(folder: Path) -> str:
+    """A file of another ring."""
+    write(folder / "other.xyz", chain("LiFLiF"), format="extxyz")
+    return str(folder / "other.xyz")
+
+
 class TestContract(ObservableContract):
     observable = RadialDistribution
     models: ClassVar = {TEACHER: SPRINGS, STUDENT: STIFF}
     other = CalculatorConfig(path=SPRINGS, args={"stiffness": 9.0})
+    harmless: ClassVar = HARMLESS_TO_RUNS | {
+        "pairs": None,
+        "r_max": 4.0,
+        "bins": 40,
+        "coordination_radii": {},
+        "confidence": 0.9,
+    }
+    inputs: ClassVar = INPUTS_OF_RUNS | {"structure": other_ring}
 
     @classmethod
     def config(cls, folder: Path) -> RdfConfig:

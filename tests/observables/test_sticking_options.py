@@ -39,7 +39,7 @@ def surfaces_of(monkeypatch):
         asked.append(model)
         thermal = Independence(tuple(range(snapshots_of(config))), 40.0)
         return SimpleNamespace(
-            keys={place: f"{model} {place}" for place in places(config)},
+            keys={place: [f"{model} {place}"] * snapshots_of(config) for place in places(config)},
             independence=dict.fromkeys(places(config), thermal),
             calls=10,
         )

@@ -11,7 +11,7 @@ from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
 from ase.io import write
 from ase.units import fs
-from observable_tests import ObservableContract
+from observable_tests import HARMLESS_TO_RUNS, INPUTS_OF_RUNS, ObservableContract
 from pydantic import ValidationError
 from spring_toys import Springs, chain
 
@@ -144,10 +144,18 @@ def test_intervals_of_frequencies_and_overlaps_hold_the_truth(shift):
     assert np.mean(corrected) == pytest.approx(overlap, abs=0.002)
 
 
+def other_ring(folder: Path) -> str:
+    """A file of another ring."""
+    write(folder / "other.xyz", chain("LiFLiF"), format="extxyz")
+    return str(folder / "other.xyz")
+
+
 class TestContract(ObservableContract):
     observable = VibrationalDensityOfStates
     models: ClassVar = {TEACHER: SPRINGS, STUDENT: STIFF}
     other = CalculatorConfig(path=SPRINGS, args={"stiffness": 9.0})
+    harmless: ClassVar = HARMLESS_TO_RUNS | {"resolution": 2.5, "confidence": 0.9}
+    inputs: ClassVar = INPUTS_OF_RUNS | {"structure": other_ring}
 
     @classmethod
     def config(cls, folder: Path) -> VdosConfig:

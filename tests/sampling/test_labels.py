@@ -9,9 +9,12 @@ from surface_potentials import STICKY
 from distill.config import LabelConfig
 from distill.core.errors import UserError
 from distill.data.structures import reference_energy, reference_forces, reference_stress
+from distill.models import labelling
 from distill.models.labelling import label_units
 from distill.models.mace.adapter import load_model, save_model
 from distill.models.mace.foundation_store import find_foundation
+
+EMT_PATH = "ase.calculators.emt:EMT"
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +64,41 @@ def test_a_model_without_stresses_gives_none(structures, tmp_path):
     for atoms in labelled(crystals, STICKY, tmp_path):
         assert reference_stress(atoms) is None
         assert reference_energy(atoms) is not None
+
+
+def test_what_a_model_labelled_is_not_labelled_again_beside_others(
+    structures, tmp_path, monkeypatch
+):
+    """Nor in another order; a stress that was not asked for before is another label."""
+    asked: list[int] = []
+    label = labelling.label_structures
+
+    def counted(some, *rest, **options):
+        asked.append(len(some))
+        return label(some, *rest, **options)
+
+    monkeypatch.setattr(labelling, "label_structures", counted)
+    first = labelled(structures[:4], EMT_PATH, tmp_path)
+    assert asked == [4]
+    crystals = [structures[4], *structures[3::-1]]
+    again = labelled(crystals, EMT_PATH, tmp_path)
+    assert asked == [4, 1]
+    assert [reference_energy(a) for a in again[1:]] == [reference_energy(a) for a in first[::-1]]
+    np.testing.assert_array_equal(reference_forces(again[1]), reference_forces(first[3]))
+    fresh = labelled(crystals, EMT_PATH, tmp_path / "fresh")
+    for one, other in zip(again, fresh, strict=True):
+        assert one == other
+        assert reference_energy(one) == reference_energy(other)
+        assert (reference_stress(one) is None) == (reference_stress(other) is None)
+    asked.clear()
+    structures[0].info["REF_stress"] = np.zeros(6)
+    structures[1].positions[0, 0] += 1e-6
+    with_stress, *_ = labelled(structures[:4], EMT_PATH, tmp_path)
+    assert asked == [2]
+    assert reference_stress(with_stress) is not None
+    asked.clear()
+    labelled(structures[:1], "ase.calculators.lj:LennardJones", tmp_path)
+    assert asked == [1]
 
 
 def test_missing_devices_and_elements_are_named(mace, structures, tmp_path):

@@ -9,11 +9,12 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.io import read, write
+from helpers import SERIAL
 from method_tests import SamplingMethodContract
 from surface_potentials import DOUBLE_WELL, STICKY, WALL
 
 from distill.config import MdConfig, NebConfig, RattleConfig, ScatteringConfig, SlabConfig
-from distill.core.work import WorkFolder
+from distill.core.work import WorkFolder, run_waiting
 from distill.sampling.method import SAMPLING_METHODS, Sampler
 from distill.sampling.methods.augment import Augment, AugmentConfig
 from distill.simulation.config import ScatteringCase
@@ -50,6 +51,7 @@ class TestScattering(SamplingMethodContract):
             "trajectories",
         }
     )
+    some = frozenset({"snapshots"})
 
     @pytest.fixture(scope="class")
     def configs(self):
@@ -102,11 +104,28 @@ class TestScattering(SamplingMethodContract):
             "max_temperature": {"max_temperature": 10000.0},
         }
 
+    def test_more_of_anything_leaves_the_surface_of_each_trajectory(
+        self, configs, others, tmp_path, ran
+    ):
+        """There is one for each, if not told otherwise."""
+        update = {"snapshots": None, "max_time": 4.0, "thermalisation_time": 4.0}
+        config = configs[0].model_copy(update=update)
+        before = self.plan([config], tmp_path)
+        run_waiting(before, parallel=SERIAL, label="x")
+        made = set(ran)
+        ran.clear()
+        for name in sorted(self.conditions):
+            after = self.plan([config.model_copy(update=others[name])], tmp_path)
+            assert {u.key for u in before} <= {u.key for u in after if u.finished}, name
+        assert len(made) > len(before)
+        assert not made & set(ran)
+
 
 class TestMinimumEnergyPaths(SamplingMethodContract):
     method = "neb"
     model, other_model = DOUBLE_WELL, STICKY
     random = False
+    harmless = frozenset({"require_convergence"})
 
     @pytest.fixture(scope="class")
     def ends(self, tmp_path_factory) -> dict[str, str]:
@@ -209,6 +228,13 @@ class TestRattle(SamplingMethodContract):
         shutil.copy(copper, tmp_path / "other.xyz")
         other = configs[0].model_copy(update={"structures": str(tmp_path / "other.xyz")})
         assert all(unit.finished for unit in self.plan([other], again))
+
+    def test_neither_are_they_in_another_order_or_beside_others(
+        self, configs, again, copper, silver, tmp_path
+    ):
+        write(tmp_path / "all.xyz", [*read(silver, ":"), *read(copper, ":")[::-1]])
+        other = configs[0].model_copy(update={"structures": str(tmp_path / "all.xyz")})
+        assert [unit.finished for unit in self.plan([other], again)] == [False, False, True, True]
 
 
 class TestAugment(SamplingMethodContract):

@@ -73,19 +73,15 @@ def test_one_force_call_a_step(moving_slab):
 def test_thermal_surfaces_have_their_temperature():
     temperature = 500.0
     slab = build_slab(SlabConfig(size=(3, 3), layers=3, fixed_layers=1), "100", 3.6)
-    snapshots, calls = thermalise(
-        slab,
-        EMT(),
-        temperature,
-        np.random.default_rng(2),
-        time_step=4.0,
-        friction=0.02,
-        equilibration=400.0,
-        interval=80.0,
-        count=25,
-    )
-    assert len(snapshots) == 25
-    assert calls == 100 + 24 * 20 + 1
+    generator, snapshots, calls = np.random.default_rng(2), [slab], 0
+    for time in [400.0] + 24 * [80.0]:
+        snapshot, made = thermalise(
+            snapshots[-1], EMT(), temperature, generator, time_step=4.0, friction=0.02, time=time
+        )
+        snapshots.append(snapshot)
+        calls += made
+    del snapshots[0]
+    assert calls == 101 + 24 * 21
     mobile = mobile_atoms(slab)
     kinetic = [
         np.sum(s.get_momenta()[mobile] ** 2 / s.get_masses()[mobile, None]) / (3 * mobile.sum())

@@ -16,7 +16,7 @@ from distill.simulation import neb_band, neb_minima
 from distill.simulation.neb import minimum_energy_path
 from distill.simulation.neb_endpoints import end_points
 from distill.simulation.neb_initial_path import fitted_to_cell, interpolated
-from distill.simulation.neb_units import path_structures, path_units
+from distill.simulation.neb_units import KeptUnit, path_structures, path_units
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_a_path_killed_anywhere_goes_the_same_way(double_well, tmp_path, monkeyp
 def test_kept_structures_lie_along_the_path_with_their_labels(double_well, keep):
     config = double_well.model_copy(update={"keep": keep})
     path = minimum_energy_path(config, DoubleWell())
-    structures, calls = path_structures(path, config, DoubleWell())
+    structures, calls = path_structures(path.images, config, DoubleWell())
     assert len(structures) == keep
     assert calls == max(keep - 7, 0)
     x = [atoms.positions[0, 0] for atoms in structures]
@@ -167,12 +167,14 @@ def test_preset_path_on_a_surface_and_its_files(tmp_path):
     slab = SlabConfig(size=(3, 3), layers=2, fixed_layers=2, vacuum=12.0, lattice_constant=3.6)
     config = NebConfig(slab=slab, images=5, fmax=0.2, max_steps=60, keep=7)
     [unit] = path_units([config], model=STICKY, out=tmp_path)
-    assert unit.name == "00_111_bridge"
+    assert unit.name.startswith("111_bridge_")
     unit.run()
     summary = unit.summary()
-    images = read_structures(tmp_path / "00_111_bridge.xyz")
+    images = read_structures(tmp_path / f"{unit.name}.xyz")
     assert len(images) == len(summary["energies_eV"]) == 5
-    assert len(unit.kept()) == 7
+    kept = KeptUnit(tmp_path / "kept", unit.name, unit)
+    kept.run()
+    assert len(kept.structures()) == 7
     assert not list(tmp_path.glob("*.npz"))
     assert images[0].get_distance(-1, -2) == pytest.approx(0.74, abs=0.05)
     assert images[-1].positions[-2:, 2].max() < images[0].positions[-2:, 2].min()
@@ -203,6 +205,6 @@ def test_damaged_checkpoint_is_named(double_well, tmp_path):
 
 def test_import_path_of_the_known_potential(tmp_path, double_well):
     [unit] = path_units([double_well], model=DOUBLE_WELL, out=tmp_path)
-    assert unit.name == "00_path"
+    assert unit.name.startswith("path_")
     unit.run()
     assert unit.summary()["barrier_eV"] == pytest.approx(1.0, abs=1e-3)

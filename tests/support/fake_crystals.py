@@ -51,6 +51,7 @@ def diffusion_result() -> DiffusionResult:
             ensemble="nvt",
             counting="tracer",
             confidence=0.95,
+            published=(0.27, (0.25, 0.3)),
         ),
         models={
             "teacher": _diffusion(0.24, 0.02, TEMPERATURES[0], rng),
@@ -121,6 +122,7 @@ def bulk_result() -> BulkResult:
         models={"teacher": _bulk(1.0), "student": _bulk(1.02)},
         differences={"student": difference},
         merit=FiguresOfMerit(reference="teacher", models={}),
+        given={"lattice_constant": 3.43, "bulk_modulus_GPa": 70.0},
     )
 
 

@@ -47,6 +47,10 @@ class SamplingMethodContract:
         Whether units draw random numbers.
     conditions
         Options that only say which units there are: their rows in `others` ask for more.
+    some
+        Options that may leave some of the units as they are.
+    harmless
+        Options that no unit depends on.
     """
 
     method: str
@@ -54,6 +58,8 @@ class SamplingMethodContract:
     other_model: str
     random = True
     conditions: frozenset[str] = frozenset()
+    some: frozenset[str] = frozenset()
+    harmless: frozenset[str] = frozenset()
 
     @pytest.fixture(scope="class")
     def configs(self) -> list[Section]:
@@ -140,6 +146,10 @@ class SamplingMethodContract:
             after = {unit.key for unit in self.plan([changed], out)}
             if name in self.conditions:
                 assert before < after, name
+            elif name in self.harmless:
+                assert before == after, name
+            elif name in self.some:
+                assert before != after, name
             else:
                 assert not before & after, name
 
@@ -152,6 +162,24 @@ class SamplingMethodContract:
             assert {u.key for u in before} < {u.key for u in after}, name
             assert {u.key for u in after if u.finished} >= {u.key for u in before}, name
         assert not {unit.name for unit in before} & set(ran)
+
+    def test_the_order_of_entries_and_the_loss_of_one_repeat_nothing(self, configs, again):
+        if len(configs) == 1:
+            pytest.skip("there is one")
+        for some in (configs[::-1], configs[1:]):
+            assert all(unit.finished for unit in self.plan(some, again))
+
+    def test_settings_that_come_back_find_what_they_had_made(self, configs, others, again, ran):
+        first, *rest = configs
+        name = next(n for n in others if n not in self.conditions | self.harmless | self.some)
+        values = {key: getattr(first, key) for key in type(first).model_fields}
+        changed = type(first).model_validate({**values, **others[name]})
+        for plan in (self.plan([changed, *rest], again), self.plan(configs, again, seed=SEED + 1)):
+            if not plan[0].finished:
+                plan[0].run()
+        ran.clear()
+        assert all(unit.finished for unit in self.plan(configs, again))
+        assert ran == []
 
     def test_another_entry_repeats_nothing(self, configs, again):
         if not SAMPLING_METHODS.load(self.method).repeated:

@@ -26,6 +26,19 @@ from distill.report.page import FILTERS
 ENDLESS = 1e9
 
 
+# Of an observable whose options are those of independent runs, and more.
+HARMLESS_TO_RUNS = {"index": -1, "temperatures": [300.0, 350.0], "runs": 4}
+INPUTS_OF_RUNS = {
+    "supercell": (2, 1, 1),
+    "time": 1200.0,
+    "equilibration_time": 150.0,
+    "time_step": 1.0,
+    "friction": 0.06,
+    "save_every": 8.0,
+    "max_temperature": 9000.0,
+}
+
+
 @dataclass(frozen=True)
 class Done:
     """A finished computation."""
@@ -46,11 +59,17 @@ class ObservableContract:
         Fast models by name, in the order teacher, student.
     other
         A model whose result differs from the student's.
+    harmless
+        By option, another value of it that repeats nothing of what is there.
+    inputs
+        By option, another value of it that makes something anew. Together they name every option.
     """
 
     observable: ClassVar[type[Observable[Any]]]
     models: ClassVar[Mapping[str, ModelSpec]]
     other: ClassVar[ModelSpec]
+    harmless: ClassVar[Mapping[str, Any]] = {}
+    inputs: ClassVar[Mapping[str, Any]] = {}
 
     @classmethod
     def config(cls, folder: Path) -> Any:
@@ -92,6 +111,44 @@ class ObservableContract:
 
     def test_running_again_repeats_nothing(self, done: Done, made: list[Path]) -> None:
         assert self.run(done, done.folder) == done.result
+        assert made == []
+
+    def test_every_option_is_harmless_or_an_input(self) -> None:
+        options = set(self.observable.Config.model_fields)
+        assert {*self.harmless, *self.inputs} == options
+        assert not self.harmless.keys() & self.inputs.keys()
+
+    def test_a_harmless_change_repeats_nothing(
+        self, done: Done, tmp_path: Path, made: list[Path]
+    ) -> None:
+        folder = copied(done, tmp_path)
+        there, config = set(folder.rglob("*.json")), done.config
+        # One upon the other.
+        for option, value in self.harmless.items():
+            config = changed(config, option, value)
+            self.observable().run(config, self.models, WorkFolder(folder, seed=3))
+            assert not there & set(made), option
+
+    def test_every_other_option_makes_something_anew(
+        self, done: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder = copied(done, tmp_path)
+        count_units(monkeypatch, killed_after=0)
+        for option, value in self.inputs.items():
+            given = value(tmp_path) if callable(value) else value
+            config = changed(done.config, option, given)
+            with pytest.raises(KeyboardInterrupt):
+                self.observable().run(config, self.models, WorkFolder(folder, seed=3))
+                pytest.fail(f"{option} changes nothing")
+
+    def test_a_model_that_comes_back_finds_what_it_had_made(
+        self, done: Done, tmp_path: Path, made: list[Path]
+    ) -> None:
+        folder = copied(done, tmp_path)
+        self.run(done, folder, student=self.other)
+        assert made
+        made.clear()
+        assert self.run(done, folder) == done.result
         assert made == []
 
     def test_another_model_in_the_folder_gives_what_it_gives_in_a_fresh_one(
@@ -195,6 +252,14 @@ class ObservableContract:
         assert set(re.findall(r"\[figure (\w+)\]", page)) == set(figures)
         for figure in figures.values():
             pyplot.close(figure)
+
+
+def changed(config: Any, option: str, value: Any) -> Any:
+    """A section with another value, or a list whose first entry has it."""
+    if isinstance(config, list):
+        return [changed(config[0], option, value), *config[1:]]
+    values = {key: getattr(config, key) for key in type(config).model_fields}
+    return type(config).model_validate({**values, option: value})
 
 
 def copied(done: Done, folder: Path) -> Path:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +17,10 @@ from distill import Teacher
 from distill.config import TeacherConfig
 from distill.core.errors import UserError
 from distill.core.results import read_result
+from distill.core.work import keep_units
 from distill.data.structures import read_structures, set_labels, write_structures
 from distill.models.calculators import load_calculator
+from distill.models.mace import steps
 from distill.teacher.teacher_results import TeacherErrors
 from distill.teacher.teacher_stage import run
 
@@ -57,7 +61,31 @@ def test_it_leaves_its_files(teacher, labelled_files):
     assert len(rows) == about["epochs"] == 20
     predicted = read_structures(teacher / "test_teacher.xyz")
     assert len(predicted) == 6
-    assert not (teacher / "checkpoint.pt").exists()
+
+
+def test_another_test_set_or_thread_count_trains_nothing_again(
+    teacher, foundation_file, labelled_files, tmp_path, monkeypatch
+):
+    """What is left of a discarded stage are the trained weights."""
+    train, test = labelled_files
+    kept = tmp_path / "kept"
+    keep_units(Path(shutil.copytree(teacher, tmp_path / "old")), kept)
+    assert {path.parent.name for path in kept.rglob("*") if path.is_file()} == {".kept"}
+    write_structures(tmp_path / "test.xyz", read_structures(test)[:4])
+
+    def no_training(*arguments):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(steps, "training_step", no_training)
+    files = (train, tmp_path / "test.xyz")
+    about = fine_tune(foundation_file, files, kept, epochs=20, threads=1)
+    assert about["epochs"] == 20
+    assert about["test"]["structures"] == 4
+    one, other = (load_calculator(f / "teacher.model") for f in (teacher, kept))
+    atoms = read_structures(test)[0]
+    np.testing.assert_array_equal(one.get_forces(atoms), other.get_forces(atoms))
+    with pytest.raises(AssertionError, match="trained again"):
+        fine_tune(foundation_file, files, kept, epochs=21)
 
 
 def test_the_model_file_gives_the_predictions_that_were_measured(teacher, labelled_files):

@@ -352,17 +352,20 @@ class _Run:
     )
 
     def save(self, path: Path, settings: str) -> None:
-        """Write all that the next epoch depends on, atomically."""
+        """Write all that the next epoch, or the end, depends on, atomically."""
         import torch
 
-        state = {
+        state: dict[str, Any] = {
             "settings": settings,
-            "weights": self._weights(),
-            "optimizer": self.optimizer.state_dict(),
-            "ema": self.ema.state_dict() if self.ema else None,
             "best": self.best,
             "plain": {name: getattr(self, name) for name in self._PLAIN},
         }
+        if not self.finished:
+            state |= {
+                "weights": self._weights(),
+                "optimizer": self.optimizer.state_dict(),
+                "ema": self.ema.state_dict() if self.ema else None,
+            }
         with atomic_path(path) as temporary:
             torch.save(state, temporary)
 
@@ -381,13 +384,16 @@ class _Run:
         if state.get("settings") != settings:
             say(f"{path} belongs to other settings or data; training starts anew")
             return
+        self.best = state["best"]
+        for name, value in state["plain"].items():
+            setattr(self, name, value)
+        if self.finished:
+            say(f"trained before, for {self.epoch} epochs")
+            return
         self._put(state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.ema:
             self.ema.load_state_dict(state["ema"])
-        self.best = state["best"]
-        for name, value in state["plain"].items():
-            setattr(self, name, value)
         say(f"continuing after epoch {self.epoch}")
 
 

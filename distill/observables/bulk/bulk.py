@@ -13,6 +13,7 @@ from distill.core.random_streams import stream
 from distill.core.work import Unit, WorkFolder
 from distill.models.calculators import load_calculator
 from distill.observables.base import REFERENCE, baseline
+from distill.observables.bulk.confidence import curve_at, elastic_at, lattice_at
 from distill.observables.bulk.elastic import elastic_constants
 from distill.observables.bulk.figure_of_merit import figures_of_merit, given_numbers
 from distill.observables.bulk.phonons import phonons
@@ -51,7 +52,6 @@ class _CurveUnit(Unit):
     crystal: Atoms
     strain: float
     points: int
-    confidence: float
 
     def work(self) -> dict[str, Any]:
         calculator = load_calculator(self.model)
@@ -62,7 +62,6 @@ class _CurveUnit(Unit):
             calculator,
             strain=self.strain,
             points=self.points,
-            confidence=self.confidence,
         )
         if not cubic:
             _, second, third = crystal.cell.lengths() * curve["scale"]
@@ -95,13 +94,11 @@ class _ElasticUnit(Unit):
     model: ModelSpec
     crystal: Atoms
     strain: float
-    confidence: float
 
     def work(self) -> dict[str, Any]:
         calculator = load_calculator(self.model)
-        return elastic_constants(
-            self.crystal, calculator, strain=self.strain, confidence=self.confidence
-        ).model_dump(mode="json")
+        found = elastic_constants(self.crystal, calculator, strain=self.strain)
+        return found.model_dump(mode="json")
 
 
 @dataclass(frozen=True)
@@ -116,7 +113,6 @@ class _LatticeUnit(Unit):
     crystal: Atoms
     temperature: float
     config: NptConfig
-    confidence: float
     seed: int
 
     def work(self) -> dict[str, Any]:
@@ -126,7 +122,6 @@ class _LatticeUnit(Unit):
             self.temperature,
             config=self.config,
             generator=stream(self.seed, "lattice constant", self.role, self.temperature),
-            confidence=self.confidence,
         )
 
 
@@ -156,14 +151,20 @@ class _Properties:
         """All of them."""
         return [unit for unit in (self.elastic, self.phonons, *self.expansion) if unit]
 
-    def found(self, curve: EquationOfState) -> BulkProperties:
-        """The properties, all units finished."""
-        elastic, vibrations = self.elastic, self.phonons
+    def found(self, curve: EquationOfState, confidence: float) -> BulkProperties:
+        """The properties with the intervals of a confidence, all units finished."""
+        elastic, vibrations = None, self.phonons
+        if self.elastic:
+            constants = ElasticConstants.model_validate(self.elastic.numbers())
+            elastic = elastic_at(constants, confidence)
         return BulkProperties(
-            equation_of_state=curve,
-            elastic_constants=elastic and ElasticConstants.model_validate(elastic.numbers()),
+            equation_of_state=curve_at(curve, confidence),
+            elastic_constants=elastic,
             thermal_expansion=[
-                LatticeConstant.model_validate(unit.numbers()) for unit in self.expansion
+                lattice_at(
+                    LatticeConstant.model_validate(unit.numbers()), unit.config.blocks, confidence
+                )
+                for unit in self.expansion
             ],
             phonons=vibrations and Phonons.model_validate(vibrations.numbers()),
         )
@@ -197,7 +198,6 @@ def run_bulk(config: BulkConfig, models: Mapping[str, ModelSpec], work: WorkFold
             crystal=crystal,
             strain=config.volume_strain,
             points=config.volume_points,
-            confidence=config.confidence,
         )
         for role, model in models.items()
     }
@@ -207,7 +207,10 @@ def run_bulk(config: BulkConfig, models: Mapping[str, ModelSpec], work: WorkFold
         for role, model in models.items()
     }
     work.run([unit for of_model in properties.values() for unit in of_model.units], "bulk")
-    results = {role: found.found(curves[role].curve()) for role, found in properties.items()}
+    results = {
+        role: found.found(curves[role].curve(), config.confidence)
+        for role, found in properties.items()
+    }
     return BulkResult(
         formula=crystal.get_chemical_formula(),
         confidence=config.confidence,
@@ -218,6 +221,7 @@ def run_bulk(config: BulkConfig, models: Mapping[str, ModelSpec], work: WorkFold
             reference=REFERENCE if REFERENCE in results else baseline(results),
             given=config.reference,
         ),
+        given=dict(config.reference),
     )
 
 
@@ -274,7 +278,6 @@ def _properties_of(
             model=model,
             crystal=relaxed,
             strain=config.elastic_strain,
-            confidence=config.confidence,
         )
     if config.phonons:
         vibrations = _PhononsUnit(work.path, f"{role}_phonons", model, relaxed, config.phonons)
@@ -289,7 +292,6 @@ def _properties_of(
                 crystal=relaxed,
                 temperature=temperature,
                 config=NptConfig(**asked),
-                confidence=config.confidence,
                 seed=work.seed,
             )
             for temperature in config.thermal_expansion.temperatures

@@ -90,7 +90,7 @@ class BulkConfig(Section):
     phonons: PhononsConfig | None = None
     reference: dict[str, Signed] = Field(
         default_factory=dict,
-        description="measured numbers that the figure of merit refers to, in place of the "
-        "reference or the teacher: lattice_constant (Å), bulk_modulus_GPa, C11, C12, C44, ...",
+        description="measured numbers that bounds are held against, and the figure of merit in "
+        "place of the reference or the teacher: lattice_constant (Å), bulk_modulus_GPa, C11, ...",
     )
     confidence: Annotated[float, Field(gt=0, lt=1)] = Field(0.95, description="of the intervals")

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
 
 _STRAIN_STEPS = 5
+# Of the linear fits.
+DEGREES_OF_FREEDOM = _STRAIN_STEPS - 2
 # Rows and columns of the constants that are named, in Voigt's order.
 _CUBIC = {"C11": (0, 0), "C12": (0, 1), "C44": (3, 3)}
 _ORTHORHOMBIC = {
@@ -94,7 +96,7 @@ def elastic_constants(
         raise UserError(
             "elastic constants need stresses, which this calculator does not give"
         ) from None
-    quantile = t.ppf(0.5 * (1 + confidence), _STRAIN_STEPS - 2)
+    quantile = t.ppf(0.5 * (1 + confidence), DEGREES_OF_FREEDOM)
     constants = {}
     for name, place in (_CUBIC if cubic else _ORTHORHOMBIC).items():
         value, half = float(matrix[place] / GPa), float(quantile * errors[place] / GPa)

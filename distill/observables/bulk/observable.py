@@ -6,12 +6,18 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
+from pydantic import Field
+
+from distill.core.config import Positive, Section
 from distill.core.quantities import MEV
+from distill.core.results import Interval
 from distill.core.work import WorkFolder
-from distill.observables.base import NoTolerances, Observable, Row
+from distill.observables.against import LEVELS, Number, held_against, refuse_without
+from distill.observables.base import REFERENCE, TEACHER, Check, Observable, Row
 from distill.observables.bulk.bulk import checked_crystal, run_bulk
 from distill.observables.bulk.config import BulkConfig
-from distill.observables.bulk.result import BulkProperties, BulkResult
+from distill.observables.bulk.figure_of_merit import GIVEN
+from distill.observables.bulk.result import BulkProperties, BulkResult, Quantity
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,16 +26,51 @@ if TYPE_CHECKING:
     from distill.models.cached_calculators import ModelSpec
 
 
+# Of each bound without its prefix: the properties of a crystal, as far as it has them.
+_BOUNDED = {
+    "lattice_constant": ("lattice_constant", "lattice_constant_b", "lattice_constant_c"),
+    "bulk_modulus": ("bulk_modulus_GPa",),
+}
+
+
+class BulkTolerances(Section):
+    """Bounds of bulk properties at 0 K, as shares of the number that is held against."""
+
+    lattice_constant: Positive | None = Field(
+        None, description="difference of lattice constants teacher-student over the teacher's"
+    )
+    bulk_modulus: Positive | None = Field(
+        None, description="difference of bulk moduli teacher-student over the teacher's"
+    )
+    teacher_lattice_constant: Positive | None = Field(
+        None, description="of the teacher, against the reference and `bulk.reference`, a share"
+    )
+    teacher_bulk_modulus: Positive | None = Field(
+        None, description="of the teacher, against the reference and `bulk.reference`, a share"
+    )
+    purpose_lattice_constant: Positive | None = Field(
+        None,
+        description="of the student, against the reference and `bulk.reference`, a share: what "
+        "the purpose allows",
+    )
+    purpose_bulk_modulus: Positive | None = Field(
+        None,
+        description="of the student, against the reference and `bulk.reference`, a share: what "
+        "the purpose allows",
+    )
+
+
 class Bulk(Observable[BulkResult]):
     """Energy-volume curve, elastic constants, thermal expansion and phonons of a crystal."""
 
     name: ClassVar = "bulk"
     title: ClassVar = "Bulk"
     Config: ClassVar = BulkConfig
+    Tolerances: ClassVar = BulkTolerances
     Result: ClassVar = BulkResult
     template: ClassVar = "distill.observables.bulk:section.html.j2"
 
-    def refuse(self, config: BulkConfig, tolerances: NoTolerances) -> None:
+    def refuse(self, config: BulkConfig, tolerances: BulkTolerances) -> None:
         """Refuse a cell that cannot be made or has no one lattice constant, or given numbers."""
         checked_crystal(config)
 
@@ -60,6 +101,16 @@ class Bulk(Observable[BulkResult]):
         ]
         return {self.name: bulk, "merit": merit}
 
+    def checks(self, result: BulkResult, tolerances: BulkTolerances) -> list[Check]:
+        """One for each bound, property, and number that it is held against."""
+        return [
+            check
+            for prefix in LEVELS
+            for name in _BOUNDED
+            if (bound := getattr(tolerances, f"{prefix}{name}")) is not None
+            for check in _checks(result, prefix, name, bound)
+        ]
+
     def draw(self, result: BulkResult) -> dict[str, Figure]:
         """Energy-volume curves; lattice constants over temperature and phonons if computed."""
         from distill.core.figures import FIGURE_WIDTH, figure_style
@@ -81,6 +132,47 @@ class Bulk(Observable[BulkResult]):
                 panel(axis, models)
             axes[0, 0].legend(fontsize=8.5)
         return {self.name: figure}
+
+
+def _checks(result: BulkResult, prefix: str, name: str, bound: float) -> list[Check]:
+    """Of a model against the teacher, or against the reference and the given numbers."""
+    question, model = LEVELS[prefix]
+    key = f"{prefix}{name}"
+    others = [TEACHER] if question == "faithful" else [REFERENCE, GIVEN]
+    checks = [
+        held_against(
+            key,
+            one.title,
+            Number(model, one.value, one.interval),
+            Number(other, *against[quantity]),
+            bound,
+            unit="",
+            question=question,
+            confidence=result.confidence,
+            relative=True,
+        )
+        for other in others
+        for against in [_numbers_of(result, other)]
+        for quantity, one in _quantities_of(result, model).items()
+        if quantity in _BOUNDED[name] and quantity in against
+    ]
+    if not checks:
+        refuse_without(
+            key,
+            f"there is no {name.replace('_', ' ')} of the {model} and of the "
+            f"{' or '.join(others)}: give a reference that can be run or compare.bulk.reference",
+        )
+    return checks
+
+
+def _quantities_of(result: BulkResult, model: str) -> dict[str, Quantity]:
+    return result.models[model].quantities() if model in result.models else {}
+
+
+def _numbers_of(result: BulkResult, source: str) -> dict[str, tuple[float, Interval | None]]:
+    if source == GIVEN:
+        return {name: (value, None) for name, value in result.given.items()}
+    return {name: (q.value, q.interval) for name, q in _quantities_of(result, source).items()}
 
 
 def _energy_volume_panel(axis: Axes, models: Mapping[str, BulkProperties]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from distill.core.results import Interval, Record, Result
 
 
@@ -329,6 +331,8 @@ class BulkResult(Result):
         Of each model to the teacher, or to the first, by its name.
     merit
         Figures of merit.
+    given
+        Measured numbers that the config gives, Å and GPa.
     """
 
     formula: str
@@ -336,6 +340,7 @@ class BulkResult(Result):
     models: dict[str, BulkProperties]
     differences: dict[str, BulkDifference]
     merit: FiguresOfMerit
+    given: dict[str, float] = Field(default_factory=dict)
 
     def table(self) -> dict[str, dict[str, Quantity]]:
         """By title with unit, then model."""

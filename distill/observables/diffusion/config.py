@@ -21,6 +21,23 @@ from distill.core.config import (
 from distill.core.input_files import InputFile
 
 
+class PublishedEnergy(Section):
+    """An activation energy of diffusion, measured or published."""
+
+    value: Positive = Field(description="eV")
+    low: Positive | None = Field(None, description="lower end of its interval, eV")
+    high: Positive | None = Field(None, description="upper end, eV")
+
+    @model_validator(mode="after")
+    def _check(self) -> PublishedEnergy:
+        if (self.low is None) != (self.high is None):
+            raise ValueError("low and high belong together: give both or none")
+        ends = (self.value, self.value) if self.low is None else (self.low, self.high)
+        if not ends[0] <= self.value <= (ends[1] or 0.0):
+            raise ValueError(f"expected low <= value <= high, found {self.value:g} outside")
+        return self
+
+
 class DiffusionConfig(Section):
     """Diffusion of a point defect by molecular dynamics, for every model; by default Li in LiF."""
 
@@ -80,6 +97,9 @@ class DiffusionConfig(Section):
         None,
         description="of the defect, Å, for upper bounds; nearest neighbours of the element if not "
         "given",
+    )
+    published: PublishedEnergy | None = Field(
+        None, description="measured or published activation energy that bounds are held against"
     )
     confidence: Annotated[float, Field(gt=0, lt=1)] = Field(0.95, description="of the intervals")
     max_temperature_ratio: Annotated[float, Field(gt=1, le=1e6)] = Field(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from distill.core.errors import UserError
+from distill.core.results import Interval
 from distill.core.work import Unit, WorkFolder
 from distill.models.calculators import load_calculator
 from distill.observables.crystal_files import read_crystal
@@ -196,6 +197,10 @@ def _runs_of(
 
 
 def _settings(config: DiffusionConfig, start: Atoms) -> DiffusionSettings:
+    published: tuple[float, Interval | None] | None = None
+    if (given := config.published) is not None:
+        ends = None if given.low is None or given.high is None else (given.low, given.high)
+        published = given.value, ends
     return DiffusionSettings(
         defect=config.defect,
         element=config.element,
@@ -206,4 +211,5 @@ def _settings(config: DiffusionConfig, start: Atoms) -> DiffusionSettings:
         ensemble=config.ensemble,
         counting=config.counting,
         confidence=config.confidence,
+        published=published,
     )

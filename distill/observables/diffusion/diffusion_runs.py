@@ -7,8 +7,6 @@ bitwise the same positions as one that was not.
 
 from __future__ import annotations
 
-import glob
-import shutil
 import time
 from dataclasses import dataclass
 from itertools import islice
@@ -122,18 +120,6 @@ class Run(Unit):
     def frames(self) -> int:
         """Saved frames of the production, the first included."""
         return round(self.time / self.config.save_every) + 1
-
-    @property
-    def parts(self) -> Path:
-        """Folder of the finished parts of the unfinished run."""
-        return self.folder / f"{self.name}.{self.key[:16]}.parts"
-
-    def run(self) -> None:
-        """Do the run, or what is left of it, and remove its parts once it is recorded."""
-        super().run()
-        # Those of runs with other settings, which were not finished, go as well.
-        for folder in self.folder.glob(f"{glob.escape(self.name)}.*.parts"):
-            shutil.rmtree(folder)
 
     def work(self) -> dict[str, Any]:
         """Do what is left of the run and join its parts."""

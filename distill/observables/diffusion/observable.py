@@ -12,7 +12,17 @@ from distill.core.errors import UserError
 from distill.core.quantities import MEV
 from distill.core.results import Interval
 from distill.core.work import WorkFolder
-from distill.observables.base import STUDENT, TEACHER, Card, Check, Observable, Row, within
+from distill.observables.against import LEVELS, Number, held_against, refuse_without
+from distill.observables.base import (
+    REFERENCE,
+    STUDENT,
+    TEACHER,
+    Card,
+    Check,
+    Observable,
+    Row,
+    within,
+)
 from distill.observables.diffusion.config import DiffusionConfig
 from distill.observables.diffusion.diffusion import (
     check_lengths,
@@ -33,11 +43,28 @@ if TYPE_CHECKING:
 _FS_PER_PS = 1000.0
 
 
+_PUBLISHED = "published value"
+_NO_REFERENCE = (
+    "there is no activation energy to hold against: give compare.diffusion.published, or the "
+    "reference a time in compare.diffusion.times"
+)
+
+
 class DiffusionTolerances(Section):
-    """Bound of diffusion."""
+    """Bounds of diffusion."""
 
     activation_energy: Positive | None = Field(
         None, description="difference of activation energies of diffusion teacher-student, eV"
+    )
+    teacher_activation_energy: Positive | None = Field(
+        None,
+        description="of the teacher, against the reference (with a time of its own in "
+        "`diffusion.times`) and `diffusion.published`, eV",
+    )
+    purpose_activation_energy: Positive | None = Field(
+        None,
+        description="of the student, against the reference and `diffusion.published`, eV: what "
+        "the purpose allows",
     )
 
 
@@ -55,11 +82,16 @@ class Diffusion(Observable[DiffusionResult]):
         """Refuse runs too short for the fit, a defect that does not fit, or a hopeless check."""
         check_lengths(config, dict.fromkeys((TEACHER, STUDENT, *config.times)))
         starting_structure(config, perfect_crystal(config), 1.0, config.temperatures[0])
-        if tolerances.activation_energy is not None and len(set(config.temperatures)) < 2:
-            raise UserError(
-                "compare.tolerances.activation_energy is set, but compare.diffusion.temperatures "
-                "has one temperature: give two or more, or remove the tolerance"
-            )
+        for key in DiffusionTolerances.model_fields:
+            if getattr(tolerances, key) is None:
+                continue
+            if len(set(config.temperatures)) < 2:
+                raise UserError(
+                    f"compare.tolerances.{key} is set, but compare.diffusion.temperatures has one "
+                    "temperature: give two or more, or remove the tolerance"
+                )
+            if key != "activation_energy" and not (config.published or REFERENCE in config.times):
+                refuse_without(key, _NO_REFERENCE)
 
     def plan(self, config: DiffusionConfig, tolerances: DiffusionTolerances) -> list[str]:
         """See `diffusion_plan`."""
@@ -119,10 +151,19 @@ class Diffusion(Observable[DiffusionResult]):
         return figures
 
     def checks(self, result: DiffusionResult, tolerances: DiffusionTolerances) -> list[Check]:
-        """One of the activation energies, student minus teacher; it fails without both fits."""
+        """Of the activation energies: student and teacher, and each against the reference.
+
+        One fails without both fits.
+        """
+        against = [
+            check
+            for prefix in ("teacher_", "purpose_")
+            if (bound := getattr(tolerances, f"{prefix}activation_energy")) is not None
+            for check in _against_reference(result, prefix, bound)
+        ]
         bound = tolerances.activation_energy
         if bound is None:
-            return []
+            return against
         difference, interval = _activation_energy(result)
         comment = ""
         if difference is None:
@@ -139,7 +180,8 @@ class Diffusion(Observable[DiffusionResult]):
                 "eV",
                 comment=comment,
                 confidence=result.settings.confidence,
-            )
+            ),
+            *against,
         ]
 
     def cards(self, result: DiffusionResult) -> list[Card]:
@@ -156,6 +198,49 @@ class Diffusion(Observable[DiffusionResult]):
                 confidence=result.settings.confidence,
             )
         ]
+
+
+def _against_reference(result: DiffusionResult, prefix: str, bound: float) -> list[Check]:
+    """Of a model against the reference's activation energy, and against the published one."""
+    question, model = LEVELS[prefix]
+    key, what = f"{prefix}activation_energy", "activation energy of diffusion"
+    others: list[Number | None] = []
+    if REFERENCE in result.models:
+        others.append(_energy_of(result, REFERENCE))
+    if result.settings.published is not None:
+        others.append(Number(_PUBLISHED, *result.settings.published))
+    if not others:
+        refuse_without(key, _NO_REFERENCE)
+    one = _energy_of(result, model)
+    checks = []
+    for other in others:
+        if one is None or other is None:
+            name = f"{what}, {model} − {other.source if other else REFERENCE}"
+            comment = "no Arrhenius fit: too few jumps were seen; run longer or hotter"
+            checks.append(
+                within(key, name, None, None, bound, "eV", comment=comment, question=question)
+            )
+            continue
+        checks.append(
+            held_against(
+                key,
+                what,
+                one,
+                other,
+                bound,
+                unit="eV",
+                question=question,
+                confidence=result.settings.confidence,
+            )
+        )
+    return checks
+
+
+def _energy_of(result: DiffusionResult, model: str) -> Number | None:
+    fit = result.models[model].arrhenius if model in result.models else None
+    if fit is None:
+        return None
+    return Number(model, fit.activation_energy, fit.activation_energy_interval)
 
 
 def _activation_energy(result: DiffusionResult) -> tuple[float | None, Interval | None]:

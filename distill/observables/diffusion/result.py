@@ -301,6 +301,8 @@ class DiffusionSettings(Record):
         Å.
     ensemble, counting, confidence
         Of the config.
+    published
+        Activation energy with its interval, eV, that the config gives.
     """
 
     defect: str
@@ -312,6 +314,7 @@ class DiffusionSettings(Record):
     ensemble: str
     counting: str
     confidence: float
+    published: tuple[float, Interval | None] | None = None
 
 
 class DiffusionResult(Result):

@@ -247,20 +247,25 @@ def run_gates(
 
 
 def starting_structures(config: GatesConfig) -> list[Atoms]:
-    """As many structures as there are runs, spread over the file.
+    """As many structures as there are runs, spread over the file; more leave the first as they are.
+
+    Their places are those of the van der Corput sequence: the first, the middle, the quarters.
 
     Raises
     ------
     UserError
         If there is no file, or it cannot be read.
     """
+    from scipy.stats.qmc import Halton
+
     if config.structures is None:
         raise UserError(
             "compare.gates.structures: expected a file of structures to start from; outside a "
             "workflow there are no held-out ones"
         )
     structures = read_structures(config.structures, require=())
-    places = np.unique(np.linspace(0, len(structures) - 1, config.runs).round().astype(int))
+    shares = Halton(1, scramble=False).random(config.runs).ravel()
+    places = dict.fromkeys((shares * len(structures)).astype(int).tolist())
     return [structures[place] for place in places]
 
 

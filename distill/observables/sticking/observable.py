@@ -13,11 +13,12 @@ from distill.core.errors import UserError
 from distill.core.results import Interval
 from distill.core.work import WorkFolder
 from distill.metrics.statistics import pairs_needed_within
+from distill.observables.against import LEVELS, Number, held_against, refuse_without
 from distill.observables.base import STUDENT, TEACHER, Card, Check, Observable, Row, within
 from distill.observables.sticking.config import StickingConfig
 from distill.observables.sticking.plan import sticking_plan
 from distill.observables.sticking.plots import CURVES, draw_probabilities, draw_scattered
-from distill.observables.sticking.published_points import read_points
+from distill.observables.sticking.published_points import published_at, read_points
 from distill.observables.sticking.result import (
     ConditionSticking,
     ScatteredMolecules,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from distill.models.cached_calculators import ModelSpec
 
 
+_NO_POINTS = "there are no published points: give compare.sticking.published"
 # Vibrational levels in the table of scattered molecules.
 _LEVELS = 3
 
@@ -42,6 +44,14 @@ class StickingTolerances(Section):
 
     sticking: Positive | None = Field(
         None, description="difference of sticking probabilities teacher-student, every condition"
+    )
+    teacher_sticking: Positive | None = Field(
+        None, description="of the teacher, against `sticking.published` where it has the condition"
+    )
+    purpose_sticking: Positive | None = Field(
+        None,
+        description="of the student, against `sticking.published` where it has the condition: what "
+        "the purpose allows",
     )
 
 
@@ -67,6 +77,9 @@ class Sticking(Observable[StickingResult]):
                 "compare.sticking.teacher_trajectories is below 2: ask for that computation or "
                 "remove the tolerance"
             )
+        for key in ("teacher_sticking", "purpose_sticking"):
+            if getattr(tolerances, key) is not None and config.published is None:
+                refuse_without(key, _NO_POINTS)
 
     def plan(self, config: StickingConfig, tolerances: StickingTolerances) -> list[str]:
         """See `sticking_plan`."""
@@ -124,16 +137,25 @@ class Sticking(Observable[StickingResult]):
         return figures
 
     def checks(self, result: StickingResult, tolerances: StickingTolerances) -> list[Check]:
-        """One for each condition with pairs; a failed one if there is none."""
+        """One for each condition with pairs, a failed one if there is none; and of both models
+        for each published point of a condition.
+        """
+        against = [
+            check
+            for prefix in ("teacher_", "purpose_")
+            if (bound := getattr(tolerances, f"{prefix}sticking")) is not None
+            for check in _against_published(result, prefix, bound)
+        ]
         bound = tolerances.sticking
         if bound is None:
-            return []
+            return against
         paired = [condition for condition in result.conditions if condition.paired]
         if not paired:
             title = "sticking probability, teacher − student"
             reason = "no pair of sound trajectories of teacher and student"
-            return [within(self.name, title, None, None, bound, "", comment=reason)]
-        return [_check(condition, bound, result.confidence) for condition in paired]
+            failed = within(self.name, title, None, None, bound, "", comment=reason)
+            return [failed, *against]
+        return [*(_check(condition, bound, result.confidence) for condition in paired), *against]
 
     def cards(self, result: StickingResult) -> list[Card]:
         """The largest paired difference."""
@@ -151,6 +173,36 @@ class Sticking(Observable[StickingResult]):
                 confidence=result.confidence,
             )
         ]
+
+
+def _against_published(result: StickingResult, prefix: str, bound: float) -> list[Check]:
+    """Of a model at every condition that a source has; a failed one where there is none."""
+    question, model = LEVELS[prefix]
+    key, what = f"{prefix}sticking", "sticking probability"
+    if not result.published:
+        refuse_without(key, _NO_POINTS)
+    checks = []
+    for condition in result.conditions:
+        # The teacher's best number is that of its pairs with the student.
+        found = condition.student if model == STUDENT else condition.two_level or condition.teacher
+        for point in published_at(result.published, condition) if found else ():
+            assert found is not None
+            checks.append(
+                held_against(
+                    key,
+                    f"{what} {condition.title}",
+                    Number(model, found.probability, found.interval),
+                    Number(point.source, point.probability, point.interval),
+                    bound,
+                    unit="",
+                    question=question,
+                    confidence=result.confidence,
+                )
+            )
+    if not checks:
+        name, comment = f"{what}, {model} − published", "no published point is at a condition"
+        checks = [within(key, name, None, None, bound, "", comment=comment, question=question)]
+    return checks
 
 
 def _scattered_row(molecules: ScatteredMolecules) -> Row:

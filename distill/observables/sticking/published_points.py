@@ -5,14 +5,17 @@ from __future__ import annotations
 import csv
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from distill.core.errors import UserError
-from distill.observables.sticking.result import PublishedPoint
+from distill.observables.sticking.result import ConditionSticking, PublishedPoint
 
 REQUIRED = ("energy", "probability")
 OPTIONAL = ("low", "high", "facet", "temperature", "v", "j", "source")
+# Relative: published energies have few digits.
+_SAME_ENERGY = 1e-3
 _NUMBERS = ("energy", "probability", "low", "high", "temperature", "v", "j")
 
 
@@ -59,6 +62,50 @@ def read_points(path: str | os.PathLike[str]) -> list[PublishedPoint]:
     if not points:
         raise UserError(f"{file} has a header line, but no points below it")
     return points
+
+
+def published_at(
+    points: Sequence[PublishedPoint], condition: ConditionSticking
+) -> list[PublishedPoint]:
+    """What each source says of a condition, at its normal energy.
+
+    Between two points of a source both the probability and the ends of its interval lie on a
+    straight line, where both points have one; outside of its points a source says nothing.
+    """
+    by_source: dict[str, list[PublishedPoint]] = {}
+    for point in points:
+        if point.belongs(condition):
+            by_source.setdefault(point.source, []).append(point)
+    energy = condition.normal_energy
+    found = []
+    for own in by_source.values():
+        ordered = sorted(own, key=lambda point: point.energy)
+        energies = [point.energy for point in ordered]
+        slack = _SAME_ENERGY * energy
+        if not energies[0] - slack <= energy <= energies[-1] + slack:
+            continue
+        near = [point for point in ordered if abs(point.energy - energy) <= slack]
+        if near:
+            found += near
+            continue
+        above = next(index for index, other in enumerate(energies) if other > energy)
+        found.append(_between(ordered[above - 1], ordered[above], energy))
+    return found
+
+
+def _between(first: PublishedPoint, second: PublishedPoint, energy: float) -> PublishedPoint:
+    share = (energy - first.energy) / (second.energy - first.energy)
+
+    def mean(one: float, other: float) -> float:
+        return (1 - share) * one + share * other
+
+    interval = None
+    if first.interval and second.interval:
+        low, high = (mean(a, b) for a, b in zip(first.interval, second.interval, strict=True))
+        interval = low, high
+    probability = mean(first.probability, second.probability)
+    update = {"energy": energy, "probability": probability, "interval": interval}
+    return first.model_copy(update=update)
 
 
 def _columns() -> str:

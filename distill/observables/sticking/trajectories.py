@@ -19,7 +19,8 @@ from distill.simulation.scattering import (
     cached_surfaces,
     initial_conditions,
     run_trajectory,
-    surface_order,
+    surface_key,
+    surface_number,
 )
 from distill.simulation.surfaces import Surfaces
 
@@ -37,8 +38,8 @@ class StickingUnit(Unit):
     ----------
     first, count
         Numbers of the trajectories.
-    surfaces, surfaces_key
-        Folder of the surfaces, and what those of the condition were made from.
+    surfaces, surface_keys
+        Folder of the surfaces, and what that of each trajectory was made from.
     """
 
     model: ModelSpec
@@ -48,7 +49,7 @@ class StickingUnit(Unit):
     count: int
     seed: int
     surfaces: Path
-    surfaces_key: str
+    surface_keys: tuple[str, ...]
 
     unkeyed = Unit.unkeyed | {"surfaces"}
 
@@ -114,8 +115,11 @@ class Sample:
     def extend(self, count: int) -> None:
         """Plan trajectories up to a number."""
         size = _SHARD[self.role]
-        for first in range(self.count, count, size):
-            number = min(size, count - first)
+        while self.count < count:
+            first = self.count
+            # Whole shards begin at the same numbers, whatever was asked for before.
+            number = min(size - first % size, count - first)
+            self.count += number
             self.units.append(
                 StickingUnit(
                     self.work.path / self.role,
@@ -127,10 +131,12 @@ class Sample:
                     count=number,
                     seed=self.work.seed,
                     surfaces=self.work.path / SURFACES_FOLDER,
-                    surfaces_key=self.surfaces.keys[self.condition.place],
+                    surface_keys=tuple(
+                        surface_key(self.config, self.condition, n, self.work.seed, self.surfaces)
+                        for n in range(first, first + number)
+                    ),
                 )
             )
-        self.count = max(count, self.count)
 
     def ends(self) -> Ends:
         """How the trajectories ended, all of them run."""
@@ -146,5 +152,8 @@ class Sample:
         if found is None:
             return None
         total = len(found.groups)
-        order = surface_order(self.condition, self.work.seed, total)
-        return {number: found.groups[int(order[number % total])] for number in range(self.count)}
+        chosen = (
+            surface_number(self.config, self.condition, number, self.work.seed, total)
+            for number in range(self.count)
+        )
+        return {number: found.groups[surface] for number, surface in enumerate(chosen)}

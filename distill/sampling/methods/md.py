@@ -28,6 +28,7 @@ from distill.core.config import (
     TimeStep,
 )
 from distill.core.errors import UserError
+from distill.core.fingerprint import names_of
 from distill.core.input_files import InputFile
 from distill.core.progress import say
 from distill.core.quantities import CONFIG_TYPE_KEY
@@ -113,9 +114,7 @@ class MdUnit(Unit):
 
     def settings(self) -> dict[str, Any]:
         """Its model, start and dynamics; not the config's other temperatures and pressures."""
-        others = {"temperatures", "pressures"}
-        config = {n: getattr(self.config, n) for n in MdConfig.model_fields if n not in others}
-        return {**super().settings(), "config": config, "stream": self.name}
+        return {**super().settings(), "config": _shared(self.config), "stream": self.name}
 
     @property
     def _path(self) -> Path:
@@ -140,6 +139,12 @@ class MdUnit(Unit):
             write_structures(folder / self._path.name, structures)
         shutil.rmtree(parts, ignore_errors=True)
         return summary
+
+
+def _shared(config: MdConfig) -> dict[str, Any]:
+    """All but the conditions, each of which is a run."""
+    others = {"temperatures", "pressures"}
+    return {name: getattr(config, name) for name in MdConfig.model_fields if name not in others}
 
 
 def starting_structure(config: MdConfig) -> Atoms:
@@ -195,11 +200,11 @@ class MolecularDynamics(SamplingMethod):
         """Every run of a list of options."""
         units: list[Unit] = []
         work = sampler.work.sub("md")
-        for number, config in enumerate(configs):
+        for name_of_config, config in zip(names_of(map(_shared, configs)), configs, strict=True):
             refuse_pressure(config, starting_structure(config))
             for temperature in config.temperatures:
                 for pressure in config.pressures:
-                    name = f"md_{number:02d}_{temperature:g}K"
+                    name = f"md_{name_of_config}_{temperature:g}K"
                     if config.ensemble == "npt":
                         name += f"_{pressure:g}eVA3"
                     units.append(

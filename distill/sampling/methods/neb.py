@@ -8,7 +8,7 @@ from distill.core.work import Unit
 from distill.sampling.method import Sampler, SamplingMethod, Visited
 from distill.simulation.config import NebConfig
 from distill.simulation.neb_endpoints import refuse_path
-from distill.simulation.neb_units import PathUnit, path_units
+from distill.simulation.neb_units import KeptUnit, path_units
 
 
 class MinimumEnergyPaths(SamplingMethod):
@@ -23,14 +23,18 @@ class MinimumEnergyPaths(SamplingMethod):
             refuse_path(config)
 
     def units(self, configs: Sequence[NebConfig], sampler: Sampler) -> list[Unit]:
-        """A unit for each path."""
-        return list(path_units(configs, model=sampler.model, out=sampler.work.path / "neb"))
+        """A unit for each path, and what is kept of it."""
+        out = sampler.work.path / "neb"
+        paths = path_units(configs, model=sampler.model, out=out)
+        return [KeptUnit(out / "kept", path.name, path) for path in paths]
 
-    def collect(self, units: Sequence[PathUnit]) -> Visited:
+    def collect(self, units: Sequence[KeptUnit]) -> Visited:
         """The structures along every path."""
-        paths = [unit.summary() for unit in units]
+        paths = [unit.path.summary() for unit in units]
+        for path, unit in zip(paths, units, strict=True):
+            path["calls"] += unit.numbers()["calls"]
         return Visited(
-            paths=[atoms for unit in units for atoms in unit.kept()],
+            paths=[atoms for unit in units for atoms in unit.structures()],
             calls={"neb": sum(path["calls"] for path in paths)},
             summary={"paths": paths},
         )

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
+from distill.core.fingerprint import names_of
 from distill.core.quantities import CONFIG_TYPE_KEY
 from distill.core.work import Unit
 from distill.data.isolated_atoms import is_isolated_atom
@@ -31,8 +32,7 @@ class StructureUnit(Unit):
 
     def settings(self) -> dict[str, Any]:
         """Its model, structure and amounts; not the name of the file that it is from."""
-        config = {n: getattr(self.config, n) for n in type(self.config).model_fields}
-        return {**super().settings(), "config": config | {"structures": ""}, "stream": self.name}
+        return {**super().settings(), "config": _amounts(self.config), "stream": self.name}
 
     def files(self) -> list[Path]:
         """The labelled structures."""
@@ -83,18 +83,23 @@ class PerStructure(SamplingMethod):
             If a file is missing or damaged.
         """
         work = sampler.work.sub(self.name)
+        asked = [
+            (config, atoms)
+            for config in configs
+            for atoms in read_structures(config.structures, require=())
+            if not is_isolated_atom(atoms)
+        ]
+        names = names_of((_amounts(config), atoms) for config, atoms in asked)
         return [
             self.unit_type(
                 work.path,
-                f"{self.name}_{number:02d}_{index:05d}",
+                f"{self.name}_{name}",
                 model=sampler.model,
                 config=config,
                 atoms=atoms,
                 seed=work.seed,
             )
-            for number, config in enumerate(configs)
-            for index, atoms in enumerate(read_structures(config.structures, require=()))
-            if not is_isolated_atom(atoms)
+            for name, (config, atoms) in zip(names, asked, strict=True)
         ]
 
     def collect(self, units: Sequence[StructureUnit]) -> Visited:
@@ -105,6 +110,11 @@ class PerStructure(SamplingMethod):
             endings={atoms.info["trajectory"]: self.name for atoms in structures},
             calls={self.name: sum(unit.calls for unit in units)},
         )
+
+
+def _amounts(config: Any) -> dict[str, Any]:
+    """The options of a method, without the file of the structures."""
+    return {n: getattr(config, n) for n in type(config).model_fields if n != "structures"}
 
 
 def labelled_by(calculator: Calculator, atoms: Atoms, index: int) -> Atoms:

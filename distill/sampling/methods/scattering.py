@@ -24,7 +24,8 @@ from distill.simulation.scattering import (
     cached_surfaces,
     initial_conditions,
     run_trajectory,
-    surface_order,
+    surface_key,
+    surface_number,
     trajectory_name,
 )
 from distill.simulation.surfaces import (
@@ -45,7 +46,7 @@ class TrajectoryUnit(Unit):
     surfaces
         Folder of the surfaces.
     surfaces_key
-        What those of its condition were made from.
+        What its own surface was made from.
     """
 
     model: ModelSpec
@@ -136,7 +137,7 @@ class Scattering(SamplingMethod):
                 number=number,
                 seed=work.seed,
                 surfaces=work.path / SURFACES_FOLDER,
-                surfaces_key=surfaces.keys[condition.place],
+                surfaces_key=surface_key(config, condition, number, work.seed, surfaces),
                 trust=sampler.trust,
             )
             for condition in conditions(config)
@@ -181,5 +182,5 @@ def surface_group(surfaces: Surfaces, unit: TrajectoryUnit) -> int | None:
     if found is None:
         return None
     total = len(found.groups)
-    order = surface_order(unit.condition, unit.seed, total)
-    return found.groups[int(order[unit.number % total])]
+    chosen = surface_number(unit.config, unit.condition, unit.number, unit.seed, total)
+    return found.groups[chosen]

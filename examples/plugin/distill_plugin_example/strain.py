@@ -13,6 +13,7 @@ from pydantic import Field
 
 from distill.core.config import Section
 from distill.core.errors import UserError
+from distill.core.fingerprint import names_of
 from distill.core.input_files import InputFile
 from distill.core.quantities import CONFIG_TYPE_KEY, full_matrix
 from distill.core.work import Unit
@@ -97,17 +98,21 @@ class Strain(SamplingMethod):
             If a file is missing or damaged, or holds a structure without a cell to strain.
         """
         work = sampler.work.sub("strain")
+        series = [
+            (_periodic(atoms, config, index), tuple(config.modes), tuple(config.amounts))
+            for config in configs
+            for index, atoms in enumerate(read_structures(config.structures, require=()))
+        ]
         return [
             StrainUnit(
                 work.path,
-                f"strain_{number:02d}_{index:05d}",
+                f"strain_{name}",
                 model=sampler.model,
-                atoms=_periodic(atoms, config, index),
-                modes=tuple(config.modes),
-                amounts=tuple(config.amounts),
+                atoms=atoms,
+                modes=modes,
+                amounts=amounts,
             )
-            for number, config in enumerate(configs)
-            for index, atoms in enumerate(read_structures(config.structures, require=()))
+            for name, (atoms, modes, amounts) in zip(names_of(series), series, strict=True)
         ]
 
     def collect(self, units: Sequence[StrainUnit]) -> Visited:

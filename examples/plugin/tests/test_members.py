@@ -20,7 +20,7 @@ from distill_plugin_example.thermal_displacement import (
 )
 from exporter_tests import ExporterContract
 from helpers import SAMPLE_STUDENT, rattled_copper
-from observable_tests import ObservableContract
+from observable_tests import HARMLESS_TO_RUNS, INPUTS_OF_RUNS, ObservableContract
 
 from distill.config import CalculatorConfig, ParallelConfig, load_config
 from distill.core.artifacts import read_json
@@ -131,6 +131,8 @@ class TestThermalDisplacement(ObservableContract):
         "student": "spring_toys:stiff_springs",
     }
     other = CalculatorConfig(path="spring_toys:Springs", args={"stiffness": 9.0})
+    harmless: ClassVar = HARMLESS_TO_RUNS | {"confidence": 0.9}
+    inputs: ClassVar = INPUTS_OF_RUNS | {"structure": "preset:lif"}
 
     @classmethod
     def config(cls, folder: Path) -> DisplacementConfig:
