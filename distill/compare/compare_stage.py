@@ -13,9 +13,10 @@ from typing import Any
 from distill.compare.config import CompareBase
 from distill.compare.error_tables import ERRORS, compare_errors
 from distill.compare.errors_result import ErrorsResult, extrapolation_text
+from distill.compare.map_result import MAP
 from distill.compare.predictions import label_test_sets
 from distill.compare.reference_student import errors_alone
-from distill.compare.structure_map import MAP, compare_structures
+from distill.compare.structure_map import compare_structures
 from distill.compare.timing_result import TimingResult
 from distill.compare.timing_stage import TIMING, compare_times, refuse_timing
 from distill.compare.verdict import refuse_what_cannot_work

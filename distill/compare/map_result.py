@@ -6,6 +6,8 @@ from typing import Literal
 
 from distill.core.results import Record, Result
 
+# Name of the result, and of the folder of files beside it.
+MAP = "structure_map"
 TRAINING, HELD_OUT, TEST = "training", "held out", "test"
 # Why a structure is worth a look: student against reference, student against teacher, grade.
 Reason = Literal["error", "disagreement", "grade"]

@@ -13,6 +13,7 @@ from distill.compare.chemiscope import write_chemiscope
 from distill.compare.map_plots import map_figure
 from distill.compare.map_result import (
     HELD_OUT,
+    MAP,
     TEST,
     TITLES,
     TRAINING,
@@ -40,7 +41,6 @@ from distill.models.labelling import label_structures
 if TYPE_CHECKING:
     from ase import Atoms
 
-MAP = "structure_map"
 CHEMISCOPE_FILE = "structures.json.gz"
 # Training structures in the map, and listed structures of each reason, at most.
 MOST_TRAINING, MOST_LISTED = 1000, 5

@@ -13,8 +13,7 @@ from typing import Any
 
 from distill._version import __version__
 from distill.compare.errors_result import ErrorsResult
-from distill.compare.map_result import TITLES, StructureMap
-from distill.compare.structure_map import MAP
+from distill.compare.map_result import MAP, TITLES, StructureMap
 from distill.compare.timing import machine_text, timing_rows
 from distill.compare.timing_result import TimingResult
 from distill.compare.verdict import VERDICT_FILE

@@ -13,9 +13,9 @@ from ase.build import bulk
 from ase.io import read
 from helpers import rattled_copper
 
-from distill.compare.map_result import HELD_OUT, TEST, TRAINING
+from distill.compare.map_result import HELD_OUT, MAP, TEST, TRAINING
 from distill.compare.predictions import label_test_sets
-from distill.compare.structure_map import MAP, compare_structures
+from distill.compare.structure_map import compare_structures
 from distill.config import StudentConfig
 from distill.data.structures import read_structures, reference_forces, write_structures
 from distill.student.fit.native_fit import fit

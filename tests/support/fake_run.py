@@ -12,9 +12,8 @@ from fake_observables import FAKES
 from distill.compare.checks import error_checks, observable_checks, speedup_check
 from distill.compare.errors_result import ErrorsResult, TestedExtrapolation
 from distill.compare.map_plots import map_figure
-from distill.compare.map_result import HELD_OUT, TEST, TRAINING, Listed, MapPoint, StructureMap
+from distill.compare.map_result import HELD_OUT, MAP, TEST, TRAINING, Listed, MapPoint, StructureMap
 from distill.compare.predictions import pairs
-from distill.compare.structure_map import MAP
 from distill.compare.timing_plots import cost_figure, timing_figure
 from distill.compare.timing_result import Machine, ModelTiming, Ratio, Spread, TimingResult
 from distill.compare.verdict_result import verdict_of

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-COMPONENTS = 12
+# With 32 members they fill whole vectors of the kernels.
+COMPONENTS = 8
 # Squared weight of a standardised feature against the mean log likelihood, and for each atom.
 _PENALTY, _PENALTY_PER_ATOM = 0.01, 3.0
 _MOST_SITES = 4000

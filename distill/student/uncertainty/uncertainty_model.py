@@ -137,12 +137,12 @@ class UncertaintyModel:
         UserError
             As `Student.evaluate`.
         """
+        species = species_indices(self.student.elements, atoms)
         found = self._committee.evaluate(atoms)
         energies, forces = _deviations(found)
         total = float(_rms(found.energies.sum(axis=0), axis=0))
         energy_error, force_errors = self.energy_scale * total, self.force_scale * forces
         if (errors := self.student.errors) is not None:
-            species = species_indices(self.student.elements, atoms)
             force_errors = errors.force_errors(
                 species, forces, found.mean.forces, found.projections
             )
@@ -151,8 +151,8 @@ class UncertaintyModel:
             energy=self.energy_scale * total,
             energies=self.energy_scale * energies,
             forces=self.force_scale * forces,
-            energy_grade=self._grade(atoms, energies, self.largest_site),
-            force_grade=self._grade(atoms, forces, self.largest_force),
+            energy_grade=self._grade(species, energies, self.largest_site),
+            force_grade=self._grade(species, forces, self.largest_force),
             energy_error=energy_error,
             force_errors=force_errors,
         )
@@ -161,8 +161,10 @@ class UncertaintyModel:
         """In the order of the student's elements; an element without training sites has none."""
         return np.array([(largest or {}).get(symbol, 0.0) for symbol in self.student.elements])
 
-    def _grade(self, atoms: Atoms, deviations: np.ndarray, largest: np.ndarray) -> np.ndarray:
-        reference = largest[species_indices(self.student.elements, atoms)]
+    def _grade(
+        self, species: np.ndarray, deviations: np.ndarray, largest: np.ndarray
+    ) -> np.ndarray:
+        reference = largest[species]
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(deviations > 0, deviations / reference, 0.0)
 
