@@ -102,7 +102,7 @@ class Student(StudentParameters):
             Threads to share the atoms among.
         uncertainty
             Put `energy_std`, `forces_std` and `extrapolation_grade` into `results` too, as
-            `distill predict` writes them; on one thread, for 0.6 of a call more.
+            `distill predict` writes them; on one thread, for two thirds of a call more.
 
         Raises
         ------

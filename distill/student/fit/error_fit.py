@@ -32,6 +32,8 @@ COMPONENTS = 8
 # Squared weight of a standardised feature against the mean log likelihood, and for each atom.
 _PENALTY, _PENALTY_PER_ATOM = 0.01, 3.0
 _MOST_SITES = 4000
+# Of a variance over the mean one, while weights are sought.
+_MOST_LOG = 50.0
 _LEVEL, _HALF_WIDTH = 0.95, 1.959964
 
 
@@ -165,7 +167,8 @@ def _most_likely(features: Array, sites: _Sites) -> tuple[Array, float]:
     penalty[0] = 0.0
 
     def loss(x: Array) -> tuple[float, Array]:
-        share, local = np.exp(x[0]) * posterior, np.exp(standard @ x[1:])
+        share = np.exp(x[0]) * posterior
+        local = np.exp(np.clip(standard @ x[1:], -_MOST_LOG, _MOST_LOG))
         variance = share + local + 1e-12
         slope = 1.5 * (1 / variance - squared / variance**2) / len(squared)
         value = 1.5 * np.mean(np.log(variance) + squared / variance)
@@ -227,7 +230,7 @@ def _with_energies(
         return model
     error, deviation, sites = np.array(table).T
     energy = _shares(error**2, np.column_stack([deviation, sites]) ** 2)
-    predicted = np.hypot(energy[0] * deviation, energy[1] * sites)
+    predicted = np.hypot(energy[0] * deviation, energy[1] * sites) + np.finfo(float).tiny
     scale = _half_width(np.abs(error) / predicted) / _HALF_WIDTH
     return replace(model, energy=energy, scales=np.array([model.scales[0], scale]))
 
