@@ -171,6 +171,7 @@ def _compare_inputs(config: RunConfig, folder: Path) -> dict[str, Path]:
         "student": folder / "student" / "student.npz",
         "reference_test": labelled / "test.xyz",
         "held_out": folder / "sampling" / "held_out.xyz",
+        "training": folder / "sampling" / "selected.xyz",
     }
     if config.compare.reference_student:
         inputs["reference_train"] = labelled / "train.xyz"

@@ -13,8 +13,10 @@ from typing import Any
 from distill.compare.config import CompareBase
 from distill.compare.error_tables import ERRORS, compare_errors
 from distill.compare.errors_result import ErrorsResult, extrapolation_text
+from distill.compare.map_result import MAP
 from distill.compare.predictions import label_test_sets
 from distill.compare.reference_student import errors_alone
+from distill.compare.structure_map import compare_structures
 from distill.compare.timing_result import TimingResult
 from distill.compare.timing_stage import TIMING, compare_times, refuse_timing
 from distill.compare.verdict import refuse_what_cannot_work
@@ -40,6 +42,7 @@ _OWN_FILES = (
     "error_histograms",
     "cost",
     "reference_student",
+    MAP,
 )
 
 
@@ -56,12 +59,14 @@ def run(
     reference: CalculatorConfig | None = None,
     reference_train: Path | None = None,
     student_config: StudentConfig | None = None,
+    training: Path | None = None,
 ) -> None:
     """Compare reference, teacher and student; `verdict.judge_student` then says pass or fail.
 
-    Writes to `out`: `NAME.json`, tables as CSV, and figures as PNG and PDF of the errors, the times
-    and each observable that is asked for; and `predictions/` with `test_teacher.xyz`,
-    `test_student.xyz` and `held_out_student.xyz`, under the REF_ keys.
+    Writes to `out`: `NAME.json`, tables as CSV, and figures as PNG and PDF of the errors, the
+    times, the map of structures and each observable that is asked for; `structure_map/` with the
+    structures that are worth a look and a file for chemiscope; and `predictions/` with
+    `test_teacher.xyz`, `test_student.xyz` and `held_out_student.xyz`, under the REF_ keys.
 
     Parameters
     ----------
@@ -85,6 +90,8 @@ def run(
     reference_train, student_config
         Training structures with reference labels, and the `student` section: of the student on the
         reference data alone, which there is not where one of them is left out.
+    training
+        Structures that the student was fitted to, with the teacher's labels, for the map.
 
     Raises
     ------
@@ -112,6 +119,7 @@ def run(
             seed=seed,
         )
     errors = compare_errors(labels, student, out, alone)
+    compare_structures(labels, student, training, out)
     timing = None
     if config.timing is not None:
         timing = compare_times(config.timing, models, labels, errors, out, seed)

@@ -27,7 +27,10 @@ class DeviationQuality(Record):
     count
         Number of errors.
     rmse, predicted_deviation
-        Root mean squares.
+        Root mean squares; the second is the sharpness of the prediction, better where smaller.
+    variation
+        Standard deviation of the predicted deviations over their mean: 0 where they are the same
+        everywhere (Levi et al. 2022).
     coverage
         Share of errors inside the 68 and 95 % intervals, by these numbers.
     scale
@@ -42,6 +45,7 @@ class DeviationQuality(Record):
     count: int
     rmse: float
     predicted_deviation: float
+    variation: float | None = None
     coverage: dict[str, float]
     scale: float | None
     rank_correlation: float | None
@@ -58,10 +62,7 @@ def deviation_quality(error: np.ndarray, predicted: np.ndarray) -> DeviationQual
     predicted
         Predicted standard deviations in the same unit, shape (n,).
     """
-    from scipy.stats import spearmanr
-
     size = np.abs(error)
-    varied = len(error) > 2 and np.ptp(predicted) > 0 and np.ptp(size) > 0
     order = np.argsort(predicted, kind="stable")
     bins = [part for part in np.array_split(order, min(_BINS, len(order))) if len(part)]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -70,9 +71,10 @@ def deviation_quality(error: np.ndarray, predicted: np.ndarray) -> DeviationQual
         count=len(error),
         rmse=rms(error),
         predicted_deviation=rms(predicted),
+        variation=float(np.std(predicted) / np.mean(predicted)) if predicted.any() else None,
         coverage=coverage(error, predicted),
         scale=rms(scaled) if np.isfinite(scaled).all() else None,
-        rank_correlation=float(spearmanr(size, predicted).statistic) if varied else None,
+        rank_correlation=rank_correlation(size, predicted),
         bins=[
             ReliabilityBin(
                 predicted_deviation=rms(predicted[part]), rmse=rms(error[part]), count=len(part)
@@ -80,6 +82,15 @@ def deviation_quality(error: np.ndarray, predicted: np.ndarray) -> DeviationQual
             for part in bins
         ],
     )
+
+
+def rank_correlation(first: np.ndarray, second: np.ndarray) -> float | None:
+    """Spearman's; None where either does not vary."""
+    from scipy.stats import spearmanr
+
+    if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return None
+    return float(spearmanr(first, second).statistic)
 
 
 def coverage(error: np.ndarray, predicted: np.ndarray) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import shlex
 from collections import Counter
@@ -12,6 +13,7 @@ from typing import Any
 
 from distill._version import __version__
 from distill.compare.errors_result import ErrorsResult
+from distill.compare.map_result import MAP, TITLES, StructureMap
 from distill.compare.timing import machine_text, timing_rows
 from distill.compare.timing_result import TimingResult
 from distill.compare.verdict import VERDICT_FILE
@@ -66,6 +68,7 @@ def collect(run_folder: Path) -> Report:
         "uncertainty": run.block("student", "uncertainty.json", ("members",)),
         "errors": run.result("compare", "errors.json", ErrorsResult),
         "timing": run.result("compare", "timing.json", TimingResult),
+        "map": run.result("compare", f"{MAP}.json", StructureMap),
     }
     observables = _observables(run)
     manifests = {stage: read_manifest(run_folder / stage) for stage in STAGES}
@@ -85,6 +88,7 @@ def collect(run_folder: Path) -> Report:
         "headline": [*_headline(parts), *(c for o in observables for c in o.pop("cards"))],
         "accuracy": accuracy_tables(parts),
         "binding": _binding(run, parts["teacher"]),
+        "map": _map(run, parts["map"]),
         "timing": _timing(parts["timing"]),
         "observables": observables,
         "teacher": parts["teacher"],
@@ -184,6 +188,35 @@ def _observables(run: _Run) -> list[dict[str, Any]]:
                 }
             )
     return found
+
+
+def _map(run: _Run, found: StructureMap | None) -> dict[str, Any] | None:
+    """The structures that are worth a look by reason, each with its file as a link."""
+    if found is None:
+        return None
+    listed = []
+    for one in found.listed:
+        file = run.file("compare", f"{MAP}/{one.file}")
+        listed.append(
+            {
+                **found.points[one.point].model_dump(),
+                "reason": one.reason,
+                "file": f"compare/{MAP}/{one.file}",
+                "link": None if file is None else _link(file),
+            }
+        )
+    return {
+        "points": len(found.points),
+        "training": found.training,
+        "chemiscope": f"compare/{MAP}/{found.chemiscope}",
+        "titles": TITLES,
+        "listed": listed,
+    }
+
+
+def _link(file: Path) -> str:
+    """A file's text as the address of a link."""
+    return f"data:chemical/x-xyz;base64,{base64.b64encode(file.read_bytes()).decode()}"
 
 
 def _headline(parts: Mapping[str, Any]) -> list[dict[str, Any]]:

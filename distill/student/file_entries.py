@@ -14,6 +14,11 @@ from numpy.typing import NDArray
 
 PREFIX = "distill_"
 COMMITTEE = PREFIX + "committee"
+# Fields of an `ErrorModel` by their entries.
+ERROR_MODEL = {
+    name: f"{PREFIX}error_{name}"
+    for name in ("directions", "means", "weights", "posterior", "energy", "scales")
+}
 OWN_JSON = PREFIX + "json"
 CHECKSUM = PREFIX + "sha256"
 DESCRIPTION = "meta_json"
@@ -33,6 +38,8 @@ _LARGEST_NUMBER = 2**15
 # Products of more would not be finite.
 _LARGEST_REAL = 1e12
 _SHORTEST = 1e-6
+# Of an error model, before those of its components.
+_COMMON_WEIGHTS = 3
 
 
 class Shaped(Protocol):
@@ -98,6 +105,12 @@ ENTRIES = (
     Entry("Wpair", REAL, ("pair functions", "elements")),
     Entry("gamma", REAL, ("coefficients",), required=False),
     Entry(COMMITTEE, REAL, ("members", "coefficients"), required=False),
+    Entry(ERROR_MODEL["directions"], REAL, ("error components", "coefficients"), required=False),
+    Entry(ERROR_MODEL["means"], REAL, ("elements", "error components"), required=False),
+    Entry(ERROR_MODEL["weights"], REAL, ("elements", "error weights"), required=False),
+    Entry(ERROR_MODEL["posterior"], REAL, ("elements",), required=False),
+    Entry(ERROR_MODEL["energy"], REAL, (2,), required=False),
+    Entry(ERROR_MODEL["scales"], REAL, (2,), required=False),
     Entry(OWN_JSON, BYTES, ("bytes of provenance",), required=False),
     Entry(CHECKSUM, BYTES, (32,), required=False),
     Entry(DESCRIPTION, BYTES, ("bytes of description",)),
@@ -216,6 +229,21 @@ def check_meaning(arrays: Arrays, lengths: Mapping[str, int]) -> None:
         if len(np.unique(np.sort(block, axis=1), axis=0)) < len(block):
             raise ValueError(f"{name} lists a product twice")
     _check_radial(arrays)
+    _check_errors(arrays)
+
+
+def _check_errors(arrays: Arrays) -> None:
+    """The error model, whole or not at all."""
+    found = [name for name in ERROR_MODEL.values() if name in arrays]
+    if not found:
+        return
+    if COMMITTEE not in arrays or len(found) < len(ERROR_MODEL):
+        raise ValueError(f"its error model lacks entries: found {', '.join(found)}")
+    components, weights = len(arrays[found[0]]), arrays[ERROR_MODEL["weights"]].shape[1]
+    if weights != components + _COMMON_WEIGHTS:
+        raise ValueError(f"its error model has {weights} weights for {components} components")
+    for name in ("posterior", "energy", "scales"):
+        _expect(ERROR_MODEL[name], arrays[ERROR_MODEL[name]] >= 0, "numbers that are not negative")
 
 
 def _check_radial(arrays: Arrays) -> None:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from distill.core.errors import UserError
 from distill.student.basis.basis import Basis
 from distill.student.engine.evaluate import Potential, make_potential
-from distill.student.file_entries import COMMITTEE
+from distill.student.error_model import ErrorModel
+from distill.student.file_entries import COMMITTEE, ERROR_MODEL
 from distill.student.student_file import read_student_file, write_student_file
 from distill.student.training_record import TrainingRecord
 
@@ -39,6 +40,8 @@ class StudentParameters:
         Where it comes from: files with SHA-256, settings, versions; JSON values and NumPy numbers.
     training
         Sizes and errors of the fit, and what grades of extrapolation need.
+    errors
+        How large its errors are, from site to site, or None.
     """
 
     basis: Basis
@@ -47,6 +50,7 @@ class StudentParameters:
     committee: Array | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     training: TrainingRecord = field(default_factory=TrainingRecord)
+    errors: ErrorModel | None = None
 
     def __post_init__(self) -> None:
         n = self.basis.n_functions
@@ -85,6 +89,7 @@ class StudentParameters:
                 zip(file.basis.elements, file.arrays["E0"].astype(float).tolist(), strict=True)
             ),
             committee=None if committee is None else committee.astype(float),
+            errors=_error_model(file.arrays),
             provenance=file.provenance,
             training=file.training,
         )
@@ -99,6 +104,8 @@ class StudentParameters:
         }
         if self.committee is not None:
             arrays[COMMITTEE] = self.committee
+        if self.errors is not None:
+            arrays |= {name: getattr(self.errors, key) for key, name in ERROR_MODEL.items()}
         write_student_file(path, self.basis, arrays, self.provenance, self.training)
 
     @property
@@ -115,6 +122,12 @@ class StudentParameters:
     def potential(self) -> Potential:
         """What the kernels evaluate."""
         return make_potential(self.basis, self.coefficients, self.e0)
+
+
+def _error_model(arrays: Mapping[str, NDArray[Any]]) -> ErrorModel | None:
+    if not set(ERROR_MODEL.values()) <= set(arrays):
+        return None
+    return ErrorModel(**{key: arrays[name].astype(float) for key, name in ERROR_MODEL.items()})
 
 
 def joined_coefficients(many_body: NDArray[Any], pair: NDArray[Any]) -> Array:

@@ -42,8 +42,9 @@ from distill.student.file_entries import (
 from distill.student.npz import NpzReader, open_npz
 from distill.student.training_record import TrainingRecord
 
-# Of what ace-jax does not know. Version 1 had no number, no checksum and no typed record.
-OWN_VERSION = 2
+# Of what ace-jax does not know. Version 1 had no number, no checksum and no typed record,
+# version 2 no error model.
+OWN_VERSION = 3
 _LARGEST_JSON = 2**26
 _CHECKED = {entry.name for entry in entries_of(range(1, LARGEST_ORDER + 1))} - {CHECKSUM}
 
@@ -145,7 +146,7 @@ def _read(file: NpzReader, origin: str) -> StudentFile:
     _check_checksum(arrays, own)
     basis = checked_basis(arrays, description, lengths)
     check_values(arrays, entries, lengths)
-    if own.get("version", 1) < OWN_VERSION:
+    if own.get("version", 1) < 2:
         own = _upgrade_v1(own)
     provenance = own.get("provenance", {"source": description.source})
     if not isinstance(provenance, dict):

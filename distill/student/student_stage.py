@@ -148,6 +148,9 @@ def _calibration_line(quality: UncertaintyQuality) -> str:
                 f"{name} inside the 68 % interval {found.coverage['68']:.0%}, "
                 f"95 % {found.coverage['95']:.0%}"
             )
+    ranked = quality.forces and quality.forces.rank_correlation_atoms
+    if ranked is not None:
+        parts.append(f"rank correlation with the true force errors {ranked:.2f}")
     beyond = quality.extrapolation
     parts.append(f"{beyond.beyond_training} of {beyond.structures} held-out structures extrapolate")
     return "; ".join(parts)

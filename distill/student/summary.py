@@ -75,7 +75,11 @@ def _uncertainty(student: Student) -> str:
     if student.committee is None:
         return "none stored"
     grades = "with" if is_graded(student) else "without"
-    return f"committee of {len(student.committee)} draws, {grades} extrapolation grades"
+    errors = "with" if student.errors is not None else "without"
+    return (
+        f"committee of {len(student.committee)} draws, {grades} extrapolation grades, "
+        f"{errors} a model of errors"
+    )
 
 
 def _microseconds(student: Student) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shlex
@@ -49,11 +50,30 @@ def no_figures(monkeypatch):
 def test_the_page_needs_no_other_file(finished):
     _, _, text, _ = finished
     page = Page(text)
-    assert all(r.startswith(("data:image/png;base64,", "#")) for r in page.references)
+    known = ("data:image/png;base64,", "data:chemical/x-xyz;base64,", "#")
+    assert all(r.startswith(known) for r in page.references)
     assert {r[1:] for r in page.references if r.startswith("#")} <= page.ids
     assert "<script" not in text and "@import" not in text and "url(" not in text
     assert sum(r.startswith("data:") for r in page.references) >= 7
     assert len(text) < 3_000_000
+
+
+def test_structures_worth_a_look_are_one_click_away(finished):
+    run, _, text, report = finished
+    by_reason = {row["reason"]: row for row in report["map"]["listed"]}
+    assert by_reason["grade"]["grade"] == pytest.approx(2.8)
+    (link,) = [r for r in Page(text).references if r.startswith("data:chemical")]
+    content = base64.b64decode(link.partition(",")[2])
+    assert content == (run / "compare/structure_map/grade_1.xyz").read_bytes()
+    # A file that is gone is named all the same.
+    assert by_reason["error"]["link"] is None and "compare/structure_map/error_1.xyz" in text
+    assert "4,321" in text and "compare/structure_map/structures.json.gz" in text
+
+
+def test_ranking_and_sharpness_stand_beside_the_calibration(finished):
+    _, _, text, _ = finished
+    assert "force errors 0.63 over atoms, 0.81 over structures" in text
+    assert "23 meV/Å (root mean square), 57 % of variation" in text
 
 
 def test_the_page_opens_with_the_verdict(finished):

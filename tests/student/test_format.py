@@ -128,7 +128,7 @@ def _one(name, value, place=0):
         (_meta(rnl_spline={"x0": -1.0, "h": 0.1, "n": 99}), r"expected \(2, 2, 101, 22\)"),
         (_meta(distill_spec=[]), "distill_spec"),
         (_meta(distill_spec={"order": 3}), "elements: Field required"),
-        (_own(version=3), "version 3; this program reads up to 2. It comes from a newer program"),
+        (_own(version=4), "version 4; this program reads up to 3. It comes from a newer program"),
         (_own(version=2, training={"version": 4}), "layout 4, expected 3"),
         (_own(version=2, training={"rows": -1}), "rows: Input should be greater"),
         (_own(version=2, training={"row_noise": "x"}), "row_noise"),

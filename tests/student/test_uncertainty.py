@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from helpers import rattled_copper
 
 from distill.config import LabelWeights, SolverConfig, StudentConfig
 from distill.core.errors import UserError
+from distill.core.results import read_result
 from distill.simulation.rovibrational import diatomic_curve
 from distill.student.fit.fit_result import Fit
 from distill.student.fit.native_fit import fit
@@ -54,8 +56,9 @@ def _alloy(seed: int, atoms_of: Atoms | None = None) -> Atoms:
 def fitted() -> Fit:
     config = SMALL.model_copy(update={"solver": SolverConfig(committee=2000)})
     result = fit(rattled_copper(12), config, seed=0)
-    # The bare posterior: the leave-one-out factor has tests of its own.
-    return replace(result, student=_with(result.student, deviation_scale=None))
+    # The bare posterior: its scale and the model of errors have tests of their own.
+    student = replace(_with(result.student, deviation_scale=None), errors=None)
+    return replace(result, student=student)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +70,8 @@ def student(fitted: Fit):
 def test_committee_kernel_agrees_with_one_evaluation_a_member(student) -> None:
     committee = Committee(student, force_members=3)
     for atoms in (*rattled_copper(2, seed=5), Atoms("Cu"), Atoms("Cu2", [[0, 0, 0], [0, 0, 2.3]])):
-        energies, mean, forces = committee.evaluate(atoms)
+        energies, mean, forces, projections = committee.evaluate(atoms)
+        assert projections.shape == (len(atoms), 0)
         assert energies.shape == (len(atoms), 13)
         assert forces.shape == (3, len(atoms), 3)
         for found, expected in zip(mean, student.evaluate(atoms), strict=True):
@@ -96,7 +100,10 @@ def test_committee_kernel_handles_several_elements_and_the_core() -> None:
         committee=rng.normal(size=(5, n)),
     )
     atoms = _alloy(1, bulk("Cu", cubic=True) * (3, 2, 1))
-    energies, mean, forces = Committee(student, force_members=5).evaluate(atoms)
+    forms = rng.normal(size=(4, n))
+    energies, mean, forces, projections = Committee(student, 5, forms).evaluate(atoms)
+    np.testing.assert_allclose(projections, student.descriptors(atoms) @ forms.T, atol=1e-9)
+    assert energies.shape == (len(atoms), 5)
     for found, expected in zip(mean, student.evaluate(atoms), strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-9)
     for member in range(5):
@@ -288,6 +295,13 @@ class TestWatch:
             warnings.simplefilter("error")
             replace(student, committee=None).predict(self.squeezed())
             replace(student, training=TrainingRecord()).predict(self.squeezed())
+
+
+def test_a_calibration_of_the_first_version_is_read() -> None:
+    path = Path(__file__).parents[1] / "data" / "records" / "uncertainty_v1.json"
+    found = read_result(path, UncertaintyQuality)
+    assert (found.version, found.members, found.forces.rank_correlation) == (2, 32, 0.21)
+    assert found.forces.rank_correlation_atoms is None and found.forces.variation is None
 
 
 class TestCalibration:

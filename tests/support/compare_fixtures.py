@@ -44,12 +44,13 @@ def inputs(tmp_path):
 
 @pytest.fixture
 def no_figures(monkeypatch):
-    """No figures of errors and times: they take longer than all else, and have their own tests."""
-    for module in ("error_tables", "timing_stage"):
+    """No figures: they take longer than all else, and have their own tests."""
+    for module in ("error_tables", "structure_map", "timing_stage"):
         place = f"distill.compare.{module}.save_figure"
         monkeypatch.setattr(place, lambda figure, folder, name: None)
     for name in ("parity_figure", "error_histogram_figure"):
         monkeypatch.setattr(f"distill.compare.error_tables.{name}", lambda *arguments: None)
+    monkeypatch.setattr("distill.compare.structure_map.map_figure", lambda found: None)
     for name in ("timing_figure", "cost_figure"):
         monkeypatch.setattr(f"distill.compare.timing_stage.{name}", lambda *arguments: None)
 

@@ -11,6 +11,8 @@ from fake_observables import FAKES
 
 from distill.compare.checks import error_checks, observable_checks, speedup_check
 from distill.compare.errors_result import ErrorsResult, TestedExtrapolation
+from distill.compare.map_plots import map_figure
+from distill.compare.map_result import HELD_OUT, MAP, TEST, TRAINING, Listed, MapPoint, StructureMap
 from distill.compare.predictions import pairs
 from distill.compare.timing_plots import cost_figure, timing_figure
 from distill.compare.timing_result import Machine, ModelTiming, Ratio, Spread, TimingResult
@@ -19,6 +21,7 @@ from distill.config import RunConfig, StudentConfig, Tolerances
 from distill.core.artifacts import write_json, write_manifest, write_text
 from distill.core.figures import save_figure
 from distill.core.results import write_result
+from distill.data.structures import write_structures
 from distill.metrics.error_plots import error_histogram_figure, parity_figure
 from distill.metrics.errors import error_budget, error_table
 from distill.observables.base import OBSERVABLES
@@ -196,6 +199,34 @@ def structure_levels():
     }
 
 
+def map_result() -> StructureMap:
+    """A map of made-up points, of which one is listed with a file and one without."""
+    rng = np.random.default_rng(3)
+    points = [
+        MapPoint(
+            source=(TRAINING, HELD_OUT, TEST)[k % 3],
+            index=k // 3,
+            formula="Cu12H2",
+            config_type="far",
+            atoms=14,
+            x=rng.normal(),
+            y=rng.normal(),
+            error=0.02 + 0.001 * k if k % 3 == 2 else None,
+            disagreement=0.01 + 0.001 * k,
+            expected=0.012,
+            grade=0.1 * k,
+        )
+        for k in range(30)
+    ]
+    listed = [
+        Listed(reason="error", point=29, file="error_1.xyz"),
+        Listed(reason="grade", point=28, file="grade_1.xyz"),
+    ]
+    return StructureMap(
+        points=points, training=4321, listed=listed, chemiscope="structures.json.gz"
+    )
+
+
 def errors_result(levels=None) -> ErrorsResult:
     """Errors of the levels, those of `structure_levels` if not given."""
     levels = levels or structure_levels()
@@ -240,13 +271,15 @@ def make_run(
     timing = timing_result()
     observables = {name: make() for name, make in FAKES.items() if name in OBSERVABLES.names()}
     compare = run / "compare"
-    parts = {"errors": errors, "timing": timing, **observables}
+    parts = {"errors": errors, "timing": timing, MAP: map_result(), **observables}
     for name, part in parts.items():
         write_result(compare / f"{name}.json", part)
     verdict = judged(tolerances or Tolerances(), errors, timing, observables)
     write_result(compare / "verdict.json", verdict)
     if figures:
         draw(compare, errors, timing, levels)
+        save_figure(map_figure(map_result()), compare, MAP)
+        write_structures(compare / MAP / "grade_1.xyz", levels["reference"][2:3])
         for name, result in observables.items():
             for stem, figure in OBSERVABLES.load(name)().draw(result).items():
                 save_figure(figure, compare, stem)
@@ -281,7 +314,15 @@ def uncertainty_result():
     bins = [{"predicted_deviation": 0.01 * 2**k, "rmse": 0.012 * 1.9**k} for k in range(5)]
     return {
         "members": 32,
-        "forces": {"coverage": {"68": 0.71, "95": 0.94}, "bins": bins},
+        "forces": {
+            "coverage": {"68": 0.71, "95": 0.94},
+            "rmse": 0.021,
+            "predicted_deviation": 0.023,
+            "variation": 0.57,
+            "rank_correlation_atoms": 0.63,
+            "rank_correlation_structures": 0.81,
+            "bins": bins,
+        },
         "extrapolation": {"structures": 80, "beyond_training": 3},
     }
 

@@ -21,14 +21,15 @@ from distill.student.engine.assembly import design_rows
 from distill.student.engine.evaluate import make_potential
 from distill.student.fit import training_set
 from distill.student.fit.accumulate import DesignRows, accumulate, plan_blocks, threads_that_fit
+from distill.student.fit.error_fit import fit_error_model
 from distill.student.fit.fit_result import Fit, recorded
-from distill.student.fit.leave_out_scale import deviation_scale
+from distill.student.fit.left_out import deviation_scale, left_out_errors
 from distill.student.fit.preparation import Prepared, prepare
 from distill.student.fit.solvers import Solution, draw_committee, most_evident_smoothness, solve
 from distill.student.short_range import nearest_distances, pair_curves, restraint_dimers
 from distill.student.student_model import Student
 from distill.student.training_record import SolverReport, TrainingRecord
-from distill.student.uncertainty.uncertainty_model import with_training_deviations
+from distill.student.uncertainty.uncertainty_model import FORCE_MEMBERS, with_training_deviations
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -147,7 +148,7 @@ def _fit(
     with threadpool_limits(1):
         solution = _solve(factors, basis, config)
         committee = draw_committee(solution, config.solver.committee, rng)
-        scale = deviation_scale(design_of(basis), fitted, rows, solution, rng)
+        left_out = left_out_errors(design_of(basis), fitted, rows, solution, rng)
     assembly, solving = assembled - start, time.monotonic() - assembled
     say(
         f"student fit: {_summary(solution.report)}; assembly and solve took "
@@ -168,15 +169,16 @@ def _fit(
         training=TrainingRecord(
             solver=solution.report,
             row_noise=solution.noise,
-            deviation_scale=scale,
+            deviation_scale=deviation_scale(left_out),
             labels=training_set.label_counts(fitted),
             structures=len(fitted),
             left_out=data.left_out,
             rows=sum(r.count for r in rows),
         ),
     )
+    errors = fit_error_model(student, fitted, left_out, FORCE_MEMBERS, rng)
     return Fit(
-        student,
+        replace(student, errors=errors),
         fitted,
         pair_curves(student, nearest),
         assembly,

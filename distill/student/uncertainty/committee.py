@@ -40,11 +40,14 @@ class CommitteeEvaluation(NamedTuple):
         Energies, forces and virial of the student itself.
     forces
         Deviation of the forces, (force members, N, 3), eV/Å.
+    projections
+        Further linear forms of each atom's site basis, (N, forms).
     """
 
     energies: Array
     mean: Evaluation
     forces: Array
+    projections: Array
 
 
 class Committee:
@@ -56,14 +59,19 @@ class Committee:
         With a committee.
     force_members
         Members, from the first, whose forces are evaluated.
+    forms
+        Further linear forms of the site basis to evaluate, (forms, n_functions).
     """
 
-    def __init__(self, student: StudentParameters, force_members: int) -> None:
+    def __init__(
+        self, student: StudentParameters, force_members: int, forms: Array | None = None
+    ) -> None:
         if student.committee is None:
             raise ValueError("the student has no committee")
         self.student = student
         self.deviations: Array = student.committee - student.coefficients
         self.force_members = min(force_members, len(self.deviations))
+        self._rows = self.deviations if forms is None else np.vstack([self.deviations, forms])
 
     def evaluate(self, atoms: Atoms) -> CommitteeEvaluation:
         """Evaluate a structure: the student itself and the deviations of its members, in one pass.
@@ -87,21 +95,26 @@ class Committee:
             potential.layout, self.tables, triples, order, species, first, neighbours, vectors,
             energies, mean_energies, all_forces, virial,
         )  # fmt: skip
-        deviations = energies[:, : len(self.deviations)]
+        members = len(self.deviations)
         models = all_forces.reshape(-1, len(atoms), 3)
         mean = Evaluation(mean_energies, models[0], virial)
-        return CommitteeEvaluation(deviations, mean, models[1 : 1 + self.force_members])
+        return CommitteeEvaluation(
+            energies[:, :members],
+            mean,
+            models[1 : 1 + self.force_members],
+            energies[:, members : len(self._rows)],
+        )
 
     @cached_property
     def tables(self) -> MemberTables:
-        """Energies of all members as the kernels take them."""
+        """Energies of all members, and the further forms, as the kernels take them."""
         basis = self.student.basis
         layout, coupling, n_species = layout_of(basis), basis.coupling, basis.n_species
-        n_members = LANES * math.ceil(len(self.deviations) / LANES)
+        n_members = LANES * math.ceil(len(self._rows) / LANES)
         rows = basis.pair_splines.shape[2]
         weights = np.zeros((n_species, basis.n_many_body + n_species * rows, n_members))
         split = n_species * basis.n_many_body
-        for member, deviation in enumerate(self.deviations):
+        for member, deviation in enumerate(self._rows):
             many = deviation[:split].reshape(n_species, -1)
             pair = deviation[split:].reshape(n_species, -1)
             weights[:, : basis.n_many_body, member] = many
@@ -147,6 +160,11 @@ class Committee:
             leaf=side_by_side(leaf),
             pair=pair.reshape(len(pair) // MODELS, MODELS, *pair.shape[1:]),
         )
+
+
+def force_deviations(forces: Array) -> Array:
+    """Of a component of the force on each atom, (N,), from the members', (members, N, 3)."""
+    return np.asarray(np.sqrt(np.mean(np.square(forces), axis=(0, 2))))
 
 
 def product_factors(layout: Layout) -> tuple[Indices, Indices]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from distill.core.progress import listed, say
-from distill.student.uncertainty.uncertainty_model import UncertaintyModel, is_graded
+from distill.student.uncertainty.uncertainty_model import Uncertainty, UncertaintyModel, is_graded
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -101,11 +101,22 @@ def unwatched(calculator: Calculator) -> Iterator[None]:
         student.watch.paused = before
 
 
+def deviations_of(found: Uncertainty, *, graded: bool) -> dict[str, Any]:
+    """What is said of a structure's uncertainty, by name; grades where there are any."""
+    grades = {GRADE_KEY: found.grade} if graded else {}
+    return {
+        ENERGY_DEVIATION_KEY: found.energy_error,
+        FORCE_DEVIATION_KEY: found.force_errors,
+        **grades,
+    }
+
+
 def add_uncertainties(structures: Sequence[Atoms], student: StudentParameters) -> None:
     """Put the student's uncertainties on structures, and say which are outside its training data.
 
     Adds `energy_std` (eV) to `info`, and `forces_std` (eV/Å, (N,)) and `extrapolation_grade` ((N,),
-    above 1 outside the training data) to `arrays`. A student without a committee has none of them,
+    above 1 outside the training data) to `arrays`; the first two are the standard deviations of the
+    errors that have to be expected. A student without a committee has none of them,
     one that does not say what its training data had no grades; either is said.
 
     Parameters
@@ -125,11 +136,11 @@ def add_uncertainties(structures: Sequence[Atoms], student: StudentParameters) -
     outside = []
     for index, atoms in enumerate(structures):
         found = model.predict(atoms)[1]
-        atoms.info[ENERGY_DEVIATION_KEY] = found.energy
-        atoms.arrays[FORCE_DEVIATION_KEY] = found.forces
+        known = deviations_of(found, graded=graded)
+        atoms.info[ENERGY_DEVIATION_KEY] = known.pop(ENERGY_DEVIATION_KEY)
+        atoms.arrays.update(known)
         if not graded:
             continue
-        atoms.arrays[GRADE_KEY] = found.grade
         grade = float(found.grade.max(initial=0.0))
         if grade > 1.0:
             outside.append(f"{index} ({grade:.3g})")

@@ -22,18 +22,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 
 from distill.core.errors import UserError
 from distill.core.results import Record, Result
 from distill.data.structures import config_type, reference_energy, reference_forces
-from distill.metrics.calibration import DeviationQuality, coverage, deviation_quality, rms
+from distill.metrics.calibration import DeviationQuality, deviation_quality, rank_correlation, rms
 from distill.student.engine.evaluate import species_indices
 from distill.student.parameters import StudentParameters
 from distill.student.training_record import DeviationScale
-from distill.student.uncertainty.committee import Committee, CommitteeEvaluation
+from distill.student.uncertainty.committee import (
+    Committee,
+    CommitteeEvaluation,
+    force_deviations,
+)
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -52,7 +56,11 @@ Parameters = TypeVar("Parameters", bound=StudentParameters)
 
 
 class Uncertainty(NamedTuple):
-    """Scaled posterior standard deviations for one structure, without the noise of the labels.
+    """What is not known of one structure.
+
+    The deviations are the posterior's, scaled, without the noise of the labels: what further labels
+    would take away. The errors are what a prediction has to be expected to err by: by the student's
+    error model, or these deviations where it has none.
 
     Attributes
     ----------
@@ -67,6 +75,9 @@ class Uncertainty(NamedTuple):
         element.
     force_grade
         The same of the force on it, (N,).
+    energy_error, force_errors
+        Standard deviation of the error of the total energy, eV, and of a force component on each
+        atom, (N,), eV/Å.
     """
 
     energy: float
@@ -74,6 +85,8 @@ class Uncertainty(NamedTuple):
     forces: np.ndarray
     energy_grade: np.ndarray
     force_grade: np.ndarray
+    energy_error: float
+    force_errors: np.ndarray
 
     @property
     def grade(self) -> np.ndarray:
@@ -108,7 +121,8 @@ class UncertaintyModel:
                 "student.solver.kind blr and student.solver.committee above 0"
             )
         self.student = student
-        self._committee = Committee(student, force_members)
+        forms = None if student.errors is None else student.errors.directions
+        self._committee = Committee(student, force_members, forms)
         record = student.training
         scale = record.deviation_scale or DeviationScale()
         self.energy_scale, self.force_scale = scale.energy, scale.forces
@@ -123,22 +137,34 @@ class UncertaintyModel:
         UserError
             As `Student.evaluate`.
         """
+        species = species_indices(self.student.elements, atoms)
         found = self._committee.evaluate(atoms)
         energies, forces = _deviations(found)
+        total = float(_rms(found.energies.sum(axis=0), axis=0))
+        energy_error, force_errors = self.energy_scale * total, self.force_scale * forces
+        if (errors := self.student.errors) is not None:
+            force_errors = errors.force_errors(
+                species, forces, found.mean.forces, found.projections
+            )
+            energy_error = errors.energy_error(total, force_errors)
         return found.mean, Uncertainty(
-            energy=self.energy_scale * float(_rms(found.energies.sum(axis=0), axis=0)),
+            energy=self.energy_scale * total,
             energies=self.energy_scale * energies,
             forces=self.force_scale * forces,
-            energy_grade=self._grade(atoms, energies, self.largest_site),
-            force_grade=self._grade(atoms, forces, self.largest_force),
+            energy_grade=self._grade(species, energies, self.largest_site),
+            force_grade=self._grade(species, forces, self.largest_force),
+            energy_error=energy_error,
+            force_errors=force_errors,
         )
 
     def _by_element(self, largest: Mapping[str, float] | None) -> np.ndarray:
         """In the order of the student's elements; an element without training sites has none."""
         return np.array([(largest or {}).get(symbol, 0.0) for symbol in self.student.elements])
 
-    def _grade(self, atoms: Atoms, deviations: np.ndarray, largest: np.ndarray) -> np.ndarray:
-        reference = largest[species_indices(self.student.elements, atoms)]
+    def _grade(
+        self, species: np.ndarray, deviations: np.ndarray, largest: np.ndarray
+    ) -> np.ndarray:
+        reference = largest[species]
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(deviations > 0, deviations / reference, 0.0)
 
@@ -179,18 +205,16 @@ class PosteriorQuality(DeviationQuality):
 
     Attributes
     ----------
-    posterior_deviation, noise_deviation
-        Root mean squares of the two parts of the predicted deviation, scaled.
-    coverage_unscaled
-        `coverage` without the fit's leave-one-structure-out factor.
-    leave_one_out_factor
-        That factor.
+    posterior_deviation
+        Root mean square of the posterior's deviation, scaled by the left-out errors of the fit.
+    rank_correlation_atoms, rank_correlation_structures
+        Of the size of the error of the force on an atom, and of the root mean square error of a
+        structure's forces, with the predicted one (Spearman); None for energies.
     """
 
     posterior_deviation: float
-    noise_deviation: float
-    coverage_unscaled: dict[str, float]
-    leave_one_out_factor: float
+    rank_correlation_atoms: float | None = None
+    rank_correlation_structures: float | None = None
 
 
 class Extrapolation(Record):
@@ -225,20 +249,35 @@ class UncertaintyQuality(Result):
         Which of the structures are beyond its training data.
     """
 
+    VERSION: ClassVar[int] = 2
+
+    version: int = 2
     members: int
     energy_per_atom: PosteriorQuality | None = None
     forces: PosteriorQuality | None = None
     extrapolation: Extrapolation | None = None
 
+    @classmethod
+    def upgrade(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """Version 1 had the parts of the predicted deviation, and ranked components alone."""
+        gone = ("noise_deviation", "coverage_unscaled", "leave_one_out_factor")
+        kept = {
+            name: {key: v for key, v in value.items() if key not in gone}
+            if name in ("energy_per_atom", "forces") and value
+            else value
+            for name, value in data.items()
+        }
+        return {**kept, "version": cls.VERSION}
+
 
 def calibration(
     student: StudentParameters, structures: Sequence[Atoms], weights: Mapping[str, LabelWeights]
 ) -> UncertaintyQuality:
-    """How well predicted deviations describe the errors on held-out structures.
+    """How well the errors to be expected describe those on held-out structures.
 
-    The prediction is normal with the posterior's variance plus that of the fit's noise, which by
-    the row weights is σ √N / w_E for an energy and σ / w_F for a force component, both scaled by
-    the fit's leave-one-structure-out factor.
+    A student without an error model expects the posterior's variance plus that of the fit's noise,
+    which by the row weights is σ √N / w_E for an energy and σ / w_F for a force component, both
+    scaled by the fit's left-out errors.
 
     Parameters
     ----------
@@ -251,33 +290,32 @@ def calibration(
     """
     if student.committee is None or len(student.committee) == 0:
         return UncertaintyQuality(members=0)
-    model = UncertaintyModel(student, _CALIBRATION_MEMBERS)
+    # The error model belongs to the members that it was fitted with.
+    model = UncertaintyModel(student, FORCE_MEMBERS if student.errors else _CALIBRATION_MEMBERS)
     energies: list[np.ndarray] = []
     forces: list[np.ndarray] = []
     grades = []
-    noise = student.training.row_noise or 0.0
+    noise = 0.0 if student.errors else student.training.row_noise or 0.0
     for atoms in structures:
         weight = weights.get(config_type(atoms), weights["default"])
         mean, found = model.predict(atoms)
-        energy, force = float(mean.energies.sum()), mean.forces
         grades.append(float(found.grade.max()))
         n = len(atoms)
         energy_label, force_label = reference_energy(atoms), reference_forces(atoms)
         if energy_label is not None:
             row_noise = noise / (weight.energy * np.sqrt(n)) if weight.energy > 0 else 0.0
-            row_noise *= model.energy_scale
-            energies.append(np.array([[(energy - energy_label) / n, found.energy / n, row_noise]]))
+            error = float(mean.energies.sum()) - energy_label
+            expected = np.hypot(found.energy_error / n, model.energy_scale * row_noise)
+            energies.append(np.array([[error / n, expected, found.energy / n]]))
         if force_label is not None:
             row_noise = noise / weight.forces if weight.forces > 0 else 0.0
-            table = np.empty((3 * n, 3))
-            table[:, 0] = (force - force_label).ravel()
-            table[:, 1] = np.repeat(found.forces, 3)
-            table[:, 2] = model.force_scale * row_noise
-            forces.append(table)
+            expected = np.hypot(found.force_errors, model.force_scale * row_noise)
+            rows = np.column_stack([expected, found.forces]).repeat(3, axis=0)
+            forces.append(np.column_stack([(mean.forces - force_label).ravel(), rows]))
     return UncertaintyQuality(
         members=len(student.committee),
-        energy_per_atom=_quality(energies, model.energy_scale),
-        forces=_quality(forces, model.force_scale),
+        energy_per_atom=_quality(energies),
+        forces=_ranked(forces),
         extrapolation=_extrapolation(grades),
     )
 
@@ -308,23 +346,32 @@ def _extrapolation(grades: Sequence[float]) -> Extrapolation:
     )
 
 
-def _quality(tables: list[np.ndarray], factor: float) -> PosteriorQuality | None:
+def _quality(tables: Sequence[np.ndarray]) -> PosteriorQuality | None:
+    """Of rows (error, expected deviation, posterior deviation)."""
     if not tables:
         return None
-    error, posterior, noise = np.concatenate(tables).T
-    predicted = np.hypot(posterior, noise)
-    return PosteriorQuality(
-        **dict(deviation_quality(error, predicted)),
-        posterior_deviation=rms(posterior),
-        noise_deviation=rms(noise),
-        coverage_unscaled=coverage(factor * error, predicted),
-        leave_one_out_factor=factor,
-    )
+    error, expected, posterior = np.concatenate(tables).T
+    found = dict(deviation_quality(error, expected))
+    return PosteriorQuality(**found, posterior_deviation=rms(posterior))
+
+
+def _ranked(tables: Sequence[np.ndarray]) -> PosteriorQuality | None:
+    """`_quality` of force components, and how atoms and structures are ranked."""
+    found = _quality(tables)
+    if found is None:
+        return None
+    atoms = np.sqrt(np.mean(np.concatenate(tables).reshape(-1, 3, 3)[:, :, :2] ** 2, axis=1))
+    structures = np.array([[rms(table[:, k]) for k in (0, 1)] for table in tables])
+    ranks = {
+        "rank_correlation_atoms": rank_correlation(*atoms.T),
+        "rank_correlation_structures": rank_correlation(*structures.T),
+    }
+    return found.model_copy(update=ranks)
 
 
 def _deviations(found: CommitteeEvaluation) -> tuple[np.ndarray, np.ndarray]:
     """Of each atom's energy (eV) and of a component of the force on it (eV/Å), (N,) each."""
-    return _rms(found.energies, axis=1), _rms(found.forces, axis=(0, 2))
+    return _rms(found.energies, axis=1), force_deviations(found.forces)
 
 
 def _rms(values: np.ndarray, axis: int | tuple[int, ...]) -> Any:
