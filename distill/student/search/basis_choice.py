@@ -30,7 +30,7 @@ class Trial(Record):
     far_rmse
         On kinds of data left out as a whole, eV/Å; None where there is no second kind.
     us_per_atom
-        Measured time of an energy-and-forces call on one core; None where size was not the matter.
+        Measured processor time of an energy-and-forces call; None where size was not the matter.
     on_front
         No other of its stage is both faster and more accurate.
     chosen

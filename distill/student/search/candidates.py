@@ -69,7 +69,8 @@ def call_times(specs: Sequence[BasisSpec], atoms: Atoms) -> list[float]:
     """Time of an energy-and-forces call of each basis on one core, µs an atom.
 
     A call is that of dynamics: new positions and a neighbour list that is kept. Every basis takes
-    its turn in each round; the median of the rounds is returned.
+    its turn in each round; the median of the rounds is returned. It is processor time of this
+    thread, so that other programs on the machine hardly change it.
     """
     from distill.student.student_model import Student
 
@@ -102,8 +103,8 @@ def _call(calculator: object, moved: Sequence[Atoms]) -> None:
 
 def _seconds(call: partial[None]) -> float:
     """Seconds of a call, repeated for a hundredth of a second."""
-    start, count = time.perf_counter(), 0
-    while count == 0 or time.perf_counter() - start < _ROUND_SECONDS:
+    start, count = time.thread_time(), 0
+    while count == 0 or time.thread_time() - start < _ROUND_SECONDS:
         call()
         count += 1
-    return (time.perf_counter() - start) / count
+    return (time.thread_time() - start) / count

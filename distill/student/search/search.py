@@ -20,7 +20,7 @@ from distill.core.fingerprint import fingerprint
 from distill.core.progress import format_duration, listed, say
 from distill.core.results import read_result, write_result
 from distill.student.basis.basis import Basis, BasisSpec
-from distill.student.config import BasisSearch, StudentConfig
+from distill.student.config import StudentConfig
 from distill.student.fit import training_set
 from distill.student.fit.preparation import prepare
 from distill.student.search.basis_choice import CHOICE_FILE, BasisChoice, Trial
@@ -211,7 +211,7 @@ def _radial(
             )
             for wl in options.wL
         ]
-        found = _stage(data, config, parts, _some(bases, options), threads)
+        found = _stage(data, config, parts, _some(bases, options.functions), threads)
         trials += found.trials("radial")
         for spec, measured in zip(found.specs, found.measured, strict=True):
             best = min(best, (measured.score, spec), key=lambda entry: entry[0])
@@ -228,7 +228,7 @@ def _shape(
         for shape in shapes_up_to(options.order)
         if (basis := of_size(spec, shape, min(SHAPE_SIZE, options.functions))) is not None
     }
-    found = _stage(data, config, parts, _some(list(bases), options), threads)
+    found = _stage(data, config, parts, _some(list(bases), options.functions), threads)
     scores = [measured.score for measured in found.measured]
     return bases[found.specs[int(np.argmin(scores))]], found.trials("shape")
 
@@ -245,7 +245,7 @@ def _size(
     options = config.search
     rows = sum(3 * len(data.structures[index]) for index in parts.chosen)
     most = min(options.functions, rows // _ROWS_PER_FUNCTION, _functions_that_fit(parts, threads))
-    bases = _some(sizes(spec, shape, max(most, 20)), options)
+    bases = _some(sizes(spec, shape, most), most)
     times = call_times(bases, max((data.structures[k] for k in parts.chosen), key=len))
     if options.time is not None:
         within = [k for k, value in enumerate(times) if value <= options.time]
@@ -311,23 +311,24 @@ def _functions_that_fit(parts: Parts, threads: int) -> int:
     return int(np.sqrt(psutil.virtual_memory().available / 2 / 8 / matrices))
 
 
-def _some(specs: Sequence[BasisSpec | None], options: BasisSearch) -> list[BasisSpec]:
+def _some(specs: Sequence[BasisSpec | None], most: int) -> list[BasisSpec]:
     found = [spec for spec in specs if spec is not None]
     if not found:
         raise UserError(
-            f"student.search: no basis has {options.functions} functions or fewer for these "
-            "elements; raise functions, or give order and totaldegree (basis: given)"
+            f"student.search: no basis for these elements has {most} functions or fewer, which is "
+            f"what search.functions or {_ROWS_PER_FUNCTION} rows for each function allow; raise "
+            "functions, add structures, or give order and totaldegree (basis: given)"
         )
     return found
 
 
 def _left_out(parts: Parts) -> str:
     """How structures are left out, in words."""
-    what = "structures" if parts.by_structure else "whole trajectories"
-    text = f"{len(parts.chosen)} structures from {parts.sources} sources, a third of the {what} "
-    text += "left out at a time"
+    alone = parts.by_structure or parts.sources == len(parts.chosen)
+    text = f"{len(parts.chosen)} structures from {parts.sources} sources, a third of the "
+    text += f"{'structures' if alone else 'sources'} left out at a time"
     if parts.by_structure:
-        text += f", because there are fewer than {2 * FOLDS} trajectories"
+        text += f", because there are fewer than {2 * FOLDS} sources"
     if parts.kinds:
         return f"{text}, and {listed(parts.kinds)} each as a whole"
     return f"{text}; no kind of data can be left out as a whole"
