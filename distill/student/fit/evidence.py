@@ -60,7 +60,8 @@ class Posterior:
         """θ = T⁻¹ t, (n,)."""
         from scipy.linalg import solve_triangular
 
-        return solve_triangular(self.triangle[:-1, :-1], self.triangle[:-1, -1], check_finite=False)
+        triangle, target = self.triangle[:-1, :-1], self.triangle[:-1, -1]
+        return np.asarray(solve_triangular(triangle, target, check_finite=False))
 
     @cached_property
     def inverse(self) -> Array:
@@ -90,13 +91,13 @@ class Posterior:
     @cached_property
     def shrinkage(self) -> Array:
         """Share of each coefficient that the prior, and not the rows, determines, (n,)."""
-        return self.diagonal**2 * np.einsum("ij,ij->i", self.inverse, self.inverse)
+        return np.asarray(self.diagonal**2 * np.sum(self.inverse**2, axis=1))
 
     def slopes(self) -> Array:
         """Derivatives of the log evidence by ln D², (n,)."""
         error = max(float(self.triangle[-1, -1] ** 2), np.finfo(float).tiny)
         pull = self.rows * (self.diagonal * self.coefficients) ** 2 / error
-        return 0.5 * (1.0 - self.shrinkage - pull)
+        return np.asarray(0.5 * (1.0 - self.shrinkage - pull))
 
 
 def most_evident(
