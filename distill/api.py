@@ -146,10 +146,10 @@ def sample_md(
 def fit_student(
     frames: Any,
     *,
-    order: int = 3,
-    totaldegree: float | Sequence[float] = (14, 12, 9),
-    rcut: float = 5.5,
-    smoothness: float | str = "evidence",
+    order: int | None = None,
+    totaldegree: float | Sequence[float] | None = None,
+    rcut: float | None = None,
+    smoothness: float | str | None = None,
     seed: int = 1,
     **options: Any,
 ) -> Student:
@@ -160,7 +160,8 @@ def fit_student(
     frames
         Structures with `REF_energy`, `REF_forces` and, where periodic, `REF_stress`; or a file.
     order, totaldegree, rcut, smoothness
-        Of the basis and its prior; see `StudentConfig`.
+        Of the basis and its prior; see `StudentConfig`. Those left out are 3, [14, 12, 9], 5.5 Å
+        and "evidence", or, with `basis="auto"`, chosen from the structures.
     seed
         Of the committee.
     options
@@ -174,18 +175,19 @@ def fit_student(
     from distill.core.sections import section_from
     from distill.data.structures import structures_of
     from distill.student.config import StudentConfig
-    from distill.student.fit.native_fit import fit
+    from distill.student.fit_backends import fit_student as fit
 
-    degrees = list(totaldegree) if isinstance(totaldegree, Sequence) else totaldegree
-    config = section_from(
-        StudentConfig,
-        backend="native",
-        order=order,
-        totaldegree=degrees,
-        rcut=rcut,
-        smoothness=smoothness,
-        **options,
-    )
+    asked = {
+        "order": order,
+        "totaldegree": list(totaldegree) if isinstance(totaldegree, Sequence) else totaldegree,
+        "rcut": rcut,
+        "smoothness": smoothness,
+    }
+    asked = {name: value for name, value in asked.items() if value is not None}
+    if options.get("basis") != "auto":
+        basis = {"order": 3, "totaldegree": [14, 12, 9], "rcut": 5.5, "smoothness": "evidence"}
+        asked = {**basis, **asked}
+    config = section_from(StudentConfig, backend="native", **asked, **options)
     return fit(structures_of(frames), config, seed=seed).student
 
 

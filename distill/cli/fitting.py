@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -33,6 +33,13 @@ def fit(
         typer.Option(help="Total degree, one number or one for each order; 14,12,9."),
     ] = None,
     rcut: Annotated[float | None, typer.Option(help=f"Cutoff, Å; {_CUTOFF}.")] = None,
+    basis: Annotated[
+        Literal["given", "auto"],
+        typer.Option(
+            help="given: by order, degrees and rcut; auto: chosen from the training set, with "
+            "--order as the highest and --rcut as the cutoff."
+        ),
+    ] = "given",
     weights: Annotated[
         list[str] | None,
         typer.Option(
@@ -64,10 +71,13 @@ def fit(
     from distill.config.workflow import apply_override, parse_config
     from distill.studies.direct_fit import direct_fit
 
-    student: dict[str, Any] = {"backend": backend or "native", "rcut": rcut or _CUTOFF}
-    student |= _basis(order, degrees)
-    if student["backend"] == "native":
-        student["smoothness"] = "evidence"
+    student: dict[str, Any] = {"backend": backend or "native"}
+    if basis == "auto":
+        student |= _chosen_basis(order, degrees, rcut)
+    else:
+        student |= {"rcut": rcut or _CUTOFF, **_basis(order, degrees)}
+        if student["backend"] == "native":
+            student["smoothness"] = "evidence"
     if weights:
         student["weights"] = _weights(weights)
     if e0 is not None:
@@ -96,6 +106,16 @@ def _basis(order: int | None, degrees: str | None) -> dict[str, Any]:
     if len(found) == 1:
         return {"order": order or _ORDER, "totaldegree": found[0]}
     return {"order": order or len(found), "totaldegree": found}
+
+
+def _chosen_basis(order: int | None, degrees: str | None, rcut: float | None) -> dict[str, Any]:
+    """What a search for the basis is held to."""
+    if degrees is not None:
+        raise UserError("--basis auto chooses the degrees: leave --degrees out")
+    search: dict[str, Any] = {} if order is None else {"order": order}
+    if rcut is not None:
+        search["cutoffs"] = [rcut]
+    return {"basis": "auto", "search": search}
 
 
 def _weights(texts: list[str]) -> dict[str, dict[str, float]]:

@@ -15,7 +15,7 @@ from distill.compare.error_tables import ERRORS, compare_errors
 from distill.compare.errors_result import ErrorsResult, extrapolation_text
 from distill.compare.map_result import MAP
 from distill.compare.predictions import label_test_sets
-from distill.compare.reference_student import errors_alone
+from distill.compare.reference_student import errors_alone, settled_as
 from distill.compare.structure_map import compare_structures
 from distill.compare.timing_result import TimingResult
 from distill.compare.timing_stage import TIMING, compare_times, refuse_timing
@@ -112,7 +112,7 @@ def run(
     alone = None
     if config.reference_student and reference_train is not None and student_config is not None:
         alone = errors_alone(
-            student_config,
+            settled_as(student_config, student.parent),
             train=reference_train,
             test=reference_test,
             folder=out / "reference_student",

@@ -9,6 +9,7 @@ from typing import ClassVar
 from distill.compare.predictions import finish_here
 from distill.core.errors import UserError
 from distill.core.progress import say
+from distill.core.results import read_result
 from distill.core.work import Unit
 from distill.data.structures import read_structures, write_structures
 from distill.metrics.errors import ErrorTable, error_table
@@ -67,6 +68,16 @@ class ReferenceStudent(Unit):
         labelled = predicted_structures(student, test, self.threads or available_cores())
         write_structures(self.predicted, labelled)
         return {"structures": len(structures)}
+
+
+def settled_as(config: StudentConfig, folder: Path) -> StudentConfig:
+    """The config of a student stage with the basis that was chosen in its folder, if one was."""
+    from distill.student.search.basis_choice import CHOICE_FILE, BasisChoice
+    from distill.student.search.search import given
+
+    if config.basis == "given":
+        return config
+    return given(config, read_result(folder / CHOICE_FILE, BasisChoice))
 
 
 def errors_alone(

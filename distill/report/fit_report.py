@@ -18,7 +18,9 @@ from distill.core.results import read_result
 from distill.metrics.binding import Binding, Level, binding_energies
 from distill.metrics.error_texts import interval_rows, study_rows
 from distill.metrics.errors import ErrorTable
+from distill.report.basis_report import FIGURE_NAME, basis_choice, basis_figure
 from distill.report.page import embedded, page
+from distill.student.search.basis_choice import CHOICE_FILE
 from distill.student.student_stage import (
     ERRORS_FILE,
     PREDICTED_FILE,
@@ -91,6 +93,7 @@ def collect_fit(folder: Path) -> Report:
             "e0": student.e0,
             "e0_source": student.provenance.get("e0_source"),
             "backend": student.provenance.get("backend"),
+            "basis": basis_choice(folder / STUDENT / CHOICE_FILE),
             "sha256": sha256(folder / STUDENT / STUDENT_FILE),
         },
         "headline": _headline(tables, timing),
@@ -177,6 +180,8 @@ def _figures(folder: Path, report: Report) -> list[Path]:
         made.append(
             save_figure(calibration_figure(values[0], values[1], "meV/Å"), out, "calibration")
         )
+    if shown := report["student"]["basis"]:
+        made.append(save_figure(basis_figure(shown), out, FIGURE_NAME))
     if report["front"]:
         made.append(folder / FRONT / "front.png")
     return made

@@ -57,6 +57,7 @@ def _figures(run_folder: Path, report: Report) -> dict[str, dict[str, Any]]:
     """PNG figures as base64, by name: those of the stages that are shown, and those drawn here."""
     from distill.core.figures import save_figure
     from distill.metrics.error_plots import calibration_figure
+    from distill.report.basis_report import FIGURE_NAME, basis_figure
     from distill.report.plots import time_spent_figure, training_figure
 
     stages = {name: stage for name, stage in report["stages"].items() if stage["outdated"] is None}
@@ -68,6 +69,8 @@ def _figures(run_folder: Path, report: Report) -> dict[str, dict[str, Any]]:
     times = {name: s["wall_time_s"] for name, s in stages.items() if s["wall_time_s"] is not None}
     if times:
         pictures.append(save_figure(time_spent_figure(times), folder, "time_spent"))
+    if choice := (report["student"] or {}).get("basis"):
+        pictures.append(save_figure(basis_figure(choice), folder, FIGURE_NAME))
     forces = (report["uncertainty"] or {}).get("forces")
     if forces:
         predicted = [MEV * part["predicted_deviation"] for part in forces["bins"]]

@@ -35,6 +35,8 @@ from distill.metrics.errors import Errors
 from distill.models.teacher_model import RECORD_NAME, TeacherRecord
 from distill.observables.base import OBSERVABLES, REFERENCE, STUDENT, TEACHER, Card
 from distill.report.accuracy_tables import accuracy_tables
+from distill.report.basis_report import basis_choice
+from distill.student.search.basis_choice import CHOICE_FILE
 from distill.teacher.teacher_results import TeacherErrors
 
 STAGES = ("data", "teacher", "sampling", "student", "compare")
@@ -95,7 +97,11 @@ def collect(run_folder: Path) -> Report:
         "history": _history(run.file("teacher", "history.csv")),
         "sampling": parts["sampling"],
         "outcomes": _outcomes(run.file("sampling", "outcomes.csv")),
-        "student": _student(run.file("student", "student.npz"), parts["student_errors"]),
+        "student": _student(
+            run.file("student", "student.npz"),
+            parts["student_errors"],
+            run.file("student", CHOICE_FILE),
+        ),
         "uncertainty": parts["uncertainty"],
         "provenance": _provenance(run, config, manifests),
     }
@@ -304,8 +310,8 @@ def _timing(timing: TimingResult | None) -> Any:
     }
 
 
-def _student(path: Path | None, errors: Any) -> Any:
-    """What the student is, and its errors on what it was fitted to."""
+def _student(path: Path | None, errors: Any, choice: Path | None) -> Any:
+    """What the student is, how its basis was chosen, and its errors on what it was fitted to."""
     if path is None or not errors:
         return None
     from distill.student.student_model import Student
@@ -319,6 +325,7 @@ def _student(path: Path | None, errors: Any) -> Any:
         "committee": 0 if student.committee is None else len(student.committee),
         "train": errors["train"],
         "short_range": student.training.short_range,
+        "basis": basis_choice(choice),
     }
 
 

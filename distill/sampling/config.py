@@ -80,6 +80,11 @@ class DrivenConfig(Section):
     def _check(self) -> DrivenConfig:
         if self.student.backend != "native":
             raise ValueError("driven.student.backend: expected native")
+        if self.student.basis != "given":
+            raise ValueError(
+                "driven.student.basis: a student of each round has a given basis; set order and "
+                "totaldegree"
+            )
         if self.student.solver.committee == 0:
             raise ValueError("driven.student.solver.committee: expected members, found 0")
         return self

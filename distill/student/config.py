@@ -19,6 +19,16 @@ from distill.core.config import (
 
 # Level up to which the basis functions of an order go.
 _Degree = Annotated[float, Field(gt=0, le=100)]
+_LevelWeight = Annotated[float, Field(ge=0.01, le=1000)]
+# Options that `basis: auto` chooses, and what holds it to a value, if anything.
+_CHOSEN = {
+    "order": "search.order",
+    "totaldegree": None,
+    "wL": "search.wL",
+    "rcut": "search.cutoffs",
+    "smoothness": None,
+    "pair_degree": None,
+}
 
 
 class LabelWeights(Section):
@@ -72,6 +82,32 @@ class SolverConfig(Section):
         return self
 
 
+class BasisSearch(Section):
+    """What `basis: auto` may choose; see docs/basis_search.md."""
+
+    time: Positive | None = Field(
+        None, description="µs an atom of an energy-and-forces call on one core, at most"
+    )
+    error: Positive | None = Field(
+        None,
+        description="force RMSE on trajectories left out, eV/Å: the smallest basis within it is "
+        "taken; if not given, the most accurate one",
+    )
+    order: Annotated[int, Field(ge=1, le=4)] = Field(4, description="correlation order at most")
+    cutoffs: Annotated[list[Cutoff], Field(min_length=1, max_length=8)] = Field(
+        [5.0, 5.5, 6.0], description="Å"
+    )
+    wL: Annotated[list[_LevelWeight], Field(min_length=1, max_length=8)] = Field(
+        [1.0, 1.5, 2.0], description="weights of l against n in the degree"
+    )
+    functions: Annotated[int, Field(ge=20, le=20_000)] = Field(
+        4000, description="basis functions at most"
+    )
+    structures: Annotated[int, Field(ge=4, le=100_000)] = Field(
+        400, description="structures that the search looks at, at most"
+    )
+
+
 class StudentConfig(Section):
     """The linear ACE basis and its fit; names as in ACEpotentials.jl."""
 
@@ -80,13 +116,17 @@ class StudentConfig(Section):
         description="native, or acepotentials where an option is set that only that one knows",
     )
     elements: list[str] | None = Field(None, description="order of species; sorted if not given")
+    basis: Literal["given", "auto"] = Field(
+        "given",
+        description="given: by order, totaldegree, wL, rcut and smoothness; auto: chosen from the "
+        "training set by errors on trajectories left out",
+    )
+    search: BasisSearch = Field(default_factory=BasisSearch, description="of basis: auto")
     order: Annotated[int, Field(ge=1, le=6)] = Field(4, description="correlation order")
     totaldegree: _Degree | list[_Degree] = Field(
         [18.0, 12.0, 10.0, 8.0], description="one number, or one for each correlation order"
     )
-    wL: Annotated[float, Field(ge=0.01, le=1000)] = Field(
-        1.5, description="weight of l against n in the degree"
-    )
+    wL: _LevelWeight = Field(1.5, description="weight of l against n in the degree")
     rcut: Cutoff | dict[str, Cutoff] = Field(6.0, description="Å; or a table over pairs 'Cu-H'")
     r0: Literal["bondlen"] | Length | dict[str, Length] = Field("bondlen", description="Å")
     pair: bool = Field(True, description="add the pair term")
@@ -127,6 +167,10 @@ class StudentConfig(Section):
                 f"totaldegree has {len(degrees)} numbers, expected one for each of the "
                 f"{self.order} correlation orders"
             )
+        if self.basis == "auto":
+            self._refuse_what_is_chosen()
+        elif self.search != BasisSearch():
+            raise ValueError("search has options of basis: auto; set it, or leave search out")
         if "default" not in self.weights:
             raise ValueError("weights needs an entry 'default'")
         if self.smoothness == "evidence" and self.solver.kind != "blr":
@@ -136,6 +180,14 @@ class StudentConfig(Section):
                 f"{', '.join(self.julia_options)}: known to the backend acepotentials only"
             )
         return self
+
+    def _refuse_what_is_chosen(self) -> None:
+        """An option that would be overruled is refused, unless it is as by default."""
+        for name, held in _CHOSEN.items():
+            field = type(self).model_fields[name]
+            if getattr(self, name) != field.get_default(call_default_factory=True):
+                instead = f" (to hold it, set {held})" if held else ""
+                raise ValueError(f"basis: auto chooses {name}: leave it out{instead}")
 
     @property
     def julia_options(self) -> tuple[str, ...]:

@@ -27,6 +27,8 @@ def fit_student(
 ) -> Fit:
     """Fit a student to labelled structures, by the backend that the config asks for.
 
+    With `basis: auto` the basis is chosen first, from these structures alone.
+
     Parameters
     ----------
     structures
@@ -48,7 +50,9 @@ def fit_student(
     """
     from distill.student.fit import native_fit
     from distill.student.fit.fit_result import recorded
+    from distill.student.search.search import settled
 
+    config = settled(structures, config, seed=seed, teacher_e0=teacher_e0, folder=folder)
     if choose_backend(config) == "native":
         return native_fit.fit(structures, config, seed=seed, teacher_e0=teacher_e0, folder=folder)
     from distill.student.julia import acepotentials

@@ -124,11 +124,15 @@ def _time(student: Path, test: Path, kept: Path) -> None:
 
 
 def _front(config: RunConfig, sets: dict[str, Path], out: Path) -> None:
+    from distill.data.structures import read_structures
+    from distill.student.search.search import settled
     from distill.studies.front import speed_accuracy_front
 
-    orders = range(min(2, config.student.order), config.student.order + 1)
+    train = read_structures(sets["train"], require=())
+    student = settled(train, config.student, seed=config.seed, folder=out.parent / STUDENT)
+    orders = range(min(2, student.order), student.order + 1)
     speed_accuracy_front(
-        config.student,
+        student,
         train=sets["train"],
         test=sets["test"],
         out=out,

@@ -128,7 +128,7 @@ def speed_accuracy_front(
     Parameters
     ----------
     base
-        What is not varied.
+        What is not varied; with `basis: auto` the basis is chosen first.
     train, test
         Structures with labels.
     out
@@ -157,7 +157,13 @@ def speed_accuracy_front(
     """
     from distill.core.figures import save_figure
     from distill.core.tables import write_table_csv
+    from distill.data.structures import read_structures
+    from distill.student.search.search import settled
     from distill.student.student_stage import STUDENT_FILE
+
+    if base.basis == "auto":
+        structures = read_structures(train, require=())
+        base = settled(structures, base, seed=seed, teacher_e0=teacher_e0, folder=out)
 
     choices = {
         _name(student): student

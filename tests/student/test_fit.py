@@ -143,7 +143,8 @@ def test_smoothness_by_evidence_is_a_fit_with_the_power_found(copper) -> None:
     found = fit(copper, _with(smoothness="evidence"), seed=0)
     power = found.student.training.solver.smoothness
     same = fit(copper, _with(smoothness=power), seed=0)
-    assert np.array_equal(found.student.coefficients, same.student.coefficients)
+    off = found.student.predict(copper[0])[1] - same.student.predict(copper[0])[1]
+    assert np.abs(off).max() < 0.05 * same.student.training.row_noise
     given = fit(copper, _with(smoothness=4.0), seed=0)
     assert found.student.training.solver.log_evidence > given.student.training.solver.log_evidence
 

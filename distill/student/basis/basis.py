@@ -251,6 +251,24 @@ def build_basis(spec: BasisSpec) -> Basis:
             f"the basis of order {spec.order} with totaldegree {list(spec.totaldegree)} has no "
             f"function; the smallest degree that has one is {1 / n_species:g}"
         )
+    return tabulated(spec, functions, bodies)
+
+
+def tabulated(
+    spec: BasisSpec, functions: Sequence[tuple[int, int]], bodies: Sequence[Body]
+) -> Basis:
+    """The basis of given products, with the cutoffs, the pair term and the core of `spec`.
+
+    Parameters
+    ----------
+    spec
+        Its order, its degrees (but for the pair term's) and its wL do not count.
+    functions
+        (n, l) of the one-particle functions.
+    bodies
+        Products as (n, l) factors, grouped by order.
+    """
+    n_species = len(spec.elements)
     pairs = [(a, b) for a in spec.elements for b in spec.elements]
 
     def table(values: list[Array]) -> Array:

@@ -80,6 +80,8 @@ def fit(
         If labels are missing, an element is not in the model, the system does not fit in memory,
         or the solver needs more rows than there are.
     """
+    if config.basis != "given":
+        raise ValueError("the basis is not settled: see search.search.settled")
     data = prepare(structures, config, teacher_e0)
     cutoff = max(data.spec.cutoff(a, b) for a in data.spec.elements for b in data.spec.elements)
     nearest = nearest_distances(data.structures, data.spec.elements, cutoff)
@@ -118,7 +120,7 @@ def _fit(
     e0, fitted = data.e0, data.structures
     basis = build_basis(data.spec)
     rows = [
-        training_set.rows_of(atoms, _baseline(atoms, basis, e0), config.weights, index)
+        training_set.rows_of(atoms, baseline_of(atoms, basis, e0), config.weights, index)
         for atoms, index in zip(fitted, data.indices, strict=True)
     ]
     # The energy of a restraint is the baseline's, whose remainder is zero.
@@ -162,7 +164,9 @@ def _fit(
         provenance={
             "backend": "native",
             "distill": __version__,
-            "config": config.model_dump(mode="json", exclude={"threads", "backend"}),
+            "config": config.model_dump(
+                mode="json", exclude={"threads", "backend", "basis", "search"}
+            ),
             "e0_source": data.e0_source,
             "seed": seed,
         },
@@ -209,10 +213,10 @@ def design_of(basis: Basis) -> DesignRows:
     return design
 
 
-def _baseline(
+def baseline_of(
     atoms: Atoms, basis: Basis, e0: Mapping[str, float]
 ) -> tuple[float, np.ndarray, np.ndarray]:
-    """What the linear model does not fit: one-body energies and the ZBL core."""
+    """Energy, forces and virial that the linear model does not fit: one-body and ZBL core."""
     if basis.spec is None or not basis.spec.zbl:
         return training_set.one_body_baseline(atoms, e0)
     core = make_potential(basis, np.zeros(basis.n_functions), e0).evaluate(atoms)
@@ -238,7 +242,8 @@ def _key(
     """Hash of all that the factors depend on: basis, weights, data and folds."""
     digest = hashlib.sha256()
     settings = config.model_dump(
-        mode="json", exclude={"solver", "smoothness", "threads", "backend", "e0"}
+        mode="json",
+        exclude={"solver", "smoothness", "threads", "backend", "e0", "basis", "search"},
     )
     elements = list(data.spec.elements)
     parts = [__version__, settings, elements, data.e0, [list(fold) for fold in folds]]

@@ -1,0 +1,1 @@
+"""The choice of a basis from the training set: `basis: auto`."""
