@@ -241,13 +241,14 @@ def _cost(
 @cache
 def _splits(pattern: tuple[int, ...], ells: tuple[int, ...]) -> tuple[Split, ...]:
     """The ways to pair shells of which `pattern` says which are the same."""
+    dealt: set[tuple[tuple[int, ...], ...]]
     if len(pattern) == 2:
         dealt = {((pattern[0],), (pattern[1],))}
     elif len(pattern) == 3:
         dealt = {(_without(pattern, k), (pattern[k],)) for k in range(3)}
     else:
         dealt = {
-            tuple(sorted(((pattern[0], pattern[k]), _without(pattern[1:], k - 1))))  # type: ignore[misc]
+            tuple(sorted(((pattern[0], pattern[k]), _without(pattern[1:], k - 1))))
             for k in range(1, 4)
         }
     found = [_split(first, second, ells) for first, second in sorted(dealt)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,7 +75,8 @@ def pair_tables(coupling: Coupling, quadratic: QuadraticForm, n_nodes: int) -> P
         at += 2 * value[2] + 1
     rows, entries = _rows(quadratic, first_of | place)
     blocks = _blocks(quadratic.values, coupling, first_of, place)
-    form = PairForm(n_values=at, **blocks, **rows)
+    tables: dict[str, Any] = blocks | rows
+    form = PairForm(n_values=at, **tables)
     return PairTables(form, entries)
 
 
@@ -116,9 +117,7 @@ def _shells(coupling: Coupling) -> dict[Value, int] | None:
     return found
 
 
-def _rows(
-    quadratic: QuadraticForm, place: dict[Value, int]
-) -> tuple[dict[str, Indices], csr_array]:
+def _rows(quadratic: QuadraticForm, place: dict[Value, int]) -> tuple[dict[str, Any], csr_array]:
     """Rows, those of one size and length together, and the coefficients of their entries."""
     from scipy.sparse import csr_array
 
@@ -150,7 +149,7 @@ def _rows(
 
 def _blocks(
     values: list[Value], coupling: Coupling, first_of: dict[Value, int], place: dict[Value, int]
-) -> dict[str, Indices | Array]:
+) -> dict[str, Any]:
     """Blocks of two shells, those of one pattern together."""
     ell_of = {radial: ell for radial, _, ell in first_of}
     coupled: dict[tuple[int, int], list[int]] = defaultdict(list)
@@ -162,7 +161,8 @@ def _blocks(
     )
     patterns = list(dict.fromkeys(pattern for pattern, _, _ in blocks))
     number = {pattern: k for k, pattern in enumerate(patterns)}
-    targets, starts = [], []
+    targets: list[int] = []
+    starts = []
     for (_, _, _, totals), a, b in blocks:
         starts.append(len(targets))
         for total in totals:
@@ -179,7 +179,7 @@ def _blocks(
 
 def _patterns(
     patterns: list[tuple[int, int, bool, tuple[int, ...]]],
-) -> dict[str, Indices | Array]:
+) -> dict[str, Any]:
     """How the components of each pattern are made of products, and the same turned."""
     product_ends, target_ends = [0], [0]
     first, second = [], []
