@@ -284,12 +284,8 @@ def _split(first: tuple[int, ...], second: tuple[int, ...], ells: tuple[int, ...
     listed = list(monomials)
     monomials = {listed[row]: k for k, row in enumerate(present.tolist())}
     back = back[present]
-    return Split(
-        tuple(channels[k] for k in kept),
-        np.linalg.pinv(back),
-        monomials,
-        np.ascontiguousarray(back),
-    )
+    solution: Array = np.linalg.pinv(back).astype(np.float64)
+    return Split(tuple(channels[k] for k in kept), solution, monomials, back)
 
 
 def _factors(shells: tuple[int, ...], ells: tuple[int, ...]) -> list[Factor | None]:
