@@ -64,7 +64,11 @@ def lammps_arrays(student: Student) -> dict[str, NDArray[Any]]:
     """Every array of the file of a student, by name."""
     from ase.data import atomic_numbers
 
-    layout, weights = student.potential.layout, student.potential.weights
+    from distill.student.engine.tables import all_as_nodes, fold_weights
+
+    nodes = all_as_nodes(student.basis)
+    layout = nodes.layout
+    weights = fold_weights(student.basis, student.coefficients, student.e0, nodes)
     numbers = [atomic_numbers[symbol] for symbol in student.elements]
     # The largest l stands alone, because it may be zero.
     arrays: dict[str, NDArray[Any]] = {
@@ -78,7 +82,7 @@ def lammps_arrays(student: Student) -> dict[str, NDArray[Any]]:
 
 
 def _committee_arrays(student: Student) -> dict[str, NDArray[Any]]:
-    from distill.student.engine.tables import fold_weights
+    from distill.student.engine.tables import all_as_nodes, fold_weights
     from distill.student.uncertainty.committee import Committee
     from distill.student.uncertainty.uncertainty_model import (
         FORCE_MEMBERS,
@@ -90,8 +94,9 @@ def _committee_arrays(student: Student) -> dict[str, NDArray[Any]]:
         return {}
     committee, model = Committee(student, FORCE_MEMBERS), UncertaintyModel(student)
     tables, none = committee.tables, dict.fromkeys(student.elements, 0.0)
+    nodes = all_as_nodes(student.basis)
     members = [
-        fold_weights(student.basis, deviation, none)
+        fold_weights(student.basis, deviation, none, nodes)
         for deviation in committee.deviations[: committee.force_members]
     ]
     return {
@@ -115,12 +120,14 @@ def potential_of(arrays: dict[str, NDArray[Any]]) -> Potential:
 
     from distill.student.engine.evaluate import Potential
     from distill.student.engine.kernels.kernel_arguments import Layout, Weights
+    from distill.student.engine.pair_tables import no_pairs
 
     none = np.zeros(0, np.int32)
     fields: dict[str, Any] = dict(zip(_SIZES, arrays["sizes"].tolist(), strict=True))
     fields |= {"largest_l": int(arrays["largest_l"][0]), "node_column": none, "leaf_column": none}
     fields |= {name: arrays[name] for name in _LAYOUT}
-    layout = Layout(**fields)
-    weights = Weights(**{name: arrays[name] for name in _WEIGHTS})
+    layout = Layout(**fields, pairs=no_pairs(fields["n_nodes"]))
+    entry = np.zeros((layout.n_species, 0))
+    weights = Weights(**{name: arrays[name] for name in _WEIGHTS}, entry=entry)
     elements = tuple(chemical_symbols[number] for number in arrays["elements"])
     return Potential(elements, float(layout.cutoff.max()), layout, weights)

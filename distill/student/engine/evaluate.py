@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from distill.core.errors import UserError
 from distill.student.engine.kernels.kernel_arguments import Layout, Weights
 from distill.student.engine.neighbours import list_neighbours
-from distill.student.engine.tables import fold_weights, layout_of
+from distill.student.engine.tables import evaluator_of, fold_weights
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -135,8 +135,9 @@ class Potential:
 
 def make_potential(basis: Basis, coefficients: Array, e0: Mapping[str, float]) -> Potential:
     """The potential of a basis with its coefficients (n_functions,), eV, and E0 by element, eV."""
-    weights = fold_weights(basis, coefficients, e0)
-    return Potential(basis.elements, basis.cutoff, layout_of(basis), weights)
+    evaluator = evaluator_of(basis)
+    weights = fold_weights(basis, coefficients, e0, evaluator)
+    return Potential(basis.elements, basis.cutoff, evaluator.layout, weights)
 
 
 def species_indices(elements: Sequence[str], atoms: Atoms) -> Integers:

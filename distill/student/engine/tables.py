@@ -5,19 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
+from distill.student.engine.coupled_pairs import quadratic_form
 from distill.student.engine.kernels.kernel_arguments import LANES, Layout, Weights
 from distill.student.engine.kernels.zbl import core_parameters
+from distill.student.engine.pair_tables import no_pairs, node_cost, pair_cost, pair_tables
 from distill.student.engine.products import plan_products
 
 if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
     from distill.student.basis.basis import Basis
     from distill.student.basis.coupling import Coupling
+
+# Largest share of the time as nodes at which pairs are taken; the estimate is as good as this.
+WORTHWHILE = 0.9
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int32]
@@ -97,10 +104,73 @@ def layout_of(basis: Basis) -> Layout:
         leaf_factor=plan.leaf_factor,
         node_column=plan.node_column,
         leaf_column=plan.leaf_column,
+        pairs=no_pairs(n_one + len(plan.node_parent)),
     )
 
 
-def fold_weights(basis: Basis, coefficients: Array, e0: Mapping[str, float]) -> Weights:
+class Evaluator(NamedTuple):
+    """The tables that evaluate a basis.
+
+    Attributes
+    ----------
+    layout
+        Index tables.
+    entries
+        Sparse matrix from coefficients of products to `Weights.entry`; None without pairs.
+    """
+
+    layout: Layout
+    entries: csr_array | None
+
+
+def all_as_nodes(basis: Basis) -> Evaluator:
+    """Tables for evaluating a model with all its products as nodes and leaves."""
+    return Evaluator(layout_of(basis), None)
+
+
+@once_per_basis
+def evaluator_of(basis: Basis) -> Evaluator:
+    """Tables for evaluating a model: products of orders two to four as nodes or as coupled pairs.
+
+    The form is chosen by its estimated time, so it is the same for a basis on any machine.
+    """
+    nodes, pairs = all_as_nodes(basis), pair_evaluator_of(basis)
+    if pairs is None:
+        return nodes
+    cost = pair_cost(pairs.layout.pairs) + node_cost(pairs.layout)
+    return pairs if cost < WORTHWHILE * node_cost(nodes.layout) else nodes
+
+
+def pair_evaluator_of(basis: Basis) -> Evaluator | None:
+    """Tables with products of orders two to four by coupled pairs.
+
+    None for a basis without an order of three or more, and where `quadratic_form` gives none.
+    """
+    coupling, layout = basis.coupling, layout_of(basis)
+    quadratic = quadratic_form(coupling) if len(coupling.products) > 2 else None
+    if quadratic is None:
+        return None
+    ends = np.cumsum([len(block) for block in coupling.products])[:-1]
+    left = np.split(quadratic.left, ends)
+    kept = [block[mask] for block, mask in zip(coupling.products, left, strict=True)]
+    plan = plan_products(kept, layout.n_one_particle)
+    n_nodes = layout.n_one_particle + len(plan.node_parent)
+    tables = pair_tables(coupling, quadratic, n_nodes)
+    if tables is None:
+        return None
+    # Columns of the products that are left, and of none.
+    numbered = np.append(np.flatnonzero(quadratic.left), -1).astype(np.int32)
+    plan = plan._replace(
+        node_column=numbered[plan.node_column], leaf_column=numbered[plan.leaf_column]
+    )
+    return Evaluator(
+        layout._replace(n_nodes=n_nodes, pairs=tables.form, **plan._asdict()), tables.entries
+    )
+
+
+def fold_weights(
+    basis: Basis, coefficients: Array, e0: Mapping[str, float], evaluator: Evaluator
+) -> Weights:
     """Fold a coefficient vector into the tables of a basis.
 
     Parameters
@@ -111,11 +181,17 @@ def fold_weights(basis: Basis, coefficients: Array, e0: Mapping[str, float]) -> 
         Shape (n_functions,), eV.
     e0
         One-body energy of each element, eV.
+    evaluator
+        Whose tables: `evaluator_of(basis)` or `all_as_nodes(basis)`.
     """
-    layout, n_species = layout_of(basis), basis.n_species
+    layout, n_species = evaluator.layout, basis.n_species
     split = n_species * basis.n_many_body
     pair = coefficients[split:].reshape(n_species, basis.n_pair)
-    products = np.pad(product_coefficients(basis, coefficients[:split]), ((0, 0), (0, 1)))
+    of_products = product_coefficients(basis, coefficients[:split])
+    products = np.pad(of_products, ((0, 0), (0, 1)))
+    entry = np.zeros((n_species, 0))
+    if evaluator.entries is not None:
+        entry = np.ascontiguousarray((evaluator.entries @ of_products.T).T)
     has_core = basis.spec is not None and basis.spec.zbl
     pair_splines = np.einsum("znkf,zf->znk", basis.pair_splines, pair)
     return Weights(
@@ -124,6 +200,7 @@ def fold_weights(basis: Basis, coefficients: Array, e0: Mapping[str, float]) -> 
         leaf=np.ascontiguousarray(products[:, layout.leaf_column]),
         pair=np.ascontiguousarray(pair_splines.reshape(n_species**2, -1)),
         core=core_parameters(basis.elements) if has_core else np.zeros((n_species**2, 3)),
+        entry=entry,
     )
 
 

@@ -18,7 +18,7 @@ from distill.student.engine.kernels.kernel_arguments import (
     MemberTables,
 )
 from distill.student.engine.neighbours import list_neighbours
-from distill.student.engine.tables import fold_weights, layout_of
+from distill.student.engine.tables import all_as_nodes, fold_weights, layout_of
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -83,7 +83,7 @@ class Committee:
         """
         from distill.student.engine.kernels.committee_kernels import evaluate_committee
 
-        basis, potential = self.student.basis, self.student.potential
+        basis = self.student.basis
         species = species_indices(basis.elements, atoms)
         first, neighbours, vectors = list_neighbours(atoms, basis.cutoff)
         triples = self._triples
@@ -92,7 +92,7 @@ class Committee:
         all_forces = np.zeros((len(triples.node), MODELS, len(atoms), 3))
         order = np.argsort(species, kind="stable")
         evaluate_committee(
-            potential.layout, self.tables, triples, order, species, first, neighbours, vectors,
+            layout_of(basis), self.tables, triples, order, species, first, neighbours, vectors,
             energies, mean_energies, all_forces, virial,
         )  # fmt: skip
         members = len(self.deviations)
@@ -135,10 +135,12 @@ class Committee:
     @cached_property
     def _triples(self) -> ForceTables:
         """The student's own tables, then those of the force members; E0 and core have no spread."""
-        mean = self.student.potential.weights
-        none = dict.fromkeys(self.student.elements, 0.0)
+        student = self.student
+        basis, none = student.basis, dict.fromkeys(student.elements, 0.0)
+        nodes = all_as_nodes(basis)
+        mean = fold_weights(basis, student.coefficients, student.e0, nodes)
         folded = [mean] + [
-            fold_weights(self.student.basis, deviation, none)
+            fold_weights(basis, deviation, none, nodes)
             for deviation in self.deviations[: self.force_members]
         ]
         empty = type(mean)(*(np.zeros_like(array) for array in mean))

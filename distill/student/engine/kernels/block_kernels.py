@@ -26,7 +26,7 @@ def make_workspace(layout: Layout, first: Integers, atoms: Integers, size: int) 
     n_harmonics = (layout.largest_l + 1) ** 2
     mask = np.zeros(2 * LANES)
     mask[:LANES] = 1.0
-    value = np.ones((layout.n_nodes + 1) * LANES)
+    value = np.ones((layout.pairs.n_values + 1) * LANES)
     return Workspace(
         np.empty(n_vectors * LANES, np.uint64),
         np.empty(n_vectors * LANES * 3),

@@ -21,6 +21,11 @@ from distill.student.engine.kernels.block_kernels import (
     push_atom,
 )
 from distill.student.engine.kernels.compile import compiled
+from distill.student.engine.kernels.coupling_kernels import (
+    couple_pairs,
+    pair_products,
+    pull_back_pairs,
+)
 from distill.student.engine.kernels.embedding_kernels import GEOMETRY, PAIR_SLOPE
 from distill.student.engine.kernels.kernel_arguments import (
     Array,
@@ -35,12 +40,17 @@ from distill.student.engine.kernels.simd import LANES, Lanes, fma, load, load_sp
 
 @compiled
 def product_energy(
-    layout: Layout, node_weight: Array, leaf_weight: Array, value: Array, adjoint: Array
+    layout: Layout,
+    node_weight: Array,
+    leaf_weight: Array,
+    entry_weight: Array,
+    value: Array,
+    adjoint: Array,
 ) -> Lanes:
-    """Energies of eight atoms from their product nodes, and the derivatives by them.
+    """Energies of eight atoms from their products, and the derivatives by all values.
 
-    `value` and `adjoint` hold eight lanes for each product node; the first nodes are the
-    one-particle functions.
+    `value` and `adjoint` hold eight lanes for each one-particle function, product node and
+    component of a pair, in this order.
     """
     n_one = layout.n_one_particle
     energy = splat(0.0)
@@ -48,6 +58,10 @@ def product_energy(
         weight = load_splat(node_weight, i)
         store(adjoint, i * LANES, weight)
         energy = fma(weight, load(value, i * LANES), energy)
+    if len(layout.pairs.row_value) > 0:
+        adjoint[layout.n_nodes * LANES :] = 0.0
+        energy = energy + pair_products(layout.pairs, entry_weight, value, adjoint)
+        pull_back_pairs(layout.pairs, value, adjoint)
     for group in range(len(layout.group_parent)):
         parent = layout.group_parent[group] * LANES
         parent_value = load(value, parent)
@@ -143,7 +157,8 @@ def evaluate_atoms(
     """
     n_species = layout.n_species
     space = make_workspace(layout, first, atoms, LANES)
-    adjoint = np.empty(layout.n_nodes * LANES)
+    adjoint = np.empty(layout.pairs.n_values * LANES)
+    products = np.empty((2 * layout.largest_l + 1) ** 2 * LANES)
     block_energies = np.empty(LANES)
     slopes, slot_vector, geometry = space.slopes, space.slot_vector, space.geometry
     done = 0
@@ -154,9 +169,11 @@ def evaluate_atoms(
         centre = species[block[0]]
         embed_block(layout, species, first, neighbours, vectors, block, space)
         multiply_nodes(layout, space.value)
+        couple_pairs(layout.pairs, space.value, products)
         energy_lanes = product_energy(
-            layout, weights.node[centre], weights.leaf[centre], space.value, adjoint
-        )
+            layout, weights.node[centre], weights.leaf[centre], weights.entry[centre],
+            space.value, adjoint,
+        )  # fmt: skip
         store(block_energies, 0, energy_lanes)
         for lane in range(len(block)):
             energy = weights.one_body[centre] + block_energies[lane]

@@ -20,6 +20,59 @@ LANES = 8
 MODELS = 3
 
 
+class PairForm(NamedTuple):
+    """Pairs of shells coupled to L, and the quadratic form that the energy is in them.
+
+    Values are numbered in one row: one-particle functions, product nodes, then the 2 L + 1
+    components of each pair. Blocks are two shells with all that they are coupled to; those whose
+    l and L are the same share a pattern.
+
+    Attributes
+    ----------
+    n_values
+        Number of all values.
+    block_first, block_second, block_pattern, block_target
+        Of each block: first one-particle function of its shells, pattern, first entry in
+        `target_value`.
+    target_value
+        Value of each component of a block's pairs.
+    pattern_product, pattern_target
+        First product and first component of each pattern, (patterns + 1,).
+    product_first, product_second
+        Products of a pattern: which function of the first shell, and of the second.
+    target_term, term_product, term_number
+        Component t of a pattern is the sum over k, from target_term[t] to target_term[t + 1], of
+        `term_number[k]` times product `term_product[k]` of the pattern.
+    product_term, back_target, back_number
+        The same turned: which components each product is part of.
+    row_value, row_size, row_first, entry_value
+        A shell or pair begins at `row_value`, has `row_size` components, and is multiplied with
+        those that begin at `entry_value[k]`, k from row_first[r] to row_first[r + 1]. Each product
+        of two is an entry of both; see `Weights.entry`.
+    """
+
+    n_values: int
+    block_first: Indices
+    block_second: Indices
+    block_pattern: Indices
+    block_target: Indices
+    target_value: Indices
+    pattern_product: Indices
+    pattern_target: Indices
+    product_first: Indices
+    product_second: Indices
+    target_term: Indices
+    term_product: Indices
+    term_number: Array
+    product_term: Indices
+    back_target: Indices
+    back_number: Array
+    row_value: Indices
+    row_size: Indices
+    row_first: Indices
+    entry_value: Indices
+
+
 class Layout(NamedTuple):
     """Tables of a basis; a pair of elements is numbered centre x n_species + neighbour.
 
@@ -50,7 +103,9 @@ class Layout(NamedTuple):
     pair_transform, pair_envelope, pair_grid
         The same for the pair term, (pairs, 7) and (pairs, 3).
     node_parent, node_factor, group_parent, group_first, leaf_factor, node_column, leaf_column
-        See `products.ProductPlan`.
+        See `products.ProductPlan`; of the products that are not in `pairs`.
+    pairs
+        Products of orders two to four by coupled pairs; without rows where all are nodes.
     """
 
     n_species: int
@@ -81,6 +136,7 @@ class Layout(NamedTuple):
     leaf_factor: Indices
     node_column: Indices
     leaf_column: Indices
+    pairs: PairForm
 
 
 class Weights(NamedTuple):
@@ -96,6 +152,9 @@ class Weights(NamedTuple):
         B-spline coefficients of the pair potentials, (pairs, nodes + 2).
     core
         Parameters of the ZBL repulsion, (pairs, 3), see `zbl.core_parameters`; zeros without it.
+    entry
+        Coefficients of the entries of `PairForm`, (species, entries): the energy is half the sum
+        of rows times entries.
     """
 
     one_body: Array
@@ -103,6 +162,7 @@ class Weights(NamedTuple):
     leaf: Array
     pair: Array
     core: Array
+    entry: Array
 
 
 class DesignTables(NamedTuple):
