@@ -55,7 +55,7 @@ bench: $(READY_DEV)
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/fit.py
 	$(BIN)/python benchmarks/backends.py
-	$(BIN)/python benchmarks/coverage.py
+	$(BIN)/python benchmarks/interval_coverage.py
 	@test -z "$(DISTILL_REFERENCE_DATA)" && echo "benchmarks/tial.py left out: set DISTILL_REFERENCE_DATA" \
 	  || $(BIN)/python benchmarks/tial.py
 

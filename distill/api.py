@@ -177,7 +177,7 @@ def fit_student(
     from distill.student.config import StudentConfig
     from distill.student.fit_backends import fit_student as fit
 
-    asked = {
+    asked: dict[str, Any] = {
         "order": order,
         "totaldegree": list(totaldegree) if isinstance(totaldegree, Sequence) else totaldegree,
         "rcut": rcut,
@@ -185,8 +185,8 @@ def fit_student(
     }
     asked = {name: value for name, value in asked.items() if value is not None}
     if options.get("basis") != "auto":
-        basis = {"order": 3, "totaldegree": [14, 12, 9], "rcut": 5.5, "smoothness": "evidence"}
-        asked = {**basis, **asked}
+        given = {"order": 3, "totaldegree": [14, 12, 9], "rcut": 5.5, "smoothness": "evidence"}
+        asked = given | asked
     config = section_from(StudentConfig, backend="native", **asked, **options)
     return fit(structures_of(frames), config, seed=seed).student
 

@@ -26,7 +26,7 @@ def rms_interval(
     kurtosis of the jackknife's n values, which tells how well the variance itself is known.
     Sources: Tukey, Ann. Math. Stat. 29, 614 (1958), for the jackknife; Kish, Survey Sampling
     (1965), ch. 8, and Satterthwaite, Biometrics Bull. 2, 110 (1946), for the two. How often it
-    covers the truth is measured by `benchmarks/coverage.py`.
+    covers the truth is measured by `benchmarks/interval_coverage.py`.
 
     Parameters
     ----------

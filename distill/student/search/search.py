@@ -283,7 +283,7 @@ def _stage(
     moments = Data.of(cells, threads)
     measured: dict[BasisSpec, Measured] = {}
     columns = {spec: columns_in(basis, spec) for spec in specs}
-    gamma = {}
+    gamma: dict[float, np.ndarray] = {}
     start = None
     for spec in sorted(specs, key=lambda spec: len(columns[spec])):
         kept = columns[spec]

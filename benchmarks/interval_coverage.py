@@ -1,6 +1,6 @@
 """How often 95 % intervals cover a truth that is known.
 
-    python benchmarks/coverage.py [--repetitions 2000] [--only WORD] [--out FOLDER]
+    python benchmarks/interval_coverage.py [--repetitions 2000] [--only WORD] [--out FOLDER]
 
 Each estimator gets synthetic data whose truth is known, again and again; the share of intervals
 that hold the truth is written with its own 95 % interval. Intervals that are refused for want of
@@ -318,7 +318,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    file = options.out / "coverage.json"
+    file = options.out / "interval_coverage.json"
     before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
     known = {row["estimator"]: row for row in before}
     for title in ESTIMATORS:
@@ -327,7 +327,7 @@ def main() -> None:
         known[title] = measured(title, options.repetitions)
         print(table([known[title]]).splitlines()[-1], flush=True)
         rows = [known[name] for name in ESTIMATORS if name in known]
-        (options.out / "coverage.md").write_text(table(rows), encoding="utf-8")
+        (options.out / "interval_coverage.md").write_text(table(rows), encoding="utf-8")
         file.write_text(json.dumps(rows, indent=1), encoding="utf-8")
 
 
