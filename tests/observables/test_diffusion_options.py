@@ -42,6 +42,7 @@ CHANGES: dict[str, tuple[Any, str]] = {
     "fit_end": (500.0, NONE),
     "counting": ("collective", NONE),
     "jump_length": (3.0, NONE),
+    "published": ({"value": 0.5}, NONE),
     "confidence": (0.8, NONE),
     "max_temperature_ratio": (1.01, ALL),
     "max_energy_change": (1e-3, ALL),
@@ -89,10 +90,11 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
 
 def run(options: dict[str, Any], folder: Path) -> dict[str, Any]:
     result = run_diffusion(DiffusionConfig(**options), MODELS, WorkFolder(folder, seed=2))
-    return {
+    models = {
         name: model.model_dump(exclude={"nanoseconds_per_day"})
         for name, model in result.models.items()
     }
+    return models | {"published": result.settings.published}
 
 
 @pytest.mark.parametrize("option", DiffusionConfig.model_fields)

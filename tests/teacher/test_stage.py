@@ -203,7 +203,7 @@ def test_a_model_that_has_nothing_to_learn_stays_as_it_is(
 def test_a_finished_teacher_is_not_trained_again(
     foundation_file, labelled_files, tmp_path, monkeypatch, capsys
 ):
-    """Unless its settings or the test set are others."""
+    """Unless its settings are others; another test set needs no other weights."""
     from distill.models.mace import steps
 
     calls = []
@@ -219,9 +219,9 @@ def test_a_finished_teacher_is_not_trained_again(
     other = tmp_path / "other.xyz"
     write_structures(other, rattled_structures(3, seed=5))
     fine_tune(foundation_file, (labelled_files[0], other), tmp_path, epochs=1)
-    assert len(calls) == 2 * trained
+    assert len(calls) == trained
     fine_tune(foundation_file, (labelled_files[0], other), tmp_path, epochs=1, lr=0.02)
-    assert len(calls) == 3 * trained
+    assert len(calls) == 2 * trained
 
 
 def test_all_elements_can_be_kept(foundation_file, labelled_files, tmp_path):
