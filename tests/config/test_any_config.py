@@ -17,6 +17,7 @@ from distill.config import RunConfig, load_config, parse_config
 from distill.core.errors import UserError
 
 REQUIRED = {
+    "value": 0.3,
     "structure": "bundled:h2cu_test",
     "structures": "bundled:h2cu_test",
     "path": "ase.calculators.emt:EMT",
