@@ -280,7 +280,7 @@ def _split(first: tuple[int, ...], second: tuple[int, ...], ells: tuple[int, ...
             back[row, k] = number
     kept = _independent(back)
     back = back[:, kept]
-    present = np.flatnonzero(np.abs(back).max(axis=1) > INDEPENDENT)
+    present = np.flatnonzero(np.abs(back).max(axis=1, initial=0.0) > INDEPENDENT)
     listed = list(monomials)
     monomials = {listed[row]: k for k, row in enumerate(present.tolist())}
     back = back[present]
