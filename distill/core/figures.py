@@ -120,14 +120,14 @@ def plain_ticks(axis: Axis) -> None:
 def panels(
     contents: Mapping[str, Any], height: float
 ) -> Iterator[tuple[Figure, list[tuple[Axes, str, Any]]]]:
-    """A figure in the house style with a panel for each entry, at most three in a row.
+    """A figure in the house style with a panel for each entry, in even rows of three at most.
 
     Gives the figure and, for each entry, its axes, title and content.
     """
     with figure_style() as plt:
         count = max(len(contents), 1)
-        columns = min(count, 3)
-        rows = math.ceil(count / columns)
+        rows = math.ceil(count / 3)
+        columns = math.ceil(count / rows)
         width = FIGURE_WIDTH if columns > 1 else 6.0
         figure, axes = plt.subplots(rows, columns, figsize=(width, height * rows), squeeze=False)
         for axis in axes.flat[count:]:
