@@ -342,12 +342,13 @@ def test_a_parsl_configuration_starts_as_often_as_it_is_needed(name, parsl_site)
         assert run_units(square, range(3), config=config, label="x") == [0, 1, 4]
 
 
-def test_jobs_that_end_are_asked_for_again(tmp_path, monkeypatch, capsys):
-    """As all do at their time limit; the run must not wait for ever for workers that are gone."""
+@pytest.mark.parametrize("look_s", [0.5, 3.0])
+def test_jobs_that_end_are_asked_for_again(look_s, tmp_path, monkeypatch, capsys):
+    """As all do at their time limit, between two looks too: nobody waits for what is gone."""
     pytest.importorskip("dask_jobqueue", reason="the extra [dask] is not installed")
     from distill.core.executors import dask_cluster
 
-    monkeypatch.setattr(dask_cluster, "_LOOK_S", 0.5)
+    monkeypatch.setattr(dask_cluster, "_LOOK_S", look_s)
     options = {"cluster": "dask_jobqueue.local:LocalCluster", "cores": 1, "memory": "1GB"}
     config = ParallelConfig(backend="dask", options=options)
     over = threading.Event()

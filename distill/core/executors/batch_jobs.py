@@ -44,6 +44,8 @@ class BatchJobs:
         self._cluster, self._look_s = cluster, look_s
         self._patience = Patience(look_s, hours)
         self._wanted = 0
+        # Names of all workers that ever came: one may come and go between two looks.
+        self._came = _names_of_workers(cluster)
         self._unseen: dict[str, int] = {}  # looks since a worker of a job was there, by job
         self._ended = 0  # jobs since a unit was done
         self._away_s = 0.0
@@ -134,10 +136,10 @@ class BatchJobs:
         queued = self._queued()
         ended = []
         for name, job in self._cluster.workers.items():
-            if any(worker == name or worker.startswith(f"{name}-") for worker in workers):
+            if _is_of(name, workers):
                 self._unseen[name] = 0
-            elif name in self._unseen:
-                self._unseen[name] += 1
+            elif _is_of(name, self._came):
+                self._unseen[name] = self._unseen.get(name, 0) + 1
             gone = queued is not None and str(job.job_id) not in queued
             if gone or self._unseen.get(name, 0) >= _LOOKS:
                 ended.append(name)
@@ -159,6 +161,25 @@ class BatchJobs:
             self._cluster.sync(self._cluster.scale_down, names)
         for name in names:
             self._unseen.pop(name, None)
+
+
+def _is_of(job: object, workers: set[str]) -> bool:
+    """Whether one of some workers is a job's."""
+    return any(worker == str(job) or worker.startswith(f"{job}-") for worker in tuple(workers))
+
+
+def _names_of_workers(cluster: Any) -> set[str]:
+    """Names of all workers that come to a cluster's scheduler, from now on."""
+    from distributed.diagnostics.plugin import SchedulerPlugin
+
+    names: set[str] = set()
+
+    class Came(SchedulerPlugin):
+        def add_worker(self, scheduler: Any, worker: str) -> None:
+            names.add(str(scheduler.workers[worker].name))
+
+    cluster.scheduler.add_plugin(Came())
+    return names
 
 
 async def _settled(cluster: Any) -> None:
