@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from ase import Atoms, units
 from ase.build import bulk
-from ase.io import read, write
 from lammps_fixtures import alloys
+from lammps_inputs import write_data
 
 from distill.cli.app import exit_code
 from distill.core.errors import UserError
@@ -53,15 +53,7 @@ class Folder:
 
     def place(self, atoms: Atoms, velocities: bool = False) -> Atoms:
         """Write LAMMPS data; return the atoms as LAMMPS has them, turned."""
-        file = self.path / "atoms.data"
-        write(
-            file, atoms, format="lammps-data", specorder=["Cu", "H"], masses=True,
-            velocities=velocities, atom_style="atomic",
-        )  # fmt: skip
-        turned = read(file, format="lammps-data", atom_style="atomic", sort_by_id=True)
-        turned.symbols[:] = atoms.symbols
-        turned.pbc = atoms.pbc
-        return turned
+        return write_data(self.path / "atoms.data", atoms, velocities)
 
     def run(self, text: str, ranks: int = 1, **environment: str) -> subprocess.CompletedProcess:
         (self.path / "in.lammps").write_text(text)
