@@ -20,7 +20,7 @@
 
 namespace distill {
 
-constexpr uint32_t FILE_VERSION = 1;
+constexpr uint32_t FILE_VERSION = 2;
 
 // FIPS 180-4.
 inline std::array<uint8_t, 32> sha256(const uint8_t *data, size_t size) {

@@ -10,6 +10,7 @@
 #define DISTILL_ACE_KERNELS_HPP
 
 #include "distill_ace_lanes.hpp"
+#include "distill_ace_pairs.hpp"
 #include "distill_ace_tables.hpp"
 
 namespace {
@@ -35,7 +36,7 @@ struct Workspace {
   int *slot_atom;
   double *geometry, *pair_slope;
   T *radial;            // of each vector: rows of eight values and eight slopes by r
-  T *harmonics, *rows, *sums, *weights, *value, *adjoint, *features, *member_energies;
+  T *harmonics, *rows, *sums, *weights, *value, *adjoint, *products, *member_value, *features;
   int *place;           // (lanes, species): first vector of the slots, of the geometry; neighbours
   size_t bytes;
 };
@@ -64,10 +65,11 @@ Workspace<T> workspace_at(const Tables<T> &t, int most, char *memory) {
   take(w.rows, 2 * LANES * size_t(t.n_rows));
   take(w.sums, size_t(t.n_one + 4) * LANES);
   take(w.weights, size_t(t.n_one + 4));
-  take(w.value, size_t(t.n_nodes + 1) * LANES);
-  take(w.adjoint, size_t(t.n_nodes) * LANES);
+  take(w.value, size_t(t.n_values) * LANES);
+  take(w.adjoint, size_t(t.n_values) * LANES);
+  take(w.products, size_t(t.pairs.most_products) * LANES);
+  take(w.member_value, t.n_members ? size_t(t.n_one + t.n_member_nodes + 1) * LANES : 0);
   take(w.features, (t.n_functions + size_t(t.n_species) * t.pair_rows) * LANES);
-  take(w.member_energies, size_t(t.n_members) * LANES);
   take(w.place, size_t(LANES) * t.n_species * 3);
   w.bytes = at;
   return w;
@@ -414,9 +416,10 @@ void embed(const Tables<T> &t, int kind, int slots, int kept, int count, int lan
   }
 }
 
-// Energies of eight atoms, and their derivatives by the product nodes.
+// Energies of eight atoms of one element, and their derivatives by all values.
 template <class T>
-Lanes<T> product_energy(const Tables<T> &t, const T *node, const T *leaf, const T *value, T *adjoint) {
+Lanes<T> product_energy(const Tables<T> &t, const Coefficients<T> &model, int centre, const T *value, T *adjoint) {
+  const T *node = model.node + size_t(centre) * t.n_nodes, *leaf = model.leaf + size_t(centre) * t.n_leaves;
   // Two sums side by side, so that one is added to while the other is waited for.
   Lanes<T> energy = splat(T(0)), more = splat(T(0));
   int i = 0;
@@ -430,6 +433,12 @@ Lanes<T> product_energy(const Tables<T> &t, const T *node, const T *leaf, const 
   for (; i < t.n_nodes; i++) {
     store<T>(adjoint + i * LANES, splat(node[i]));
     energy = energy + splat(node[i]) * load(value + i * LANES);
+  }
+  if (t.pairs.n_rows) {
+    const T *entry = model.entry + size_t(centre) * t.pairs.n_entries;
+    for (int k = t.n_nodes; k < t.n_values; k++) store<T>(adjoint + k * LANES, splat(T(0)));
+    energy = energy + pair_products(t.pairs, entry, value, adjoint);
+    pull_back_pairs(t.pairs, value, adjoint);
   }
   for (int group = 0; group < t.n_groups; group++) {
     const int parent = t.group_parent[group] * LANES;
@@ -594,12 +603,17 @@ void pull_back(const Tables<T> &t, const Coefficients<T> &model, bool with_core,
 template <class T>
 void member_deviations(const Tables<T> &t, int centre, const int *atoms, int n_atoms, Workspace<T> &w,
                        double *deviations) {
-  T *features = w.features;
+  T *features = w.features, *member_value = w.member_value;
+  for (int k = 0; k < t.n_one * LANES; k++) member_value[k] = w.value[k];
+  for (int i = 0; i < t.n_member_nodes; i++)
+    store<T>(member_value + (t.n_one + i) * LANES, load(member_value + t.member_parent[i] * LANES) *
+                                                       load(member_value + t.member_factor[i] * LANES));
+  store<T>(member_value + (t.n_one + t.n_member_nodes) * LANES, splat(T(1)));
   for (int f = 0; f < t.n_functions; f++) {
     Lanes<T> sum = splat(T(0));
     for (int k = t.function_first[f]; k < t.function_first[f + 1]; k++)
-      sum = sum + splat(t.coefficient[k]) * (load(w.value + size_t(t.parent[k]) * LANES) *
-                                             load(w.value + size_t(t.factor[k]) * LANES));
+      sum = sum + splat(t.coefficient[k]) * (load(member_value + size_t(t.parent[k]) * LANES) *
+                                             load(member_value + size_t(t.factor[k]) * LANES));
     store<T>(features + f * LANES, sum);
   }
   const int n_features = t.n_functions + t.n_species * t.pair_rows;
@@ -666,7 +680,6 @@ void evaluate(const Tables<T> &t, const Input &in, Output &out, int n_models, in
     tally[m] = {out.forces[m], m ? nullptr : out.atom_virial, m ? nullptr : out.centroid_virial, {}};
     for (auto &each : tally[m].virial) each = splat(0.0);
   }
-  for (int k = 0; k < LANES; k++) w.value[size_t(t.n_nodes) * LANES + k] = 1;
   for (int64_t start = 0; start < in.n_centres;) {
     const int *atoms = in.centres + start;
     const int centre = in.species[atoms[0]];
@@ -683,12 +696,12 @@ void evaluate(const Tables<T> &t, const Input &in, Output &out, int n_models, in
     for (int i = 0; i < t.n_own_nodes; i++)
       store<T>(w.value + (t.n_one + i) * LANES,
                load(w.value + t.node_parent[i] * LANES) * load(w.value + t.node_factor[i] * LANES));
+    couple_pairs(t.pairs, w.value, w.products);
     if (out.deviations) member_deviations(t, centre, atoms, n_atoms, w, out.deviations);
     for (int m = 0; m < n_models; m++) {
       const Coefficients<T> &model = t.model[m];
       T energies[LANES];
-      store<T>(energies, product_energy(t, model.node + size_t(centre) * t.n_nodes,
-                                        model.leaf + size_t(centre) * t.n_leaves, w.value, w.adjoint));
+      store<T>(energies, product_energy(t, model, centre, w.value, w.adjoint));
       for (int lane = 0; lane < n_atoms; lane++) {
         const int i = atoms[lane];
         double energy = model.one_body[centre] + double(energies[lane]);

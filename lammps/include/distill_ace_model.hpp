@@ -46,6 +46,7 @@ class Model {
     read_sizes(file);
     read_embedding(file);
     read_products(file);
+    read_pairs(file);
     read_coefficients(file);
     read_committee(file);
     point();
@@ -57,14 +58,15 @@ class Model {
   int n_pairs_ = 0, pair_nodes_ = 0;
   std::vector<int32_t> row_width_, group_of_pair_, one_particle_;
   std::vector<int32_t> node_parent_, node_factor_, group_parent_, group_first_, leaf_factor_, leaf_order_;
-  std::vector<int32_t> function_first_, parent_, factor_;
+  std::vector<int32_t> function_first_, parent_, factor_, member_parent_, member_factor_;
+  std::map<std::string, std::vector<int32_t>> pairs_;
   std::vector<int64_t> spline_first_;
   std::vector<ShellGroup> groups_;
   std::vector<double> cutoff_, transform_, envelope_, grid_, pair_transform_, pair_envelope_, pair_grid_, core_;
-  Aligned<T> splines_, norm_, recursion_, coefficient_, member_weights_;
+  Aligned<T> splines_, norm_, recursion_, coefficient_, member_weights_, term_number_, back_number_;
   struct Folded {
     std::vector<double> one_body;
-    Aligned<T> node, leaf;
+    Aligned<T> node, leaf, entry;
     Aligned<double> pair;
   };
   std::vector<Folded> models_;
@@ -203,6 +205,76 @@ class Model {
     sort_groups();
   }
 
+  // Ends of runs in an array of `total` numbers, beginning with 0.
+  const std::vector<int32_t> &read_ends(const ModelFile &file, const std::string &name, size_t count, int total) {
+    auto &ends = pairs_[name] = file.whole(name, count + 1, 0, total);
+    if (ends.front() != 0 || ends.back() != total || !std::is_sorted(ends.begin(), ends.end()))
+      file.damaged(name + " is not in order");
+    return ends;
+  }
+
+  const std::vector<int32_t> &read_pair(const ModelFile &file, const std::string &name, size_t count, int end) {
+    return pairs_[name] = file.whole(name, count, 0, std::max(0, end - 1));
+  }
+
+  void read_pairs(const ModelFile &file) {
+    tables.n_values = file.whole("n_values", 1, tables.n_nodes, 1 << 24)[0];
+    const int blocks = int(file.length("block_first")), rows = int(file.length("row_value"));
+    const int patterns = int(file.length("pattern_product")) - 1, targets = int(file.length("target_term")) - 1;
+    const int products = int(file.length("product_first")), terms = int(file.length("term_product"));
+    const int entries = int(file.length("entry_value")), components = int(file.length("target_value"));
+    const auto &product_end = read_ends(file, "pattern_product", patterns, products);
+    const auto &target_end = read_ends(file, "pattern_target", patterns, targets);
+    const auto &target_term = read_ends(file, "target_term", targets, terms);
+    const auto &product_term = read_ends(file, "product_term", products, terms);
+    read_ends(file, "row_first", rows, entries);
+    const auto &first = read_pair(file, "product_first", products, tables.n_one);
+    const auto &second = read_pair(file, "product_second", products, tables.n_one);
+    const auto &term_product = read_pair(file, "term_product", terms, products);
+    const auto &back_target = read_pair(file, "back_target", terms, targets);
+    int most = 0;
+    for (int p = 0; p < patterns; p++) {
+      const int n_products = product_end[p + 1] - product_end[p], n_targets = target_end[p + 1] - target_end[p];
+      most = std::max(most, n_products);
+      for (int k = target_term[target_end[p]]; k < target_term[target_end[p + 1]]; k++)
+        if (term_product[k] >= n_products) file.damaged("a pair is of products that it has not");
+      for (int k = product_term[product_end[p]]; k < product_term[product_end[p + 1]]; k++)
+        if (back_target[k] >= n_targets) file.damaged("a product is part of pairs that it has not");
+    }
+    const auto &block_first = read_pair(file, "block_first", blocks, tables.n_one);
+    const auto &block_second = read_pair(file, "block_second", blocks, tables.n_one);
+    const auto &block_pattern = read_pair(file, "block_pattern", blocks, patterns);
+    const auto &block_target = read_pair(file, "block_target", blocks, components);
+    for (int b = 0; b < blocks; b++) {
+      const int p = block_pattern[b];
+      if (p >= patterns || block_target[b] + target_end[p + 1] - target_end[p] > components)
+        file.damaged("a block of pairs is out of bounds");
+      for (int k = product_end[p]; k < product_end[p + 1]; k++)
+        if (block_first[b] + first[k] >= tables.n_one || block_second[b] + second[k] >= tables.n_one)
+          file.damaged("a pair is of one-particle functions that are none");
+    }
+    for (int32_t value : read_pair(file, "target_value", components, tables.n_values))
+      if (value < tables.n_nodes) file.damaged("a pair is written where it does not belong");
+    const auto &row = read_pair(file, "row_value", rows, tables.n_values);
+    const auto &size = pairs_["row_size"] = file.whole("row_size", rows, 1, 2 * 120 + 1);
+    const auto &ends = pairs_["row_first"];
+    const auto &entry = read_pair(file, "entry_value", entries, tables.n_values);
+    for (int r = 0; r < rows; r++) {
+      bool inside = row[r] + size[r] <= tables.n_values;
+      for (int k = ends[r]; k < ends[r + 1]; k++) inside = inside && entry[k] + size[r] <= tables.n_values;
+      if (!inside) file.damaged("a row of pairs is out of bounds");
+    }
+    term_number_ = Aligned<T>(file.real("term_number", terms));
+    back_number_ = Aligned<T>(file.real("back_number", terms));
+    auto at = [&](const char *name) { return pairs_.at(name).data(); };
+    tables.pairs = {blocks, rows, entries, most,
+                    at("block_first"), at("block_second"), at("block_pattern"), at("block_target"), at("target_value"),
+                    at("pattern_product"), at("pattern_target"), at("product_first"), at("product_second"),
+                    at("target_term"), at("term_product"), at("product_term"), at("back_target"),
+                    term_number_.data(), back_number_.data(),
+                    at("row_value"), at("row_size"), at("row_first"), at("entry_value")};
+  }
+
   // Groups of one length follow each other, so that the processor foresees where their loops end.
   void sort_groups() {
     std::vector<int> order(tables.n_groups);
@@ -225,7 +297,8 @@ class Model {
   }
 
   // A model's coefficients; the pair potential's B-splines become powers of the place in an interval.
-  Folded folded(const std::vector<double> &one_body, const double *node, const double *leaf, const double *pair) const {
+  Folded folded(const std::vector<double> &one_body, const double *node, const double *leaf, const double *pair,
+                const double *entry) const {
     const size_t nodes = size_t(tables.n_species) * tables.n_nodes;
     std::vector<double> powers;
     for (int kind = 0; kind < n_pairs_; kind++)
@@ -239,14 +312,17 @@ class Model {
     std::vector<double> sorted;
     for (int e = 0; e < tables.n_species; e++)
       for (int k : leaf_order_) sorted.push_back(leaf[size_t(e) * tables.n_leaves + k]);
-    return {one_body, Aligned<T>(std::vector<double>(node, node + nodes)), Aligned<T>(sorted), Aligned<double>(powers)};
+    const size_t entries = size_t(tables.n_species) * tables.pairs.n_entries;
+    return {one_body, Aligned<T>(std::vector<double>(node, node + nodes)), Aligned<T>(sorted),
+            Aligned<T>(std::vector<double>(entry, entry + entries)), Aligned<double>(powers)};
   }
 
   void read_coefficients(const ModelFile &file) {
     const size_t n = tables.n_species;
     const auto node = file.real("node", n * tables.n_nodes), leaf = file.real("leaf", n * tables.n_leaves);
     const auto pair = file.real("pair", size_t(n_pairs_) * (pair_nodes_ + 2));
-    models_.push_back(folded(file.real("one_body", n), node.data(), leaf.data(), pair.data()));
+    const auto entry = file.real("entry", n * tables.pairs.n_entries);
+    models_.push_back(folded(file.real("one_body", n), node.data(), leaf.data(), pair.data(), entry.data()));
   }
 
   void read_committee(const ModelFile &file) {
@@ -261,8 +337,15 @@ class Model {
     const int entries = int(file.length("parent"));
     function_first_ = file.whole("function_first", tables.n_functions + 1, 0, entries);
     if (!std::is_sorted(function_first_.begin(), function_first_.end())) file.damaged("its functions are not in order");
-    parent_ = file.whole("parent", entries, 0, tables.n_nodes);
-    factor_ = file.whole("factor", entries, 0, tables.n_nodes);
+    const int own = tables.n_member_nodes = int(file.length("member_parent"));
+    const int n_values = tables.n_one + own;
+    member_parent_ = file.whole("member_parent", own, 0, n_values - 1);
+    member_factor_ = file.whole("member_factor", own, 0, tables.n_one - 1);
+    for (int i = 0; i < own; i++)
+      if (member_parent_[i] >= tables.n_one + i) file.damaged("a product comes before its parent");
+    // The number after the last node is one.
+    parent_ = file.whole("parent", entries, 0, n_values);
+    factor_ = file.whole("factor", entries, 0, n_values);
     coefficient_ = Aligned<T>(file.real("coefficient", entries));
     tables.n_members = file.whole("members", 1, 1, 1 << 16)[0];
     const int stored = (tables.n_members + 7) / 8 * 8;
@@ -274,9 +357,11 @@ class Model {
     const size_t nodes = n * tables.n_nodes, leaves = n * tables.n_leaves, rows = size_t(n_pairs_) * tables.pair_rows;
     const auto node = file.real("member_node", with_forces * nodes), leaf = file.real("member_leaf", with_forces * leaves);
     const auto pair = file.real("member_pair", with_forces * rows);
+    const size_t with_pairs = n * tables.pairs.n_entries;
+    const auto entry = file.real("member_entry", with_forces * with_pairs);
     for (int m = 0; m < with_forces; m++)
       models_.push_back(folded(std::vector<double>(n, 0.0), node.data() + m * nodes, leaf.data() + m * leaves,
-                               pair.data() + m * rows));
+                               pair.data() + m * rows, entry.data() + m * with_pairs));
     tables.n_models = 1 + with_forces;
   }
 
@@ -308,10 +393,12 @@ class Model {
     tables.parent = parent_.data();
     tables.factor = factor_.data();
     tables.coefficient = coefficient_.data();
+    tables.member_parent = member_parent_.data();
+    tables.member_factor = member_factor_.data();
     tables.member_weights = member_weights_.data();
     for (size_t m = 0; m < models_.size(); m++)
       tables.model[m] = {models_[m].one_body.data(), models_[m].node.data(), models_[m].leaf.data(),
-                         models_[m].pair.data()};
+                         models_[m].entry.data(), models_[m].pair.data()};
   }
 
  public:

@@ -14,19 +14,33 @@ struct ShellGroup {
   int harmonic[3];                   // l^2 + l + m
 };
 
+// Pairs of shells coupled to L, and the quadratic form that the energy is in them: the arrays of
+// `PairForm` in distill/student/engine/kernels/kernel_arguments.py. Values are one-particle
+// functions, product nodes, then the components of pairs.
+template <class T>
+struct PairForm {
+  int n_blocks, n_rows, n_entries, most_products;
+  const int32_t *block_first, *block_second, *block_pattern, *block_target, *target_value;
+  const int32_t *pattern_product, *pattern_target, *product_first, *product_second;
+  const int32_t *target_term, *term_product, *product_term, *back_target;
+  const T *term_number, *back_number;
+  const int32_t *row_value, *row_size, *row_first, *entry_value;
+};
+
 // Coefficients of one model: the student, or the deviation of a member of its committee from it.
 template <class T>
 struct Coefficients {
   const double *one_body;  // (species), eV
   const T *node;           // (species, nodes)
   const T *leaf;           // (species, leaves)
+  const T *entry;          // (species, entries of pairs)
   const double *pair;      // (pairs, intervals, 4): powers of the place in the interval
 };
 
 // A basis; a pair of elements is numbered centre * n_species + neighbour.
 template <class T>
 struct Tables {
-  int n_species, n_one, n_nodes, n_own_nodes, n_groups, n_leaves, largest_l, n_rows;
+  int n_species, n_one, n_nodes, n_values, n_own_nodes, n_groups, n_leaves, largest_l, n_rows;
   const double *cutoff;      // (pairs), Angstrom
   const double *transform;   // (pairs, 7)
   const double *envelope;    // (pairs, 5)
@@ -42,8 +56,10 @@ struct Tables {
   const double *pair_transform, *pair_envelope, *pair_grid;
   const double *core;        // (pairs, 3): ZBL
   const int32_t *node_parent, *node_factor, *group_parent, *group_first, *leaf_factor;
-  // The committee, where there is one.
-  int n_members, n_functions, pair_rows;
+  PairForm<T> pairs;
+  // The committee, where there is one; its functions are made of nodes, whatever the energy is.
+  int n_members, n_functions, pair_rows, n_member_nodes;
+  const int32_t *member_parent, *member_factor;
   const int32_t *function_first, *parent, *factor;
   const T *coefficient;
   const T *member_weights;   // (species, features, members)

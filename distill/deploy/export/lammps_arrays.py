@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from distill.core.errors import UserError
 
-VERSION = 1
+VERSION = 2
 _MAGIC, _ORDER = b"DISTACE\n", 0x01020304
 _HEADER, _ARRAY = struct.Struct("<8sIIQQ32s"), struct.Struct("<24sII4Q")
 _TYPES = (np.dtype("<u1"), np.dtype("<i4"), np.dtype("<i8"), np.dtype("<f8"))

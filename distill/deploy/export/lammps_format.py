@@ -28,7 +28,7 @@ _LAYOUT = (
     "pair_transform", "pair_envelope", "pair_grid", "node_parent", "node_factor", "group_parent",
     "group_first", "leaf_factor",
 )  # fmt: skip
-_WEIGHTS = ("one_body", "node", "leaf", "pair", "core")
+_WEIGHTS = ("one_body", "node", "leaf", "pair", "core", "entry")
 
 
 class Lammps(Exporter):
@@ -64,11 +64,7 @@ def lammps_arrays(student: Student) -> dict[str, NDArray[Any]]:
     """Every array of the file of a student, by name."""
     from ase.data import atomic_numbers
 
-    from distill.student.engine.tables import all_as_nodes, fold_weights
-
-    nodes = all_as_nodes(student.basis)
-    layout = nodes.layout
-    weights = fold_weights(student.basis, student.coefficients, student.e0, nodes)
+    layout, weights = student.potential.layout, student.potential.weights
     numbers = [atomic_numbers[symbol] for symbol in student.elements]
     # The largest l stands alone, because it may be zero.
     arrays: dict[str, NDArray[Any]] = {
@@ -77,12 +73,13 @@ def lammps_arrays(student: Student) -> dict[str, NDArray[Any]]:
         "largest_l": np.array([layout.largest_l], np.int32),
     }
     arrays |= {name: getattr(layout, name) for name in _LAYOUT}
+    arrays |= layout.pairs._asdict() | {"n_values": np.array([layout.pairs.n_values], np.int32)}
     arrays |= {name: getattr(weights, name) for name in _WEIGHTS}
     return arrays | _committee_arrays(student)
 
 
 def _committee_arrays(student: Student) -> dict[str, NDArray[Any]]:
-    from distill.student.engine.tables import all_as_nodes, fold_weights
+    from distill.student.engine.tables import evaluator_of, fold_weights, layout_of
     from distill.student.uncertainty.committee import Committee
     from distill.student.uncertainty.uncertainty_model import (
         FORCE_MEMBERS,
@@ -94,15 +91,18 @@ def _committee_arrays(student: Student) -> dict[str, NDArray[Any]]:
         return {}
     committee, model = Committee(student, FORCE_MEMBERS), UncertaintyModel(student)
     tables, none = committee.tables, dict.fromkeys(student.elements, 0.0)
-    nodes = all_as_nodes(student.basis)
+    basis = student.basis
+    nodes, evaluator = layout_of(basis), evaluator_of(basis)
     members = [
-        fold_weights(student.basis, deviation, none, nodes)
+        fold_weights(basis, deviation, none, evaluator)
         for deviation in committee.deviations[: committee.force_members]
     ]
     return {
         "largest_energy": model.largest_site,
         "largest_force": model.largest_force,
         "members": np.array([len(committee.deviations)], np.int32),
+        "member_parent": nodes.node_parent,
+        "member_factor": nodes.node_factor,
         "function_first": tables.function_first,
         "parent": tables.parent,
         "factor": tables.factor,
@@ -111,6 +111,7 @@ def _committee_arrays(student: Student) -> dict[str, NDArray[Any]]:
         "member_node": np.stack([weights.node for weights in members]),
         "member_leaf": np.stack([weights.leaf for weights in members]),
         "member_pair": np.stack([weights.pair for weights in members]),
+        "member_entry": np.stack([weights.entry for weights in members]),
     }
 
 
@@ -119,15 +120,15 @@ def potential_of(arrays: dict[str, NDArray[Any]]) -> Potential:
     from ase.data import chemical_symbols
 
     from distill.student.engine.evaluate import Potential
-    from distill.student.engine.kernels.kernel_arguments import Layout, Weights
-    from distill.student.engine.pair_tables import no_pairs
+    from distill.student.engine.kernels.kernel_arguments import Layout, PairForm, Weights
 
     none = np.zeros(0, np.int32)
     fields: dict[str, Any] = dict(zip(_SIZES, arrays["sizes"].tolist(), strict=True))
     fields |= {"largest_l": int(arrays["largest_l"][0]), "node_column": none, "leaf_column": none}
     fields |= {name: arrays[name] for name in _LAYOUT}
-    layout = Layout(**fields, pairs=no_pairs(fields["n_nodes"]))
-    entry = np.zeros((layout.n_species, 0))
-    weights = Weights(**{name: arrays[name] for name in _WEIGHTS}, entry=entry)
+    pairs: dict[str, Any] = {name: arrays[name] for name in PairForm._fields}
+    pairs["n_values"] = int(arrays["n_values"][0])
+    layout = Layout(**fields, pairs=PairForm(**pairs))
+    weights = Weights(**{name: arrays[name] for name in _WEIGHTS})
     elements = tuple(chemical_symbols[number] for number in arrays["elements"])
     return Potential(elements, float(layout.cutoff.max()), layout, weights)
