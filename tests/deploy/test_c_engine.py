@@ -11,11 +11,14 @@ from ase import Atoms
 from ase.build import bulk
 from helpers import GOLDEN_DATA, ROOT
 from lammps_fixtures import alloys
+from product_forms import both_forms
 
 from distill.core.errors import UserError
 from distill.deploy.c_engine import CEngine
-from distill.deploy.export.lammps_arrays import lammps_bytes, read_lammps_file
-from distill.deploy.export.lammps_format import lammps_arrays
+from distill.deploy.export.lammps_arrays import VERSION, lammps_bytes, read_lammps_file
+from distill.deploy.export.lammps_format import arrays_of, lammps_arrays
+from distill.student.basis.basis import build_basis
+from distill.student.engine import tables
 from distill.student.student_model import Student
 from distill.student.uncertainty.uncertainty_model import UncertaintyModel
 
@@ -65,6 +68,37 @@ def test_any_model_has_the_same_energies_and_forces(
         _same(engine, student, atoms)
 
 
+@pytest.mark.parametrize(
+    ("elements", "degrees", "options"),
+    [
+        (("Si",), (9.0, 9.0, 9.0, 9.0), {"wL": 0.8}),
+        (("Cu", "H"), (6.0, 6.0, 5.0, 4.0), {"wL": 0.7, "zbl": True}),
+        (("Li",), (6.0, 6.0, 6.0, 6.0, 6.0), {"wL": 0.9}),
+    ],
+)
+def test_products_by_coupled_pairs_are_the_same_products(
+    engine_build, random_student, tmp_path, elements, degrees, options
+) -> None:
+    student = random_student(elements, degrees, rcut=4.5, **options)
+    path, generator = tmp_path / "pairs.ace", np.random.default_rng(1)
+    for form in both_forms(student):
+        path.write_bytes(lammps_bytes(arrays_of(form)))
+        engine = CEngine(engine_build.library, path)
+        for atoms in alloys().values():
+            atoms.symbols = generator.choice(elements, len(atoms))
+            _same(engine, student, atoms)
+
+
+@pytest.fixture
+def by_pairs(knowing_student, monkeypatch) -> Student:
+    """A graded student whose products are coupled pairs whatever they cost."""
+    monkeypatch.setattr(tables, "WORTHWHILE", np.inf)
+    basis = build_basis(knowing_student.basis.spec)
+    student = replace(knowing_student, basis=basis)
+    assert len(student.potential.layout.pairs.row_value) > 0
+    return student
+
+
 def test_threads_and_virials_of_atoms_change_nothing_else(opened, knowing_student) -> None:
     engine = opened(knowing_student)
     atoms = bulk("Cu", cubic=True).repeat((3, 2, 2))
@@ -100,8 +134,10 @@ def test_the_centroid_virials_carry_the_heat(opened, knowing_student) -> None:
     np.testing.assert_allclose(flux, change, atol=1e-5 * np.abs(change).max())
 
 
-def test_grades_are_those_of_the_uncertainty_model(opened, knowing_student) -> None:
-    engine, model = opened(knowing_student), UncertaintyModel(knowing_student)
+@pytest.mark.parametrize("student", ["knowing_student", "by_pairs"])
+def test_grades_are_those_of_the_uncertainty_model(opened, student, request) -> None:
+    student = request.getfixturevalue(student)
+    engine, model = opened(student), UncertaintyModel(student)
     for atoms in alloys().values():
         found = engine.evaluate(atoms, 2, grades=True)
         evaluation, expected = model.predict(atoms)
@@ -166,7 +202,9 @@ def test_a_damaged_or_foreign_file_is_refused_with_the_reason(
         flipped[place] ^= 1
         assert "checksum" in refused(bytes(flipped))
     assert "bytes and should have" in refused(whole[:-64])
-    assert "version 9, this program reads version 1" in refused(whole[:8] + b"\x09" + whole[9:])
+    assert f"version 9, this program reads version {VERSION}" in refused(
+        whole[:8] + b"\x09" + whole[9:]
+    )
     assert "not a student for LAMMPS" in refused(b"PK\x03\x04" + whole)
     assert "not a student for LAMMPS" in refused(b"")
     with pytest.raises(UserError, match="no such file"):
@@ -190,12 +228,39 @@ def test_a_damaged_or_foreign_file_is_refused_with_the_reason(
 def test_an_index_outside_its_table_is_refused(
     engine_build, knowing_student, tmp_path, name, value, reason
 ) -> None:
-    arrays = {key: array.copy() for key, array in lammps_arrays(knowing_student).items()}
+    _refused_with(engine_build.library, knowing_student, tmp_path, name, value, reason)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("block_first", 10**6, "block_first has the number 1000000"),
+        ("block_second", -1, "block_second has the number -1"),
+        ("block_target", 10**6, "block_target has the number"),
+        ("target_value", 0, "a pair is written where it does not belong"),
+        ("pattern_product", 1, "pattern_product is not in order"),
+        ("term_product", 10**6, "term_product has the number"),
+        ("back_target", 10**6, "back_target has the number"),
+        ("row_size", 200, "a row of pairs is out of bounds"),
+        ("entry_value", 10**6, "entry_value has the number"),
+        ("term_number", np.inf, "not finite"),
+        ("n_values", 0, "n_values has the number 0"),
+        ("member_parent", 10**6, "member_parent has the number"),
+    ],
+)
+def test_a_pair_outside_its_table_is_refused(
+    engine_build, by_pairs, tmp_path, name, value, reason
+) -> None:
+    _refused_with(engine_build.library, by_pairs, tmp_path, name, value, reason)
+
+
+def _refused_with(library, student, folder, name, value, reason) -> None:
+    arrays = {key: array.copy() for key, array in lammps_arrays(student).items()}
     arrays[name].flat[0] = value
-    path = tmp_path / "wrong.ace"
+    path = folder / "wrong.ace"
     path.write_bytes(lammps_bytes(arrays))
     with pytest.raises(UserError, match=reason):
-        CEngine(engine_build.library, path)
+        CEngine(library, path)
 
 
 def test_another_shared_library_is_refused(tmp_path) -> None:

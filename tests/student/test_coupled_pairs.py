@@ -5,32 +5,18 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from helpers import GOLDEN_DATA
+from product_forms import both_forms
 
 from distill.student.engine.angular_coupling import real_coupling
 from distill.student.engine.coupled_pairs import quadratic_form
-from distill.student.engine.evaluate import Potential
 from distill.student.engine.pair_tables import node_cost, pair_cost
 from distill.student.engine.tables import (
     WORTHWHILE,
-    Evaluator,
     all_as_nodes,
     evaluator_of,
-    fold_weights,
     pair_evaluator_of,
 )
 from distill.student.student_model import Student
-
-
-def in_form(student: Student, evaluator: Evaluator) -> Potential:
-    weights = fold_weights(student.basis, student.coefficients, student.e0, evaluator)
-    return Potential(student.elements, student.cutoff, evaluator.layout, weights)
-
-
-def both_forms(student: Student) -> list[Potential]:
-    pairs = pair_evaluator_of(student.basis)
-    assert pairs is not None
-    assert len(pairs.layout.pairs.row_value) > 0
-    return [in_form(student, all_as_nodes(student.basis)), in_form(student, pairs)]
 
 
 def structures(elements) -> list[Atoms]:

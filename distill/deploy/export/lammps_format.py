@@ -62,10 +62,15 @@ class Lammps(Exporter):
 
 def lammps_arrays(student: Student) -> dict[str, NDArray[Any]]:
     """Every array of the file of a student, by name."""
+    return arrays_of(student.potential) | _committee_arrays(student)
+
+
+def arrays_of(potential: Potential) -> dict[str, NDArray[Any]]:
+    """Every array of the file of a model without a committee, by name."""
     from ase.data import atomic_numbers
 
-    layout, weights = student.potential.layout, student.potential.weights
-    numbers = [atomic_numbers[symbol] for symbol in student.elements]
+    layout, weights = potential.layout, potential.weights
+    numbers = [atomic_numbers[symbol] for symbol in potential.elements]
     # The largest l stands alone, because it may be zero.
     arrays: dict[str, NDArray[Any]] = {
         "elements": np.array(numbers, np.int32),
@@ -74,8 +79,7 @@ def lammps_arrays(student: Student) -> dict[str, NDArray[Any]]:
     }
     arrays |= {name: getattr(layout, name) for name in _LAYOUT}
     arrays |= layout.pairs._asdict() | {"n_values": np.array([layout.pairs.n_values], np.int32)}
-    arrays |= {name: getattr(weights, name) for name in _WEIGHTS}
-    return arrays | _committee_arrays(student)
+    return arrays | {name: getattr(weights, name) for name in _WEIGHTS}
 
 
 def _committee_arrays(student: Student) -> dict[str, NDArray[Any]]:
@@ -116,7 +120,7 @@ def _committee_arrays(student: Student) -> dict[str, NDArray[Any]]:
 
 
 def potential_of(arrays: dict[str, NDArray[Any]]) -> Potential:
-    """The potential that a file's arrays say."""
+    """The potential that a file's arrays say: the inverse of `arrays_of`."""
     from ase.data import chemical_symbols
 
     from distill.student.engine.evaluate import Potential
