@@ -62,16 +62,16 @@ def basis_figure(shown: dict[str, Any]) -> Figure:
     with figure_style() as plt:
         figure, axis = plt.subplots(figsize=(0.7 * FIGURE_WIDTH, 3.2))
         times = [trial.us_per_atom for trial in trials]
-        axis.plot(times, [MEV * t.force_rmse for t in trials], "o-", label="trajectories left out")
-        if all(trial.far_rmse is not None for trial in trials):
-            far = [MEV * (trial.far_rmse or 0.0) for trial in trials]
+        axis.plot(times, [MEV * t.near for t in trials], "o-", label="trajectories left out")
+        if all(trial.far_error is not None for trial in trials):
+            far = [MEV * (trial.far_error or 0.0) for trial in trials]
             axis.plot(times, far, "s--", label="kinds of data left out")
         for trial in trials:
             if trial.chosen:
-                place = (trial.us_per_atom, MEV * trial.force_rmse)
+                place = (trial.us_per_atom, MEV * trial.near)
                 axis.plot(*place, "o", ms=14, mfc="none", mec="k", label="taken")
         axis.set_yscale("log")
-        axis.set(xlabel="time of a call [µs/atom], one core", ylabel="force RMSE [meV/Å]")
+        axis.set(xlabel="time of a call [µs/atom], one core", ylabel="force error [meV/Å]")
         axis.legend()
         return figure
 

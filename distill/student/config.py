@@ -90,8 +90,8 @@ class BasisSearch(Section):
     )
     error: Positive | None = Field(
         None,
-        description="force RMSE on trajectories left out, eV/Å: the smallest basis within it is "
-        "taken; if not given, the most accurate one",
+        description="typical force error on trajectories left out, eV/Å: the smallest basis within "
+        "it is taken; if not given, the most accurate one",
     )
     order: Annotated[int, Field(ge=1, le=4)] = Field(4, description="correlation order at most")
     cutoffs: Annotated[list[Cutoff], Field(min_length=1, max_length=8)] = Field(
@@ -104,7 +104,7 @@ class BasisSearch(Section):
         4000, description="basis functions at most"
     )
     structures: Annotated[int, Field(ge=4, le=100_000)] = Field(
-        400, description="structures that the search looks at, at most"
+        800, description="structures that the search looks at, at most"
     )
 
 

@@ -22,15 +22,15 @@ def folder(tmp_path):
             stage="size",
             totaldegree=(degree, degree - 2),
             functions=int(100 * degree),
-            force_rmse=0.1 / degree,
-            far_rmse=0.2 / degree,
+            force_error=0.1 / degree,
+            far_error=0.2 / degree,
             us_per_atom=degree,
             chosen=degree == 6.0,
             **shared,
         )
         for degree in (4.0, 6.0)
     ]
-    first = Trial(stage="radial", totaldegree=(5.0, 3.0), functions=50, force_rmse=0.3, **shared)
+    first = Trial(stage="radial", totaldegree=(5.0, 3.0), functions=50, **shared)
     choice = BasisChoice(
         fingerprint="",
         trials=(first, *sizes),

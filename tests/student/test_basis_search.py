@@ -20,10 +20,10 @@ from distill.student.fit.training_set import rows_of
 from distill.student.fit_backends import fit_student
 from distill.student.search import search
 from distill.student.search.basis_choice import CHOICE_FILE, BasisChoice, Trial
-from distill.student.search.candidates import of_size, sizes
+from distill.student.search.candidates import around, of_size, sizes, value_at
 from distill.student.search.choosing import chosen_trial, limits_of
-from distill.student.search.left_out import Data
-from distill.student.search.moments import gathered
+from distill.student.search.left_out import Fits, Judge, labelled
+from distill.student.search.moments import moments_of
 from distill.student.search.nested import columns_in, size_of, union_basis
 from distill.student.search.parts import FOLDS, parted
 
@@ -82,36 +82,60 @@ def _sorted(matrix: np.ndarray) -> np.ndarray:
     return matrix[:, np.argsort(weights @ matrix)]
 
 
-def test_errors_from_moments_are_those_of_fits_to_the_rest(copper) -> None:
-    """Each fold left out of a ridge fit on the rows themselves."""
-    spec = BasisSpec(("Cu",), 2, (5.0, 4.0), rcut=4.0)
-    basis, parts = build_basis(spec), parted(copper, 18, seed=0)
-    n = basis.n_functions
-    weights = StudentConfig().weights
+@pytest.fixture
+def judged(copper):
+    """One basis with the parts of the data, their moments and what judges their fits."""
+    basis, parts = build_basis(BasisSpec(("Cu",), 2, (5.0, 4.0), rcut=4.0)), parted(copper, 18, 0)
+    n, weights = basis.n_functions, StudentConfig().weights
     zero = [(0.0, np.zeros((len(a), 3)), np.zeros(6)) for a in copper]
     rows = [rows_of(a, z, weights, k) for k, (a, z) in enumerate(zip(copper, zero, strict=True))]
     cells = {
-        cell: gathered(design_of(basis), copper, rows, parts.members(cell), n, 1)
+        cell: moments_of(design_of(basis), copper, rows, parts.members(cell), n, 1)
         for cell in parts.cells()
     }
-    found = Data.of(cells, 2).measured(np.arange(n), basis.gamma, None)
-    diagonal = found.posterior.diagonal
-    squared, count = 0.0, 0
-    for fold in range(FOLDS):
-        kept, target = [], []
-        for index in np.flatnonzero(parts.fold != fold):
+    fits = Fits(cells, sum(cells.values()), sum(each.count for each in rows))
+    members = {
+        cell: [labelled(copper[k], f"t{k // 3}", basis) for k in parts.members(cell)]
+        for cell in parts.cells()
+    }
+    return basis, parts, rows, fits, Judge(basis, members, 2)
+
+
+def test_errors_are_those_of_fits_to_the_rest(copper, judged) -> None:
+    """Each fold left out of a ridge fit on the rows themselves; geometric mean over sources."""
+    basis, parts, rows, fits, judge = judged
+    every = np.arange(basis.n_functions)
+    diagonal = fits.posterior(every, basis.gamma, None).diagonal
+
+    def without(left_out: np.ndarray) -> np.ndarray:
+        kept, target = [np.diag(diagonal)], [np.zeros(len(every))]
+        for index in np.flatnonzero(~left_out):
             energy, forces, _ = design_rows(basis, copper[index], virial=False)
-            weight = rows[index].energy_weight
-            kept += [weight * energy[None], forces]
-            target += [[weight * rows[index].energy], rows[index].forces]
-        system = np.vstack([*kept, np.diag(diagonal)])
-        theta = np.linalg.lstsq(system, np.concatenate([*target, np.zeros(n)]), rcond=None)[0]
-        for index in np.flatnonzero(parts.fold == fold):
-            _, forces, _ = design_rows(basis, copper[index], energy=False, virial=False)
-            squared += float(np.sum((forces @ theta - rows[index].forces) ** 2))
-            count += len(forces)
-    assert found.near == pytest.approx(np.sqrt(squared / count), rel=1e-3)
-    assert found.far is not None and found.far > 0
+            kept += [rows[index].energy_weight * energy[None], forces]
+            target += [[rows[index].energy_weight * rows[index].energy], rows[index].forces]
+        return np.linalg.lstsq(np.vstack(kept), np.concatenate(target), rcond=None)[0]
+
+    def typical(parts_left_out: list[tuple[np.ndarray, np.ndarray]]) -> float:
+        squares = {}
+        for judged, left_out in parts_left_out:
+            theta = without(left_out)
+            for index in np.flatnonzero(judged):
+                _, forces, _ = design_rows(basis, copper[index], energy=False, virial=False)
+                squares.setdefault(index // 3, []).append(
+                    np.mean((forces @ theta - rows[index].forces) ** 2)
+                )
+        return float(np.exp(np.mean([0.5 * np.log(np.mean(each)) for each in squares.values()])))
+
+    folds = [parts.fold == fold for fold in range(FOLDS)]
+    found = judge.measured(fits, every, diagonal)
+    assert found.near == pytest.approx(typical([(fold, fold) for fold in folds]), rel=1e-3)
+    hot = parts.kind == 0
+    assert found.far == pytest.approx(typical([(hot, hot)]), rel=1e-3)
+    learning = judge.learning(fits, every, diagonal)
+    assert learning[-1] == found.near
+    assert learning[0] == pytest.approx(
+        typical([(fold, ~folds[(k + 1) % FOLDS]) for k, fold in enumerate(folds)]), rel=1e-3
+    )
 
 
 def test_frames_of_one_trajectory_are_left_out_together(copper) -> None:
@@ -119,7 +143,7 @@ def test_frames_of_one_trajectory_are_left_out_together(copper) -> None:
     assert parts.sources == 6 and not parts.by_structure
     for start in range(0, 18, 3):
         assert len(set(parts.fold[start : start + 3])) == 1
-    assert sorted(np.bincount(parts.fold)) == [6, 6, 6]
+    assert sorted(np.bincount(parts.fold)) == [3, 3, 6, 6]
     # Two thirds are cold: too many to learn from the rest.
     assert parts.kinds == ("hot",)
     few = parted(copper[:13], 12, seed=3)
@@ -136,12 +160,23 @@ def test_bases_of_one_shape_grow_and_are_nested() -> None:
     assert of_size(spec, (1.0, 0.8), 3) is None
 
 
+def test_bases_are_compared_at_one_size() -> None:
+    spec, shape = BasisSpec(("Cu", "H"), 1, (1.0,), rcut=4.0), (1.0, 0.8, 0.6)
+    counts = [size_of(basis) for basis in around(spec, shape, 200, 1000)]
+    assert counts[0] < 200 < counts[1]
+    assert [size_of(basis) for basis in around(spec, shape, 200, counts[1] - 1)] == counts[:1]
+    assert around(spec, shape, 3, 3) == []
+    middle = round(np.sqrt(counts[0] * counts[1]))
+    assert value_at(middle, counts, [1.0, 3.0]) == pytest.approx(2.0, abs=0.05)
+    assert value_at(middle, counts[:1], [1.0]) == 1.0
+
+
 def test_the_basis_is_chosen_then_fitted_as_if_it_were_given(copper, tmp_path) -> None:
     found = fit_student(copper, _auto(), seed=2, folder=tmp_path)
     choice = read_result(tmp_path / CHOICE_FILE, BasisChoice)
     assert {trial.stage for trial in choice.trials} == {"radial", "shape", "size"}
     last = [trial for trial in choice.trials if trial.stage == "size"]
-    assert all(trial.us_per_atom for trial in last)
+    assert all(trial.us_per_atom and trial.force_error for trial in last)
     assert sum(trial.chosen for trial in choice.trials) == 1
     assert len(choice.limits.structure_errors) == FOLDS - 1
     chosen = choice.chosen
@@ -168,7 +203,9 @@ def test_the_basis_is_chosen_then_fitted_as_if_it_were_given(copper, tmp_path) -
 def _trials(*values: tuple[int, float, float]) -> list[Trial]:
     shared = {"stage": "size", "order": 2, "totaldegree": (4.0, 3.0), "wL": 1.5, "rcut": 5.0}
     shared |= {"smoothness": 2.0, "log_evidence": 0.0, "us_per_atom": 1.0}
-    return [Trial(functions=n, force_rmse=near, far_rmse=far, **shared) for n, near, far in values]
+    return [
+        Trial(functions=n, force_error=near, far_error=far, **shared) for n, near, far in values
+    ]
 
 
 def test_a_larger_basis_that_fails_elsewhere_is_not_taken() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from distill.core.results import Record, Result
@@ -24,11 +25,12 @@ class Trial(Record):
     smoothness
         Power of the prior.
     log_evidence
-        Of all rows of the stage.
-    force_rmse
-        On trajectories left out, eV/Å, in the weights of the fit.
-    far_rmse
-        On kinds of data left out as a whole, eV/Å; None where there is no second kind.
+        Of all rows of the stage, which the stages before the last choose by.
+    force_error
+        On trajectories left out, eV/Å: the geometric mean over them of root mean square errors;
+        None before the last stage.
+    far_error
+        The same on kinds of data left out as a whole; None where there is no second kind.
     us_per_atom
         Measured processor time of an energy-and-forces call; None where size was not the matter.
     on_front
@@ -45,18 +47,21 @@ class Trial(Record):
     functions: int
     smoothness: float
     log_evidence: float
-    force_rmse: float
-    far_rmse: float | None = None
+    force_error: float | None = None
+    far_error: float | None = None
     us_per_atom: float | None = None
     on_front: bool = False
     chosen: bool = False
 
     @property
+    def near(self) -> float:
+        """The error on trajectories left out, eV/Å; infinite where it was not measured."""
+        return math.inf if self.force_error is None else self.force_error
+
+    @property
     def score(self) -> float:
         """What is least for the best: the geometric mean of both errors, eV/Å."""
-        return (
-            self.force_rmse if self.far_rmse is None else (self.force_rmse * self.far_rmse) ** 0.5
-        )
+        return self.near if self.far_error is None else math.sqrt(self.near * self.far_error)
 
 
 class Limits(Record):

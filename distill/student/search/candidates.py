@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -43,18 +43,39 @@ def shapes_up_to(order: int) -> list[tuple[float, ...]]:
 
 
 def of_size(spec: BasisSpec, shape: Sequence[float], size: int) -> BasisSpec | None:
-    """The largest basis of a shape with at most `size` functions; None where there is none.
-
-    Degrees are whole numbers, so that bases of one shape are nested.
-    """
+    """The largest basis of a shape with at most `size` functions; None where there is none."""
     best = None
-    for degree in range(2, _MOST_DEGREE):
-        degrees = tuple(float(max(1, round(share * degree))) for share in shape)
-        tried = replace(spec, order=len(shape), totaldegree=degrees)
+    for tried in _by_degree(spec, shape):
         if size_of(tried) > size:
             break
         best = tried
     return best
+
+
+def around(spec: BasisSpec, shape: Sequence[float], size: int, most: int) -> list[BasisSpec]:
+    """The bases of a shape next below and above `size` functions, with at most `most`.
+
+    The next size of one may be half as large again, so that bases of different shapes are compared
+    at a size between their own.
+    """
+    below = of_size(spec, shape, min(size, most))
+    larger = (tried for tried in _by_degree(spec, shape) if size_of(tried) > size)
+    found = [below, next((tried for tried in larger if size_of(tried) <= most), None)]
+    return [basis for basis in found if basis is not None]
+
+
+def value_at(size: int, functions: Sequence[int], values: Sequence[float]) -> float:
+    """A value of bases of some sizes, at another: linear in the logarithm of the size."""
+    order = np.argsort(functions)
+    logs = np.log(np.array(functions, float)[order])
+    return float(np.interp(np.log(size), logs, np.array(values)[order]))
+
+
+def _by_degree(spec: BasisSpec, shape: Sequence[float]) -> Iterator[BasisSpec]:
+    """Bases of a shape from small to large; degrees are whole numbers, so that they are nested."""
+    for degree in range(2, _MOST_DEGREE):
+        degrees = tuple(float(max(1, round(share * degree))) for share in shape)
+        yield replace(spec, order=len(shape), totaldegree=degrees)
 
 
 def sizes(spec: BasisSpec, shape: Sequence[float], most: int) -> list[BasisSpec]:

@@ -25,7 +25,7 @@ def chosen_trial(trials: Sequence[Trial], options: BasisSearch) -> tuple[int, st
     """
     best = min(trials, key=lambda trial: trial.score)
     if options.error is not None:
-        within = [k for k, t in enumerate(trials) if t.force_rmse <= options.error]
+        within = [k for k, t in enumerate(trials) if t.near <= options.error]
         if within:
             index = min(within, key=lambda k: trials[k].functions)
             return index, (
@@ -34,7 +34,7 @@ def chosen_trial(trials: Sequence[Trial], options: BasisSearch) -> tuple[int, st
             )
     good = [k for k, t in enumerate(trials) if t.score <= (1 + _WORTH) * best.score]
     index = min(good, key=lambda k: trials[k].functions)
-    kinds = "" if trials[index].far_rmse is None else " and kinds of data"
+    kinds = "" if trials[index].far_error is None else " and kinds of data"
     why = f"the smallest within {_WORTH:.0%} of the least error on trajectories{kinds} left out"
     if options.error is not None:
         why += f" (none reaches {MEV * options.error:g} meV/Å)"
@@ -52,7 +52,7 @@ def fronted(trials: Sequence[Trial]) -> list[Trial]:
                     other.us_per_atom is not None
                     and trial.us_per_atom is not None
                     and other.us_per_atom < trial.us_per_atom
-                    and other.force_rmse <= trial.force_rmse
+                    and other.near <= trial.near
                     for other in trials
                 )
             }
@@ -77,7 +77,7 @@ def limits_of(
     """
     around = trials[max(index - 2, 0) : index + 2]
     functions = [trial.functions for trial in around]
-    by_functions = [trial.force_rmse for trial in around]
+    by_functions = [trial.near for trial in around]
     gains = {"structures": _gain(structures, errors), "basis": _gain(functions, by_functions)}
     by: Literal["basis", "structures", "neither"] = "neither"
     if max(gains.values()) >= _LITTLE:
@@ -103,5 +103,5 @@ def _named(trial: Trial) -> str:
     degrees = ", ".join(f"{degree:g}" for degree in trial.totaldegree)
     return (
         f"order {trial.order}, degrees {degrees}, wL {trial.wL:g}, cutoff {trial.rcut:g} Å "
-        f"({trial.functions} functions, {MEV * trial.force_rmse:.3g} meV/Å)"
+        f"({trial.functions} functions, {MEV * trial.near:.3g} meV/Å)"
     )

@@ -18,8 +18,10 @@ from distill.data.structures import config_type
 if TYPE_CHECKING:
     from ase import Atoms
 
-FOLDS = 3
+FOLDS = 4
 _FEWEST_STRUCTURES = 12
+# With fewer sources than this, folds are of structures.
+_FEWEST_SOURCES = 6
 # A kind is left out as a whole if the rest can still be learnt from.
 _LARGEST_KIND = 0.6
 _MOST_KINDS = 2
@@ -93,7 +95,7 @@ def parted(structures: Sequence[Atoms], most: int, seed: int) -> Parts:
         chosen = np.arange(len(structures))
     every = sources_of(structures)
     sources = [every[index] for index in chosen]
-    by_structure = len(set(sources)) < 2 * FOLDS
+    by_structure = len(set(sources)) < _FEWEST_SOURCES
     groups = [str(index) for index in chosen] if by_structure else sources
     types = [config_type(structures[index]) for index in chosen]
     counts = Counter(types)

@@ -1,41 +1,47 @@
 """`basis: auto`: the basis of a student from errors on what is left out of its training set.
 
-Coarse to fine: cutoff and weight of l at one small size, then how the degrees fall from order to
-order at one middle size, then the size. Each stage assembles once, in the union of its bases.
+Coarse to fine: cutoff and weight of l at one small size and how the degrees fall from order to
+order at one middle size, by evidence; then the size, by errors on what is left out. Each stage
+assembles once, in the union of its bases.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from distill.core.errors import UserError
 from distill.core.executors import available_cores
 from distill.core.fingerprint import fingerprint
 from distill.core.progress import format_duration, listed, say
 from distill.core.results import read_result, write_result
+from distill.data.splits import sources_of
 from distill.student.basis.basis import Basis, BasisSpec
 from distill.student.config import StudentConfig
 from distill.student.fit import training_set
+from distill.student.fit.evidence import Posterior
 from distill.student.fit.preparation import prepare
 from distill.student.search.basis_choice import CHOICE_FILE, BasisChoice, Trial
 from distill.student.search.candidates import (
     FIRST_SHAPE,
     RADIAL_SIZE,
     SHAPE_SIZE,
+    around,
     call_times,
-    of_size,
     shapes_up_to,
     sizes,
+    value_at,
 )
 from distill.student.search.choosing import chosen_trial, fronted, limits_of
-from distill.student.search.left_out import Data, Measured
-from distill.student.search.moments import Moments, gathered
+from distill.student.search.left_out import Cell, Fits, Judge, Labelled, labelled
+from distill.student.search.moments import moments_of
 from distill.student.search.nested import columns_in, union_basis
 from distill.student.search.parts import FOLDS, Parts, parted
 
@@ -52,22 +58,21 @@ _ROWS_PER_FUNCTION = 2
 
 @dataclass(frozen=True)
 class _Stage:
-    """The bases of a stage, in one assembly, and what became of them."""
+    """The bases of a stage, in one assembly, with the fit of each to all of it."""
 
-    data: Data
+    fits: Fits
     basis: Basis
-    parts: Parts
     specs: tuple[BasisSpec, ...]
-    measured: tuple[Measured, ...]
+    columns: tuple[NDArray[np.int64], ...]
+    posteriors: tuple[Posterior, ...]
 
-    def learning(self, index: int) -> list[float]:
-        """Errors of one of the bases when it is fitted to fewer of the structures, eV/Å."""
-        columns = columns_in(self.basis, self.specs[index])
-        return self.data.learning(columns, self.measured[index].posterior)
+    def evidence(self, size: int, specs: Sequence[BasisSpec]) -> float:
+        """Log evidence of bases of one kind at some size between their own."""
+        places = [self.specs.index(spec) for spec in specs]
+        functions = [len(self.columns[k]) for k in places]
+        return value_at(size, functions, [self.posteriors[k].log_evidence for k in places])
 
-    def trials(
-        self, name: Literal["radial", "shape", "size"], times: Sequence[float] | None = None
-    ) -> list[Trial]:
+    def trials(self, name: Literal["radial", "shape", "size"]) -> list[Trial]:
         """The bases as they are reported."""
         return [
             Trial(
@@ -76,14 +81,11 @@ class _Stage:
                 totaldegree=spec.totaldegree,
                 wL=spec.wL,
                 rcut=_number(spec.rcut),
-                functions=len(columns_in(self.basis, spec)),
-                smoothness=found.posterior.power,
-                log_evidence=found.posterior.log_evidence,
-                force_rmse=found.near,
-                far_rmse=found.far,
-                us_per_atom=None if times is None else times[index],
+                functions=len(columns),
+                smoothness=found.power,
+                log_evidence=found.log_evidence,
             )
-            for index, (spec, found) in enumerate(zip(self.specs, self.measured, strict=True))
+            for spec, columns, found in zip(self.specs, self.columns, self.posteriors, strict=True)
         ]
 
 
@@ -175,13 +177,24 @@ def search(
     # On one BLAS thread in each of ours, numbers do not depend on how many there are.
     with threadpool_limits(1):
         trials, spec = _radial(data, config, coarse, threads)
-        shape, more = _shape(data, config, coarse, spec, threads)
-        stage, times = _size(data, config, fine, spec, shape, threads)
-    last = stage.trials("size", times)
-    index, reason = chosen_trial(last, options)
+        more, shape = _shape(data, config, coarse, spec, threads)
+        bases, times = _bases(data, config, fine, spec, shape, threads)
+        stage = _stage(data, config, fine, bases, threads)
+        judge = Judge(stage.basis, _members(data, fine, stage.basis), threads)
+        last = []
+        for trial, columns, found, us in zip(
+            stage.trials("size"), stage.columns, stage.posteriors, times, strict=True
+        ):
+            errors = judge.measured(stage.fits, columns, found.diagonal)
+            update = {"force_error": errors.near, "far_error": errors.far, "us_per_atom": us}
+            last.append(trial.model_copy(update=update))
+        index, reason = chosen_trial(last, options)
+        learning = judge.learning(
+            stage.fits, stage.columns[index], stage.posteriors[index].diagonal
+        )
     last = [t.model_copy(update={"chosen": k == index}) for k, t in enumerate(fronted(last))]
     counts = [round(len(fine.chosen) * k / FOLDS) for k in range(1, FOLDS)]
-    limits = limits_of(last, index, counts, stage.learning(index))
+    limits = limits_of(last, index, counts, learning)
     seconds = time.monotonic() - start
     say(f"student basis: {len(trials + more + last)} bases in {format_duration(seconds)}")
     return BasisChoice(
@@ -202,66 +215,59 @@ def _radial(
 ) -> tuple[list[Trial], BasisSpec]:
     """Cutoff and weight of l, at one small size."""
     options = config.search
-    shape = FIRST_SHAPE[: options.order]
-    trials, best = [], (np.inf, data.spec)
+    shape, most = FIRST_SHAPE[: options.order], options.functions
+    trials: list[Trial] = []
+    evidence: dict[BasisSpec, float] = {}
     for cutoff in options.cutoffs:
-        bases = [
-            of_size(
-                replace(data.spec, rcut=cutoff, wL=wl), shape, min(RADIAL_SIZE, options.functions)
-            )
-            for wl in options.wL
-        ]
-        found = _stage(data, config, parts, _some(bases, options.functions), threads)
+        specs = [replace(data.spec, rcut=cutoff, wL=wl) for wl in options.wL]
+        bases = {spec: around(spec, shape, RADIAL_SIZE, most) for spec in specs}
+        found = _stage(data, config, parts, _some(bases.values(), most), threads)
         trials += found.trials("radial")
-        for spec, measured in zip(found.specs, found.measured, strict=True):
-            best = min(best, (measured.score, spec), key=lambda entry: entry[0])
-    return trials, best[1]
+        evidence |= {s: found.evidence(RADIAL_SIZE, each) for s, each in bases.items() if each}
+    return trials, max(evidence, key=evidence.__getitem__)
 
 
 def _shape(
     data: Prepared, config: StudentConfig, parts: Parts, spec: BasisSpec, threads: int
-) -> tuple[tuple[float, ...], list[Trial]]:
+) -> tuple[list[Trial], tuple[float, ...]]:
     """How the degrees fall from order to order, at one middle size."""
     options = config.search
-    bases = {
-        basis: shape
-        for shape in shapes_up_to(options.order)
-        if (basis := of_size(spec, shape, min(SHAPE_SIZE, options.functions))) is not None
-    }
-    found = _stage(data, config, parts, _some(list(bases), options.functions), threads)
-    scores = [measured.score for measured in found.measured]
-    return bases[found.specs[int(np.argmin(scores))]], found.trials("shape")
+    shapes = shapes_up_to(options.order)
+    bases = {shape: around(spec, shape, SHAPE_SIZE, options.functions) for shape in shapes}
+    found = _stage(data, config, parts, _some(bases.values(), options.functions), threads)
+    evidence = {s: found.evidence(SHAPE_SIZE, each) for s, each in bases.items() if each}
+    return found.trials("shape"), max(evidence, key=evidence.__getitem__)
 
 
-def _size(
+def _bases(
     data: Prepared,
     config: StudentConfig,
     parts: Parts,
     spec: BasisSpec,
     shape: Sequence[float],
     threads: int,
-) -> tuple[_Stage, list[float]]:
-    """Bases of one shape from small to large, as far as time, rows and memory allow."""
+) -> tuple[list[BasisSpec], list[float]]:
+    """Bases of one shape from small to large, as far as time, rows and memory allow, and times."""
     options = config.search
     rows = sum(3 * len(data.structures[index]) for index in parts.chosen)
     most = min(options.functions, rows // _ROWS_PER_FUNCTION, _functions_that_fit(parts, threads))
-    bases = _some(sizes(spec, shape, most), most)
+    bases = _some([sizes(spec, shape, most)], most)
     times = call_times(bases, max((data.structures[k] for k in parts.chosen), key=len))
-    if options.time is not None:
-        within = [k for k, value in enumerate(times) if value <= options.time]
-        if not within:
-            raise UserError(
-                f"student.search.time: no basis takes {options.time:g} µs an atom or less here; "
-                f"the fastest of {len(times)} takes {min(times):.3g}. Allow more"
-            )
-        bases, times = [bases[k] for k in within], [times[k] for k in within]
-    return _stage(data, config, parts, bases, threads), times
+    if options.time is None:
+        return bases, times
+    within = [k for k, value in enumerate(times) if value <= options.time]
+    if not within:
+        raise UserError(
+            f"student.search.time: no basis takes {options.time:g} µs an atom or less here; "
+            f"the fastest of {len(times)} takes {min(times):.3g}. Allow more"
+        )
+    return [bases[k] for k in within], [times[k] for k in within]
 
 
 def _stage(
     data: Prepared, config: StudentConfig, parts: Parts, specs: Sequence[BasisSpec], threads: int
 ) -> _Stage:
-    """Assemble the union of some bases once, and measure each, the smallest first."""
+    """Assemble the union of some bases once, and fit each, the smallest first."""
     from distill.student.fit.native_fit import baseline_of, design_of
 
     basis = union_basis(specs)
@@ -276,28 +282,41 @@ def _stage(
         for index in parts.chosen
     }
     every = [rows.get(k) or _NO_ROWS for k in range(len(data.structures))]
-    cells: dict[tuple[int, int], Moments] = {
-        cell: gathered(design_of(basis), data.structures, every, parts.members(cell), n, threads)
+    cells = {
+        cell: moments_of(design_of(basis), data.structures, every, parts.members(cell), n, threads)
         for cell in parts.cells()
     }
-    moments = Data.of(cells, threads)
-    measured: dict[BasisSpec, Measured] = {}
+    whole = sum(cells.values(), np.zeros((n + 1, n + 1)))
+    fits = Fits(cells, whole, sum(labels.count for labels in rows.values()))
     columns = {spec: columns_in(basis, spec) for spec in specs}
-    gamma: dict[float, np.ndarray] = {}
+    found: dict[BasisSpec, Posterior] = {}
     start = None
     for spec in sorted(specs, key=lambda spec: len(columns[spec])):
         kept = columns[spec]
+        # The last power alone is kept: the search asks for one several times in turn.
+        gamma = lru_cache(maxsize=1)(lambda power, kept=kept: basis.gamma(power)[kept])
+        found[spec] = fits.posterior(kept, gamma, start)
+        start = found[spec].power, found[spec].strength
+    return _Stage(
+        fits=fits,
+        basis=basis,
+        specs=tuple(specs),
+        columns=tuple(columns[spec] for spec in specs),
+        posteriors=tuple(found[spec] for spec in specs),
+    )
 
-        def prior(power: float, kept: np.ndarray = kept) -> np.ndarray:
-            if power not in gamma:
-                gamma.clear()
-                gamma[power] = basis.gamma(power)
-            return gamma[power][kept]
 
-        found = moments.measured(kept, prior, start)
-        start = found.posterior.power, found.posterior.strength
-        measured[spec] = found
-    return _Stage(moments, basis, parts, tuple(specs), tuple(measured[spec] for spec in specs))
+def _members(data: Prepared, parts: Parts, basis: Basis) -> dict[Cell, list[Labelled]]:
+    """Structures with forces, by cell."""
+    sources = sources_of(data.structures)
+    return {
+        cell: [
+            one
+            for index in parts.members(cell)
+            if (one := labelled(data.structures[index], sources[index], basis)) is not None
+        ]
+        for cell in parts.cells()
+    }
 
 
 _NO_ROWS = training_set.Rows(-1, None, 0.0, None, 0.0, None, 0.0)
@@ -311,8 +330,8 @@ def _functions_that_fit(parts: Parts, threads: int) -> int:
     return int(np.sqrt(psutil.virtual_memory().available / 2 / 8 / matrices))
 
 
-def _some(specs: Sequence[BasisSpec | None], most: int) -> list[BasisSpec]:
-    found = [spec for spec in specs if spec is not None]
+def _some(kinds: Iterable[Sequence[BasisSpec]], most: int) -> list[BasisSpec]:
+    found = [spec for specs in kinds for spec in specs]
     if not found:
         raise UserError(
             f"student.search: no basis for these elements has {most} functions or fewer, which is "
@@ -325,10 +344,10 @@ def _some(specs: Sequence[BasisSpec | None], most: int) -> list[BasisSpec]:
 def _left_out(parts: Parts) -> str:
     """How structures are left out, in words."""
     alone = parts.by_structure or parts.sources == len(parts.chosen)
-    text = f"{len(parts.chosen)} structures from {parts.sources} sources, a third of the "
+    text = f"{len(parts.chosen)} structures from {parts.sources} sources, one in {FOLDS} of the "
     text += f"{'structures' if alone else 'sources'} left out at a time"
     if parts.by_structure:
-        text += f", because there are fewer than {2 * FOLDS} sources"
+        text += ", because there are so few sources"
     if parts.kinds:
         return f"{text}, and {listed(parts.kinds)} each as a whole"
     return f"{text}; no kind of data can be left out as a whole"
