@@ -100,7 +100,7 @@ def _chosen(preset: str, train: str, foundation: str) -> dict[str, Any]:
         "seed": 1,
         "data": {"train": train, "test_fraction": 0.2},
         "teacher": {"foundation": foundation, "freeze": "f4", "epochs": 100},
-        "student": {"order": 4, "totaldegree": [18, 12, 10, 8], "rcut": 6.0},
+        "student": {"basis": "auto"},
     }
     if preset == "surface":
         neb = {"facet": "111", "images": 9}

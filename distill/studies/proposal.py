@@ -23,13 +23,6 @@ _ORGANIC = frozenset({"H", "C", "N", "O", "F", "P", "S", "Cl", "Br", "I"})
 _MATERIALS_MODEL, _ORGANIC_MODEL = "medium-mpa-0", "off-medium"
 # A cell in dynamics has so many atoms or more, so that atoms do not meet their own images' motion.
 _ATOMS, _MOST_ATOMS = 60, 200
-# Degrees by number of elements: a few thousand functions at most.
-_BASES = {
-    1: (4, [18.0, 16.0, 12.0, 9.0]),
-    2: (4, [18.0, 12.0, 10.0, 8.0]),
-    3: (3, [14.0, 12.0, 9.0]),
-}
-_MANY_ELEMENTS = (3, [12.0, 9.0, 6.0])
 # Fewer structures than this cannot be parted in a training and a test set.
 _FEWEST = 20
 _TEMPERATURES = {
@@ -59,12 +52,10 @@ def proposed(
     """
     reasons: list[str] = []
     teacher = _teacher(found, foundation, reasons)
-    order, degrees = _BASES.get(len(found.elements), _MANY_ELEMENTS)
     rcut = _cutoff(found)
     reasons.append(
-        f"student: order {order}, degrees {', '.join(f'{d:g}' for d in degrees)} for "
-        f"{len(found.elements)} element(s); cutoff {rcut:g} Å"
-        + (f", neighbours are {found.neighbour:.2f} Å apart" if found.neighbour else "")
+        f"student: the basis is chosen from the training set, with a cutoff near {rcut:g} Å"
+        + (f"; neighbours are {found.neighbour:.2f} Å apart" if found.neighbour else "")
     )
     data: dict[str, Any] = {"train": found.path, "test_fraction": 0.2}
     data |= {f"{label}_key": key for label, key in found.keys.items()}
@@ -78,7 +69,10 @@ def proposed(
         "data": data,
         "teacher": teacher,
         "sampling": _sampling(found, structures, reasons),
-        "student": {"order": order, "totaldegree": degrees, "rcut": rcut},
+        "student": {
+            "basis": "auto",
+            "search": {"cutoffs": [rcut - 0.5, rcut, rcut + 0.5]},
+        },
         "compare": {"tolerances": {"student_force_rmse": 0.1}},
     }
     return config, reasons
