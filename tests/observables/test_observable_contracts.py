@@ -10,9 +10,10 @@ from ase.build import bulk
 from ase.io import write
 from lattice_toys import write_crystal
 from observable_tests import ENDLESS, Done, ObservableContract, copied
+from surface_conditions import SCATTERING, SLAB
 from surface_potentials import DOUBLE_WELL, RIDGE, STICKY, WALL
 
-from distill.config import CalculatorConfig, ScatteringConfig, SlabConfig
+from distill.config import CalculatorConfig
 from distill.core.results import Result
 from distill.core.work import WorkFolder
 from distill.observables.barriers.config import BarrierConfig
@@ -24,7 +25,6 @@ from distill.observables.diffusion.observable import Diffusion
 from distill.observables.sticking.config import StickingConfig
 from distill.observables.sticking.observable import Sticking
 
-SLAB = SlabConfig(size=(3, 3), layers=2, fixed_layers=1, vacuum=13.0, lattice_constant=3.6)
 COSINE = "lattice_toys:CosineLattice"
 
 
@@ -33,19 +33,6 @@ def end_point(folder: Path, x: float) -> str:
     # The second atom tells the interpolation how far apart things are.
     write(folder / f"{x}.xyz", Atoms("H2", [[x, 0.2, 0.1], [0, 4, 0]]))
     return str(folder / f"{x}.xyz")
-
-
-SCATTERING = ScatteringConfig(
-    slab=SLAB,
-    facets=["111"],
-    surface_temperatures=[0.0],
-    states=[(0, 1)],
-    collision_energies=[1.0],
-    start_height=3.0,
-    time_step=0.5,
-    max_time=80.0,
-    max_energy_error=0.5,
-)
 
 
 class TestBarriers(ObservableContract):

@@ -1,9 +1,10 @@
 """Sticking: counts, intervals, identical starts, resuming, any number of workers."""
 
 import pytest
+from surface_conditions import SCATTERING
 from surface_potentials import STICKY, UNSTABLE, WALL
 
-from distill.config import ParallelConfig, ScatteringConfig, SlabConfig, StickingConfig
+from distill.config import ParallelConfig, StickingConfig
 from distill.core.results import read_result, write_result
 from distill.core.work import WorkFolder, record_of
 from distill.metrics.statistics import paired_difference, two_level, wilson
@@ -15,19 +16,7 @@ from distill.observables.sticking.sticking import run_sticking
 def config() -> StickingConfig:
     """Three teacher and twelve student trajectories on a resting surface."""
     return StickingConfig(
-        scattering=ScatteringConfig(
-            slab=SlabConfig(
-                size=(3, 3), layers=2, fixed_layers=1, vacuum=13.0, lattice_constant=3.6
-            ),
-            facets=["111"],
-            surface_temperatures=[0.0],
-            states=[(0, 1)],
-            collision_energies=[1.0],
-            start_height=3.0,
-            time_step=0.5,
-            max_time=80.0,
-            max_energy_error=0.5,
-        ),
+        scattering=SCATTERING,
         teacher_trajectories=3,
         student_trajectories=12,
     )
