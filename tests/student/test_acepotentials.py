@@ -20,6 +20,7 @@ from julia_support import E0, random_student, small_config, some_structures
 from distill.config import LabelWeights, SolverConfig
 from distill.core.errors import UserError
 from distill.data.structures import read_structures
+from distill.student.engine.assembly import design_rows
 from distill.student.julia import acepotentials, parity
 from distill.student.julia.julia_session import JuliaFailure, JuliaSession
 from distill.student.student_model import Student
@@ -84,12 +85,13 @@ def test_fit_gives_the_student_that_julia_found(fake_julia, tmp_path):
     parity = json.loads((tmp_path / "out" / "parity.json").read_text())
     assert parity["structures"] == [0, 1, 2]
     assert parity["largest_differences"]["forces"] < 1e-10
+    assert parity["rows"] < 1e-11
     assert parity["tolerances"] == {"energy": 1e-8, "forces": 1e-8, "virial": 1e-8}
     assert "Julia prints something in solve" in (tmp_path / "out" / "julia.log").read_text()
 
 
 def test_what_goes_over_to_julia(fake_julia, tmp_path):
-    run_fit(tmp_path)
+    run_fit(tmp_path, small_config(assembly="julia"))
     calls = recorded(tmp_path)
     assert [name for name, _ in calls] == [
         "build_model",
@@ -127,6 +129,70 @@ def test_what_goes_over_to_julia(fake_julia, tmp_path):
     assert solver["committee"] == 32
 
 
+def test_the_native_assembly_sends_the_triangular_factor_of_all_rows(fake_julia, tmp_path):
+    run_fit(tmp_path)
+    calls = recorded(tmp_path)
+    assert [name for name, _ in calls] == [
+        "build_model",
+        "least_squares",
+        "assemble",
+        "factored_least_squares",
+        "solve",
+    ]
+    compared, sent, solver = calls[1][1], calls[3][1], calls[4][1]
+    # Few structures as these are all compared, each once.
+    np.testing.assert_array_equal(compared["offsets"], [0, 4, 14, 16])
+    np.testing.assert_array_equal(compared["weights"], [[30, 1, 1], [60, 2, 0], [30, 1, 0]])
+    basis = Student.load(tmp_path / "truth.npz").basis
+    rows = []
+    for atoms, weights in zip(some_structures()[:3], compared["weights"], strict=True):
+        energy, forces, virial = design_rows(basis, atoms)
+        size = np.sqrt(len(atoms))
+        rows += [weights[0] / size * energy, weights[1] * forces, weights[2] / size * virial]
+    design = np.vstack(rows)
+    (triangle,) = sent["triangles"]
+    assert triangle.shape == (basis.n_functions + 1,) * 2
+    normal = design.T @ design
+    np.testing.assert_allclose(
+        triangle[:, :-1].T @ triangle[:, :-1], normal, atol=1e-12 * np.abs(normal).max()
+    )
+    assert sent["labels"] == np.any(design, axis=1).sum()
+    assert (sent["smoothness"], sent["pair"], sent["restraint_weight"]) == (4.0, True, None)
+    assert (solver["factorization"], solver["committee"]) == ("svd", 32)
+
+
+def test_a_truncated_svd_gets_a_factor_of_what_it_holds_out(fake_julia, tmp_path):
+    solver = SolverConfig(kind="tsvd")
+    slabs = [some_structures()[1] for _ in range(12)]
+    for seed, slab in enumerate(slabs):
+        slab.rattle(0.05, seed=seed)
+    config = small_config(solver=solver, totaldegree=[4, 3])
+    random_student(config).save(tmp_path / "truth.npz")
+    run_fit(tmp_path, config, slabs)
+    sent, solved = (dict(recorded(tmp_path))[name] for name in ("factored_least_squares", "solve"))
+    assert len(sent["triangles"]) == 2
+    assert sent["labels"] == 12 * 31
+    np.testing.assert_array_equal(solved["validation"], [2])
+
+
+def test_native_rows_that_are_not_julias_end_the_fit(fake_julia, tmp_path):
+    fake_julia("rows")
+    with pytest.raises(UserError, match=r"rows of the regression are not Julia's.*assembly: julia"):
+        run_fit(tmp_path)
+    assert written(tmp_path) == set()
+    # What Julia assembles alone is not compared.
+    run_fit(tmp_path, small_config(assembly="julia"))
+
+
+def test_a_fit_stopped_in_julias_solver_keeps_its_factor(fake_julia, tmp_path, capsys):
+    fake_julia("error:solve")
+    with pytest.raises(JuliaFailure):
+        run_fit(tmp_path)
+    fake_julia("")
+    run_fit(tmp_path, small_config(solver=SolverConfig(kind="qr", strength=1e-3)))
+    assert "blocks are already assembled" in capsys.readouterr().out
+
+
 def test_a_model_from_real_acepotentials_survives_the_way_to_the_student_file(
     fake_julia, tmp_path, monkeypatch
 ):
@@ -158,10 +224,17 @@ def test_without_the_pair_term_the_file_has_none(fake_julia, tmp_path):
     assert found.energy(atoms) == pytest.approx(expected, abs=1e-12)
 
 
-@pytest.mark.parametrize("name", ["WB", "E0", "pair_spline_coefs"])
-def test_an_export_that_is_off_by_a_millionth_fails(fake_julia, tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("WB", "does not give Julia's numbers"),
+        ("E0", "does not give Julia's numbers"),
+        ("pair_spline_coefs", "rows of the regression are not Julia's"),
+    ],
+)
+def test_an_export_that_is_off_by_a_millionth_fails(fake_julia, tmp_path, name, message):
     fake_julia(f"corrupt:{name}")
-    with pytest.raises(UserError, match="does not give Julia's numbers"):
+    with pytest.raises(UserError, match=message):
         run_fit(tmp_path)
     assert written(tmp_path) == set()
     assert leftovers(tmp_path) == []
@@ -277,7 +350,11 @@ def test_session_takes_threads_from_the_environment(fake_julia, tmp_path, monkey
         ({"order": 1, "totaldegree": [8]}, "functions all have l = 0"),
         ({"totaldegree": [2, 2]}, "functions all have l = 0"),
         ({"solver": SolverConfig(kind="tsvd", rtol=1e-6)}, "rtol has no meaning"),
-        ({"solver": SolverConfig(factorization="cholesky")}, "needs factorization svd"),
+        (
+            {"solver": SolverConfig(factorization="cholesky"), "assembly": "julia"},
+            "needs factorization svd",
+        ),
+        ({"solver": SolverConfig(factorization="cholesky")}, "takes an svd"),
         ({"totaldegree": [5, 0.5]}, "totaldegree of order 2 is 0.5"),
         ({"rcut": 2.0}, "expected less than its cutoff"),
         ({"r0": {"Cu-Cu": 2.6, "H-H": 1.0}}, "no value for the pair Cu-H"),
@@ -317,7 +394,7 @@ def test_a_matrix_that_does_not_fit_in_memory_is_refused(fake_julia, tmp_path, m
         available = 1000
 
     monkeypatch.setattr(psutil, "virtual_memory", Little)
-    with pytest.raises(UserError, match="ACEfit holds all"):
+    with pytest.raises(UserError, match=r"ACEfit holds \d+ rows"):
         run_fit(tmp_path)
     assert written(tmp_path) == set()
 

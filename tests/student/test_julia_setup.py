@@ -21,6 +21,7 @@ def test_the_choice_of_a_backend(fake_julia, monkeypatch):
     # The slower backend is taken only where it is asked for, by its name or by its options.
     assert choose_backend(auto) == "native"
     assert choose_backend(alone) == "acepotentials"
+    assert choose_backend(small_config(backend="auto", assembly="julia")) == "acepotentials"
     assert choose_backend(small_config()) == "acepotentials"
     monkeypatch.delenv("PYTHON_JULIACALL_EXE")
     assert choose_backend(auto) == "native"

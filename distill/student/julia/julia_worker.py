@@ -63,9 +63,18 @@ class Worker:
         self.problem = self.module.least_squares(self.model, **arguments)
         return _plain(self.module.shape(self.problem))
 
+    def factored_least_squares(self, **arguments: Any) -> dict[str, Any]:
+        """Prepare the regression of rows assembled elsewhere; returns `DistillACE.shape`."""
+        self.problem = self.module.factored_least_squares(self.model, **arguments)
+        return _plain(self.module.shape(self.problem))
+
     def assemble(self, first: int, last: int) -> None:
         """Fill the rows of structures first to last, counted from 1, both included."""
         self.module.assemble_b(self.problem, first, last)
+
+    def weighted_rows(self) -> np.ndarray:
+        """See `DistillACE.weighted_rows`."""
+        return _plain(self.module.weighted_rows(self.problem))
 
     def solve(self, **arguments: Any) -> dict[str, Any]:
         """See `DistillACE.solve!`."""
