@@ -555,7 +555,11 @@ def broadcast(function, *arguments):
     if all(not isinstance(a, (list, tuple, Reference, range, str, type)) for a in arguments):
         try:
             if any(isinstance(a, np.ndarray) and a.ndim for a in arguments):
-                return function(*arguments)
+                # A vector is a column.
+                most = max(getattr(a, "ndim", 0) for a in arguments)
+                return function(
+                    *(a[:, None] if most > getattr(a, "ndim", 0) == 1 else a for a in arguments)
+                )
         except (TypeError, ValueError):
             pass
     many = [a for a in arguments if isinstance(a, (list, tuple, np.ndarray, range))]
@@ -775,6 +779,9 @@ _RUNTIME = {
     "dot": lambda a, b: float(np.dot(a, b)),
     "inv": np.linalg.inv,
     "hcat": lambda *columns: np.column_stack(columns),
+    "abs2": np.square,
+    "floatmin": lambda: float(np.finfo(float).tiny),
+    "range": lambda first, last, length: np.linspace(first, last, length),
     "sqrt": np.sqrt,
     "exp": np.exp,
     "log": np.log,
