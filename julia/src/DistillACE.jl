@@ -14,6 +14,7 @@ import ACEpotentials
 import AtomsBase
 import AtomsCalculators
 import JSON
+import PrecompileTools
 import Random
 
 using LinearAlgebra: BLAS, PosDefException, SingularException, diag, dot, norm, svd
@@ -26,7 +27,7 @@ const M = ACEpotentials.Models
 const EquivariantTensors = M.EquivariantTensors
 
 include("students/Students.jl")
-using .Students: Student, LibraryStudent, add_site!, load_student, open_student
+using .Students: add_site!, load_student, load_tables
 
 include("basis.jl")
 include("structures.jl")
@@ -36,5 +37,6 @@ include("solvers.jl")
 include("evaluate.jl")
 include("export.jl")
 include("files.jl")
+include("precompile.jl")
 
 end

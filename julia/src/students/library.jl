@@ -106,7 +106,7 @@ function energies_and_forces(student::LibraryStudent, species, neighbours)
     kinds, atoms = Cint.(species .- 1), Cint.(neighbours.atoms .- 1)
     first, vectors = Int64.(neighbours.first .- 1), neighbours.vectors
     energies, forces = zeros(n), zeros(SVector{3, Float64}, n)
-    output = lock(student.lock) do
+    virial = lock(student.lock) do
         student.handle == C_NULL && error("the student of $(student.path) is closed")
         GC.@preserve kinds atoms first vectors energies forces begin
             input = LibraryInput(
@@ -122,10 +122,11 @@ function energies_and_forces(student::LibraryStudent, species, neighbours)
                 output::Ref{LibraryOutput}, 1::Cint
             )::Cint
             code == 0 || error(last_error(student))
-            output
+            output.virial
         end
     end
-    return energies, forces, SMatrix{3, 3, Float64}(output.virial)
+    # Rows first there, columns first here: -Σ gradient ⊗ vector of either kind of student.
+    return energies, forces, SMatrix{3, 3, Float64}(virial)
 end
 
 function last_error(student)

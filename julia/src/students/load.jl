@@ -21,6 +21,20 @@ function load_student(path, library)
     return fast
 end
 
+"""
+    load_tables(path, library)
+
+The student of `student.ace`, which the shared library alone can read.
+"""
+function load_tables(path, library)
+    found = library_named(library)
+    isnothing(found) && error(
+        "$path is for the shared library: give `library`, or set $LIBRARY_VARIABLE to " *
+        "libdistill_ace, which `distill lammps --build` makes",
+    )
+    return open_student(path, found)
+end
+
 function check_same(student, fast, path, tables)
     known = student.numbers == fast.numbers
     if known

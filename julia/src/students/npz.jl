@@ -115,9 +115,10 @@ function inflate(packed, size, name)
             C_NULL, C_NULL, C_NULL, C_NULL, C_NULL, 0, 0, 0,
         )
         version = @ccall libz.zlibVersion()::Cstring
-        @ccall libz.inflateInit2_(
+        begun = @ccall libz.inflateInit2_(
             stream::Ref{ZStream}, RAW_DEFLATE::Cint, version::Cstring, sizeof(ZStream)::Cint
         )::Cint
+        begun == 0 || error("zlib does not start: it says $begun")
         result = @ccall libz.inflate(stream::Ref{ZStream}, FINISH::Cint)::Cint
         @ccall libz.inflateEnd(stream::Ref{ZStream})::Cint
         result
