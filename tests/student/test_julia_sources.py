@@ -54,9 +54,7 @@ def test_a_student_of_julia_gives_the_numbers_of_the_native_engine(students):
     student = students.read_student(DATA / "student.npz")
     native = Student.load(DATA / "student.npz")
     for case in json.loads((DATA / "predictions.json").read_text()):
-        atoms = Atoms(
-            case["numbers"], case["positions"], cell=case["cell"], pbc=case["periodic"]
-        )
+        atoms = Atoms(case["numbers"], case["positions"], cell=case["cell"], pbc=case["periodic"])
         # The file is what the tests of the Julia package compare with.
         energy, forces, virial = native.predict(atoms)
         assert energy == pytest.approx(case["energy"], abs=1e-11)
@@ -165,8 +163,7 @@ def test_the_evidence_in_julia_is_that_of_acefit():
     z = u.T @ target
     covariance = 0.7 * design @ design.T + 0.3 * np.eye(20)
     expected = -0.5 * (
-        target @ np.linalg.solve(covariance, target)
-        + np.linalg.slogdet(2 * np.pi * covariance)[1]
+        target @ np.linalg.solve(covariance, target) + np.linalg.slogdet(2 * np.pi * covariance)[1]
     )
     rest = np.sum((target - u @ z) ** 2)
     assert julia.log_evidence(0.7, 0.3, s, z, rest, 20) == pytest.approx(expected)

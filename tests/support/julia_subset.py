@@ -1,4 +1,4 @@
-"""Runs the plain part of Julia sources in Python, so that their numbers can be tested without Julia.
+"""Runs the plain part of Julia sources in Python: their numbers can be tested without Julia.
 
 Functions, structs, loops, ranges, arrays counted from 1, broadcasting and comprehensions are
 translated into Python, statement by statement; calls into C are not. A name that is not defined, or
@@ -9,6 +9,7 @@ import itertools
 import math
 import operator
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,7 +21,7 @@ _BINARY = {"^": "**", "÷": "//", "===": "is", "≤": "<=", "≥": ">=", "&&": "
 
 
 def run(paths, **builtins):
-    """The definitions of Julia files as attributes; `builtins` take the place of some, or add to them."""
+    """The definitions of Julia files as attributes; `builtins` replace some, or add to them."""
     space = {**_RUNTIME, "__name__": "julia"}
     for path in paths:
         tree = _PARSER.parse(path.read_bytes())
@@ -136,8 +137,7 @@ class _Translation:
             f"def {inner}({', '.join(parameters)}):",
             *("    " + line for line in prologue),
             *self.block(body, result=True),
-            f"{head} = jl_add_method(globals(), "
-            f"'{head}', {inner}, [{', '.join(checks)}])",
+            f"{head} = jl_add_method(globals(), '{head}', {inner}, [{', '.join(checks)}])",
         ]
 
     def parameters(self, arguments, types):
@@ -289,9 +289,7 @@ class _Translation:
         text = node.text.decode()
         return str(int(text, 0))
 
-    on_float_literal = on_integer_literal
-
-    def on_float_literal(self, node):  # noqa: F811
+    def on_float_literal(self, node):
         return node.text.decode()
 
     def on_boolean_literal(self, node):
@@ -338,7 +336,9 @@ class _Translation:
         return f"jl_vector([{', '.join(self.arguments(node))}])"
 
     def on_matrix_expression(self, node):
-        if all(row.type == "matrix_row" and row.named_child_count == 1 for row in node.named_children):
+        if all(
+            row.type == "matrix_row" and row.named_child_count == 1 for row in node.named_children
+        ):
             rows = [self.expression(row.named_children[0]) for row in node.named_children]
             return f"jl_stacked([{', '.join(rows)}])"
         raise SyntaxError(node.text.decode())
@@ -716,6 +716,7 @@ class NumberType:
             return int(value)
         return float(value)
 
+
 def _permutedims(array, order=None):
     return np.transpose(array, None if order is None else [k - 1 for k in order])
 
@@ -757,14 +758,18 @@ _RUNTIME = {
     "Ref": Reference,
     "Int": NumberType("i8"),
     "Float64": NumberType("f8"),
-    **{f"{a}{8 * n}": NumberType(f"{b}{n}") for a, b in (("Int", "i"), ("UInt", "u")) for n in (1, 2, 4, 8)},
+    **{
+        f"{a}{8 * n}": NumberType(f"{b}{n}")
+        for a, b in (("Int", "i"), ("UInt", "u"))
+        for n in (1, 2, 4, 8)
+    },
     "Float32": NumberType("f4"),
     "sizeof": lambda kind: kind.dtype.itemsize,
     "ltoh": lambda value: value,
     "only": lambda values: values[0].item(),
     "reinterpret": lambda kind, values: np.frombuffer(np.ascontiguousarray(values), kind.dtype),
     "max": max,
-    "read": lambda path: np.frombuffer(open(path, "rb").read(), np.uint8),
+    "read": lambda path: np.frombuffer(Path(path).read_bytes(), np.uint8),
     "String": lambda x: x.tobytes().decode("latin1") if isinstance(x, np.ndarray) else str(x),
     "Symbol": str,
     "Tuple": tuple,
@@ -789,8 +794,8 @@ _RUNTIME = {
     "cos": math.cos,
     "isqrt": lambda n: math.isqrt(int(n)),
     "clamp": lambda x, a, b: min(max(x, a), b),
-    "floor": lambda *x: int(math.floor(x[1])) if len(x) == 2 else float(math.floor(x[0])),
-    "ceil": lambda *x: int(math.ceil(x[1])),
+    "floor": lambda *x: math.floor(x[1]) if len(x) == 2 else float(math.floor(x[0])),
+    "ceil": lambda kind, x: math.ceil(x),
     "fld": lambda a, b: int(a // b),
     "length": len,
     "size": lambda a, k=None: a.shape if k is None else a.shape[k - 1],
@@ -824,10 +829,9 @@ _RUNTIME = {
     "permutedims": _permutedims,
     "reshape": _reshape,
     "error": _error,
-    "isapprox": lambda a, b, rtol: np.linalg.norm(np.subtract(a, b))
-    <= rtol * max(np.linalg.norm(a), np.linalg.norm(b)),
+    "isapprox": lambda a, b, rtol: (
+        np.linalg.norm(np.subtract(a, b)) <= rtol * max(np.linalg.norm(a), np.linalg.norm(b))
+    ),
     "Iterators": SimpleNamespace(product=itertools.product),
     "jl_macro": _macro,
 }
-
-

@@ -81,8 +81,8 @@ def check_options(config: StudentConfig) -> None:
         )
     if solver.factorization == "cholesky" and config.assembly == "native":
         raise UserError(
-            "student.solver.factorization: cholesky is of the matrix of all rows; leave it out (the "
-            "triangular factor of the native assembly takes an svd), or set assembly: julia"
+            "student.solver.factorization: cholesky is of the matrix of all rows; leave it out, as "
+            "the triangular factor of the native assembly takes an svd, or set assembly: julia"
         )
     if solver.kind == "blr" and solver.factorization == "cholesky" and solver.committee:
         raise UserError(
@@ -189,7 +189,7 @@ def solver_arguments(config: SolverConfig, n_structures: int, seed: int) -> dict
 
 
 def of_factors(solver: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of `solver_arguments` for triangular factors, the second of what is held out."""
+    """The arguments of `solver_arguments` for triangular factors, the last of what is held out."""
     changed = {"factorization": "svd", "validation": np.array([2])}
     return {name: changed.get(name, value) for name, value in solver.items()}
 

@@ -134,7 +134,9 @@ def _assembled(
     by_label = np.stack([atoms**0, 3 * atoms, 6 * atoms**0], axis=1) * (labels["weights"] > 0)
     counts = by_label.sum(axis=1)
     _refuse_few_rows(config, counts, held_out, columns)
-    _refuse_large_fits(int(counts.sum()), columns, solver, "assembly: native needs a triangle of it")
+    _refuse_large_fits(
+        int(counts.sum()), columns, solver, "assembly: native needs a triangle of it"
+    )
     shape = julia.call(
         "least_squares",
         **_prior_of(config),
@@ -227,9 +229,7 @@ def _difference_of_rows(
     julia.call("assemble", first=1, last=len(chosen))
     theirs = julia.call("weighted_rows")
     block = Block(0, tuple(chosen), sum(rows[k].count for k in chosen))
-    ours = weighted_rows(
-        design_of(basis), data.structures, rows, block, basis.n_functions
-    )
+    ours = weighted_rows(design_of(basis), data.structures, rows, block, basis.n_functions)
     difference = np.inf
     if ours.shape == theirs.shape:
         largest = np.abs(theirs).max(axis=0)

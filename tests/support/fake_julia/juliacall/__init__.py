@@ -19,8 +19,6 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from distill.student.engine.assembly import design_rows
-
 FAULT = os.environ.get("FAKE_FAULT", "")
 
 
@@ -156,7 +154,9 @@ class DistillACE:
         return SimpleNamespace(model=model, labels=arguments["labels"], rows=None)
 
     def weighted_rows(self, problem):
-        """As Julia assembles them, by the slow rows of the student's own basis."""
+        """As Julia would assemble them, by the rows of the native engine."""
+        from distill.student.engine.assembly import design_rows
+
         arrays, student = problem.rows, problem.model.student
         found = []
         for k, atoms in enumerate(_structures(arrays)):
