@@ -42,6 +42,7 @@ from distill.core.stage_results import (
     remove_discarded,
 )
 from distill.stages import STAGES, Stage
+from distill.student.julia.julia_session import kept_warm
 
 LOGS_NAME = "logs"
 
@@ -211,7 +212,8 @@ def _bring_up_to_date(stage: Stage, config: RunConfig, folder: Path, *, discard:
     write_started(out, fingerprint, inputs)
     clock = Stopwatch(out)
     try:
-        stage.run(config, folder, out)
+        with kept_warm():
+            stage.run(config, folder, out)
     except UserError:
         write_started(out, fingerprint, inputs, refused=True)
         raise

@@ -24,6 +24,7 @@ from distill.core.executors import THREAD_VARIABLES, available_cores
 from distill.core.number_text import number_text
 from distill.core.results import read_result
 from distill.models.config import CalculatorConfig
+from distill.student.julia.julia_session import kept_warm
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -34,6 +35,7 @@ _BUSY_PERCENT = 20.0
 _CORE_REPEATS = 5
 
 
+@kept_warm()
 def time_models(
     models: Mapping[str, ModelSpec],
     atoms: Atoms,

@@ -57,7 +57,8 @@ class SolverConfig(Section):
         32, description="posterior draws kept for uncertainties (blr, ard, ridge, qr)"
     )
     factorization: Literal["cholesky", "svd"] | None = Field(
-        None, description="blr with acepotentials: svd if a committee is drawn, else cholesky"
+        None,
+        description="blr with assembly: julia: svd if a committee is drawn, else cholesky",
     )
     atol: Positive | None = Field(None, description="lsqr with acepotentials: tolerance, 1e-12")
     conlim: Positive | None = Field(
@@ -114,6 +115,12 @@ class StudentConfig(Section):
     backend: Literal["auto", "native", "acepotentials"] = Field(
         "auto",
         description="native, or acepotentials where an option is set that only that one knows",
+    )
+    assembly: Literal["native", "julia"] = Field(
+        "native",
+        description="of the backend acepotentials. native: rows and their triangular factor by the "
+        "native kernels, compared with some of Julia's own, solved by ACEfit; julia: all rows by "
+        "ACEpotentials, in a hundred times the time",
     )
     elements: list[str] | None = Field(None, description="order of species; sorted if not given")
     basis: Literal["given", "auto"] = Field(
@@ -194,6 +201,7 @@ class StudentConfig(Section):
         """Names of the options in use that only the backend `acepotentials` knows."""
         names = ("factorization", "atol", "conlim", "max_iterations")
         used = tuple(f"solver.{n}" for n in names if getattr(self.solver, n) is not None)
+        used += ("assembly: julia",) * (self.assembly == "julia")
         return used + ("repulsion_restraint",) * self.repulsion_restraint
 
     @property

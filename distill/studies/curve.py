@@ -28,6 +28,7 @@ from distill.core.executors import run_units
 from distill.core.input_files import named_files
 from distill.core.progress import say
 from distill.core.quantities import MEV
+from distill.student.julia.julia_session import kept_warm
 from distill.studies.curve_results import FOLDER, FOUNDATION, unit_row
 from distill.studies.curve_tables import write_results
 from distill.teacher.config import TeacherConfig
@@ -86,6 +87,7 @@ class Unit:
         return f"{self.strategy}, {100 * self.fraction:g} % of the data, seed {self.seed}"
 
 
+@kept_warm()
 def learning_curves(config: RunConfig, *, train: bool = True) -> Path:
     """Train what is missing of a config's learning curves, then write tables and figures.
 

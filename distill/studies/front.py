@@ -19,6 +19,7 @@ from distill.core.progress import say
 from distill.core.quantities import MEV
 from distill.core.results import read_result, write_result
 from distill.metrics.errors import ErrorTable
+from distill.student.julia.julia_session import kept_warm
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -107,6 +108,7 @@ def front_of_run(config: RunConfig, **choices: Any) -> list[Candidate]:
         )
 
 
+@kept_warm()
 def speed_accuracy_front(
     base: StudentConfig,
     *,

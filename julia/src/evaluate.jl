@@ -89,22 +89,6 @@ function mended_energy_forces_virial(system, model)
 end
 
 """
-    add_site!(forces, i, js, rs, gradient)
-
-Add the forces of site i's energy, whose gradient with respect to the neighbour vectors `rs` is
-given, and return its virial, -Σ gradient ⊗ r.
-"""
-function add_site!(forces, i, js, rs, gradient)
-    virial = zeros(SMatrix{3, 3, Float64})
-    for (j, r, g) in zip(js, rs, gradient)
-        forces[j] -= g
-        forces[i] += g
-        virial -= g * r'
-    end
-    return virial
-end
-
-"""
     site_gradient(m, ps, st, rs, zs, z)
 
 Energy of the site of species `z` with neighbours `zs` at `rs`, and its gradient with respect to

@@ -50,17 +50,35 @@ function set_parameters!(model; parameters, committee = nothing)
 end
 
 """
-    load(path)
+    load(path; library = nothing)
 
-Read a model written by `save`, or by ACEpotentials' own `save_model`. Unlike `load_model`, a
-file of `save` may hold degrees that are not whole, cutoffs and bond lengths by pair, and a
-committee.
+A potential from its file, as a calculator of AtomsCalculators.
+
+| file | what it is | who evaluates it |
+|:---- |:---------- |:---------------- |
+| `student.npz` | a student of distill | Julia; or `library`, if `student.ace` lies beside it |
+| `student.ace` | its tables, `distill export --to lammps` | `library` |
+| `model.json` | written by `save`, or by ACEpotentials' own `save_model` | ACEpotentials |
+
+`library` is libdistill_ace, which `distill lammps --build` makes; if it is not given, that of the
+variable DISTILL_ACE_LIBRARY.
+
+Unlike `load_model`, a file of `save` may hold degrees that are not whole, cutoffs and bond lengths
+by pair, and a committee.
 """
-function load(path)
-    file = JSON.parsefile(String(path))
+function load(path; library = nothing)
+    name = String(path)
+    isfile(name) || error("there is no file $name")
+    endswith(name, ".npz") && return load_student(name, library)
+    endswith(name, ".ace") && return load_tables(name, library)
+    return load_model(name)
+end
+
+function load_model(path)
+    file = JSON.parsefile(path)
     meta = get(file, "meta", Dict{String, Any}())
     if !haskey(meta, "distill")
-        model = first(ACEpotentials.load_model(String(path)))
+        model = first(ACEpotentials.load_model(path))
         check_cutoffs(model)
         return model
     end

@@ -1,7 +1,9 @@
 """
 The regression of a model on labelled structures. Rows are weighted and columns divided by the
-smoothness prior's diagonal as they are filled in, so that `A * c ≈ Y` with coefficients
-`θ = c ./ prior`.
+smoothness prior's diagonal, so that `A * c ≈ Y` with coefficients `θ = c ./ prior`.
+
+`rows` are those of each of `data`, or of each triangular factor and after them of each of `data`;
+`labels` is the number of rows that were labelled, which factors hold in fewer.
 """
 mutable struct LeastSquares{TM}
     model::TM
@@ -11,6 +13,7 @@ mutable struct LeastSquares{TM}
     prior::Vector{Float64}
     A::Matrix{Float64}
     Y::Vector{Float64}
+    labels::Int
 end
 
 """
@@ -37,45 +40,96 @@ function least_squares(
 )
     labels = Labels(; energies, forces, virials, weights)
     data = atoms_data(model, Geometry(; geometry...), labels)
-    isnothing(restraint_weight) || append!(data, restraint_data(model, restraint_weight))
+    append!(data, restraint_data(model, restraint_weight))
+    return regression(model, data, Int[]; smoothness, pair)
+end
+
+"""
+    factored_least_squares(model; smoothness, pair, restraint_weight = nothing, triangles, labels)
+
+The regression of `model` on rows that were assembled elsewhere, given by triangular factors.
+
+With `[A Y] = Q R`, `‖A c - Y‖` is that of the rows of `R`, so a solver of least squares finds the
+same solution in `R`. The rows of a repulsion restraint are added as they are.
+
+# Arguments
+- `triangles`: factors × (n + 1) × (n + 1), the `R` of the weighted rows `[A Y]` of n functions,
+  without the prior
+- `labels`: number of all those rows
+- `smoothness`, `pair`, `restraint_weight`: those of `least_squares`
+"""
+function factored_least_squares(
+    model; smoothness, pair, restraint_weight = nothing, triangles, labels
+)
+    factors = Array{Float64, 3}(triangles)
+    data = restraint_data(model, restraint_weight)
+    heights = fill(size(factors, 2), size(factors, 1))
+    problem = regression(model, data, heights; smoothness, pair)
+    scale = problem.prior[problem.columns]
+    for k in eachindex(heights)
+        problem.A[problem.rows[k], :] .= view(factors, k, :, 1:length(scale)) ./ scale'
+        problem.Y[problem.rows[k]] .= view(factors, k, :, length(scale) + 1)
+    end
+    for (restraint, rows) in zip(data, problem.rows[(length(heights) + 1):end])
+        fill_rows!(problem, restraint, rows)
+    end
+    problem.labels = Int(labels) + sum(ACEfit.count_observations, data; init = 0)
+    return problem
+end
+
+"""
+    regression(model, data, heights; smoothness, pair)
+
+An empty regression with as many rows as `heights` say, and after them those of `data`.
+"""
+function regression(model, data, heights; smoothness, pair)
     prior = diag(M.algebraic_smoothness_prior(model.model; p = smoothness))
     columns = 1:(pair ? length(prior) : many_body_columns(model))
-    rows = row_ranges(data)
-    n_rows = isempty(rows) ? 0 : last(rows[end])
-    return LeastSquares(
-        model, data, rows, columns, prior, zeros(n_rows, length(columns)), zeros(n_rows)
-    )
+    ends = cumsum([heights; Int[ACEfit.count_observations(d) for d in data]])
+    rows = UnitRange{Int}[(k == 1 ? 1 : ends[k - 1] + 1):ends[k] for k in eachindex(ends)]
+    n_rows = isempty(ends) ? 0 : last(ends)
+    A = zeros(n_rows, length(columns))
+    return LeastSquares(model, data, rows, columns, prior, A, zeros(n_rows), n_rows)
 end
 
 """
     shape(problem)
 
-Numbers of `structures` (repulsion restraints included), `rows` and `columns`.
+Numbers of `structures` and labelled `rows` (repulsion restraints included) and `columns`.
 """
 function shape(problem)
     return Dict{String, Any}(
         "structures" => length(problem.data),
-        "rows" => size(problem.A, 1),
+        "rows" => problem.labels,
         "columns" => size(problem.A, 2),
     )
 end
 
 """
-    assemble!(problem, from, to)
+    assemble!(problem, first, last)
 
-Fill the rows of structures `from:to`, each on one of Julia's threads.
+Fill the rows of structures `first:last`, each on one of Julia's threads.
 """
-function assemble!(problem, from, to)
-    Threads.@threads :dynamic for k in Int(from):Int(to)
-        fill_rows!(problem, k)
+function assemble!(problem, first, last)
+    Threads.@threads :dynamic for k in Int(first):Int(last)
+        fill_rows!(problem, problem.data[k], problem.rows[k])
     end
     return nothing
 end
 
 """
+    weighted_rows(problem)
+
+The assembled rows `[A Y]`, weighted, without the prior.
+"""
+function weighted_rows(problem)
+    return [problem.A .* problem.prior[problem.columns]' problem.Y]
+end
+
+"""
     solve!(problem; kind, seed, options...)
 
-Solve the assembled regression and put the coefficients into its model. The matrix is used up.
+Solve the regression and put the coefficients into its model. The matrix is used up.
 
 # Arguments
 - `kind`: `blr`, `qr`, `rrqr`, `lsqr` or `tsvd`
@@ -125,8 +179,10 @@ end
     restraint_data(model, weight)
 
 The dimers at very short distance by which `acefit!(repulsion_restraint = true)` asks for
-repulsion; their energies are weighted by `weight`.
+repulsion; their energies are weighted by `weight`. `nothing` is no weight, and no dimers.
 """
+restraint_data(model, ::Nothing) = ACEpotentials.AtomsData[]
+
 function restraint_data(model, weight)
     dimers = ACEpotentials._rep_dimer_data_atomsbase(
         model; weight = Float64(weight), energy_key = :energy
@@ -136,20 +192,64 @@ end
 
 many_body_columns(model) = length(model.model.tensor) * length(model.model._i2z)
 
-function row_ranges(data)
-    last_rows = cumsum([ACEfit.count_observations(d) for d in data])
-    return [(k == 1 ? 1 : last_rows[k - 1] + 1):last_rows[k] for k in eachindex(data)]
-end
-
-function fill_rows!(problem, k)
-    data, rows = problem.data[k], problem.rows[k]
+function fill_rows!(problem, data, rows)
     weights = ACEfit.weight_vector(data)
-    features = ACEfit.feature_matrix(data, problem.model)
+    features = feature_rows(data, problem.model)
     scale = problem.prior[problem.columns]
     problem.A[rows, :] .= weights .* view(features, :, problem.columns) ./ scale'
     problem.Y[rows] .= weights .* ACEfit.target_vector(data)
     # `evaluate_basis` takes its arrays from this buffer and never gives them back.
     M.Bumper.reset_buffer!()
+    return nothing
+end
+
+"""
+    feature_rows(data, model)
+
+The rows of `ACEfit.feature_matrix`: energy, forces and virial (xx yy zz yz xz xy) of each basis
+function, as far as `data` has the label.
+
+ACEpotentials 0.10.1 sums the sites in a loop over all functions whose arrays have types that the
+compiler does not know, which takes most of its time; here the sum lies behind a function call, and
+goes over the functions of the site's species alone.
+"""
+function feature_rows(data, model)
+    system = data.system
+    m = model.model
+    columns, n = M.length_basis(m), length(system)
+    energies, forces, virials = zeros(columns), zeros(3 * n, columns), zeros(6, columns)
+    neighbours = M.PairList(system, M.cutoff_radius(model))
+    for i in 1:n
+        js, rs, zs, z = M.get_neighbours(system, model, neighbours, i)
+        values, gradients = M.evaluate_basis_ed(m, rs, zs, z, model.ps, model.st)
+        for own in (M.get_basis_inds(m, z), M.get_pairbasis_inds(m, z))
+            add_site_rows!(energies, forces, virials, i, js, rs, values, gradients, own)
+        end
+    end
+    parts = (energies' => data.energy_key, forces => data.force_key, virials => data.virial_key)
+    return vcat(zeros(0, columns), (part for (part, key) in parts if !isnothing(key))...)
+end
+
+"""
+    add_site_rows!(energies, forces, virials, i, js, rs, values, gradients, own)
+
+Add what the functions `own` of site `i` with neighbours `js` at `rs` give; `gradients` are
+functions × neighbours.
+"""
+function add_site_rows!(energies, forces, virials, i, js, rs, values, gradients, own)
+    for k in own
+        energies[k] += values[k]
+        for (α, j) in enumerate(js)
+            g, r = gradients[k, α], rs[α]
+            for a in 1:3
+                forces[3 * (j - 1) + a, k] -= g[a]
+                forces[3 * (i - 1) + a, k] += g[a]
+            end
+            for (c, (a, b)) in enumerate(((1, 1), (2, 2), (3, 3), (3, 2), (3, 1), (2, 1)))
+                virials[c, k] -= g[a] * r[b]
+            end
+        end
+    end
     return nothing
 end
 

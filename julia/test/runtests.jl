@@ -1,6 +1,8 @@
 using DistillACE, Test
-import ACEpotentials, Random
-using LinearAlgebra: norm
+import ACEpotentials, AtomsBase, AtomsCalculators, JSON, Random
+using LinearAlgebra: norm, qr
+using StaticArrays: SVector
+using Unitful: @u_str, ustrip
 
 const ACEfit = ACEpotentials.ACEfit
 const M = ACEpotentials.Models
@@ -55,6 +57,28 @@ function fitted(; kind, model = small_model(), pair = true, smoothness = 4.0, op
     DistillACE.assemble!(problem, 1, 3)
     report = DistillACE.solve!(problem; kind, seed = 5, options...)
     return model, report
+end
+
+"The same by the triangular factor of the rows, or by two, of the first structures and the rest."
+function fitted_to_factors(; kind, model = small_model(), split = 3, options...)
+    rows = DistillACE.least_squares(
+        model; smoothness = 4.0, pair = true, small_geometry()..., small_labels()...
+    )
+    DistillACE.assemble!(rows, 1, 3)
+    all_rows, last_row = DistillACE.weighted_rows(rows), rows.rows[split][end]
+    parts = split == 3 ? [all_rows] : [all_rows[1:last_row, :], all_rows[(last_row + 1):end, :]]
+    height = size(all_rows, 2)
+    triangles = zeros(length(parts), height, height)
+    for (k, part) in enumerate(parts)
+        R = qr(part).R
+        triangles[k, axes(R, 1), :] .= R
+    end
+    problem = DistillACE.factored_least_squares(
+        model; smoothness = 4.0, pair = true, triangles, labels = size(all_rows, 1)
+    )
+    @test DistillACE.shape(problem)["rows"] == size(all_rows, 1)
+    DistillACE.solve!(problem; kind, seed = 5, options...)
+    return model
 end
 
 coefficients(model) = [vec(model.ps.WB); vec(model.ps.Wpair)]
@@ -124,6 +148,40 @@ coefficients(model) = [vec(model.ps.WB); vec(model.ps.Wpair)]
             @test norm(coefficients(model)) > 0
             @test report["committee"] == get(options, :committee, 0)
         end
+    end
+
+    @testset "a triangular factor has the solution of all rows" begin
+        small() = small_model(; order = 2, totaldegree = [3, 2])
+        for (kind, options) in (
+            ("blr", (; factorization = "svd", committee = 0)),
+            ("qr", (; lambda = 1e-2)),
+            ("lsqr", (; damp = 1e-2, atol = 1e-12, conlim = 1e16, maxiter = 10_000)),
+        )
+            whole, _ = fitted(; kind, model = small(), options...)
+            factored = fitted_to_factors(; kind, model = small(), options...)
+            one, other = DistillACE.evaluate.((whole, factored); small_geometry()...)
+            @test one["energies"] ≈ other["energies"] rtol = 1e-4
+            @test one["forces"] ≈ other["forces"] rtol = 1e-3
+        end
+        low() = small_model(; order = 2, totaldegree = [2, 2])
+        whole, _ = fitted(; kind = "tsvd", model = low(), validation = [3])
+        factored = fitted_to_factors(; kind = "tsvd", model = low(), split = 2, validation = [2])
+        @test coefficients(whole) ≈ coefficients(factored) rtol = 1e-6
+    end
+
+    @testset "a factor takes the rows of the repulsion restraint" begin
+        model = small_model()
+        n = DistillACE.describe(model)["functions"]
+        problem = DistillACE.factored_least_squares(
+            model;
+            smoothness = 4.0,
+            pair = true,
+            restraint_weight = 0.01,
+            triangles = zeros(1, n + 1, n + 1),
+            labels = 50,
+        )
+        @test DistillACE.shape(problem)["rows"] == 50 + 3
+        @test count(row -> any(!iszero, row), eachrow(problem.A)) == 3
     end
 
     @testset "truncated SVD, which needs more rows than functions" begin
@@ -234,4 +292,6 @@ coefficients(model) = [vec(model.ps.WB); vec(model.ps.Wpair)]
         )
         @test DistillACE.shape(problem)["structures"] == 3 + 3
     end
+
+    include("students.jl")
 end

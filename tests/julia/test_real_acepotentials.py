@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 
 import numpy as np
@@ -10,9 +12,13 @@ from helpers import GOLDEN_DATA
 
 from distill.config import LabelWeights, SolverConfig, StudentConfig
 from distill.data.structures import read_structures
+from distill.deploy.export.base import export_student
+from distill.deploy.lammps_build import build_lammps
+from distill.student.fit import native_fit
 from distill.student.julia import acepotentials
-from distill.student.julia.julia_session import JuliaSession
+from distill.student.julia.julia_session import JuliaSession, kept_warm
 from distill.student.julia.julia_worker import PACKAGE_FOLDER
+from distill.student.julia.transfer import export_model, import_model
 from distill.student.student_model import Student
 
 _REASON = acepotentials.available()
@@ -89,12 +95,64 @@ def test_a_model_saved_by_acepotentials_evaluates_as_it_did(golden, mended):
         {"kind": "tsvd"},
     ],
 )
-def test_every_solver_fits(golden, tmp_path, solver):
-    student = fit(golden, tmp_path, solver=SolverConfig(**solver))
+@pytest.mark.parametrize("assembly", ["native", "julia"])
+def test_every_solver_fits(golden, tmp_path, solver, assembly):
+    student = fit(golden, tmp_path, solver=SolverConfig(**solver), assembly=assembly)
     structures = read_structures(golden / "test.xyz", virial_key="virial")
     assert force_rmse(student, structures) < 0.1
     members = 0 if student.committee is None else len(student.committee)
     assert members == solver.get("committee", 0)
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("solver", [{"kind": "qr", "strength": 1e-2}, {"committee": 0}])
+def test_both_assemblies_give_one_student(golden, tmp_path, solver):
+    native, julia = (
+        fit(golden, tmp_path / assembly, assembly=assembly, solver=SolverConfig(**solver))
+        for assembly in ("native", "julia")
+    )
+    rows = json.loads((tmp_path / "native" / "parity.json").read_text())["rows"]
+    assert rows < 1e-9
+    for atoms in read_structures(golden / "test.xyz", virial_key="virial"):
+        assert native.energy(atoms) == pytest.approx(julia.energy(atoms), abs=1e-5 * len(atoms))
+        np.testing.assert_allclose(native.forces(atoms), julia.forces(atoms), atol=1e-4)
+
+
+@pytest.mark.reference
+def test_a_fit_without_a_strength_is_kept_and_said(golden, tmp_path, capsys):
+    fit(golden, tmp_path, solver=SolverConfig(kind="qr"))
+    assert "give student.solver.strength" in capsys.readouterr().out
+
+
+@pytest.mark.reference
+def test_lsqr_says_where_it_stopped_before_its_solution(golden, tmp_path, capsys):
+    solver = SolverConfig(kind="lsqr", strength=1e-2, max_iterations=3)
+    fit(golden, tmp_path, solver=solver)
+    assert "lsqr stopped before its solution" in capsys.readouterr().out
+
+
+@pytest.mark.reference
+def test_models_go_both_ways(golden, tmp_path):
+    truth = Student.load(golden / "cuh_order3.npz")
+    imported = import_model(golden / "cuh_order3.json")
+    atoms = read_structures(golden / "slab56.xyz", require=())[0]
+    np.testing.assert_allclose(imported.forces(atoms), truth.forces(atoms), atol=1e-11)
+    structures = read_structures(golden / "train.xyz", virial_key="virial")
+    native = native_fit.fit(structures, config(backend="native", e0=E0), seed=1).student
+    compared = export_model(native, tmp_path / "model.json")
+    assert compared.holds
+    again = import_model(tmp_path / "model.json")
+    np.testing.assert_allclose(again.forces(atoms), native.forces(atoms), atol=1e-10)
+
+
+def test_the_second_session_of_a_stage_is_warm(tmp_path):
+    with kept_warm():
+        with JuliaSession(log=tmp_path / "one.log", threads=1) as julia:
+            first = julia.call("versions")
+            process = julia._process
+        with JuliaSession(log=tmp_path / "two.log", threads=1) as julia:
+            assert julia.call("versions") == first
+            assert julia._process is process
 
 
 @pytest.mark.reference
@@ -134,8 +192,13 @@ def test_session_has_the_threads_asked_for(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_julia_package_passes_its_own_tests(tmp_path):
+def test_the_julia_package_passes_its_own_tests(tmp_path, monkeypatch):
     found = acepotentials.status()
+    if shutil.which("cmake"):
+        tables = tmp_path / "student.ace"
+        export_student(PACKAGE_FOLDER / "test" / "data" / "student.npz", tables, to="lammps")
+        monkeypatch.setenv("DISTILL_ACE_LIBRARY", str(build_lammps(quiet=True).library))
+        monkeypatch.setenv("DISTILL_ACE_TABLES", str(tables))
     executable = found["julia"].rpartition(" at ")[2]
     code = (
         f'push!(LOAD_PATH, raw"{PACKAGE_FOLDER}"); import DistillACE; '

@@ -20,8 +20,9 @@ from julia_support import E0, random_student, small_config, some_structures
 from distill.config import LabelWeights, SolverConfig
 from distill.core.errors import UserError
 from distill.data.structures import read_structures
+from distill.student.engine.assembly import design_rows
 from distill.student.julia import acepotentials, parity
-from distill.student.julia.julia_session import JuliaFailure, JuliaSession
+from distill.student.julia.julia_session import JuliaFailure, JuliaSession, kept_warm
 from distill.student.student_model import Student
 
 FILES = {"student.npz", "ace_model.json", "parity.json"}
@@ -37,10 +38,15 @@ def recorded(folder):
                 return calls
 
 
+def julia_config(**changes):
+    """All rows by Julia, unless a test is of the other assembly."""
+    return small_config(**{"assembly": "julia", **changes})
+
+
 def run_fit(folder, config=None, structures=None):
     return acepotentials.fit(
         some_structures() if structures is None else structures,
-        config or small_config(),
+        config or julia_config(),
         seed=7,
         folder=folder / "out",
     ).student
@@ -84,6 +90,7 @@ def test_fit_gives_the_student_that_julia_found(fake_julia, tmp_path):
     parity = json.loads((tmp_path / "out" / "parity.json").read_text())
     assert parity["structures"] == [0, 1, 2]
     assert parity["largest_differences"]["forces"] < 1e-10
+    assert parity["rows"] is None
     assert parity["tolerances"] == {"energy": 1e-8, "forces": 1e-8, "virial": 1e-8}
     assert "Julia prints something in solve" in (tmp_path / "out" / "julia.log").read_text()
 
@@ -127,13 +134,80 @@ def test_what_goes_over_to_julia(fake_julia, tmp_path):
     assert solver["committee"] == 32
 
 
+def test_the_native_assembly_sends_the_triangular_factor_of_all_rows(fake_julia, tmp_path):
+    assert small_config().assembly == "native"
+    run_fit(tmp_path, small_config())
+    parity = json.loads((tmp_path / "out" / "parity.json").read_text())
+    assert parity["rows"] < 1e-11
+    calls = recorded(tmp_path)
+    assert [name for name, _ in calls] == [
+        "build_model",
+        "least_squares",
+        "assemble",
+        "factored_least_squares",
+        "solve",
+    ]
+    compared, sent, solver = calls[1][1], calls[3][1], calls[4][1]
+    # Few structures as these are all compared, each once.
+    np.testing.assert_array_equal(compared["offsets"], [0, 4, 14, 16])
+    np.testing.assert_array_equal(compared["weights"], [[30, 1, 1], [60, 2, 0], [30, 1, 0]])
+    basis = Student.load(tmp_path / "truth.npz").basis
+    rows = []
+    for atoms, weights in zip(some_structures()[:3], compared["weights"], strict=True):
+        energy, forces, virial = design_rows(basis, atoms)
+        size = np.sqrt(len(atoms))
+        rows += [weights[0] / size * energy, weights[1] * forces, weights[2] / size * virial]
+    design = np.vstack(rows)
+    (triangle,) = sent["triangles"]
+    assert triangle.shape == (basis.n_functions + 1,) * 2
+    normal = design.T @ design
+    np.testing.assert_allclose(
+        triangle[:, :-1].T @ triangle[:, :-1], normal, atol=1e-12 * np.abs(normal).max()
+    )
+    assert sent["labels"] == np.any(design, axis=1).sum()
+    assert (sent["smoothness"], sent["pair"], sent["restraint_weight"]) == (4.0, True, None)
+    assert (solver["factorization"], solver["committee"]) == ("svd", 32)
+
+
+def test_a_truncated_svd_gets_a_factor_of_what_it_holds_out(fake_julia, tmp_path):
+    solver = SolverConfig(kind="tsvd")
+    slabs = [some_structures()[1] for _ in range(12)]
+    for seed, slab in enumerate(slabs):
+        slab.rattle(0.05, seed=seed)
+    config = small_config(solver=solver, totaldegree=[4, 3])
+    random_student(config).save(tmp_path / "truth.npz")
+    run_fit(tmp_path, config, slabs)
+    sent, solved = (dict(recorded(tmp_path))[name] for name in ("factored_least_squares", "solve"))
+    assert len(sent["triangles"]) == 2
+    assert sent["labels"] == 12 * 31
+    np.testing.assert_array_equal(solved["validation"], [2])
+
+
+def test_native_rows_that_are_not_julias_end_the_fit(fake_julia, tmp_path):
+    fake_julia("rows")
+    with pytest.raises(UserError, match=r"rows of the regression are not Julia's.*assembly: julia"):
+        run_fit(tmp_path, small_config())
+    assert written(tmp_path) == set()
+    # What Julia assembles alone is not compared.
+    run_fit(tmp_path)
+
+
+def test_a_fit_stopped_in_julias_solver_keeps_its_factor(fake_julia, tmp_path, capsys):
+    fake_julia("error:solve")
+    with pytest.raises(JuliaFailure):
+        run_fit(tmp_path, small_config())
+    fake_julia("")
+    run_fit(tmp_path, small_config(solver=SolverConfig(kind="qr", strength=1e-3)))
+    assert "blocks are already assembled" in capsys.readouterr().out
+
+
 def test_a_model_from_real_acepotentials_survives_the_way_to_the_student_file(
     fake_julia, tmp_path, monkeypatch
 ):
     golden = GOLDEN_DATA
     monkeypatch.setenv("FAKE_STUDENT", str(golden / "cuh_order3.npz"))
     structures = read_structures(golden / "train.xyz", virial_key="virial")[::5]
-    config = small_config(
+    config = julia_config(
         order=3, totaldegree=[10, 8, 6], rcut=6.0, weights={"default": LabelWeights()}
     )
     found = run_fit(tmp_path, config, structures)
@@ -150,7 +224,7 @@ def test_without_the_pair_term_the_file_has_none(fake_julia, tmp_path):
     many = truth.basis.n_many_body * 2
     coefficients = np.where(np.arange(len(truth.coefficients)) < many, truth.coefficients, 0.0)
     Student(truth.basis, coefficients, E0).save(tmp_path / "truth.npz")
-    found = run_fit(tmp_path, small_config(pair=False))
+    found = run_fit(tmp_path, julia_config(pair=False))
     assert found.basis.n_pair == 0
     assert found.committee.shape == (3, many)
     atoms = some_structures()[1]
@@ -265,6 +339,26 @@ def test_session_takes_threads_from_the_environment(fake_julia, tmp_path, monkey
         julia.call("versions")
 
 
+def test_a_session_that_ended_well_leaves_its_julia_to_the_next(fake_julia, tmp_path):
+    def process_of(name, threads=1):
+        with JuliaSession(log=tmp_path / name, threads=threads) as julia:
+            julia.call("versions")
+            return julia._process
+
+    with kept_warm():
+        first = process_of("one")
+        assert process_of("two") is first
+        assert "something in versions" in (tmp_path / "two").read_text()
+        assert first.poll() is None
+        assert process_of("three", threads=2) is not first
+        # A Julia that failed, or was left in a call, is ended.
+        with pytest.raises(JuliaFailure), JuliaSession(log=tmp_path / "four", threads=1) as julia:
+            again = julia._process
+            julia.call("no_such_method")
+        assert again is first
+    assert first.poll() is not None
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -278,6 +372,10 @@ def test_session_takes_threads_from_the_environment(fake_julia, tmp_path, monkey
         ({"totaldegree": [2, 2]}, "functions all have l = 0"),
         ({"solver": SolverConfig(kind="tsvd", rtol=1e-6)}, "rtol has no meaning"),
         ({"solver": SolverConfig(factorization="cholesky")}, "needs factorization svd"),
+        (
+            {"solver": SolverConfig(factorization="cholesky"), "assembly": "native"},
+            "takes an svd",
+        ),
         ({"totaldegree": [5, 0.5]}, "totaldegree of order 2 is 0.5"),
         ({"rcut": 2.0}, "expected less than its cutoff"),
         ({"r0": {"Cu-Cu": 2.6, "H-H": 1.0}}, "no value for the pair Cu-H"),
@@ -298,7 +396,7 @@ def test_session_takes_threads_from_the_environment(fake_julia, tmp_path, monkey
 )
 def test_refused_before_julia_starts(fake_julia, tmp_path, changes, message):
     with pytest.raises(UserError, match=message):
-        run_fit(tmp_path, small_config(**changes))
+        run_fit(tmp_path, julia_config(**changes))
     assert not (tmp_path / "record.pickle").exists()
 
 
@@ -317,13 +415,13 @@ def test_a_matrix_that_does_not_fit_in_memory_is_refused(fake_julia, tmp_path, m
         available = 1000
 
     monkeypatch.setattr(psutil, "virtual_memory", Little)
-    with pytest.raises(UserError, match="ACEfit holds all"):
+    with pytest.raises(UserError, match=r"ACEfit holds \d+ rows"):
         run_fit(tmp_path)
     assert written(tmp_path) == set()
 
 
 def test_truncated_svd_needs_more_rows_than_functions_beside_those_held_out(fake_julia, tmp_path):
-    config = small_config(solver=SolverConfig(kind="tsvd"))
+    config = julia_config(solver=SolverConfig(kind="tsvd"))
     with pytest.raises(UserError, match="more rows than functions"):
         run_fit(tmp_path, config)
     # Enough slabs, of 31 rows each, but not without the one that is held out.
@@ -336,15 +434,15 @@ def test_truncated_svd_needs_more_rows_than_functions_beside_those_held_out(fake
 
 
 def test_a_committee_that_acefit_does_not_draw_is_said(fake_julia, tmp_path, capsys):
-    run_fit(tmp_path, small_config(solver=SolverConfig(kind="rrqr")))
+    run_fit(tmp_path, julia_config(solver=SolverConfig(kind="rrqr")))
     assert "rrqr of ACEfit has no posterior" in capsys.readouterr().out
-    run_fit(tmp_path, small_config())
+    run_fit(tmp_path, julia_config())
     assert "no posterior" not in capsys.readouterr().out
 
 
 def test_a_solution_that_lsqr_did_not_reach_is_said(fake_julia, tmp_path, capsys):
     fake_julia("unsolved")
-    run_fit(tmp_path, small_config(solver=SolverConfig(kind="lsqr", max_iterations=3)))
+    run_fit(tmp_path, julia_config(solver=SolverConfig(kind="lsqr", max_iterations=3)))
     assert "lsqr stopped before its solution" in capsys.readouterr().out
 
 

@@ -51,6 +51,11 @@ def test_solver_arguments(solver, expected):
     assert found == expected
 
 
+def test_a_triangular_factor_takes_an_svd():
+    arguments = julia_arguments.solver_arguments(SolverConfig(committee=0), 20, seed=1)
+    assert julia_arguments.of_factors(arguments) == {**arguments, "factorization": "svd"}
+
+
 def test_truncated_svd_holds_a_tenth_out():
     found = julia_arguments.solver_arguments(SolverConfig(kind="tsvd"), 20, seed=1)["validation"]
     assert len(set(found.tolist())) == 2

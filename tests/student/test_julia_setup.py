@@ -21,6 +21,7 @@ def test_the_choice_of_a_backend(fake_julia, monkeypatch):
     # The slower backend is taken only where it is asked for, by its name or by its options.
     assert choose_backend(auto) == "native"
     assert choose_backend(alone) == "acepotentials"
+    assert choose_backend(small_config(backend="auto", assembly="julia")) == "acepotentials"
     assert choose_backend(small_config()) == "acepotentials"
     monkeypatch.delenv("PYTHON_JULIACALL_EXE")
     assert choose_backend(auto) == "native"
@@ -60,7 +61,19 @@ def test_an_own_julia_is_checked(monkeypatch, tmp_path):
     monkeypatch.setenv("PYTHON_JULIACALL_PROJECT", str(tmp_path))
     assert "holds no Project.toml" in julia_setup.available()
     (tmp_path / "Project.toml").touch()
+    monkeypatch.setenv("JULIA_DEPOT_PATH", str(tmp_path / "depot"))
+    assert "ACEpotentials and PythonCall are not installed" in julia_setup.available()
+    (tmp_path / "Manifest.toml").write_text("[[deps.PythonCall]]\n")
+    assert "ACEpotentials is not installed" in julia_setup.available()
+    assert julia_setup.status()["ready"].startswith("no")
+    # Packages of Julia's shared environments are seen from every project.
+    shared = tmp_path / "depot" / "environments" / "v1.12"
+    shared.mkdir(parents=True)
+    (shared / "Manifest.toml").write_text("[[deps.ACEpotentials]]\n")
     assert julia_setup.available() is None
+    old = str(program(tmp_path / "old", "julia version 1.10.9"))
+    monkeypatch.setenv("PYTHON_JULIACALL_EXE", old)
+    assert "is Julia 1.10.9, expected 1.11" in julia_setup.available()
     monkeypatch.setenv("PYTHON_JULIACALL_EXE", str(tmp_path / "julia"))
     assert "is no program" in julia_setup.available()
     for other in ("/bin/ls", sys.executable, str(program(tmp_path / "bad", "hello"))):

@@ -57,6 +57,8 @@ def fake_julia(tmp_path, monkeypatch):
     student.save(tmp_path / "truth.npz")
     (tmp_path / "project").mkdir()
     (tmp_path / "project" / "Project.toml").touch()
+    manifest = "[[deps.ACEpotentials]]\n[[deps.PythonCall]]\n"
+    (tmp_path / "project" / "Manifest.toml").write_text(manifest)
     path = os.pathsep.join(filter(None, [str(FAKE), str(ROOT), os.environ.get("PYTHONPATH", "")]))
     monkeypatch.setenv("PYTHONPATH", path)
     monkeypatch.syspath_prepend(str(FAKE))

@@ -23,6 +23,7 @@ from distill.deploy.export.parity import (
     sample_structures,
 )
 from distill.models.base import Predictions
+from distill.student.julia.julia_session import kept_warm
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -123,6 +124,7 @@ class ExportReport(Result):
     details: dict[str, Any]
 
 
+@kept_warm()
 def export_student(
     student: str | os.PathLike[str],
     output: str | os.PathLike[str],

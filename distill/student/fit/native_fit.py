@@ -142,7 +142,7 @@ def _fit(
         folds=len(folds),
         threads=threads,
         checkpoint=checkpoint,
-        key=_key(config, data, folds, restraints),
+        key=factor_key(config, data, folds, restraints),
     )
     assembled = time.monotonic()
     # On one BLAS thread the result is the same on any machine of a kind, however busy it is.
@@ -165,7 +165,7 @@ def _fit(
             "backend": "native",
             "distill": __version__,
             "config": config.model_dump(
-                mode="json", exclude={"threads", "backend", "basis", "search"}
+                mode="json", exclude={"threads", "backend", "assembly", "basis", "search"}
             ),
             "e0_source": data.e0_source,
             "seed": seed,
@@ -233,7 +233,7 @@ def _folds(count: int, config: StudentConfig, seed: int) -> list[list[int]]:
     return [sorted(int(index) for index in order[fold::folds]) for fold in range(folds)]
 
 
-def _key(
+def factor_key(
     config: StudentConfig,
     data: Prepared,
     folds: Sequence[Sequence[int]],
@@ -243,7 +243,7 @@ def _key(
     digest = hashlib.sha256()
     settings = config.model_dump(
         mode="json",
-        exclude={"solver", "smoothness", "threads", "backend", "e0", "basis", "search"},
+        exclude={"solver", "smoothness", "threads", "backend", "assembly", "e0", "basis", "search"},
     )
     elements = list(data.spec.elements)
     parts = [__version__, settings, elements, data.e0, [list(fold) for fold in folds]]

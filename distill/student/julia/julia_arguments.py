@@ -79,6 +79,11 @@ def check_options(config: StudentConfig) -> None:
             "student.solver: rtol has no meaning for kind tsvd with ACEfit, which chooses the "
             "truncation on structures held out; leave it out, or choose rrqr or backend native"
         )
+    if solver.factorization == "cholesky" and config.assembly == "native":
+        raise UserError(
+            "student.solver.factorization: cholesky is of the matrix of all rows; leave it out, as "
+            "the triangular factor of the native assembly takes an svd, or set assembly: julia"
+        )
     if solver.kind == "blr" and solver.factorization == "cholesky" and solver.committee:
         raise UserError(
             f"student.solver: a committee (of {solver.committee}) needs factorization svd in "
@@ -181,6 +186,12 @@ def solver_arguments(config: SolverConfig, n_structures: int, seed: int) -> dict
     held_out = max(1, round(VALIDATION_FRACTION * n_structures))
     chosen = rng.choice(n_structures, held_out, replace=False)
     return {**common, "validation": np.sort(chosen) + 1}
+
+
+def of_factors(solver: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `solver_arguments` for triangular factors, the last of what is held out."""
+    changed = {"factorization": "svd", "validation": np.array([2])}
+    return {name: changed.get(name, value) for name, value in solver.items()}
 
 
 def geometry_arrays(structures: Sequence[Atoms], cutoff: float) -> dict[str, np.ndarray]:

@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,10 +15,34 @@ from typing import Any
 from distill.core.errors import UserError
 from distill.core.executors import available_cores
 from distill.student.julia.julia_options import option
+from distill.student.julia.julia_worker import PRINT_TO
 
 
 class JuliaFailure(UserError):
     """Julia raised an error, or ended; one sentence, with the full trace in the log."""
+
+
+# Processes that wait for the next session of the same settings; None outside `kept_warm`.
+_waiting: list[tuple[list[str], dict[str, str], subprocess.Popen[bytes]]] | None = None
+
+
+@contextlib.contextmanager
+def kept_warm() -> Iterator[None]:
+    """Within it a session that ended well leaves its Julia to the next, with all that it compiled.
+
+    Also a decorator. Those that still wait at the end of the outermost one are ended.
+    """
+    global _waiting
+    if _waiting is not None:
+        yield
+        return
+    _waiting = []
+    try:
+        yield
+    finally:
+        left, _waiting = _waiting, None
+        for _, _, process in left:
+            _end(process)
 
 
 class JuliaSession:
@@ -40,6 +65,7 @@ class JuliaSession:
         self.threads = str(threads or option("juliacall", "threads") or available_cores())
         self._keep_log = keep_log
         self._failed = False
+        self._is_calling = False
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> JuliaSession:
@@ -55,31 +81,41 @@ class JuliaSession:
         self.stop()
 
     def start(self) -> None:
-        """Start the process; Julia itself starts with the first call."""
+        """Start the process, or take one that waits; Julia itself starts with the first call."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        settings = _command(), self._environment()
+        for waiting in _waiting or ():
+            if waiting[:2] == settings and _waiting is not None:
+                _waiting.remove(waiting)
+                self._process = waiting[2]
+                self.log.write_bytes(b"")
+                self.call(PRINT_TO, path=str(self.log))
+                return
         with open(self.log, "wb") as log:
             # In a session of its own it does not get the terminal's Ctrl-C, which Julia would
             # answer by ending the process: the caller gets it, and leaving ends Julia.
             self._process = subprocess.Popen(
-                [sys.executable, *_julia_flags(), "-m", "distill.student.julia.julia_worker"],
+                settings[0],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=self._environment(),
+                env=settings[1],
                 start_new_session=True,
             )
 
     def stop(self) -> None:
-        """End the process at once, with whatever it is doing."""
-        process, self._process = self._process, None
+        """End the process, with whatever it is doing; within `kept_warm` an idle one waits."""
+        process = self._process
         if process is None:
             return
-        process.kill()
-        process.wait()
-        for stream in (process.stdin, process.stdout):
-            if stream is not None:
-                with contextlib.suppress(BrokenPipeError):
-                    stream.close()
+        if _waiting is not None and not (self._failed or self._is_calling):
+            with contextlib.suppress(JuliaFailure):
+                self.call(PRINT_TO, path=os.devnull)
+                _waiting.append((_command(), self._environment(), process))
+                process = None
+        self._process = None
+        if process is not None:
+            _end(process)
         if not (self._keep_log or self._failed):
             self.log.unlink(missing_ok=True)
 
@@ -94,10 +130,12 @@ class JuliaSession:
         process = self._process
         if process is None or process.stdin is None or process.stdout is None:
             raise JuliaFailure("Julia is not running")
+        self._is_calling = True
         try:
             pickle.dump((name, arguments), process.stdin, protocol=pickle.HIGHEST_PROTOCOL)
             process.stdin.flush()
             kind, value = pickle.load(process.stdout)
+            self._is_calling = False
         except (EOFError, OSError, pickle.UnpicklingError):
             self._failed = True
             raise JuliaFailure(self._obituary(process)) from None
@@ -127,6 +165,19 @@ class JuliaSession:
         code = process.wait()
         why = f"signal {-code}, most often for want of memory" if code < 0 else f"exit code {code}"
         return f"Julia ended unexpectedly ({why}); see {self.log}"
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            with contextlib.suppress(BrokenPipeError):
+                stream.close()
+
+
+def _command() -> list[str]:
+    return [sys.executable, *_julia_flags(), "-m", "distill.student.julia.julia_worker"]
 
 
 def _julia_flags() -> list[str]:

@@ -27,6 +27,9 @@ from distill.student.julia.julia_worker import PACKAGE_FOLDER
 
 PACKAGE = "DistillACE"
 INSTALL = 'pip install "distill[julia]"'
+# What a project of one's own has to have; DistillACE's other needs come with them.
+_NEEDED = ("ACEpotentials", "PythonCall")
+_OLDEST_JULIA = "1.11"
 # A program that has not said its version after this many seconds is not Julia.
 _PATIENCE = 30
 _OTHERWISE = "see docs/julia.md, or choose backend native"
@@ -130,7 +133,10 @@ def check_versions(versions: Mapping[str, Any]) -> None:
     UserError
         Naming the version found and those expected.
     """
-    for name, oldest, limit in (("julia", "1.11", None), ("ACEpotentials", "0.10.1", "0.11")):
+    for name, oldest, limit in (
+        ("julia", _OLDEST_JULIA, None),
+        ("ACEpotentials", "0.10.1", "0.11"),
+    ):
         found = _numbers(versions[name])
         if found < _numbers(oldest) or (limit and found >= _numbers(limit)):
             expected = f"{oldest} or later" + (f", before {limit}" if limit else "")
@@ -152,7 +158,7 @@ def status() -> dict[str, Any]:
             found[package] = "missing"
     found.update(_where())
     found["julia package"] = str(PACKAGE_FOLDER)
-    found["depot"] = os.environ.get("JULIA_DEPOT_PATH") or str(Path.home() / ".julia")
+    found["depot"] = os.environ.get("JULIA_DEPOT_PATH") or str(_depot())
     found["offline"] = "yes" if _is_offline() else "no"
     found["threads"] = option("juliacall", "threads") or "student.threads, or all cores"
     return found
@@ -197,22 +203,57 @@ def _problem_of_own_project(executable: str | None, project: str | None) -> str 
         return "PYTHON_JULIACALL_EXE and PYTHON_JULIACALL_PROJECT must be set together"
     if shutil.which(executable) is None:
         return f"PYTHON_JULIACALL_EXE names {executable}, which is no program"
-    if not _says_julia(executable):
+    version = _version_of(executable)
+    if version is None:
         return f"PYTHON_JULIACALL_EXE names {executable}, which is not Julia"
+    if _numbers(version) < _numbers(_OLDEST_JULIA):
+        return (
+            f"PYTHON_JULIACALL_EXE names {executable}, which is Julia {version}, expected "
+            f"{_OLDEST_JULIA} or later"
+        )
     if not any((Path(project) / name).is_file() for name in ("Project.toml", "JuliaProject.toml")):
         return f"PYTHON_JULIACALL_PROJECT names {project}, which holds no Project.toml"
+    missing = [name for name in _NEEDED if name not in _installed(Path(project))]
+    if missing:
+        added = ", ".join(f'"{name}"' for name in missing)
+        return (
+            f"PYTHON_JULIACALL_PROJECT names {project}, in which {' and '.join(missing)} "
+            f"{'are' if len(missing) > 1 else 'is'} not installed: {executable} "
+            f"--project={project} -e 'using Pkg; Pkg.add([{added}])'"
+        )
     return None
 
 
 @cache
-def _says_julia(executable: str) -> bool:
+def _version_of(executable: str) -> str | None:
+    """The version that a program says it has, if it says that it is Julia."""
     try:
         said = subprocess.run(
             [executable, "--version"], capture_output=True, text=True, timeout=_PATIENCE
         )
     except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
-        return False
-    return said.stdout.startswith("julia version ")
+        return None
+    found = re.match(r"julia version (\S+)", said.stdout)
+    return found[1] if found else None
+
+
+def _installed(project: Path) -> set[str]:
+    """Packages in the manifests of a project and of the shared environments, which it sees too."""
+    if os.environ.get("JULIA_LOAD_PATH"):
+        return set(_NEEDED)
+    environments = _depot() / "environments"
+    folders = [project, *(environments.iterdir() if environments.is_dir() else ())]
+    texts = [
+        path.read_text(encoding="utf-8", errors="replace")
+        for folder in folders
+        for path in folder.glob("*Manifest*.toml")
+    ]
+    return {name for text in texts for name in re.findall(r"^\[\[deps\.(\w+)\]\]", text, re.M)}
+
+
+def _depot() -> Path:
+    first = os.environ.get("JULIA_DEPOT_PATH", "").split(os.pathsep)[0]
+    return Path(first) if first else Path.home() / ".julia"
 
 
 def _numbers(version: str) -> tuple[int, ...]:

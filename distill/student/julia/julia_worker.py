@@ -6,8 +6,8 @@ not bear torch having been imported before it, and gives its memory back only wh
 
 Requests are pickled pairs (name of a method of `Worker`, keyword arguments); answers are pickled
 pairs (`"result"`, or `"error"`, or `"start"` where Julia did not start; value or one sentence).
-Traces, and what Julia prints, go to
-the standard error output.
+Traces, and what Julia prints, go to the standard error output. The request `print_to` gives the
+process to another session.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ def julia_package() -> Path:
 
 
 PACKAGE_FOLDER = julia_package()
+# The request of a process that is handed on: what it prints goes to another file.
+PRINT_TO = "print_to"
 _LONGEST_SENTENCE = 500
 _NESTED = "nested task error:"
 
@@ -63,9 +65,18 @@ class Worker:
         self.problem = self.module.least_squares(self.model, **arguments)
         return _plain(self.module.shape(self.problem))
 
+    def factored_least_squares(self, **arguments: Any) -> dict[str, Any]:
+        """Prepare the regression of rows assembled elsewhere; returns `DistillACE.shape`."""
+        self.problem = self.module.factored_least_squares(self.model, **arguments)
+        return _plain(self.module.shape(self.problem))
+
     def assemble(self, first: int, last: int) -> None:
         """Fill the rows of structures first to last, counted from 1, both included."""
         self.module.assemble_b(self.problem, first, last)
+
+    def weighted_rows(self) -> np.ndarray:
+        """See `DistillACE.weighted_rows`."""
+        return _plain(self.module.weighted_rows(self.problem))
 
     def solve(self, **arguments: Any) -> dict[str, Any]:
         """See `DistillACE.solve!`."""
@@ -147,6 +158,12 @@ def serve() -> None:
             name, arguments = pickle.load(requests)
         except EOFError:
             return
+        if name == PRINT_TO:
+            _print_to(arguments["path"])
+            if worker:
+                worker.model = worker.problem = None
+            _answer(answers, ("result", None))
+            continue
         # Until there is a worker, what fails is the start of Julia.
         failure = "error" if worker else "start"
         try:
@@ -156,8 +173,19 @@ def serve() -> None:
         except Exception as error:
             print(traceback.format_exc(), file=sys.stderr, flush=True)
             answer = (failure, _sentence(error))
-        pickle.dump(answer, answers, protocol=pickle.HIGHEST_PROTOCOL)
-        answers.flush()
+        _answer(answers, answer)
+
+
+def _answer(answers: BinaryIO, answer: tuple[str, Any]) -> None:
+    pickle.dump(answer, answers, protocol=pickle.HIGHEST_PROTOCOL)
+    answers.flush()
+
+
+def _print_to(path: str) -> None:
+    """Send the standard output and the error output to a file."""
+    with open(path, "ab") as file:
+        os.dup2(file.fileno(), sys.stdout.fileno())
+        os.dup2(file.fileno(), sys.stderr.fileno())
 
 
 if __name__ == "__main__":

@@ -50,11 +50,15 @@ class Parity(Result):
         Indices of the structures that were compared.
     largest_differences, tolerances
         As found, and as allowed.
+    rows
+        Of a fit whose rows the native kernels assembled: the largest difference from those that
+        Julia assembles, as a share of the largest of a function.
     """
 
     structures: list[int]
     largest_differences: Differences
     tolerances: Differences
+    rows: float | None = None
 
     @property
     def holds(self) -> bool:
@@ -111,15 +115,15 @@ def compare(julia: JuliaSession, student: Student, structures: Sequence[Atoms]) 
     )
 
 
-def sample(structures: Sequence[Atoms], seed: int) -> list[int]:
+def sample(structures: Sequence[Atoms], seed: int, count: int = STRUCTURES) -> list[int]:
     """Indices of the structures on which a fit is checked, each config_type in turn."""
     rng = np.random.default_rng(np.random.SeedSequence([seed, 2]))
     kinds = np.array([config_type(atoms) for atoms in structures])
     queues = [list(rng.permutation(np.flatnonzero(kinds == kind))) for kind in np.unique(kinds)]
     chosen: list[int] = []
-    while len(chosen) < min(STRUCTURES, len(structures)):
+    while len(chosen) < min(count, len(structures)):
         for queue in queues:
-            if queue and len(chosen) < STRUCTURES:
+            if queue and len(chosen) < count:
                 chosen.append(int(queue.pop()))
     return sorted(chosen)
 

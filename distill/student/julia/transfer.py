@@ -18,11 +18,8 @@ from distill.core.errors import UserError
 from distill.core.progress import say
 from distill.student.engine.assembly import design_rows
 from distill.student.julia import julia_arguments, parity
-from distill.student.julia.acepotentials import (
-    refuse_other_numbers,
-    start,
-    student_from_arrays,
-)
+from distill.student.julia.acepotentials import refuse_other_numbers, start
+from distill.student.julia.exported import student_from_arrays
 from distill.student.julia.julia_calculator import refuse_other_files
 from distill.student.julia.julia_session import JuliaSession
 from distill.student.julia.julia_setup import require

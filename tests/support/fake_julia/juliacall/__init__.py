@@ -120,7 +120,9 @@ class DistillACE:
     def build_model(self, **arguments):
         _record("build_model", arguments)
         _misbehave("build_model")
-        return _Model()
+        model = _Model()
+        model.e0 = dict(zip(arguments["elements"], arguments["e0"], strict=True))
+        return model
 
     def describe(self, model):
         basis = model.student.basis
@@ -140,10 +142,40 @@ class DistillACE:
         return SimpleNamespace(model=model, rows=arguments)
 
     def shape(self, problem):
+        n = problem.model.student.basis.n_functions
+        if problem.rows is None:
+            return DictValue({"structures": 0, "rows": problem.labels, "columns": n})
         weights, atoms = problem.rows["weights"] > 0, np.diff(problem.rows["offsets"])
         rows = weights[:, 0].sum() + 3 * (weights[:, 1] * atoms).sum() + 6 * weights[:, 2].sum()
-        n = problem.model.student.basis.n_functions
         return DictValue({"structures": len(atoms), "rows": int(rows), "columns": n})
+
+    def factored_least_squares(self, model, **arguments):
+        _record("factored_least_squares", arguments)
+        return SimpleNamespace(model=model, labels=arguments["labels"], rows=None)
+
+    def weighted_rows(self, problem):
+        """As Julia would assemble them, by the rows of the native engine."""
+        from distill.student.engine.assembly import design_rows
+
+        arrays, student = problem.rows, problem.model.student
+        found = []
+        for k, atoms in enumerate(_structures(arrays)):
+            a, b = arrays["offsets"][k], arrays["offsets"][k + 1]
+            energy, forces, virial = design_rows(student.basis, atoms)
+            one_body = sum(problem.model.e0[symbol] for symbol in atoms.symbols)
+            labels = (
+                (energy[None], [arrays["energies"][k] - one_body]),
+                (forces, arrays["forces"][a:b].ravel()),
+                (virial, arrays["virials"][k][[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]),
+            )
+            scale = np.array([1 / np.sqrt(b - a), 1.0, 1 / np.sqrt(b - a)])
+            for (rows, target), weight in zip(labels, scale * arrays["weights"][k], strict=True):
+                if weight:
+                    found.append(weight * np.column_stack([rows, target]))
+        rows = np.concatenate(found)
+        if FAULT == "rows":
+            rows[:, 7] *= 1 + 1e-8
+        return ArrayValue(rows)
 
     def assemble_b(self, problem, first, last):
         _record("assemble", {"first": first, "last": last})
