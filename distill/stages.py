@@ -77,6 +77,7 @@ def _teacher_inputs(config: RunConfig, folder: Path) -> dict[str, Path]:
 
 def _teacher_run(config: RunConfig, folder: Path, out: Path) -> None:
     from distill.teacher import calculator_teacher, teacher_stage
+    from distill.teacher.engine import choose_engine
 
     data = _teacher_data(folder)
     if config.teacher.calculator is not None:
@@ -85,6 +86,13 @@ def _teacher_run(config: RunConfig, folder: Path, out: Path) -> None:
         )
     else:
         teacher_stage.run(config.teacher, **data, out=out, seed=config.seed)
+        choose_engine(config.teacher, train=data["train"], out=out, seed=config.seed)
+
+
+def _teacher_refuse(config: RunConfig) -> None:
+    from distill.teacher.engine import refuse_engine
+
+    refuse_engine(config.teacher)
 
 
 def _teacher_curves(config: RunConfig, out: Path) -> None:
@@ -107,7 +115,14 @@ def _sampling_refuse(config: RunConfig) -> None:
     refuse_what_cannot_work(config.sampling)
 
 
-_sampling_inputs = _artifacts("teacher/teacher.model", "data/train.xyz")
+def _running_teacher(folder: Path) -> Path:
+    from distill.models.teacher_model import running_model
+
+    return running_model(folder / "teacher")
+
+
+def _sampling_inputs(config: RunConfig, folder: Path) -> dict[str, Path]:
+    return {"teacher": _running_teacher(folder), "train": folder / "data" / "train.xyz"}
 
 
 def _sampling_run(config: RunConfig, folder: Path, out: Path) -> None:
@@ -167,7 +182,7 @@ def _compare_inputs(config: RunConfig, folder: Path) -> dict[str, Path]:
     # Where a model labelled the test set, that model is the reference.
     labelled = folder / "teacher" / "labels" if labels and labels.test else folder / "data"
     inputs = {
-        "teacher": folder / "teacher" / "teacher.model",
+        "teacher": _running_teacher(folder),
         "student": folder / "student" / "student.npz",
         "reference_test": labelled / "test.xyz",
         "held_out": folder / "sampling" / "held_out.xyz",
@@ -226,6 +241,7 @@ STAGES: tuple[Stage, ...] = (
         _teacher_inputs,
         _teacher_run,
         _teacher_curves,
+        _teacher_refuse,
     ),
     Stage(
         "sampling",

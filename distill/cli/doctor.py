@@ -20,6 +20,7 @@ _OPTIONAL = {
     "distributed": ("dask clusters", "dask"),
     "parsl": ("parsl clusters", "parsl"),
     "phonopy": ("phonons", "phonons"),
+    "symmetrix-xl": ("fast engine for MACE teachers", "fast"),
     "chgnet": ("CHGNet as a teacher or reference", "data"),
 }
 _LEAST_FREE_GB = 2.0

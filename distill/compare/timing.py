@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distill.compare.timing_process import QUANTITIES
-from distill.compare.timing_result import TimingBlock, TimingResult
+from distill.compare.timing_result import Ratio, TimingBlock, TimingResult
 from distill.core.artifacts import write_json
 from distill.core.errors import UserError
 from distill.core.executors import THREAD_VARIABLES, available_cores
@@ -45,6 +45,7 @@ def time_models(
     supercells: Sequence[tuple[int, int, int]] = (),
     cores: int = 1,
     core_counts: Sequence[int] = (),
+    beside: str | None = None,
     seed: int = 0,
 ) -> TimingResult:
     """Measure every model on the same structure and core; the first is what ratios refer to.
@@ -67,6 +68,8 @@ def time_models(
     core_counts
         Numbers of cores for the scaling with cores, each in a process of its own with as many
         threads, on the largest of `supercells` (or the structure itself), at 5 rounds each.
+    beside
+        Name of another of the models that ratios refer to as well.
     seed
         Of the displacements.
 
@@ -89,7 +92,7 @@ def time_models(
         if not 1 <= count <= available_cores():
             raise UserError(f"timing on {count} cores: only {available_cores()} are available here")
     specs = {name: _plain_spec(spec) for name, spec in models.items()}
-    request = {"models": specs, "time_step": time_step, "seed": seed}
+    request = {"models": specs, "time_step": time_step, "beside": beside, "seed": seed}
     sizes = [[1, 1, 1], *(list(s) for s in supercells)]
     result = _measured(atoms, {**request, "repeats": repeats, "supercells": sizes, "cores": cores})
     largest = max(sizes, key=lambda size: size[0] * size[1] * size[2])
@@ -151,6 +154,7 @@ def timing_rows(result: TimingResult) -> list[dict[str, Any]]:
             "speedup_forces": times.speedup_forces.median,
             "speedup_forces_low": times.speedup_forces.interval[0],
             "speedup_forces_high": times.speedup_forces.interval[1],
+            **({"speedup_beside": times.speedup_beside.median} if times.speedup_beside else {}),
         }
         for block in result.blocks()
         for name, times in block.models.items()
@@ -170,13 +174,12 @@ def timing_table_text(result: TimingResult) -> str:
         "quartiles",
         "µs/atom",
         "ns/day",
-        f"times faster than {first}",
+        *(f"times faster than {name}" for name in (first, result.beside) if name),
     ]
     rows = [("model", header)]
     for block in result.blocks():
         for name, times in block.models.items():
-            forces, ratio = times.forces_ms, times.speedup_forces
-            low, high = map(number_text, ratio.interval)
+            forces, ratios = times.forces_ms, (times.speedup_forces, times.speedup_beside)
             cells = [
                 str(block.atoms),
                 str(block.cores),
@@ -185,7 +188,7 @@ def timing_table_text(result: TimingResult) -> str:
                 f"{number_text(forces.q1)}–{number_text(forces.q3)}",
                 number_text(times.us_per_atom),
                 number_text(times.ns_per_day),
-                f"{number_text(ratio.median)} ({low}–{high})",
+                *(_ratio_text(ratio) for ratio in ratios if ratio),
             ]
             rows.append((name, cells))
     return "\n".join([aligned(rows), "", machine_text(result)])
@@ -210,6 +213,11 @@ def machine_text(result: TimingResult) -> str:
         "stress even when asked for the energy alone. "
         f"ns/day at a time step of {result.time_step_fs:g} fs."
     )
+
+
+def _ratio_text(ratio: Ratio) -> str:
+    low, high = map(number_text, ratio.interval)
+    return f"{number_text(ratio.median)} ({low}–{high})"
 
 
 def _plain_spec(spec: ModelSpec) -> dict[str, Any]:

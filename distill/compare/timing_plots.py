@@ -36,8 +36,12 @@ def timing_figure(timing: TimingResult) -> Figure:
             error = [[spread.median - spread.q1], [spread.q3 - spread.median]]
             colour = colour_of(name, row)
             axis.barh(row, spread.median, 0.6, color=colour, xerr=error, ecolor="#222222")
-            ratio = times.speedup_forces.median
-            text = f"{spread.median:.3g} ms" + ("" if name == first else f", {ratio:.3g}× faster")
+            text = f"{spread.median:.3g} ms"
+            ratios = {first: times.speedup_forces, timing.beside: times.speedup_beside}
+            for other, ratio in ratios.items():
+                if other is not None and ratio is not None and other != name:
+                    than = f" than {other}" if timing.beside else ""
+                    text += f", {ratio.median:.3g}× faster{than}"
             axis.text(spread.q3 * 1.12, row, text, va="center", fontsize=9)
         axis.set_yticks(range(len(models)), list(models))
         axis.invert_yaxis()

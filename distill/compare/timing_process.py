@@ -73,7 +73,10 @@ def _measure(folder: Path) -> None:
     for k, size in enumerate(request["supercells"]):
         repeats = request["repeats"] if k == 0 else min(request["repeats"], _SCALING_REPEATS)
         rng = np.random.default_rng(np.random.SeedSequence([request["seed"], k]))
-        block = _time_size(calculators, supercell(atoms, size), repeats, request["time_step"], rng)
+        sized = supercell(atoms, size)
+        block = _time_size(
+            calculators, sized, repeats, request["time_step"], rng, request["beside"]
+        )
         blocks.append({"supercell": size, **block})
     for name, seconds in load_s.items():
         blocks[0]["models"][name]["load_s"] = seconds
@@ -95,6 +98,7 @@ def _measure(folder: Path) -> None:
         "scaling": [{**block, "cores": request["cores"]} for block in blocks[1:]],
         "repeats": request["repeats"],
         "time_step_fs": request["time_step"],
+        "beside": request["beside"],
         "machine": machine,
     }
     write_json(folder / "result.json", result)
@@ -112,6 +116,7 @@ def _time_size(
     repeats: int,
     time_step: float,
     rng: np.random.Generator,
+    beside: str | None,
 ) -> dict[str, Any]:
     shape = (_POSITIONS, len(atoms), 3)
     positions = itertools.cycle(atoms.positions + _DISPLACEMENT * rng.standard_normal(shape))
@@ -145,6 +150,9 @@ def _time_size(
             "first_call_s": first_call_s[name],
             **{f"speedup_{q}": _speedup(samples[first][q], times[q]) for q in QUANTITIES},
         }
+        if beside is not None:
+            ratio = _speedup(samples[beside]["forces"], times["forces"])
+            models[name]["speedup_beside"] = ratio
     return {"atoms": len(atoms), "models": models}
 
 

@@ -40,6 +40,8 @@ class ModelTiming(Record):
         The first call, compilation included; loading, of the first structure alone.
     speedup_energy, speedup_forces
         Against the first model.
+    speedup_beside
+        Of a forces call, against the other model that ratios refer to.
     """
 
     energy_ms: Spread
@@ -49,6 +51,7 @@ class ModelTiming(Record):
     first_call_s: float
     speedup_energy: Ratio
     speedup_forces: Ratio
+    speedup_beside: Ratio | None = None
     load_s: float | None = None
 
 
@@ -78,7 +81,7 @@ class TimingBlock(Record):
 
 
 class TimingResult(Result):
-    """Times of every model.
+    """Times of every model; layout 1 had ratios to the first model alone.
 
     Attributes
     ----------
@@ -90,16 +93,23 @@ class TimingResult(Result):
         Rounds in which every model takes its turn.
     time_step_fs
         For the nanoseconds a day.
+    beside
+        A model that ratios refer to as well as to the first: the teacher in torch, where another
+        engine runs it.
     scaling, core_scaling
         On supercells, and on more cores.
     """
 
+    VERSION = 2
+
+    version: int = 2
     structure: str = ""
     atoms: int
     supercell: list[int]
     models: dict[str, ModelTiming]
     repeats: int
     time_step_fs: float
+    beside: str | None = None
     machine: Machine
     scaling: list[TimingBlock] = Field(default_factory=list)
     core_scaling: list[TimingBlock] = Field(default_factory=list)
@@ -114,6 +124,11 @@ class TimingResult(Result):
         )
         yield from self.scaling
         yield from self.core_scaling
+
+    @classmethod
+    def upgrade(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """What a file of layout 1 has not got may be left out."""
+        return {**data, "version": cls.VERSION}
 
     def medians_ms(self, model: str) -> tuple[float, float]:
         """Milliseconds of an energy and of a forces call of a model."""

@@ -23,12 +23,14 @@ from distill.core.tables import write_table_csv
 from distill.core.work import Unit
 from distill.data.structures import read_structures
 from distill.models.cached_calculators import ModelSpec
+from distill.models.fast_mace import torch_file_of
 from distill.observables.base import STUDENT, TEACHER
 
 if TYPE_CHECKING:
     from ase import Atoms
 
 TIMING = "timing"
+TORCH = "teacher (torch)"
 JULIA = "ACEpotentials.jl"
 
 
@@ -42,6 +44,8 @@ class ModelTimes(Unit):
         By name; ratios are to the first.
     title
         Of the structure.
+    beside
+        Another model that ratios refer to.
     """
 
     models: Mapping[str, ModelSpec]
@@ -49,6 +53,7 @@ class ModelTimes(Unit):
     title: str
     atoms: Atoms
     seed: int
+    beside: str | None = None
 
     def settings(self) -> dict[str, Any]:
         """All of it; models by their contents."""
@@ -65,6 +70,7 @@ class ModelTimes(Unit):
             time_step=self.config.time_step,
             supercells=self.config.supercells,
             core_counts=self.config.cores,
+            beside=self.beside,
             seed=self.seed,
         )
         return result.model_copy(update={"structure": self.title}).model_dump(mode="json")
@@ -102,8 +108,9 @@ def compare_times(
     config
         Options.
     models
-        By name, teacher and student among them. ACEpotentials' own file of the student is timed
-        too, where it lies beside the student and Julia can run it.
+        By name, teacher and student among them. A teacher in a faster engine is timed in torch too,
+        and ACEpotentials' own file of the student where it lies beside the student and Julia can
+        run it.
     labels
         Where the config names no structure, the H2/Cu slab is timed if the test set is of H and Cu,
         and else the largest of the held-out structures.
@@ -120,11 +127,24 @@ def compare_times(
         As `refuse_timing` and `time_models`.
     """
     title, atoms = _asked_structure(config) or _usual_structure(config.facet, labels)
-    timed: dict[str, ModelSpec] = {TEACHER: models[TEACHER], STUDENT: models[STUDENT], **models}
+    torch = torch_file_of(models[TEACHER])
+    timed: dict[str, ModelSpec] = {
+        TEACHER: models[TEACHER],
+        **({TORCH: torch} if torch else {}),
+        STUDENT: models[STUDENT],
+        **models,
+    }
     if (julia := julia_model(models[STUDENT])) is not None:
         timed[JULIA] = julia
     unit = ModelTimes(
-        out / TIMING, "times", models=timed, config=config, title=title, atoms=atoms, seed=seed
+        out / TIMING,
+        "times",
+        models=timed,
+        config=config,
+        title=title,
+        atoms=atoms,
+        seed=seed,
+        beside=TORCH if torch else None,
     )
     if unit.finished:
         say("timing: done before, kept")

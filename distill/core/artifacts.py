@@ -33,6 +33,7 @@ _PACKAGES = (
     "ase",
     "torch",
     "mace-torch",
+    "symmetrix-xl",
     "numba",
     "vesin",
     "juliacall",

@@ -30,6 +30,7 @@ FAMILIES: Registry[type[Family]] = Registry(
     "distill.families",
     {
         "mace": "distill.models.mace.family:Mace",
+        "fast_mace": "distill.models.fast_mace:FastMace",
         "delta": "distill.models.composite:Delta",
         "committee": "distill.models.composite:Committee",
         "calculator": "distill.models.calculators:AnyCalculator",

@@ -79,4 +79,4 @@ class LabelConfig(Section):
     """How the teacher labels structures; a MACE model takes several at once."""
 
     batch_size: Count = Field(8, description="structures at once")
-    device: Literal["cpu", "cuda", "auto"] = Field("cpu", description="auto: CUDA if there is any")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA if there is any")

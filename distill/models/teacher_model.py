@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
 
 MODEL_NAME, RECORD_NAME = "teacher.model", "teacher.json"
+# The same model in a faster engine, where there is one.
+FAST_NAME = "teacher_fast.model"
 
 
 class Origin(Record):
@@ -215,6 +217,12 @@ class TeacherRecord(Result):
     def upgrade(cls, data: dict[str, Any]) -> dict[str, Any]:
         """A file from before the layout was numbered has the same entries."""
         return {**data, "version": cls.VERSION}
+
+
+def running_model(folder: Path) -> Path:
+    """The file of a teacher's folder that runs it: of the fast engine where that was accepted."""
+    fast = folder / FAST_NAME
+    return fast if fast.is_file() else folder / MODEL_NAME
 
 
 @dataclass(frozen=True)

@@ -202,7 +202,7 @@ def plan_units(config: RunConfig, folder: Path) -> list[Unit]:
             teacher = strategy_teacher(config.teacher, name, strategy)
             for fraction in fractions:
                 size, trained = _subset_sizes(structures, fraction, teacher, seed)
-                per_epoch = math.ceil(trained / teacher.batch_size)
+                per_epoch = math.ceil(trained / _structures_a_batch(teacher, structures))
                 epochs = _epochs(config, strategy.steps, per_epoch)
                 units.append(
                     Unit(
@@ -219,6 +219,13 @@ def plan_units(config: RunConfig, folder: Path) -> list[Unit]:
                 )
     order = {seed: rank for rank, seed in enumerate(config.curve.seeds)}
     return sorted(units, key=lambda u: (order[u.seed], -u.teacher.epochs * u.steps_per_epoch))
+
+
+def _structures_a_batch(teacher: TeacherConfig, structures: Sequence[Atoms]) -> float:
+    """Structures in a batch, on average where it is bounded by atoms."""
+    if teacher.batch_atoms is None:
+        return teacher.batch_size
+    return max(teacher.batch_atoms * len(structures) / sum(map(len, structures)), 1.0)
 
 
 def unit_settings(unit: Unit) -> dict[str, Any]:

@@ -88,6 +88,12 @@ class TeacherConfig(MaceConfig):
     )
     delta: DeltaConfig = Field(default_factory=DeltaConfig, description="options of strategy delta")
     committee: CommitteeConfig | None = Field(None, description="several teachers and their spread")
+    engine: Literal["auto", "torch", "symmetrix"] = Field(
+        "auto",
+        description="what runs the finished teacher on a CPU: torch, or symmetrix (extra fast), "
+        "several times faster, for a MACE of max_ell 3; auto: symmetrix where it is installed and "
+        "agrees",
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -151,7 +151,7 @@ def settings_hash(config: TeacherConfig, start: Start, train: Path, seed: int) -
     replayed = config.replay.structures if config.replay else None
     return hash_of(
         {
-            "config": plain(config.model_copy(update={"threads": None})),
+            "config": plain(config.model_copy(update={"threads": None, "engine": "auto"})),
             "start": start.sha256,
             "train": sha256(train),
             "replay": sha256(resolve_file(replayed)) if replayed else None,

@@ -8,9 +8,11 @@ from ase.build import bulk
 
 from distill.compare.timing import machine_text, time_models, timing_rows, timing_table_text
 from distill.compare.timing_process import median_interval
-from distill.compare.timing_result import Ratio
+from distill.compare.timing_result import Ratio, TimingResult
 from distill.config import CalculatorConfig
+from distill.core.artifacts import write_json
 from distill.core.errors import UserError
+from distill.core.results import read_result
 
 
 def timed(energy_s, forces_s):
@@ -21,12 +23,17 @@ def timed(energy_s, forces_s):
 @pytest.fixture(scope="module")
 def result():
     return time_models(
-        {"teacher": timed(0.04, 0.06), "student": timed(0.002, 0.012)},
+        {
+            "teacher": timed(0.04, 0.06),
+            "torch": timed(0.4, 0.6),
+            "student": timed(0.002, 0.012),
+        },
         bulk("Cu", cubic=True),
         repeats=7,
         time_step=0.5,
         supercells=[(2, 1, 1)],
         core_counts=[1],
+        beside="torch",
     )
 
 
@@ -49,6 +56,27 @@ def test_times_and_ratios_are_the_known_ones(result):
     assert student.speedup_energy.median == pytest.approx(20)
     low, high = student.speedup_forces.interval
     assert low <= student.speedup_forces.median <= high
+
+
+def test_ratios_refer_to_a_second_model_too(result):
+    found = {name: times.speedup_beside.median for name, times in result.models.items()}
+    assert found == pytest.approx({"teacher": 10, "torch": 1, "student": 50})
+    assert result.beside == "torch"
+    rows = {row["model"]: row["speedup_beside"] for row in timing_rows(result)[:3]}
+    assert rows == found
+    (text,) = [line for line in timing_table_text(result).splitlines() if "student" in line][:1]
+    assert "5 (5–5)" in text and "50 (50–50)" in text
+
+
+def test_times_of_layout_1_are_read(result, tmp_path):
+    old = result.model_dump(mode="json", exclude={"beside"})
+    blocks = [old, *old["scaling"], *old["core_scaling"]]
+    for times in (times for block in blocks for times in block["models"].values()):
+        del times["speedup_beside"]
+    write_json(tmp_path / "old.json", {**old, "version": 1})
+    found = read_result(tmp_path / "old.json", TimingResult)
+    assert found.models["student"].speedup_forces == result.models["student"].speedup_forces
+    assert "times faster than torch" not in timing_table_text(found)
 
 
 def test_derived_numbers_follow_from_the_median(result):
@@ -78,9 +106,9 @@ def test_scaling_repeats_the_structure(result):
     assert [block.atoms for block in result.scaling] == [8]
     rows = timing_rows(result)
     # Two sizes, and the larger again for the scaling with cores.
-    assert [(row["atoms"], row["cores"]) for row in rows[::2]] == [(4, 1), (8, 1), (8, 1)]
+    assert [(row["atoms"], row["cores"]) for row in rows[::3]] == [(4, 1), (8, 1), (8, 1)]
     text = timing_table_text(result)
-    assert "times faster than teacher" in text
+    assert "times faster than teacher  times faster than torch" in text
     assert "new positions and includes the neighbour list" in text
 
 

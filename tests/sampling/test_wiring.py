@@ -201,7 +201,7 @@ class TestLabels:
 
     def test_no_option_repeats_a_label(self, tmp_path):
         structures = [bulk("Cu", cubic=True)]
-        options = [LabelConfig(), LabelConfig(batch_size=1), LabelConfig(device="auto")]
+        options = [LabelConfig(), LabelConfig(batch_size=1), LabelConfig(device="cpu")]
         keys = {
             label_units(structures, model=EMT_PATH, folder=tmp_path, name="x", options=o)[0].key
             for o in options

@@ -23,13 +23,17 @@ TINY = {
 }
 
 
-def tiny_model(elements=(1, 8, 29), heads=("Default",)):
-    """A whole MACE of a few thousand weights in float64; always the same weights."""
-    return copy.deepcopy(_built_model(tuple(elements), tuple(heads)))
+def tiny_model(elements=(1, 8, 29), heads=("Default",), max_ell=1):
+    """A whole MACE of a few thousand weights in float64; always the same weights.
+
+    With `max_ell=3` it is one that the fast engine takes: of correlation order 3, and of three
+    hidden layers in its radial network.
+    """
+    return copy.deepcopy(_built_model(tuple(elements), tuple(heads), max_ell))
 
 
 @functools.cache
-def _built_model(elements, heads):
+def _built_model(elements, heads, max_ell):
     from distill.models.mace.torch_tools import import_mace, precision
 
     import_mace()
@@ -43,7 +47,7 @@ def _built_model(elements, heads):
             r_max=4.0,
             num_bessel=4,
             num_polynomial_cutoff=5,
-            max_ell=1,
+            max_ell=max_ell,
             interaction_cls=modules.interaction_classes["RealAgnosticResidualInteractionBlock"],
             interaction_cls_first=modules.interaction_classes["RealAgnosticInteractionBlock"],
             num_interactions=2,
@@ -54,8 +58,8 @@ def _built_model(elements, heads):
             atomic_energies=np.array([[-0.3, -1.5, -0.8][: len(elements)]] * len(heads)),
             avg_num_neighbors=10.0,
             atomic_numbers=list(elements),
-            correlation=2,
-            radial_MLP=[8, 8],
+            correlation=2 if max_ell < 3 else 3,
+            radial_MLP=[8, 8] if max_ell < 3 else [8, 8, 8],
             atomic_inter_scale=[0.5] * len(heads),
             atomic_inter_shift=[0.1] * len(heads),
             heads=list(heads),

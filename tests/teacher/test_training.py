@@ -30,12 +30,14 @@ STRUCTURES = rattled_structures(15)
 E0 = {"H": 0.0, "Cu": 0.0}
 
 
-def run_training(tmp_path, freeze="f4", settings="same", factors=None, e0=E0, **changes):
+def run_training(
+    tmp_path, freeze="f4", settings="same", factors=None, e0=E0, structures=STRUCTURES, **changes
+):
     model = tiny_model((1, 29))
     config = MaceConfig(**{**TINY, **changes})
     plan = freezing(adapter.parameter_sizes(model), freeze, factors)
     with precision("float64"):
-        data = adapter.make_data(STRUCTURES, model, e0)
+        data = adapter.make_data(structures, model, e0)
         adapter.set_e0(model, E0)
         place = Place(tmp_path / "checkpoint.pt", settings, 1, "cpu")
         result = train(model, plan, config, place, train_data=data[:12], valid_data=data[12:])
@@ -51,6 +53,16 @@ def test_validation_takes_whole_trajectories():
     runs = [{frames[i].info["trajectory"] for i in part} for part in (parts.kept, parts.held)]
     assert not runs[0] & runs[1]
     assert len(parts.held) == 6
+
+
+def test_batches_of_so_many_atoms_are_those_of_so_many_structures_of_one_size(tmp_path):
+    crystals = [atoms for atoms in rattled_structures(45) if len(atoms) == 4]
+    (one, _), (other, _) = (
+        run_training(tmp_path / next(iter(changes)), structures=crystals, epochs=2, **changes)
+        for changes in ({"batch_size": 3}, {"batch_atoms": 12})
+    )
+    for name, values in weights(one).items():
+        np.testing.assert_array_equal(values, weights(other)[name])
 
 
 def weights(model):

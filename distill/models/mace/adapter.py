@@ -230,12 +230,50 @@ def give_own_cell(graph: Any, atoms: Atoms) -> None:
         graph.cell[:3] = graph.cell.new_tensor(atoms.cell[:])
 
 
-def make_batches(data: Sequence[Any], batch_size: int, order: Sequence[int] | None = None) -> Any:
-    """A loader of batches of graphs, in the given order or as they come."""
+def chunks(
+    data: Sequence[Any],
+    batch_size: int,
+    order: Sequence[int] | None = None,
+    batch_atoms: int | None = None,
+) -> list[list[int]]:
+    """Indices of graphs in batches, in the given order or as they come.
+
+    Parameters
+    ----------
+    data
+        Graphs.
+    batch_size
+        Structures a batch.
+    order
+        Which of them, and in what order.
+    batch_atoms
+        In place of that, atoms a batch at most; a larger structure is one by itself.
+    """
+    batches: list[list[int]] = []
+    atoms = 0
+    for index in range(len(data)) if order is None else order:
+        size = int(data[index].num_nodes)
+        fits = bool(batches) and (
+            len(batches[-1]) < batch_size if batch_atoms is None else atoms + size <= batch_atoms
+        )
+        if not fits:
+            batches.append([])
+            atoms = 0
+        batches[-1].append(index)
+        atoms += size
+    return batches
+
+
+def make_batches(
+    data: Sequence[Any],
+    batch_size: int,
+    order: Sequence[int] | None = None,
+    batch_atoms: int | None = None,
+) -> Any:
+    """A loader of batches of graphs; see `chunks`."""
     from mace.tools.torch_geometric.dataloader import DataLoader
 
-    chosen: Any = data if order is None else [data[i] for i in order]
-    return DataLoader(chosen, batch_size=batch_size, shuffle=False, drop_last=False)
+    return DataLoader(data, batch_sampler=chunks(data, batch_size, order, batch_atoms))
 
 
 def predictions(

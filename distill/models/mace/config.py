@@ -65,6 +65,10 @@ class MaceConfig(Section):
     epochs: Count = Field(100, description="epochs at most")
     patience: Count = Field(50, description="epochs without improvement before stopping")
     batch_size: Count = Field(8, description="structures a batch")
+    batch_atoms: Count | None = Field(
+        None,
+        description="atoms a batch at most, in place of batch_size: for structures of many sizes",
+    )
     lr: Annotated[float, Field(gt=0, le=10)] = Field(0.01, description="learning rate")
     schedule: Literal["plateau", "cosine", "constant"] = Field(
         "plateau", description="learning rate: plateau (times 0.8 when stuck), cosine, constant"

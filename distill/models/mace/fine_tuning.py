@@ -31,6 +31,7 @@ from distill.models.mace.config import MaceConfig
 from distill.models.mace.foundation_store import find_foundation
 from distill.models.mace.freezing import Freezing, freezing
 from distill.models.mace.rebuild import restrict_elements, select_head
+from distill.models.mace.step_cost import step_cost
 from distill.models.mace.torch_tools import deterministic, pick_device, precision, threads
 from distill.models.mace.training import Place, Training, train
 
@@ -115,7 +116,8 @@ def fit_weights(
     Raises
     ------
     UserError
-        If a pattern matches nothing, everything is frozen, or training diverges.
+        If a pattern matches nothing, everything is frozen, a batch needs more memory than there is,
+        or training diverges.
     """
     sizes = adapter.parameter_sizes(model)
     plan = freezing(sizes, freeze, config.lr_factors, learnable=learnable)
@@ -129,14 +131,14 @@ def fit_weights(
     train_data += copies * adapter.make_data(isolated, model, e0, head=head)
     # The labels are relative to the atomic reference energies, so the model's own are zero here.
     adapter.set_e0(model, dict.fromkeys(adapter.facts(model).elements, 0.0))
-    training = train(
-        model.to(place.device),
-        plan,
-        config,
-        place,
-        train_data=[*train_data, *extra],
-        valid_data=valid_data,
-    )
+    model = model.to(place.device)
+    train_data += extra
+    if not place.checkpoint.exists():
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name in plan.lr_factors)
+        cost = step_cost(model, config, place.device, train_data, valid_data)
+        say(cost.text(config.epochs))
+    training = train(model, plan, config, place, train_data=train_data, valid_data=valid_data)
     return plan, training
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
+    from distill.models.mace.config import MaceConfig
+
 _MAX_GRAD_NORM = 10.0
 
 
@@ -47,6 +49,20 @@ def training_step(
         device=torch.device(device),
     )
     return float(step["loss"])
+
+
+def gradients(model: torch.nn.Module, config: MaceConfig, batch: Any, device: str) -> None:
+    """What a step does before the optimiser's part: the first stage's loss and its gradients."""
+    loss = loss_function(config.energy_weight, config.forces_weight, config.stress_weight)
+    batch = batch.to(device)
+    output = model(
+        batch.to_dict(),
+        training=True,
+        compute_force=True,
+        compute_virials=False,
+        compute_stress=config.learns_stress,
+    )
+    loss.to(device)(pred=output, ref=batch).backward()
 
 
 def validation_errors(

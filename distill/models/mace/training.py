@@ -117,7 +117,7 @@ def train(
     UserError
         If the loss becomes infinite or not a number.
     """
-    batches = adapter.make_batches(valid_data, config.batch_size)
+    batches = adapter.make_batches(valid_data, config.batch_size, None, config.batch_atoms)
     run = _Run(model, freezing, config, place.device, batches)
     run.restore(place.checkpoint, place.settings)
     written = reported = time.monotonic()
@@ -125,7 +125,7 @@ def train(
         start = time.monotonic()
         rng = np.random.default_rng(np.random.SeedSequence([place.seed, _EPOCH_ORDER, run.epoch]))
         order = rng.permutation(len(train_data)).tolist()
-        run.advance(adapter.make_batches(train_data, config.batch_size, order))
+        run.advance(adapter.make_batches(train_data, config.batch_size, order, config.batch_atoms))
         now = time.monotonic()
         run.history[-1]["seconds"] = now - start
         if run.finished or now - written >= CHECKPOINT_INTERVAL_S:
