@@ -1,4 +1,4 @@
-"""Frames of a run of dynamics as arrays, in which a checkpoint keeps them, and as structures."""
+"""Frames of a run of dynamics as arrays, in which a part keeps them, and as structures."""
 
 from __future__ import annotations
 
