@@ -20,7 +20,7 @@ from distill.simulation.dynamics import (
     end_of,
     velocity_verlet,
 )
-from distill.simulation.frames import Frame, stacked, structures_of
+from distill.simulation.frames import Frame, reason_to_stop, stacked, structures_of
 from distill.simulation.scattering import (
     BLOWN_UP,
     CONFIG_TYPE,
@@ -165,9 +165,8 @@ class _Trajectory:
             if keep_structures and (index % every == 0 or end):
                 frames.append(_frame(atoms, step, index))
                 if self._trust and end != BLOWN_UP:
-                    [seen] = structures_of(stacked(frames[-1:]), atoms)
-                    if reason := self._trust.reason_to_stop(seen):
-                        end = CUT
+                    reason = reason_to_stop(frames, atoms, self._trust)
+                    end = CUT if reason else end
             if end or step.index == STEPS_IN_PART:
                 break
         return {

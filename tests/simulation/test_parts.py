@@ -14,6 +14,7 @@ from distill.simulation.conditions import conditions
 from distill.simulation.scattering import SURFACES_FOLDER, initial_conditions
 from distill.simulation.scattering_run import run_trajectory
 from distill.simulation.surfaces import make_surfaces
+from distill.simulation.trust_bound import DEVIATION_KEY, GRADE_KEY
 
 
 @pytest.fixture
@@ -140,3 +141,29 @@ def test_a_killed_batch_of_trajectories_keeps_those_that_ended(
     assert ran == [0, 1, 2, 2, 3]
     assert killed.numbers() == whole.numbers()
     assert not killed.parts.exists()
+
+
+def test_structures_keep_the_grades_by_which_they_were_trusted(
+    scattering_config, tmp_path, short_parts
+):
+    """They are not graded again where candidates are chosen."""
+
+    class ByTime:
+        seen = 0
+
+        def reason_to_stop(self, atoms) -> str:
+            self.seen += 1
+            atoms.info |= {GRADE_KEY: self.seen / 10, DEVIATION_KEY: 0.5}
+            return "far" if self.seen == 15 else ""
+
+    condition = conditions(scattering_config)[1]
+    surfaces = make_surfaces(scattering_config, model=WALL, work=WorkFolder(tmp_path))
+    start = initial_conditions(scattering_config, condition, 0, 1, surfaces)
+    outcome, structures = run_trajectory(
+        start, Wall(), scattering_config, condition, 0, trust=ByTime(), parts=tmp_path / "x.parts"
+    )
+    assert (outcome.outcome, outcome.reason) == ("cut", "far")
+    assert len(list((tmp_path / "x.parts").iterdir())) == 3
+    grades = [atoms.info[GRADE_KEY] for atoms in structures]
+    np.testing.assert_allclose(grades, np.arange(1, 16) / 10)
+    assert {atoms.info[DEVIATION_KEY] for atoms in structures} == {0.5}

@@ -46,7 +46,7 @@ from distill.simulation.dynamics import (
     langevin,
     velocity_verlet,
 )
-from distill.simulation.frames import Frame, frame_of, stacked, structures_of
+from distill.simulation.frames import Frame, frame_of, reason_to_stop, stacked, structures_of
 from distill.simulation.trust_bound import Trust
 from distill.systems.constraints import mobile_atoms, refuse_other_constraints
 from distill.systems.defects import with_defect
@@ -294,8 +294,7 @@ def _computed(unit: MdUnit, before: Part | None, number: int) -> Part:
         if new and index >= first and (index - first) % every == 0:
             frames.append(frame_of(atoms, calculator, step, index))
             if unit.trust:
-                [seen] = structures_of(stacked(frames[-1:]), atoms)
-                reason = unit.trust.reason_to_stop(_labelled(seen, unit))
+                reason = reason_to_stop(frames, atoms, unit.trust)
             if reason:
                 outcome = CUT
                 break
