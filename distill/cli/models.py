@@ -38,13 +38,16 @@ def predict(
     from distill.core.artifacts import refuse_to_overwrite
     from distill.core.input_files import resolve_file
     from distill.core.progress import say
+    from distill.data.own_images import REACH, say_own_images
     from distill.data.structures import read_structures, with_predictions, write_structures
     from distill.models.calculators import load_calculator
     from distill.models.labelling import label_structures
+    from distill.systems.slabs import cutoff_of
 
     refuse_to_overwrite(output, model, resolve_file(structures))
     calculator = load_calculator(model)
     read = read_structures(structures, require=())
+    say_own_images(read, str(structures), cutoff_of(calculator) or REACH)
     labelled = label_structures(read, calculator, stress=stress, label="predict")
     if not as_labels:
         labelled = [with_predictions(*pair) for pair in zip(read, labelled, strict=True)]

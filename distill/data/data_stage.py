@@ -15,6 +15,7 @@ from distill.data.config import DataConfig
 from distill.data.duplicates import label_disagreement
 from distill.data.isolated_atoms import is_isolated_atom, isolated_energies, without_isolated
 from distill.data.label_checks import say_zero_forces
+from distill.data.own_images import say_own_images
 from distill.data.reference_energies import composition_matrix, least_squares_shifts
 from distill.data.repeated_structures import repetitions
 from distill.data.splits import hold_out_trajectories, sources_of
@@ -160,7 +161,7 @@ def without_energy_outliers(
 
 
 def _read(config: DataConfig, name: str) -> list[Atoms]:
-    return read_structures(
+    structures = read_structures(
         name,
         require=() if config.unlabelled else ("energy", "forces"),
         energy_key=config.energy_key,
@@ -170,6 +171,8 @@ def _read(config: DataConfig, name: str) -> list[Atoms]:
         max_force=config.max_force,
         min_distance=config.min_distance,
     )
+    say_own_images(structures, name)
+    return structures
 
 
 def _test_set(config: DataConfig, name: str) -> list[Atoms]:

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from distill.core.errors import UserError
 from distill.core.progress import say
 from distill.data.reference_energies import composition_matrix, least_squares_shifts
-from distill.data.structures import reference_energy, reference_forces, reference_stress
+from distill.data.structures import (
+    elements_of,
+    reference_energy,
+    reference_forces,
+    reference_stress,
+)
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -46,6 +51,8 @@ _SURE = 1.5
 _FEWEST, _FEWEST_ENERGIES = 10, 6
 # Energies per atom are told from total ones by how much better the model agrees with them.
 _BETTER, _WORTH_NOTING = 0.3, 0.1
+# Share of its own training labels that any student explains, and energies that count as one, eV.
+_EXPLAINED, _SAME = 0.5, 1e-4
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,14 @@ class _Pairs:
     ours: np.ndarray
     theirs: np.ndarray
     volumes: np.ndarray
+
+
+class _Energies(NamedTuple):
+    """Energies on both levels (eV), and which structures they are of."""
+
+    indices: np.ndarray
+    ours: np.ndarray
+    theirs: np.ndarray
 
 
 def refuse_other_units(
@@ -86,6 +101,41 @@ def refuse_other_units(
     _check_energies(
         reference, predicted, elements, in_step=_in_step(forces.ours, forces.theirs) >= _IN_STEP
     )
+
+
+def say_contradictions(reference: Sequence[Atoms], fitted: Sequence[Atoms]) -> None:
+    """Say which labels a model that was fitted to them does not follow.
+
+    A student follows forces of the other sign as well as any, and energies in any unit, but not
+    both together.
+
+    Parameters
+    ----------
+    reference, fitted
+        The same structures with the labels of the fit and with the model's.
+    """
+    forces = _pairs(reference, fitted, reference_forces)
+    energies = _both_energies(reference, fitted)
+    counts = composition_matrix(
+        [a.get_chemical_symbols() for a in reference], elements_of(reference)
+    )
+    shares = {}
+    if len(forces.ours) >= _FEWEST:
+        shares["forces"] = _explained(forces.ours, forces.ours - forces.theirs)
+    if len(energies.indices) >= 2 * counts.shape[1] + _FEWEST_ENERGIES:
+        chosen = counts[energies.indices]
+        ours = _left_by_composition(chosen, energies.ours)
+        apart = _left_by_composition(chosen, energies.ours - energies.theirs)
+        # Structures of one energy leave nothing to explain.
+        if np.sqrt(np.mean(ours**2)) > _SAME:
+            shares["energies"] = _explained(ours, apart)
+    for label, share in shares.items():
+        if share < _EXPLAINED:
+            say(
+                f"the student explains {max(share, 0.0):.0%} of the variance of the {label} that "
+                "it was fitted to: energies and forces contradict each other (another unit or "
+                "sign, energies per atom, another level of theory), or its basis is far too small"
+            )
 
 
 def _check_stress(stress: _Pairs) -> None:
@@ -120,17 +170,11 @@ def _check_energies(
     *,
     in_step: bool,
 ) -> None:
-    both = [
-        (one, other, atoms)
-        for atoms, twin in zip(reference, predicted, strict=True)
-        if (one := reference_energy(atoms)) is not None
-        and (other := reference_energy(twin)) is not None
-    ]
+    indices, ours, theirs = _both_energies(reference, predicted)
     # As many again as the atomic energies that are taken out.
-    if len(both) < max(2 * len(elements) + 2, _FEWEST_ENERGIES):
+    if len(indices) < max(2 * len(elements) + 2, _FEWEST_ENERGIES):
         return
-    counts = composition_matrix([atoms.get_chemical_symbols() for _, _, atoms in both], elements)
-    ours, theirs = (np.array([pair[k] for pair in both], dtype=float) for k in (0, 1))
+    counts = composition_matrix([reference[k].get_chemical_symbols() for k in indices], elements)
     sizes = counts.sum(axis=1)
     as_total = _left_by_composition(counts, ours - theirs)
     as_per_atom = _left_by_composition(counts, sizes * ours - theirs)
@@ -152,6 +196,23 @@ def _check_energies(
     # Structures of one size tell energies per atom by their factor alone.
     also = "energies per atom" if np.ptp(sizes) == 0 and 1 / 2 < per_atom < 2 else None
     _check("energy", "eV", _ENERGY_UNITS, ours, theirs, also=also, fewest=_FEWEST_ENERGIES)
+
+
+def _both_energies(reference: Sequence[Atoms], predicted: Sequence[Atoms]) -> _Energies:
+    found = [
+        (index, one, other)
+        for index, (atoms, twin) in enumerate(zip(reference, predicted, strict=True))
+        if (one := reference_energy(atoms)) is not None
+        and (other := reference_energy(twin)) is not None
+    ]
+    columns = np.array(found, dtype=float).reshape(-1, 3).T
+    return _Energies(columns[0].astype(int), columns[1], columns[2])
+
+
+def _explained(labels: np.ndarray, apart: np.ndarray) -> float:
+    """Share of the mean square of labels that is not left in what a model is apart from them."""
+    square = float(labels @ labels)
+    return 1 - float(apart @ apart) / square if square else 1.0
 
 
 def _left_by_composition(counts: np.ndarray, energies: np.ndarray) -> np.ndarray:

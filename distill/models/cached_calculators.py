@@ -40,7 +40,8 @@ def cached_calculator(
     if name is None:
         return load_model(model).calculator()
     calculator = _calculator(name, dtype, device)
-    calculator.reset()
+    forget = getattr(calculator, "forget", calculator.reset)
+    forget()
     return calculator
 
 

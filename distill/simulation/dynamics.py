@@ -7,13 +7,17 @@ here, and for a student the steps themselves are compiled.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator, all_changes
 
+from distill.core.parts import STEPS_IN_PART, UNDER_WAY, Part, in_parts
+from distill.models.cached_calculators import ModelSpec, cached_calculator
+from distill.models.calculators import load_calculator
 from distill.student.engine.kernels.kernel_arguments import Scheme
 from distill.systems.constraints import mobile_atoms
 
@@ -238,15 +242,33 @@ def _compiled_steps(
     return steps()
 
 
+def calculator_of_part(model: ModelSpec, number: int) -> Calculator:
+    """A calculator that knows nothing of the parts before, for part `number` of a run."""
+    return load_calculator(model) if number else cached_calculator(model)
+
+
+def end_of(step: Step) -> Part:
+    """Where a part of a run ends and the next begins."""
+    return {"end_positions": step.positions, "end_velocities": step.velocities}
+
+
+def begin_at(atoms: Atoms, before: Part) -> None:
+    """Give atoms the positions and velocities of the end of a part."""
+    atoms.positions[:] = before["end_positions"]
+    momenta = before["end_velocities"] / units.fs * atoms.get_masses()[:, None]
+    atoms.set_momenta(momenta, apply_constraint=False)
+
+
 def thermalise(
     atoms: Atoms,
-    calculator: Calculator,
+    model: ModelSpec,
     temperature: float,
-    generator: np.random.Generator,
+    generators: Callable[[int], np.random.Generator],
     *,
     time_step: float,
     friction: float,
     time: float,
+    parts: Path | None = None,
 ) -> tuple[Atoms, int]:
     """A structure after some time of Langevin dynamics.
 
@@ -254,16 +276,18 @@ def thermalise(
     ----------
     atoms
         Where it starts, not changed; one at rest is given random velocities.
-    calculator
-        Any ASE calculator.
+    model
+        What `distill.models.calculators.load_calculator` takes.
     temperature
         K.
-    generator
-        Random stream of the velocities and of the thermostat.
+    generators
+        Random stream of the velocities and of the thermostat, for each part by its number.
     time_step, friction
         fs and 1/fs.
     time
         fs; a step at least.
+    parts
+        Folder to keep the parts of a long run in.
 
     Returns
     -------
@@ -274,22 +298,29 @@ def thermalise(
     """
     from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 
-    start = atoms.copy()
-    if not start.get_momenta().any():
-        # At rest all energy to come is kinetic; half of it turns into potential energy.
-        MaxwellBoltzmannDistribution(start, temperature_K=2 * temperature, rng=generator)
-    trajectory = langevin(
-        start,
-        calculator,
-        time_step=time_step,
-        temperature=temperature,
-        friction=friction,
-        generator=generator,
-    )
     steps = max(round(time / time_step), 1)
-    for step in trajectory:
-        if step.index == steps:
-            start.positions[:] = step.positions
-            start.set_velocities(step.velocities / units.fs)
-            return start, steps + 1
-    raise AssertionError("a trajectory has no end")
+
+    def part(before: Part | None, number: int) -> Part:
+        moving, generator = atoms.copy(), generators(number)
+        if before is not None:
+            begin_at(moving, before)
+        elif not moving.get_momenta().any():
+            # At rest all energy to come is kinetic; half of it turns into potential energy.
+            MaxwellBoltzmannDistribution(moving, temperature_K=2 * temperature, rng=generator)
+        trajectory = langevin(
+            moving,
+            calculator_of_part(model, number),
+            time_step=time_step,
+            temperature=temperature,
+            friction=friction,
+            generator=generator,
+        )
+        begun = number * STEPS_IN_PART
+        end = min(begun + STEPS_IN_PART, steps)
+        step = next(step for step in trajectory if begun + step.index == end)
+        return {UNDER_WAY: end < steps, "calls": end - begun + 1, **end_of(step)}
+
+    done = in_parts(parts, part)
+    thermal = atoms.copy()
+    begin_at(thermal, done[-1])
+    return thermal, sum(int(part["calls"]) for part in done)

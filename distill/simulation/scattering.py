@@ -8,22 +8,15 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms, units
-from ase.calculators.calculator import Calculator
 from ase.data import covalent_radii
 
 from distill.core.errors import UserError
-from distill.core.quantities import CONFIG_TYPE_KEY
 from distill.core.random_streams import stream
-from distill.data.structures import set_labels
 from distill.simulation.conditions import Condition
 from distill.simulation.config import ScatteringConfig
-from distill.simulation.dynamics import ACCELERATION, Step, velocity_verlet
+from distill.simulation.dynamics import ACCELERATION
 from distill.simulation.rovibrational import HBAR, bound_level, sample_molecule
-from distill.simulation.shadow_energy import EnergyDrift
 from distill.simulation.surfaces import Surfaces, read_surfaces
-from distill.simulation.trust_bound import Trust
-from distill.systems.constraints import mobile_atoms
-from distill.systems.slabs import facet_label
 
 CONFIG_TYPE = "scattering"
 SURFACES_FOLDER = "surfaces"
@@ -207,101 +200,6 @@ def _check_clearance(start: Atoms, config: ScatteringConfig) -> None:
             )
 
 
-def run_trajectory(
-    start: Atoms,
-    calculator: Calculator,
-    config: ScatteringConfig,
-    condition: Condition,
-    number: int,
-    *,
-    keep_structures: bool = True,
-    trust: Trust | None = None,
-) -> tuple[Outcome, list[Atoms]]:
-    """Follow a molecule by velocity Verlet until it dissociates, scatters or time is out.
-
-    A trajectory whose energy drifts by more than `max_energy_error`, whose moving atoms pass
-    `max_temperature`, or whose molecule leaves through the bottom is `blown_up`. The drift is an
-    `EnergyDrift`, so no molecule is set aside for its own vibration. With
-    `trust`, every structure kept is judged, and the first beyond its bound ends the trajectory as
-    `cut`.
-
-    Returns
-    -------
-    outcome
-        How it ended.
-    structures
-        One every `save_every` fs and the last, labelled with the calculator's energy and raw
-        forces; empty unless `keep_structures`.
-    """
-    name = trajectory_name(condition, number)
-    top, bottom = start.info["top"], float(start.positions[:-2, 2].min())
-    degrees_of_freedom = 3 * int(mobile_atoms(start).sum())
-    every = max(round(config.save_every / config.time_step), 1)
-    last_step = round(config.max_time / config.time_step)
-    scattered_height = config.scattered_height or config.start_height + 0.1
-    shares = start.get_masses()[-2:] / start.get_masses()[-2:].sum()
-    structures: list[Atoms] = []
-    drifted, energy_error, lowest = EnergyDrift(start, config.time_step), 0.0, np.inf
-    for step in velocity_verlet(start, calculator, config.time_step):
-        drift = drifted.at(step)
-        energy_error = max(energy_error, drift)
-        molecule = step.positions[-2:]
-        distance = float(np.linalg.norm(molecule[1] - molecule[0]))
-        height = float(shares @ molecule[:, 2]) - top
-        lowest = min(lowest, height)
-        temperature = 2 * step.kinetic / (degrees_of_freedom * units.kB)
-        reason = ""
-        # Written so that NaN, which compares false, counts as blown up.
-        if not np.isfinite(step.energy + step.kinetic):
-            reason = "the total energy is not finite"
-        elif not drift <= config.max_energy_error:
-            reason = f"the total energy drifted by {drift:.3g} eV"
-        elif not temperature <= config.max_temperature:
-            reason = f"temperature of {temperature:.3g} K"
-        elif molecule[:, 2].min() < bottom:
-            reason = "an atom left through the bottom of the slab"
-        end = BLOWN_UP if reason else None
-        if end is None and distance > config.dissociation_distance:
-            end = DISSOCIATED
-        elif end is None and height > scattered_height and shares @ step.velocities[-2:, 2] > 0:
-            end = SCATTERED
-        elif end is None and step.index >= last_step:
-            end = UNDECIDED
-        if keep_structures and (step.index % every == 0 or end):
-            atoms = _labelled(start, step, config, condition, name)
-            atoms.info["bond_length_A"], atoms.info["height_A"] = distance, height
-            structures.append(atoms)
-            if trust and end != BLOWN_UP:
-                reason = trust.reason_to_stop(structures[-1])
-                end = CUT if reason else end
-        if end:
-            break
-    motion = molecular_motion(start.get_masses()[-2:], step.positions[-2:], step.velocities[-2:])
-    outcome = Outcome(
-        trajectory=name,
-        facet=condition.facet,
-        temperature=condition.temperature,
-        v=condition.v,
-        j=condition.j,
-        energy=condition.energy,
-        polar_angle=condition.polar_angle,
-        number=number,
-        outcome=end or UNDECIDED,
-        reason=reason,
-        time=step.index * config.time_step,
-        calls=step.index + 1,
-        distance=distance,
-        height=height,
-        lowest_height=lowest,
-        energy_error=energy_error,
-        translation=motion.translation,
-        exit_angle=motion.exit_angle,
-        internal_kinetic=motion.internal_kinetic,
-        rotation=motion.rotation,
-    )
-    return outcome, structures
-
-
 def molecular_motion(
     masses: np.ndarray, positions: np.ndarray, velocities: np.ndarray
 ) -> MolecularMotion:
@@ -330,24 +228,6 @@ def molecular_motion(
 def trajectory_name(condition: Condition, number: int) -> str:
     """Name of a trajectory: its condition and number."""
     return f"{condition.name}_{number:05d}"
-
-
-def _labelled(
-    start: Atoms, step: Step, config: ScatteringConfig, condition: Condition, name: str
-) -> Atoms:
-    atoms = Atoms(start.symbols, positions=step.positions, cell=start.cell, pbc=start.pbc)
-    atoms.info = {
-        CONFIG_TYPE_KEY: CONFIG_TYPE,
-        "trajectory": name,
-        "step": step.index,
-        "time_fs": round(step.index * config.time_step, 6),
-        "facet": facet_label(condition.facet),
-        "surface_temperature_K": condition.temperature,
-        "vibrational_state": condition.v,
-        "rotational_state": condition.j,
-        "collision_energy_eV": condition.energy,
-    }
-    return set_labels(atoms, energy=step.energy, forces=step.forces)
 
 
 def cached_surfaces(config: ScatteringConfig, folder: Path) -> Surfaces:

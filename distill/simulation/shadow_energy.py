@@ -13,6 +13,7 @@ U″·v is the forces' change in time, so it needs no further force call.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
 from ase import Atoms
@@ -68,13 +69,24 @@ class EnergyDrift:
         Masses and constraints.
     time_step
         fs.
+    memory
+        Of the same trajectory up to its first step here.
     """
 
-    def __init__(self, atoms: Atoms, time_step: float) -> None:
+    def __init__(
+        self, atoms: Atoms, time_step: float, memory: Sequence[float] | None = None
+    ) -> None:
         self._shadow = ShadowEnergy(atoms, time_step)
         self._weight = min(1.0, time_step / _PERIOD)
         self._first: float | None = None
         self._mean = 0.0
+        if memory is not None and len(memory):
+            self._first, self._mean = map(float, memory)
+
+    @property
+    def memory(self) -> list[float]:
+        """The first energy and the mean, eV, once there are any."""
+        return [] if self._first is None else [self._first, self._mean]
 
     def at(self, step: Step) -> float:
         """The drift up to this step, the next of the trajectory, eV; not a number if that is so."""

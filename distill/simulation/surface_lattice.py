@@ -9,9 +9,10 @@ from distill.core.errors import UserError
 from distill.core.progress import say
 from distill.core.random_streams import stream
 from distill.core.work import Unit, WorkFolder
-from distill.models.cached_calculators import ModelSpec, cached_calculator
+from distill.models.cached_calculators import ModelSpec
 from distill.simulation.conditions import places
 from distill.simulation.config import ScatteringConfig
+from distill.simulation.constant_pressure import lattice_constant_at
 from distill.systems.config import SlabConfig
 from distill.systems.slabs import expanded
 
@@ -29,15 +30,14 @@ class _LatticeUnit(Unit):
     def work(self) -> dict[str, Any]:
         from ase.build import bulk
 
-        from distill.systems.crystals import lattice_constant_at
-
         assert self.config.npt is not None
         result = lattice_constant_at(
             bulk(self.config.element, "fcc", a=self.lattice_constant, cubic=True),
-            cached_calculator(self.model),
+            self.model,
             self.temperature,
             config=self.config.npt,
             generator=stream(self.seed, "lattice constant", self.temperature),
+            parts=self.parts,
         )
         if result["status"] != "complete":
             raise UserError(

@@ -41,6 +41,7 @@ from distill.systems.slabs import (
     refuse_slab,
     static_lattice_constant,
     thickness_message,
+    width_message,
 )
 
 _MOLECULE = "molecule"
@@ -183,8 +184,9 @@ def make_surfaces(config: ScatteringConfig, *, model: ModelSpec, work: WorkFolde
     for facet in facets_of(config):
         slab = build_slab(config.slab, facet, a)
         refuse_thin_vacuum(slab, config, calculator)
-        if message := thickness_message(slab, calculator, facet):
-            say(message)
+        for message in (thickness_message, width_message):
+            if text := message(slab, calculator, facet):
+                say(text)
     lengths = lattice_constants(config, a, model, work)
     chains = [
         [
@@ -288,23 +290,24 @@ def _make_surface(unit: _SurfaceUnit) -> int:
 
     config = unit.config
     slab = build_slab(config.slab, unit.facet, unit.lattice_constant)
-    calculator = cached_calculator(unit.model)
     if unit.temperature == 0:
-        surface, calls = _relaxed(slab, calculator)
+        surface, calls = _relaxed(slab, cached_calculator(unit.model))
     else:
         start, time = slab, config.thermalisation_time
         if unit.snapshot:
             before = surface_name(unit.facet, unit.temperature, unit.walk, unit.snapshot - 1)
             # As it was written, so that a walk that stops there goes on as one that does not.
             start, time = _read(unit.folder / f"{before}.xyz"), config.snapshot_interval
+        name = ("surface", unit.facet, unit.temperature, unit.walk, unit.snapshot)
         surface, calls = thermalise(
             start,
-            calculator,
+            unit.model,
             unit.temperature,
-            stream(unit.seed, "surface", unit.facet, unit.temperature, unit.walk, unit.snapshot),
+            lambda part: stream(unit.seed, *name, *([part] if part else [])),
             time_step=config.surface_time_step,
             friction=config.friction,
             time=time,
+            parts=unit.parts,
         )
     surface.info.update(
         walk=unit.walk,

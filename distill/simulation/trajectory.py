@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,13 +24,14 @@ import numpy as np
 
 from distill.core.artifacts import atomic_path
 from distill.core.errors import UserError
+from distill.core.parts import STEPS_IN_PART, UNDER_WAY, Part, in_parts
 from distill.core.progress import say
 from distill.core.random_streams import stream
 from distill.core.work import Unit, WorkFolder
 from distill.models.cached_calculators import ModelSpec
 from distill.models.calculators import load_calculator
 from distill.simulation.config import TrajectoryConfig
-from distill.simulation.dynamics import langevin, velocity_verlet
+from distill.simulation.dynamics import begin_at, end_of, langevin, velocity_verlet
 from distill.systems.constraints import mobile_atoms, refuse_other_constraints
 from distill.systems.named_structures import named_structure
 from distill.systems.supercells import supercell
@@ -39,8 +41,6 @@ if TYPE_CHECKING:
 
 Ensemble = Literal["nvt", "nve"]
 Quantity = Literal["positions", "velocities"]
-# Of the integrator in one part: half an hour of a costly model, a second of a student.
-_STEPS_IN_PART = 2000
 
 
 @dataclass(frozen=True)
@@ -93,14 +93,7 @@ class TrajectoryUnit(Unit):
 
     def work(self) -> dict[str, Any]:
         """Do the run, or what is left of it, and write its frames."""
-        folder = self.parts
-        parts = [_part(self, folder, None, 0, 0)]
-        every = self.config.steps_between_frames
-        left = round(self.config.time / self.config.frame_interval)
-        while left > 0 and not str(parts[-1]["problem"]):
-            frames = min(max(_STEPS_IN_PART // every, 1), left)
-            parts.append(_part(self, folder, parts[-1], len(parts), frames))
-            left -= frames
+        parts = in_parts(self.parts, partial(_computed, self))
         with atomic_path(self.files()[0]) as temporary:
             np.savez(
                 temporary,
@@ -192,24 +185,8 @@ def good_runs(units: Sequence[TrajectoryUnit]) -> dict[int, TrajectoryUnit]:
     return {unit.number: unit for unit in units if not unit.problem}
 
 
-_Arrays = dict[str, Any]
-
-
-def _part(
-    unit: TrajectoryUnit, folder: Path, before: _Arrays | None, index: int, frames: int
-) -> _Arrays:
-    """Part `index` of a run, read or computed: 0 is the equilibration, which leaves its end."""
-    file = folder / f"{index:05d}.npz"
-    if file.exists():
-        return _read(file)
-    arrays = _computed(unit, before, index, frames)
-    with atomic_path(file) as temporary:
-        np.savez(temporary, **arrays)
-    return arrays
-
-
-def _computed(unit: TrajectoryUnit, before: _Arrays | None, index: int, frames: int) -> _Arrays:
-    from ase import units
+def _computed(unit: TrajectoryUnit, before: Part | None, index: int) -> Part:
+    """Part `index` of a run: 0 is the equilibration, which leaves its end."""
     from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 
     config = unit.config
@@ -220,16 +197,15 @@ def _computed(unit: TrajectoryUnit, before: _Arrays | None, index: int, frames: 
         MaxwellBoltzmannDistribution(atoms, temperature_K=2 * unit.temperature, rng=generator)
         every = max(round(config.equilibration_time / config.time_step), 1)
         return _followed(unit, atoms, index, every, every, thermostat=True)
-    atoms.positions[:] = before["end_positions"]
-    momenta = before["end_velocities"] / units.fs * atoms.get_masses()[:, None]
-    atoms.set_momenta(momenta, apply_constraint=False)
-    every = config.steps_between_frames
+    begin_at(atoms, before)
+    every, whole = config.steps_between_frames, _frames_in_part(config)
+    frames = min(whole, round(config.time / config.frame_interval) - (index - 1) * whole)
     return _followed(unit, atoms, index, frames * every, every, thermostat=unit.ensemble == "nvt")
 
 
 def _followed(
     unit: TrajectoryUnit, atoms: Atoms, index: int, steps: int, every: int, *, thermostat: bool
-) -> _Arrays:
+) -> Part:
     """Frames of so many steps with a look at each, and the state at the end."""
     from ase.units import kB
 
@@ -265,17 +241,22 @@ def _followed(
         problem = str(error)
     if problem:
         problem = f"{problem}, after {step.index * config.time_step:g} fs of part {index}"
+    done = index * _frames_in_part(config)
     return {
+        UNDER_WAY: not problem and done < round(config.time / config.frame_interval),
         "frames": np.array(frames, dtype=np.float32).reshape(-1, len(atoms), 3),
         "temperatures": np.array(temperatures, dtype=float),
-        "end_positions": np.array(step.positions),
-        "end_velocities": np.array(step.velocities),
-        "problem": np.array(problem),
-        "calls": np.array(step.index + 1),
+        **end_of(step),
+        "problem": problem,
+        "calls": step.index + 1,
     }
 
 
-def _read(file: Path) -> _Arrays:
+def _frames_in_part(config: TrajectoryConfig) -> int:
+    return max(STEPS_IN_PART // config.steps_between_frames, 1)
+
+
+def _read(file: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(file, allow_pickle=False) as data:
             return dict(data)

@@ -148,6 +148,11 @@ class StudentCalculator(Calculator):
         self.threads = threads
         self.neighbours = VerletList(student.cutoff, skin)
 
+    def forget(self) -> None:
+        """Start afresh: the order of neighbours that were found earlier changes last digits."""
+        self.reset()
+        self.neighbours = VerletList(self.student.cutoff, self.neighbours.skin)
+
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
         """Which of positions, numbers, cell and pbc differ from the last evaluation, exactly."""
         old = self.atoms

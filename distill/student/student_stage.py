@@ -64,6 +64,7 @@ def run(
     """
     from distill.core.executors import available_cores
     from distill.data.isolated_atoms import without_isolated
+    from distill.data.label_units import say_contradictions
     from distill.data.structures import read_structures, write_structures
     from distill.metrics.errors import error_table
     from distill.student.fit.preparation import elements_of
@@ -84,6 +85,8 @@ def run(
     fitted, _ = without_isolated(structures, train)
     for name, reference in (("train", fitted), ("test", held_out)):
         predicted = predicted_structures(student, reference, threads)
+        if name == "train":
+            say_contradictions(reference, predicted)
         tables[name] = error_table(reference, predicted)
         say(f"student on {name}: {_rmse_line(_rmse(tables[name]))}")
     write_structures(out / PREDICTED_FILE, predicted)

@@ -258,6 +258,21 @@ def thickness_message(slab: Atoms, calculator: Calculator, facet: str) -> str | 
     )
 
 
+def width_message(slab: Atoms, calculator: Calculator, facet: str) -> str | None:
+    """A sentence for a slab so narrow that a molecule on it feels its own images, or None."""
+    cutoff = cutoff_of(calculator)
+    a, b = slab.cell.array[:2]
+    width = float(min(np.linalg.norm(vector) for vector in (a, b, a + b, a - b)))
+    if cutoff is None or width >= cutoff:
+        return None
+    area = float(np.linalg.norm(np.cross(a, b)))
+    return (
+        f"the {facet} slab repeats after {width:.2f} Å, within the model's cutoff of {cutoff:g} Å: "
+        f"a molecule feels its own images, as at a coverage of one for each {area:.1f} Å²; raise "
+        "slab.size if you want it alone"
+    )
+
+
 def height_above(slab: Atoms, lateral: np.ndarray, distance: float) -> float:
     """Height z (Å) at which a probe over `lateral` (x, y) is `distance` (Å) from the slab.
 

@@ -99,6 +99,15 @@ def cancel(slurm, job: str) -> None:
     slurm.wait_for_the_end_of(job)
 
 
+def end_the_time_of_all(slurm) -> list[str]:
+    """Have the time limit of all jobs that run pass; their numbers."""
+    jobs = slurm.jobs("running")
+    for job in jobs:
+        slurm.run("scontrol", "update", f"JobId={job}", "EndTime=now")
+        slurm.wait_for_the_end_of(job)
+    return jobs
+
+
 def test_dask_runs_the_example_and_replaces_cancelled_jobs(slurm, place, capfd):
     """Two calls in one pool; a job with two processes, which dask-jobqueue would not replace."""
     config = dask_example(cores=2, processes=2)
@@ -117,6 +126,40 @@ def test_dask_runs_the_example_and_replaces_cancelled_jobs(slurm, place, capfd):
     assert {path.name for path in place.iterdir()} == {".venv", "begun", "ended", "logs"}
     assert (place / "logs" / "dask.log").exists()
     assert list((place / "logs").glob(f"*{first}.out"))
+
+
+def test_dask_goes_on_in_new_jobs_when_their_time_is_over(slurm, place, capfd):
+    """The normal end of the jobs of a long run."""
+    config = dask_example()
+    units = [(str(place), n) for n in range(4)]
+    over: list[str] = []
+    with (
+        open_pool(config, place / "logs"),
+        once_begun(place, lambda: over.extend(end_the_time_of_all(slurm))),
+    ):
+        results = run_units(wait_for_the_end_of_the_job, units, config=config, label="x")
+        assert over and not set(over) & set(slurm.jobs())
+    assert results == [0, 1, 2, 3]
+    shown = capfd.readouterr().out
+    assert "jobs that have ended: " in shown and all(job in shown for job in over)
+
+
+def test_dask_goes_on_when_the_node_of_its_jobs_is_lost(slurm, place, capfd):
+    """SLURM puts its jobs back into the queue, where they have no workers."""
+    config = dask_example()
+    units = [(str(place), n) for n in range(2)]
+    lost: list[str] = []
+
+    def lose_the_node() -> None:
+        lost.extend(slurm.jobs("running"))
+        slurm.lose_the_node()
+        assert until(lambda: not slurm.jobs("running,completing"), 30)
+        slurm.find_the_node()
+
+    with open_pool(config, place / "logs"), once_begun(place, lose_the_node):
+        results = run_units(wait_for_the_end_of_the_job, units, config=config, label="x")
+    assert results == [0, 1]
+    assert lost
 
 
 def test_dask_says_that_the_scheduler_is_away(slurm, place, capfd):
@@ -158,16 +201,9 @@ def test_parsl_runs_the_example_and_survives_the_time_limit(slurm, place, monkey
     config = parsl_example(place, monkeypatch)
     units = [(str(place), n) for n in range(2)]
     over: list[str] = []
-
-    def time_is_over() -> None:
-        for job in slurm.jobs("running"):
-            slurm.run("scontrol", "update", f"JobId={job}", "EndTime=now")
-            slurm.wait_for_the_end_of(job)
-            over.append(job)
-
     with open_pool(config, place / "logs"):
         assert run_units(square, range(3), config=config, label="x") == [0, 1, 4]
-        with once_begun(place, time_is_over):
+        with once_begun(place, lambda: over.extend(end_the_time_of_all(slurm))):
             results = run_units(wait_for_the_end_of_the_job, units, config=config, label="x")
         assert results == [0, 1]
         assert over and not set(over) & set(slurm.jobs())

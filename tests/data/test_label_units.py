@@ -8,7 +8,7 @@ from ase.build import bulk
 from tiny_mace import rattled_structures
 
 from distill.core.errors import UserError
-from distill.data.label_units import refuse_other_units
+from distill.data.label_units import refuse_other_units, say_contradictions
 from distill.data.reference_energies import composition_matrix
 from distill.data.structures import set_labels
 
@@ -147,3 +147,29 @@ def test_energies_per_atom_are_recognised():
         refuse_other_units(*sized(per_atom=True))
     with pytest.raises(UserError, match="energies per atom"):
         refuse_other_units(*sized(per_atom=True, sizes=(3,)))
+
+
+@pytest.mark.parametrize(
+    ("factors", "label"),
+    [
+        ({"energy": -1.0}, "energies"),
+        ({"energy": 23.06}, "energies"),
+        ({"forces": -1.0}, "forces"),
+        ({"forces": 1 / 25.7}, "forces"),
+    ],
+)
+def test_labels_that_a_fit_cannot_follow_together_are_said(capsys, factors, label):
+    """A fit follows one of them, here the one that is as the model's."""
+    say_contradictions(other_level(**factors, noise=0.0), predicted())
+    shown = capsys.readouterr().out
+    assert f"0% of the variance of the {label} that it was fitted to" in shown
+    assert shown.count("contradict each other") == 1
+
+
+def test_labels_that_a_fit_follows_are_not(capsys):
+    say_contradictions(other_level(), predicted())
+    alone = [atoms.copy() for atoms in FOUNDATION]
+    for atoms in alone:
+        del atoms.info["REF_energy"]
+    say_contradictions(alone, predicted())
+    assert not capsys.readouterr().out

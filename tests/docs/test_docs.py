@@ -52,3 +52,13 @@ def test_python_that_is_shown_uses_what_there_is(paper) -> None:
                 assert all(hasattr(module, name.name) for name in node.names), ast.unparse(node)
             elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == "distill":
                 assert hasattr(distill, node.attr), ast.unparse(node)
+
+
+def test_every_line_of_what_survives_what_names_a_test_that_there_is() -> None:
+    text = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
+    rows = [row for row in re.findall(r"^\| .*", text, flags=re.MULTILINE) if "shown by" not in row]
+    assert len(rows) > 40
+    for row in rows:
+        [(file, name)] = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?` \|$", row)
+        shown = (ROOT / file).read_text(encoding="utf-8")
+        assert re.search(rf"^def {name}\(" if name else r"max_examples=", shown, re.MULTILINE), row

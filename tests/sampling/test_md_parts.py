@@ -36,7 +36,7 @@ def unit_in(tmp_path):
 @pytest.fixture
 def killed_after(monkeypatch):
     """Parts of ten steps, and a process that is killed before it computes one too many."""
-    monkeypatch.setattr(md, "_STEPS_IN_PART", 10)
+    monkeypatch.setattr(md, "STEPS_IN_PART", 10)
     computed, made = md._computed, []
 
     def kill_after(limit: int | None) -> list[int]:
@@ -59,7 +59,7 @@ def structures_file(unit: md.MdUnit) -> Path:
     return path
 
 
-@pytest.mark.parametrize("ensemble", ["nve", "nvt"])
+@pytest.mark.parametrize("ensemble", ["nve", "nvt", "npt"])
 def test_a_killed_run_goes_on_with_its_part_and_leaves_the_same_structures(
     unit_in, killed_after, ensemble
 ):
@@ -101,13 +101,18 @@ def test_parts_of_other_settings_and_damaged_ones_are_made_again(unit_in, killed
     assert structures_file(again).read_bytes() == structures_file(whole).read_bytes()
 
 
-def test_without_noise_parts_make_one_trajectory(unit_in, killed_after, tmp_path):
-    one = unit_in("one", ensemble="nve")
-    one.run()
+@pytest.mark.parametrize("ensemble", ["nve", "npt"])
+def test_without_noise_parts_make_one_trajectory(unit_in, monkeypatch, killed_after, ensemble):
     killed_after(None)
-    parts = unit_in("parts", ensemble="nve")
+    parts = unit_in("parts", ensemble=ensemble)
     parts.run()
+    monkeypatch.setattr(md, "STEPS_IN_PART", 1000)
+    one = unit_in("one", ensemble=ensemble)
+    one.run()
     found, expected = (read(structures_file(unit), index=":") for unit in (parts, one))
+    volumes = [atoms.get_volume() for atoms in expected]
+    assert (np.ptp(volumes) > 1e-3) == (ensemble == "npt")
+    np.testing.assert_allclose([atoms.get_volume() for atoms in found], volumes, atol=1e-6)
     np.testing.assert_allclose(
         [atoms.positions for atoms in found], [atoms.positions for atoms in expected], atol=1e-7
     )

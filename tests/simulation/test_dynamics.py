@@ -76,7 +76,13 @@ def test_thermal_surfaces_have_their_temperature():
     generator, snapshots, calls = np.random.default_rng(2), [slab], 0
     for time in [400.0] + 24 * [80.0]:
         snapshot, made = thermalise(
-            snapshots[-1], EMT(), temperature, generator, time_step=4.0, friction=0.02, time=time
+            snapshots[-1],
+            EMT(),
+            temperature,
+            lambda part: generator,
+            time_step=4.0,
+            friction=0.02,
+            time=time,
         )
         snapshots.append(snapshot)
         calls += made

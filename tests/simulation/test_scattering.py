@@ -17,7 +17,8 @@ from distill.simulation.conditions import Condition, conditions
 from distill.simulation.dynamics import velocity_verlet
 from distill.simulation.neb_endpoints import end_points
 from distill.simulation.rovibrational import HBAR, bound_level
-from distill.simulation.scattering import initial_conditions, run_trajectory
+from distill.simulation.scattering import initial_conditions
+from distill.simulation.scattering_run import run_trajectory
 from distill.simulation.surfaces import make_surfaces, read_surfaces
 from distill.systems.constraints import mobile_atoms
 from distill.systems.slabs import build_slab

@@ -123,17 +123,17 @@ class Killed(BaseException):
 @pytest.fixture
 def killed_after(monkeypatch):
     """Short parts, and a process that is killed before it computes one too many."""
-    monkeypatch.setattr(trajectory, "_STEPS_IN_PART", 20)
+    monkeypatch.setattr(trajectory, "STEPS_IN_PART", 20)
     computed, made = trajectory._computed, []
 
     def kill_after(limit: int | None) -> list[int]:
         made.clear()
 
-        def dying(unit, before, index, frames):
+        def dying(unit, before, index):
             if len(made) == limit:
                 raise Killed
             made.append(index)
-            return computed(unit, before, index, frames)
+            return computed(unit, before, index)
 
         monkeypatch.setattr(trajectory, "_computed", dying)
         return made

@@ -41,6 +41,7 @@ def test_stage_writes_what_it_promises(files, tmp_path: Path, capsys) -> None:
     _run(files, tmp_path, teacher_e0={"Cu": 0.25})
     printed = capsys.readouterr().out
     assert printed.count("backend") == 1
+    assert "contradict" not in printed
     assert "one-body energies from the teacher (Cu): Cu 0.25 eV" in printed
     student = Student.load(tmp_path / "student.npz")
     assert student.e0 == {"Cu": 0.25}
@@ -61,6 +62,15 @@ def test_stage_writes_what_it_promises(files, tmp_path: Path, capsys) -> None:
     uncertainty = read_result(tmp_path / "uncertainty.json", UncertaintyQuality)
     assert set(uncertainty.forces.coverage) == {"68", "95"}
     assert uncertainty.extrapolation.structures == 5
+
+
+def test_forces_of_the_other_sign_are_said(files, tmp_path: Path, capsys) -> None:
+    structures = read_structures(files["train"])
+    for atoms in structures:
+        atoms.arrays["REF_forces"] *= -1
+    write_structures(tmp_path / "train.xyz", structures)
+    _run({**files, "train": tmp_path / "train.xyz"}, tmp_path / "out")
+    assert "energies and forces contradict each other" in capsys.readouterr().out
 
 
 def test_stage_again_reuses_the_factor_and_gives_the_same_file(

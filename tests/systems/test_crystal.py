@@ -13,14 +13,10 @@ from ase.calculators.emt import EMT
 from ase.units import GPa, kB
 from scipy.integrate import trapezoid
 
-from distill.config import PhononsConfig, ThermalExpansionConfig
+from distill.config import PhononsConfig
 from distill.core.errors import UserError
 from distill.observables.bulk.elastic import elastic_constants
-from distill.systems.crystals import (
-    lattice_constant_at,
-    mean_with_interval,
-    relaxed_cell,
-)
+from distill.systems.crystals import mean_with_interval, relaxed_cell
 from distill.systems.equation_of_state import equation_of_state
 
 
@@ -68,50 +64,6 @@ def test_elastic_constants_agree_with_energies() -> None:
 def test_properties_that_need_stresses_say_so() -> None:
     with pytest.raises(UserError, match="need stresses"):
         elastic_constants(relaxed_copper(), Repulsive())
-    with pytest.raises(UserError, match="needs stresses"):
-        lattice_constant_at(
-            relaxed_copper(),
-            Repulsive(),
-            300.0,
-            config=ThermalExpansionConfig(),
-            generator=np.random.default_rng(0),
-        )
-
-
-@pytest.mark.physics
-def test_lattice_constant_grows_with_temperature() -> None:
-    atoms = relaxed_copper()
-    config = ThermalExpansionConfig(
-        supercell=(2, 2, 1),
-        time=900.0,
-        equilibration_time=200.0,
-        time_step=5.0,
-        thermostat_time=50.0,
-        barostat_time=100.0,
-        blocks=4,
-    )
-    result = lattice_constant_at(
-        atoms, EMT(), 600.0, config=config, generator=np.random.default_rng(0)
-    )
-    assert result["status"] == "complete"
-    low, high = result["interval"]
-    assert low < result["lattice_constant"] < high
-    # EMT copper expands by about 1.7e-5 to 2.5e-5 per K.
-    growth = result["lattice_constant"] / atoms.cell.lengths()[0] - 1
-    assert 0.005 < growth < 0.025
-    assert result["mean_temperature"] == pytest.approx(600.0, rel=0.25)
-
-
-def test_a_crystal_that_flies_apart_gives_no_number() -> None:
-    config = ThermalExpansionConfig(
-        supercell=(1, 1, 1), time=2000.0, time_step=5.0, barostat_time=50.0
-    )
-    result = lattice_constant_at(
-        relaxed_copper(), EMT(), 50000.0, config=config, generator=np.random.default_rng(0)
-    )
-    assert result["status"] == "blown_up"
-    assert "lattice_constant" not in result
-    assert "at step" in result["reason"]
 
 
 def test_block_interval_covers_the_mean_of_a_correlated_series() -> None:
@@ -156,7 +108,6 @@ def test_long_waves_travel_at_the_speed_of_sound() -> None:
 def test_free_energy_has_its_limits() -> None:
     """Zero-point energy at 0 K; kT ln(hν/kT) a mode when hot."""
     pytest.importorskip("phonopy")
-    from ase.units import kB
 
     from distill.observables.bulk.phonons import phonons
 
@@ -241,36 +192,3 @@ def test_a_crystal_unstable_when_stretched_gives_a_reason_and_no_number() -> Non
     for row in rows:
         assert "have real frequencies, 5 are needed" in row.reason
         assert row.free_energy is None
-
-
-def test_the_temperature_of_a_crystal_at_rest_counts_its_degrees_of_freedom(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Four atoms at rest as a whole: nine degrees of freedom; ASE's thermostat counts twelve."""
-    from ase.md import nose_hoover_chain
-
-    asked, kinetic = [], []
-    energy = Atoms.get_kinetic_energy
-
-    class Recorded(nose_hoover_chain.IsotropicMTKNPT):
-        def __init__(self, *args: Any, temperature_K: float, **kwargs: Any) -> None:
-            asked.append(temperature_K)
-            super().__init__(*args, temperature_K=temperature_K, **kwargs)
-
-    def recorded(atoms: Atoms) -> float:
-        kinetic.append(energy(atoms))
-        return kinetic[-1]
-
-    monkeypatch.setattr(nose_hoover_chain, "IsotropicMTKNPT", Recorded)
-    monkeypatch.setattr(Atoms, "get_kinetic_energy", recorded)
-    config = ThermalExpansionConfig(
-        supercell=(1, 1, 1), time=60.0, equilibration_time=0.0, time_step=5.0, blocks=3
-    )
-    result = lattice_constant_at(
-        relaxed_copper(), EMT(), 200.0, config=config, generator=np.random.default_rng(0)
-    )
-    # With 12 kT/2 of kinetic energy in 9 degrees of freedom the crystal would be at 4/3 T.
-    assert 12 / 2 * asked[0] == pytest.approx(9 / 2 * 200.0)
-    # Of the start and twelve steps.
-    temperatures = 2 * np.array(kinetic[-13:]) / (9 * kB)
-    assert result["mean_temperature"] == pytest.approx(temperatures.mean())

@@ -19,6 +19,7 @@ from distill.systems.slabs import (
     lattice_constant,
     thickness_message,
     timing_slab,
+    width_message,
 )
 
 A = 3.65
@@ -87,6 +88,20 @@ def test_thin_slab_is_mentioned_and_thick_one_is_not():
     thick = build_slab(SlabConfig(layers=5), "100", A)
     assert "thinner than the model's cutoff of 6 Å" in thickness_message(thin, calculator, "100")
     assert thickness_message(thick, calculator, "100") is None
+
+
+def test_a_slab_narrower_than_the_cutoff_is_mentioned():
+    calculator = EMT()
+    calculator.r_max = 6.0
+    narrow = build_slab(SlabConfig(size=(2, 3)), "111", A)
+    message = width_message(narrow, calculator, "111")
+    assert f"repeats after {A * np.sqrt(2):.2f} Å, within the model's cutoff of 6 Å" in message
+    assert f"one for each {A**2 * np.sqrt(3) / 4 * 6:.1f} Å²" in message
+    assert width_message(build_slab(SlabConfig(), "111", A), calculator, "111") is None
+    # The difference of the two edges is shorter than either.
+    skewed = narrow.copy()
+    skewed.set_cell([[10.0, 0, 0], [9.0, 4.0, 0], narrow.cell[2]])
+    assert "repeats after 4.12 Å" in width_message(skewed, calculator, "111")
 
 
 def test_height_above_touches_the_nearest_atom():

@@ -29,12 +29,9 @@ from distill.observables.bulk.result import (
     Quantity,
 )
 from distill.observables.crystal_files import read_crystal
+from distill.simulation.constant_pressure import lattice_constant_at
 from distill.systems.config import NptConfig
-from distill.systems.crystals import (
-    is_cubic,
-    lattice_constant_at,
-    relaxed_cell,
-)
+from distill.systems.crystals import is_cubic, relaxed_cell
 from distill.systems.equation_of_state import equation_of_state
 
 if TYPE_CHECKING:
@@ -118,10 +115,11 @@ class _LatticeUnit(Unit):
     def work(self) -> dict[str, Any]:
         return lattice_constant_at(
             self.crystal,
-            load_calculator(self.model),
+            self.model,
             self.temperature,
             config=self.config,
             generator=stream(self.seed, "lattice constant", self.role, self.temperature),
+            parts=self.parts,
         )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,10 @@ import numpy as np
 
 from distill.core.artifacts import atomic_path
 from distill.core.errors import UserError
+from distill.core.parts import UNDER_WAY, Part, in_parts
 from distill.core.work import Unit
 from distill.models.calculators import load_calculator
+from distill.simulation.dynamics import begin_at, end_of, langevin, velocity_verlet
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -43,7 +46,6 @@ _DYNAMICS = (
     "max_temperature_ratio",
     "max_energy_change",
 )
-_Arrays = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -123,14 +125,8 @@ class Run(Unit):
 
     def work(self) -> dict[str, Any]:
         """Do what is left of the run and join its parts."""
-        frames_per_part = max(round(self.config.checkpoint_every / self.config.save_every), 1)
-        parts = [_part(self, 0, None, 0)]
-        left = self.frames - 1
-        while left > 0 and not str(parts[-1]["problem"]):
-            frames = min(frames_per_part, left)
-            parts.append(_part(self, len(parts), parts[-1], frames))
-            left -= frames
-        joined: _Arrays = {name: np.concatenate([part[name] for part in parts]) for name in _SERIES}
+        parts = in_parts(self.parts, partial(_part, self))
+        joined = {name: np.concatenate([part[name] for part in parts]) for name in _SERIES}
         with atomic_path(self.files()[0]) as temporary:
             np.savez(temporary, **joined)
         return {
@@ -150,18 +146,18 @@ class Run(Unit):
         return Trajectory(**_read(self.files()[0]), **self.numbers())
 
 
-def _part(run: Run, index: int, before: _Arrays | None, frames: int) -> _Arrays:
-    """Part `index` of a run, read or computed: 0 is the equilibration, the others production."""
-    file = run.parts / f"{index:05d}.npz"
-    if file.exists():
-        return _read(file)
-    arrays = _equilibrate(run) if before is None else _produce(run, index, before, frames)
-    with atomic_path(file) as temporary:
-        np.savez(temporary, **arrays)
-    return arrays
+def _part(run: Run, before: Part | None, index: int) -> Part:
+    """Part `index` of a run: 0 is the equilibration, the others production."""
+    whole = max(round(run.config.checkpoint_every / run.config.save_every), 1)
+    if before is None:
+        part = _equilibrate(run)
+    else:
+        part = _produce(run, index, before, min(whole, run.frames - 1 - (index - 1) * whole))
+    part[UNDER_WAY] = not part["problem"] and index * whole < run.frames - 1
+    return part
 
 
-def _equilibrate(run: Run) -> _Arrays:
+def _equilibrate(run: Run) -> Part:
     """Relax the start, then Langevin dynamics; its last frame is the first of the production."""
     from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
     from ase.optimize import FIRE
@@ -180,12 +176,9 @@ def _equilibrate(run: Run) -> _Arrays:
     return _dynamics(run, 0, atoms, reference, steps, steps, friction)
 
 
-def _produce(run: Run, index: int, before: _Arrays, frames: int) -> _Arrays:
-    from ase import units
-
+def _produce(run: Run, index: int, before: Part, frames: int) -> Part:
     atoms = run.start.copy()
-    atoms.positions[:] = before["end_positions"]
-    atoms.set_velocities(before["end_velocities"] / units.fs)
+    begin_at(atoms, before)
     save = round(run.config.save_every / run.config.time_step)
     friction = run.config.friction if run.config.ensemble == "nvt" else None
     reference = float(before["reference_energy"])
@@ -200,12 +193,11 @@ def _dynamics(
     steps: int,
     save: int,
     friction: float | None,
-) -> _Arrays:
+) -> Part:
     """Langevin dynamics, or velocity Verlet where `friction` is None, with a look at each step."""
     from ase.units import kB
 
     from distill.core.random_streams import stream
-    from distill.simulation.dynamics import langevin, velocity_verlet
 
     calculator = load_calculator(run.model)
     if friction is None:
@@ -248,12 +240,11 @@ def _dynamics(
         "positions": np.array(positions, dtype=np.float32).reshape(-1, len(atoms), 3),
         "temperatures": np.array(temperatures, dtype=float),
         "energies": np.array(energies, dtype=float),
-        "end_positions": np.array(step.positions),
-        "end_velocities": np.array(step.velocities),
-        "reference_energy": np.array(reference),
-        "problem": np.array(problem),
-        "calls": np.array(done + 1),
-        "wall_time": np.array(time.perf_counter() - started),
+        **end_of(step),
+        "reference_energy": reference,
+        "problem": problem,
+        "calls": done + 1,
+        "wall_time": time.perf_counter() - started,
     }
 
 
@@ -270,7 +261,7 @@ def _problem(run: Run, temperature: float, energy_change: float) -> str:
     return ""
 
 
-def _read(file: Path) -> _Arrays:
+def _read(file: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(file, allow_pickle=False) as data:
             return dict(data)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from distill.core.work import Unit, WorkFolder
-from distill.models.cached_calculators import ModelSpec, cached_calculator
+from distill.core.work import Unit, WorkFolder, perform
+from distill.models.cached_calculators import ModelSpec
 from distill.observables.base import STUDENT, TEACHER
 from distill.observables.sticking.scattered import ScatteredState, curve_of, scattered_state
 from distill.simulation.conditions import Condition
@@ -18,10 +18,10 @@ from distill.simulation.scattering import (
     Outcome,
     cached_surfaces,
     initial_conditions,
-    run_trajectory,
     surface_key,
     surface_number,
 )
+from distill.simulation.scattering_run import run_trajectory
 from distill.simulation.surfaces import Surfaces
 
 # Trajectories in one file and unit: a teacher's takes minutes, a student's seconds.
@@ -58,21 +58,38 @@ class StickingUnit(Unit):
         return {**super().settings(), "config": self.config.dynamics()}
 
     def work(self) -> list[dict[str, Any]]:
-        """Run the trajectories."""
-        surfaces = cached_surfaces(self.config, self.surfaces)
-        calculator = cached_calculator(self.model)
-        ends = []
-        for number in range(self.first, self.first + self.count):
-            start = initial_conditions(self.config, self.condition, number, self.seed, surfaces)
-            outcome, _ = run_trajectory(
-                start, calculator, self.config, self.condition, number, keep_structures=False
-            )
-            state = None
-            if outcome.outcome == SCATTERED:
-                diatomic = curve_of(self.model, self.config)
-                state = asdict(scattered_state(start, outcome, diatomic))
-            ends.append({"outcome": asdict(outcome), "state": state})
+        """Run the trajectories, each a unit of its own on the way."""
+        if self.count == 1:
+            return [self._end()]
+        ends: list[dict[str, Any]] = []
+        for place, key in enumerate(self.surface_keys):
+            number = self.first + place
+            one = replace(
+                self, folder=self.parts, name=str(number), first=number, count=1,
+                surface_keys=(key,),
+            )  # fmt: skip
+            perform([one])
+            ends += one.numbers()
         return ends
+
+    def _end(self) -> dict[str, Any]:
+        """How the one trajectory ended."""
+        surfaces = cached_surfaces(self.config, self.surfaces)
+        start = initial_conditions(self.config, self.condition, self.first, self.seed, surfaces)
+        outcome, _ = run_trajectory(
+            start,
+            self.model,
+            self.config,
+            self.condition,
+            self.first,
+            keep_structures=False,
+            parts=self.parts,
+        )
+        state = None
+        if outcome.outcome == SCATTERED:
+            diatomic = curve_of(self.model, self.config)
+            state = asdict(scattered_state(start, outcome, diatomic))
+        return {"outcome": asdict(outcome), "state": state}
 
 
 @dataclass(frozen=True)

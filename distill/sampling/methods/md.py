@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from zipfile import BadZipFile
 
 import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator
 from pydantic import Field, model_validator
 
-from distill.core.artifacts import atomic_path
 from distill.core.config import (
     Duration,
     Index,
@@ -30,16 +28,25 @@ from distill.core.config import (
 from distill.core.errors import UserError
 from distill.core.fingerprint import names_of
 from distill.core.input_files import InputFile
+from distill.core.parts import STEPS_IN_PART, UNDER_WAY, Part, in_parts
 from distill.core.progress import say
 from distill.core.quantities import CONFIG_TYPE_KEY
 from distill.core.random_streams import stream
 from distill.core.work import Unit
+from distill.data.own_images import say_own_images
 from distill.data.structures import read_structures, write_structures
-from distill.models.cached_calculators import ModelSpec, cached_calculator
-from distill.models.calculators import load_calculator
-from distill.sampling.frames import Arrays, Frame, frame_of, stacked, structures_of
+from distill.models.cached_calculators import ModelSpec
 from distill.sampling.method import Sampler, SamplingMethod, Visited
-from distill.simulation.dynamics import Step, langevin, velocity_verlet
+from distill.simulation.constant_pressure import ConstantPressure
+from distill.simulation.dynamics import (
+    Step,
+    begin_at,
+    calculator_of_part,
+    end_of,
+    langevin,
+    velocity_verlet,
+)
+from distill.simulation.frames import Frame, frame_of, reason_to_stop, stacked, structures_of
 from distill.simulation.trust_bound import Trust
 from distill.systems.constraints import mobile_atoms, refuse_other_constraints
 from distill.systems.defects import with_defect
@@ -48,12 +55,8 @@ from distill.systems.supercells import supercell
 
 CONFIG_TYPE = "md"
 BLOWN_UP, CUT = "blown_up", "cut"
-_UNDER_WAY = "under way"
-# Steps between two checkpoints: half an hour of a costly model, a second of a student.
-_STEPS_IN_PART = 2000
 # Relaxation times of the Martyna-Tobias-Klein thermostat and barostat, in steps.
 _THERMOSTAT_STEPS, _BAROSTAT_STEPS = 100, 1000
-_ENDLESS = 10**12
 
 
 class MdConfig(Section):
@@ -130,14 +133,11 @@ class MdUnit(Unit):
 
     def work(self) -> dict[str, Any]:
         """Run the dynamics and write its structures."""
-        # The folder's name holds the key: parts of other settings are not gone on with.
-        parts = self.folder / f"{self.name}.{self.key[:16]}.parts"
-        structures, summary = _follow(self, parts)
+        structures, summary = _follow(self)
         self._path.unlink(missing_ok=True)
         folder = self.folder / "set_aside" if summary["outcome"] == BLOWN_UP else self.folder
         if structures:
             write_structures(folder / self._path.name, structures)
-        shutil.rmtree(parts, ignore_errors=True)
         return summary
 
 
@@ -201,7 +201,9 @@ class MolecularDynamics(SamplingMethod):
         units: list[Unit] = []
         work = sampler.work.sub("md")
         for name_of_config, config in zip(names_of(map(_shared, configs)), configs, strict=True):
-            refuse_pressure(config, starting_structure(config))
+            start = starting_structure(config)
+            refuse_pressure(config, start)
+            say_own_images([start], f"md: {config.structure}")
             for temperature in config.temperatures:
                 for pressure in config.pressures:
                     name = f"md_{name_of_config}_{temperature:g}K"
@@ -238,16 +240,9 @@ class MolecularDynamics(SamplingMethod):
         return visited
 
 
-def _follow(unit: MdUnit, folder: Path) -> tuple[list[Atoms], dict[str, Any]]:
-    """The labelled structures of a run, and how it went.
-
-    A run at constant volume is done in parts, each a checkpoint in the folder. A part begins with
-    the state that the part before it wrote, a freshly loaded calculator and random numbers of its
-    own, so a run that was killed goes on with its part and leaves the same structures.
-    """
-    parts = [_part(unit, folder, None, 0)]
-    while str(parts[-1]["outcome"]) == _UNDER_WAY:
-        parts.append(_part(unit, folder, parts[-1], len(parts)))
+def _follow(unit: MdUnit) -> tuple[list[Atoms], dict[str, Any]]:
+    """The labelled structures of a run, and how it went."""
+    parts = in_parts(unit.parts, partial(_computed, unit))
     start, last = starting_structure(unit.config), parts[-1]
     structures = [_labelled(atoms, unit) for part in parts for atoms in structures_of(part, start)]
     return structures, {
@@ -264,47 +259,30 @@ def _follow(unit: MdUnit, folder: Path) -> tuple[list[Atoms], dict[str, Any]]:
     }
 
 
-def _part(unit: MdUnit, folder: Path, before: Arrays | None, number: int) -> Arrays:
-    """Part of a run, read or computed; that of a run of one part alone is not written."""
-    file = folder / f"{number:05d}.npz"
-    if file.exists():
-        try:
-            with np.load(file, allow_pickle=False) as data:
-                return dict(data)
-        except (OSError, ValueError, BadZipFile):
-            say(f"{file} is damaged and made again")
-    part = _computed(unit, before, number)
-    if number or str(part["outcome"]) == _UNDER_WAY:
-        with atomic_path(file) as temporary:
-            np.savez(temporary, **part)
-    return part
-
-
-def _computed(unit: MdUnit, before: Arrays | None, number: int) -> Arrays:
+def _computed(unit: MdUnit, before: Part | None, number: int) -> Part:
     from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 
     config = unit.config
     atoms = starting_structure(config)
+    calculator = calculator_of_part(unit.model, number)
     if before is None:
         generator = stream(unit.seed, "md", unit.name)
-        calculator = cached_calculator(unit.model)
         # From a structure at rest half the kinetic energy turns into potential energy.
         MaxwellBoltzmannDistribution(atoms, temperature_K=2 * unit.temperature, rng=generator)
     else:
         generator = stream(unit.seed, "md", unit.name, number)
-        calculator = load_calculator(unit.model)
-        atoms.positions[:] = before["end_positions"]
-        momenta = before["end_velocities"] / units.fs * atoms.get_masses()[:, None]
-        atoms.set_momenta(momenta, apply_constraint=False)
+        atoms.set_cell(before["end_cell"])
+        begin_at(atoms, before)
     begun = 0 if before is None else int(before["end_step"])
     degrees_of_freedom = max(3 * int(mobile_atoms(atoms).sum()), 1)
     every = max(round(config.save_every / config.time_step), 1)
     first = round(config.equilibration_time / config.time_step)
     steps = first + round(config.time / config.time_step)
-    end = steps if config.ensemble == "npt" else min(begun + _STEPS_IN_PART, steps)
+    end = min(begun + STEPS_IN_PART, steps)
     frames: list[Frame] = []
-    reason, outcome = "", "complete" if end == steps else _UNDER_WAY
-    for step in _dynamics(atoms, calculator, unit, generator):
+    reason, outcome = "", "complete" if end == steps else UNDER_WAY
+    trajectory, state = _dynamics(atoms, calculator, unit, generator, before)
+    for step in trajectory:
         index = begun + step.index
         temperature = 2 * step.kinetic / (units.kB * degrees_of_freedom)
         # Written so that NaN, which compares false, counts as blown up.
@@ -316,64 +294,57 @@ def _computed(unit: MdUnit, before: Arrays | None, number: int) -> Arrays:
         if new and index >= first and (index - first) % every == 0:
             frames.append(frame_of(atoms, calculator, step, index))
             if unit.trust:
-                [seen] = structures_of(stacked(frames[-1:]), atoms)
-                reason = unit.trust.reason_to_stop(_labelled(seen, unit))
+                reason = reason_to_stop(frames, atoms, unit.trust)
             if reason:
                 outcome = CUT
                 break
         if index == end:
             break
-    return stacked(frames) | {
-        "end_step": np.array(index),
-        "end_positions": step.positions,
-        "end_velocities": step.velocities,
-        "outcome": np.array(outcome),
-        "reason": np.array(reason),
-        "calls": np.array(step.index + 1),
+    return {
+        UNDER_WAY: outcome == UNDER_WAY,
+        **stacked(frames),
+        **end_of(step),
+        **state(),
+        "end_step": index,
+        "end_cell": atoms.cell.array,
+        "outcome": outcome,
+        "reason": reason,
+        "calls": step.index + 1,
     }
 
 
 def _dynamics(
-    atoms: Atoms, calculator: Calculator, unit: MdUnit, generator: np.random.Generator
-) -> Iterator[Step]:
-    """Steps without end, from `atoms`; at constant pressure their cell follows."""
+    atoms: Atoms,
+    calculator: Calculator,
+    unit: MdUnit,
+    generator: np.random.Generator,
+    before: Part | None,
+) -> tuple[Iterator[Step], Callable[[], Part]]:
+    """Steps without end from `atoms`, whose cell follows, and what they hold beside the atoms."""
     config = unit.config
-    if config.ensemble == "nve":
-        return velocity_verlet(atoms, calculator, config.time_step)
-    if config.ensemble == "nvt":
-        return langevin(
+    if config.ensemble == "npt":
+        barostat = ConstantPressure(
             atoms,
             calculator,
             time_step=config.time_step,
             temperature=unit.temperature,
-            friction=config.friction,
-            generator=generator,
+            pressure=unit.pressure,
+            thermostat_time=_THERMOSTAT_STEPS * config.time_step,
+            barostat_time=_BAROSTAT_STEPS * config.time_step,
+            before=before,
         )
-    return _at_constant_pressure(atoms, calculator, unit)
-
-
-def _at_constant_pressure(atoms: Atoms, calculator: Calculator, unit: MdUnit) -> Iterator[Step]:
-    from ase.md.nose_hoover_chain import IsotropicMTKNPT
-
-    time_step = unit.config.time_step * units.fs
-    atoms.calc = calculator
-    dynamics = IsotropicMTKNPT(
+        return barostat.steps(), barostat.state
+    if config.ensemble == "nve":
+        return velocity_verlet(atoms, calculator, config.time_step), dict
+    steps = langevin(
         atoms,
-        time_step,
-        temperature_K=unit.temperature,
-        pressure_au=unit.pressure,
-        tdamp=_THERMOSTAT_STEPS * time_step,
-        pdamp=_BAROSTAT_STEPS * time_step,
+        calculator,
+        time_step=config.time_step,
+        temperature=unit.temperature,
+        friction=config.friction,
+        generator=generator,
     )
-    for _ in dynamics.irun(_ENDLESS):
-        yield Step(
-            index=dynamics.nsteps,
-            positions=atoms.get_positions(),
-            velocities=atoms.get_velocities() * units.fs,
-            energy=atoms.get_potential_energy(),
-            forces=atoms.get_forces(apply_constraint=False),
-            kinetic=atoms.get_kinetic_energy(),
-        )
+    return steps, dict
 
 
 def _labelled(atoms: Atoms, unit: MdUnit) -> Atoms:

@@ -12,7 +12,7 @@ from distill.core.artifacts import atomic_path
 from distill.core.progress import say
 from distill.core.work import Unit
 from distill.data.structures import read_structures
-from distill.models.cached_calculators import ModelSpec, cached_calculator
+from distill.models.cached_calculators import ModelSpec
 from distill.sampling.method import Sampler, SamplingMethod, Visited
 from distill.simulation.conditions import Condition, conditions
 from distill.simulation.config import ScatteringConfig
@@ -23,11 +23,11 @@ from distill.simulation.scattering import (
     Outcome,
     cached_surfaces,
     initial_conditions,
-    run_trajectory,
     surface_key,
     surface_number,
     trajectory_name,
 )
+from distill.simulation.scattering_run import run_trajectory
 from distill.simulation.surfaces import (
     Surfaces,
     make_surfaces,
@@ -90,11 +90,12 @@ class TrajectoryUnit(Unit):
         )
         outcome, structures = run_trajectory(
             start,
-            cached_calculator(self.model),
+            self.model,
             self.config,
             self.condition,
             self.number,
             trust=self.trust,
+            parts=self.parts,
         )
         path = self.structures_path
         path.unlink(missing_ok=True)
