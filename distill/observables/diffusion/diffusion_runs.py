@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
@@ -64,6 +63,8 @@ class Trajectory:
         Force calls of the dynamics.
     wall_time
         Of the dynamics, s.
+    handed_over
+        Outer steps that the teacher took where a student takes those in between.
     """
 
     positions: np.ndarray
@@ -72,6 +73,7 @@ class Trajectory:
     problem: str
     calls: int
     wall_time: float
+    handed_over: int = 0
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,7 @@ class Run(Unit):
         return {
             "problem": str(parts[-1]["problem"]),
             "calls": sum(int(part["calls"]) for part in parts),
+            "handed_over": sum(int(part["handed_over"]) for part in parts),
             "wall_time": sum(float(part["wall_time"]) for part in parts),
         }
 
@@ -175,7 +178,7 @@ def _equilibrate(run: Run) -> _Arrays:
     atoms.calc = None
     generator = stream(run.seed, "diffusion", run.role, run.temperature, run.number, "start")
     MaxwellBoltzmannDistribution(atoms, temperature_K=run.temperature, rng=generator)
-    steps = round(run.config.equilibration_time / run.config.time_step)
+    steps = run.config.equilibration_steps
     friction = run.config.equilibration_friction
     return _dynamics(run, 0, atoms, reference, steps, steps, friction)
 
@@ -186,7 +189,7 @@ def _produce(run: Run, index: int, before: _Arrays, frames: int) -> _Arrays:
     atoms = run.start.copy()
     atoms.positions[:] = before["end_positions"]
     atoms.set_velocities(before["end_velocities"] / units.fs)
-    save = round(run.config.save_every / run.config.time_step)
+    save = run.config.steps_between_frames
     friction = run.config.friction if run.config.ensemble == "nvt" else None
     reference = float(before["reference_energy"])
     return _dynamics(run, index, atoms, reference, frames * save, save, friction)
@@ -205,7 +208,8 @@ def _dynamics(
     from ase.units import kB
 
     from distill.core.random_streams import stream
-    from distill.simulation.dynamics import langevin, velocity_verlet
+    from distill.simulation.dynamics import langevin, up_to, velocity_verlet
+    from distill.simulation.multiple_time_steps import handed_over
 
     calculator = load_calculator(run.model)
     if friction is None:
@@ -228,7 +232,7 @@ def _dynamics(
     started = time.perf_counter()
     step = next(trajectory)
     try:
-        for step in islice(trajectory, steps):
+        for step in up_to(steps, trajectory):
             done = step.index
             temperature = step.kinetic / per_kelvin
             change = (step.energy - reference) / len(atoms)
@@ -252,7 +256,8 @@ def _dynamics(
         "end_velocities": np.array(step.velocities),
         "reference_energy": np.array(reference),
         "problem": np.array(problem),
-        "calls": np.array(done + 1),
+        "calls": np.array(step.calls),
+        "handed_over": np.array(handed_over(calculator)),
         "wall_time": np.array(time.perf_counter() - started),
     }
 

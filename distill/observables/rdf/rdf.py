@@ -22,7 +22,7 @@ from distill.metrics.autocorrelation import block_length, block_means
 from distill.metrics.divergence import jensen_shannon_divergence
 from distill.metrics.jackknife import jackknife
 from distill.models.cached_calculators import ModelSpec
-from distill.observables.base import baseline
+from distill.observables.base import STUDENT, baseline
 from distill.observables.rdf.config import RdfConfig
 from distill.observables.rdf.pair_distances import (
     Pair,
@@ -44,6 +44,7 @@ from distill.observables.rdf.result import (
 from distill.simulation.trajectory import (
     TrajectoryUnit,
     good_runs,
+    moved_by_engine,
     run_trajectories,
     trajectory_start,
     trajectory_units,
@@ -75,7 +76,8 @@ def run_rdf(config: RdfConfig, models: Mapping[str, ModelSpec], work: WorkFolder
         As `checked_pairs`, or if no model has two good runs at a temperature.
     """
     system = _System(config, trajectory_start(config))
-    runs = trajectory_units(config, models, work, ensemble="nvt", quantity="positions")
+    moved = moved_by_engine(config, models, work, student=STUDENT, where="compare.rdf")
+    runs = trajectory_units(config, moved, work, ensemble="nvt", quantity="positions")
     run_trajectories(runs, work, "rdf")
     return RdfResult(
         structure=system.atoms.get_chemical_formula(),
