@@ -246,6 +246,7 @@ def activation(runs: int, frames: int) -> tuple[Trial, float]:
 OSCILLATORS = {
     "energies apart by 0.2 kT": Oscillators(modes=10, stiffer=1.1),
     "energies apart by 0.7 kT": Oscillators(modes=10, stiffer=1.3),
+    "energies apart by 1 kT": Oscillators(modes=4, stiffer=1.7),
     "energies apart by 3 kT": Oscillators(modes=30, shifted=3.0),
 }
 

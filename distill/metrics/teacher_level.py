@@ -41,6 +41,7 @@ Form = Literal["reweighting", "first order"]
 # then; and the effective number that has to be left of them. Few calls show too large a number.
 _WIDEST, _LEAST_EFFECTIVE = 1.1, 10.0
 _SKEW = 7.0
+_MOST_BLOCKS = 40
 # Blocks with calls, below which no interval is given.
 FEWEST_BLOCKS = 4
 
@@ -147,7 +148,7 @@ def teacher_mean(
     """
     shape, called = values.shape[2:], np.isfinite(differences)
     flat = values.reshape(*values.shape[:2], -1)
-    length = block_length(flat)
+    length = _block(flat)
     _require_blocks(called, length)
     centre = flat.mean(axis=(0, 1))
     changed = flat - centre
@@ -170,9 +171,14 @@ def teacher_mean(
             means(weights),
             means(weights * changed),
         )
-        low, high = _ends(found, np.asarray(effective - 1), confidence)
+        w, one, other = weights[called], changed[called], (flat - centre)[called]
+        influences = w / w.mean() * (one - np.sum(w * one, axis=0) / w.sum()) - other
+        freedom = _freedom_of_weights(influences - influences.mean(axis=0), effective)
+        low, high = _ends(found, freedom, confidence)
         return TeacherMean(
-            *(_shaped(part + centre, shape) for part in (found.corrected, low, high)),
+            value=_shaped(found.corrected + centre, shape),
+            low=_shaped(low + centre, shape),
+            high=_shaped(high + centre, shape),
             student=_shaped(centre, shape),
             form="reweighting",
             calls=int(called.sum()),
@@ -189,11 +195,12 @@ def teacher_mean(
 
     powers = (on * delta, on * delta**2, on * delta * changed, on * delta**2 * changed)
     found = jackknife(orders, everywhere, share, here, there, *(means(p) for p in powers))
-    freedom = _freedom(changed[called], delta[called])
+    freedom = _freedom_of_covariance(changed[called], delta[called])
     low, high = _ends(found, np.array([freedom, freedom]), confidence)
-    parts = (found.corrected[0], low[0], high[0])
     return TeacherMean(
-        *(_shaped(part + centre, shape) for part in parts),
+        value=_shaped(found.corrected[0] + centre, shape),
+        low=_shaped(low[0] + centre, shape),
+        high=_shaped(high[0] + centre, shape),
         student=_shaped(centre, shape),
         form="first order",
         calls=int(called.sum()),
@@ -239,7 +246,9 @@ def free_energy_difference(
         form = "first order"
         found = jackknife(lambda a, b: a - (b - a**2) / (2 * kt), d, d**2)
         offset = float(np.nanmean(differences))
-    freedom = np.asarray(effective - 1 if form == "reweighting" else len(d) / _SKEW)
+    freedom = np.asarray(len(d) / _SKEW)
+    if form == "reweighting":
+        freedom = _freedom_of_weights((w - w.mean())[:, None], effective)[0]
     low, high = _ends(found, freedom, confidence)
     return FreeEnergyDifference(
         value=float(found.corrected) + offset,
@@ -375,7 +384,25 @@ def _carried(differences: Array, effective: float, temperature: float) -> bool:
     return spread <= _WIDEST and effective >= _LEAST_EFFECTIVE
 
 
-def _freedom(values: Array, delta: Array) -> Array:
+def _block(values: Array) -> int:
+    """Frames in a block: long ones, as means over just five correlation times vary too little."""
+    runs, frames = values.shape[:2]
+    return min(max(block_length(values), runs * frames // _MOST_BLOCKS), frames)
+
+
+def _freedom_of_weights(influences: Array, effective: float) -> Array:
+    """Degrees of freedom of the error of a weighted mean that samples pull by so much, (m, k).
+
+    Twice the square of a variance over the variance that it is known with, by the kurtosis
+    (Satterthwaite, Biometrics Bull. 2, 110 (1946)). Half of the effective samples at most: few
+    weights are skew, and show too small a kurtosis.
+    """
+    fourth, square = np.mean(influences**4, axis=0), np.mean(influences**2, axis=0) ** 2
+    kurtosis = np.divide(fourth, square, out=np.full_like(square, 3.0), where=square > 0)
+    return np.minimum(effective / 2, 2 * len(influences) / np.maximum(kurtosis - 1, 1e-9))
+
+
+def _freedom_of_covariance(values: Array, delta: Array) -> Array:
     """Degrees of freedom of the error of a covariance.
 
     Products of correlated deviates are skew: those of equal normal ones have a kurtosis of 15, so
