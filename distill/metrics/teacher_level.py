@@ -121,6 +121,7 @@ def teacher_mean(
     temperature: float,
     *,
     corrections: Array | None = None,
+    block: int | None = None,
     confidence: float = 0.95,
 ) -> TeacherMean:
     """The average of an observable in the teacher's ensemble.
@@ -138,6 +139,8 @@ def teacher_mean(
     corrections
         What the teacher adds to the values where it was called, for observables that depend on the
         model, such as the energy; shape of `values`, not looked at elsewhere.
+    block
+        Frames in a block whose means are independent; by their autocorrelation if not given.
     confidence
         Of the interval.
 
@@ -148,7 +151,7 @@ def teacher_mean(
     """
     shape, called = values.shape[2:], np.isfinite(differences)
     flat = values.reshape(*values.shape[:2], -1)
-    length = _block(flat)
+    length = block or _block(flat)
     _require_blocks(called, length)
     centre = flat.mean(axis=(0, 1))
     changed = flat - centre
