@@ -23,6 +23,7 @@ from ase.units import kB
 from distill.metrics.jackknife import jackknife
 from distill.metrics.source_intervals import rms_interval
 from distill.metrics.statistics import paired_difference, proportion, two_level, wilson
+from distill.metrics.teacher_level import free_energy_difference, teacher_mean
 from distill.observables.against import Number, difference
 from distill.observables.diffusion.arrhenius import fit_arrhenius
 from distill.observables.diffusion.diffusivity import diffusivity
@@ -33,6 +34,7 @@ from distill.systems.equation_of_state import fit_birch_murnaghan, intervals_of
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 from jump_walks import exact_diffusivity, jump_walk
+from oscillators import TEMPERATURE, Oscillators
 
 CONFIDENCE = 0.95
 Trial = Callable[[np.random.Generator], tuple[float, float] | None]
@@ -240,6 +242,37 @@ def activation(runs: int, frames: int) -> tuple[Trial, float]:
     return trial, energy
 
 
+# Softer than the teacher's, which is reweighted, or elsewhere, whose weights degenerate.
+OSCILLATORS = {
+    "energies apart by 0.2 kT": Oscillators(modes=10, stiffer=1.1),
+    "energies apart by 0.7 kT": Oscillators(modes=10, stiffer=1.3),
+    "energies apart by 1 kT": Oscillators(modes=4, stiffer=1.7),
+    "energies apart by 3 kT": Oscillators(modes=30, shifted=3.0),
+}
+
+
+def teachers_mean(of: Oscillators, calls: int) -> tuple[Trial, float]:
+    """The mean square, or the mean, of oscillators of the teacher's, from the student's."""
+
+    def trial(rng: np.random.Generator) -> tuple[float, float]:
+        values, differences = of.sampled(rng, calls=calls)
+        found = teacher_mean(values, differences, TEMPERATURE, confidence=CONFIDENCE)
+        return float(found.low), float(found.high)
+
+    return trial, of.teachers_mean
+
+
+def free_energy(of: Oscillators, calls: int) -> tuple[Trial, float]:
+    """The free energy from the student's oscillators to the teacher's."""
+
+    def trial(rng: np.random.Generator) -> tuple[float, float]:
+        _, differences = of.sampled(rng, calls=calls)
+        found = free_energy_difference(differences, TEMPERATURE, confidence=CONFIDENCE)
+        return found.low, found.high
+
+    return trial, of.free_energy
+
+
 ESTIMATORS: dict[str, tuple[Trial, float]] = {
     **{
         f"RMSE, {sources} trajectories, errors apart by {np.exp(2 * scatter):.2g}": errors(
@@ -273,6 +306,16 @@ ESTIMATORS: dict[str, tuple[Trial, float]] = {
     "residence time, 200 jumps, 40 % more go back": jumping("residence_time", 0.4),
     "share of jumps back, 200 jumps, 40 % more go back": jumping("back", 0.4),
     "correlation factor, 200 jumps, 40 % more go back": jumping("correlation_factor", 0.4),
+    **{
+        f"teacher's mean, {text}, {calls} calls": teachers_mean(of, calls)
+        for text, of in OSCILLATORS.items()
+        for calls in (20, 80)
+    },
+    **{
+        f"free energy to the teacher, {text}, {calls} calls": free_energy(of, calls)
+        for text, of in OSCILLATORS.items()
+        for calls in (20, 80)
+    },
     "activation energy, 4 runs of 400 frames": activation(4, 400),
     "activation energy, 8 runs of 1000 frames": activation(8, 1000),
 }

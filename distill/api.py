@@ -123,7 +123,8 @@ def sample_md(
     from distill.core.sections import section_from
     from distill.data.structure_files import structure_file
     from distill.sampling.method import Sampler
-    from distill.sampling.methods.md import BLOWN_UP, MdConfig, MdUnit, MolecularDynamics
+    from distill.sampling.methods.md import BLOWN_UP, MdUnit, MolecularDynamics
+    from distill.sampling.methods.md_config import MdConfig
 
     with work_folder(folder, seed) as work:
         config = section_from(

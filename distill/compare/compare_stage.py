@@ -32,9 +32,12 @@ from distill.metrics.error_texts import study_table_text
 from distill.models.cached_calculators import ModelSpec
 from distill.models.config import CalculatorConfig
 from distill.observables.base import OBSERVABLES, REFERENCE, STUDENT, TEACHER
+from distill.observables.teacher_level import TeacherLevelResult, TeacherNumber
 from distill.student.config import StudentConfig
 
+TEACHER_LEVEL = "teacher_level"
 _OWN_FILES = (
+    TEACHER_LEVEL,
     ERRORS,
     TIMING,
     "verdict",
@@ -132,12 +135,17 @@ def _compare_observables(
 ) -> None:
     """Compute, tabulate and draw each observable that is asked for."""
     writers = dict.fromkeys(_OWN_FILES, "the comparison itself")
+    teachers: dict[str, list[TeacherNumber]] = {}
     for name, configs in asked(config, OBSERVABLES).items():
         observable = OBSERVABLES.load(name)()
         if (option := observable.held_out_option) and getattr(configs[0], option) is None:
             configs = [configs[0].model_copy(update={option: str(held_out)})]
         options: Any = configs if observable.repeated else configs[0]
         result = observable.run(options, models, work.sub(name))
+        if config.teacher_calls:
+            teachers[name] = observable.teacher_level(
+                options, models[TEACHER], models[STUDENT], config.teacher_calls, work.sub(name)
+            )
         tables, figures = observable.rows(result), observable.draw(result)
         for stem in {name, *tables, *figures}:
             if (other := writers.setdefault(stem, name)) != name:
@@ -150,6 +158,20 @@ def _compare_observables(
             write_table_csv(work.path / f"{stem}.csv", rows)
         for stem, figure in figures.items():
             save_figure(figure, work.path, stem)
+    if config.teacher_calls:
+        _write_teacher_level(teachers, work.path)
+
+
+def _write_teacher_level(numbers: Mapping[str, list[TeacherNumber]], out: Path) -> None:
+    result = TeacherLevelResult(observables={name: of for name, of in numbers.items() if of})
+    write_result(out / f"{TEACHER_LEVEL}.json", result)
+    rows: list[dict[str, Any]] = []
+    for name, found in result.observables.items():
+        for number in found:
+            row = number.model_dump()
+            place = "; ".join(f"{key} {value}" for key, value in row.pop("place").items())
+            rows.append({"observable": name, "place": place, **row})
+    write_table_csv(out / f"{TEACHER_LEVEL}.csv", rows)
 
 
 def _say_errors(errors: ErrorsResult, timing: TimingResult | None) -> None:

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from distill.core.config import (
     LARGEST,
+    CountOrNone,
     Index,
     Positive,
     Repeats,
@@ -79,6 +80,12 @@ class CompareBase(Section):
         True,
         description="fit a student of equal size to the reference's training labels alone, to see "
         "what teacher and sampling are worth; costs one more fit",
+    )
+
+    teacher_calls: CountOrNone = Field(
+        0,
+        description="calls of the teacher for each of an observable's numbers at the teacher's "
+        "level from the student's work; 0 leaves them out",
     )
 
     @field_validator("models")

@@ -21,7 +21,7 @@ from distill.observables.sticking.config import StickingConfig
 from distill.observables.vdos.config import VdosConfig
 from distill.sampling.config import DrivenConfig, SelectionConfig
 from distill.sampling.methods.augment import AugmentConfig
-from distill.sampling.methods.md import MdConfig
+from distill.sampling.methods.md_config import MdConfig
 from distill.sampling.methods.rattle import RattleConfig
 from distill.simulation.config import NebConfig, ScatteringConfig
 from distill.student.config import LabelWeights, SolverConfig, StudentConfig

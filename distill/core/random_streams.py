@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 
 import numpy as np
+from numpy.typing import NDArray
 
 _RESOLUTION = 1_000_000
 
@@ -27,3 +28,12 @@ def stream(seed: int, *unit: int | float | str) -> np.random.Generator:
         for part in unit
     ]
     return np.random.default_rng(np.random.SeedSequence([seed, *words]))
+
+
+def thermal_noise(
+    generator: np.random.Generator | None, steps: int, n_atoms: int
+) -> NDArray[np.float64]:
+    """Normal numbers of a thermostat for some steps, (steps, N, 3); (steps, 0, 3) without one."""
+    if generator is None:
+        return np.empty((steps, 0, 3))
+    return generator.standard_normal((steps, n_atoms, 3))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from distill.models.cached_calculators import ModelSpec
+    from distill.observables.teacher_level import TeacherNumber
 
 OBSERVABLES: Registry[type[Observable[Any]]] = Registry(
     "observable",
@@ -149,6 +150,16 @@ class Observable(ABC, Generic[Outcome]):
         The models are those of the levels `reference` (where it can be run), `teacher` and
         `student`, and others of the config, in this order.
         """
+
+    def teacher_level(
+        self, config: Any, teacher: ModelSpec, student: ModelSpec, calls: int, work: WorkFolder
+    ) -> list[TeacherNumber]:
+        """The teacher's numbers from the student's work and about so many calls of the teacher.
+
+        `work` is that of `run`, whose finished units are used. None of an observable that has no
+        such form.
+        """
+        return []
 
     @abstractmethod
     def rows(self, result: Outcome) -> dict[str, list[Row]]:

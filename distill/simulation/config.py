@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import gcd
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -185,6 +186,72 @@ class NebConfig(PathConfig):
     )
 
 
+# Of those that are tested, fs: beyond half the period of almost any vibration.
+_LONGEST_OUTER_STEP = 24.0
+
+
+class MultipleTimeStepsConfig(Section):
+    """Steps by the student, corrected by the teacher once every outer step."""
+
+    outer_step: TimeStep | None = Field(
+        None,
+        description="fs between corrections, a multiple of time_step of which times between "
+        "frames are multiples; the largest that the test allows if not given",
+    )
+    test_time: Duration = Field(1000.0, description="nve run of each outer step that is tested, fs")
+    max_energy_error: Positive = Field(
+        5e-4, description="rms of the total energy in the test, its drift taken off, eV/atom"
+    )
+    max_drift: Positive = Field(
+        0.1, description="drift of the total energy in the test, eV/atom/ns"
+    )
+    max_grade: Positive = Field(
+        1.0, description="extrapolation grade above which the teacher takes the outer step"
+    )
+
+    def inner_steps(self, time_step: float, *counts: int) -> tuple[int, ...]:
+        """Inner steps of each outer step that fits runs, rising; one number if it is given.
+
+        Parameters
+        ----------
+        time_step
+            fs.
+        counts
+            Numbers of time steps, between frames or of a whole run, that outer steps divide.
+
+        Raises
+        ------
+        ValueError
+            If the outer step divides them not, or none but the time step does.
+        """
+        common = gcd(*counts)
+        fitting = [n for n in range(1, common + 1) if common % n == 0]
+        listed = ", ".join(f"{n * time_step:g}" for n in fitting[:8])
+        if self.outer_step is None:
+            if short := [n for n in fitting[1:] if n * time_step <= _LONGEST_OUTER_STEP]:
+                return tuple(short)
+            raise ValueError(
+                f"multiple_time_steps: no outer step but {listed} fs goes into the times between "
+                "frames, of the equilibration and of the run; make them multiples of 2 or 4 steps"
+            )
+        wanted = round(self.outer_step / time_step)
+        if wanted not in fitting or abs(wanted * time_step - self.outer_step) > 1e-6:
+            raise ValueError(
+                f"multiple_time_steps.outer_step: {self.outer_step:g} fs, expected one that goes "
+                "into the times between frames, of the equilibration and of the run, such as "
+                f"{listed} fs"
+            )
+        return (wanted,)
+
+
+# What moves the atoms for a teacher's trajectory.
+Engine = Literal["teacher", "multiple_time_steps"]
+ENGINE = (
+    "teacher: every model takes its own steps; multiple_time_steps: all but the student take "
+    "the student's in between"
+)
+
+
 class TrajectoryConfig(Section):
     """Independent runs of molecular dynamics of a given structure at a list of temperatures."""
 
@@ -209,17 +276,34 @@ class TrajectoryConfig(Section):
     max_temperature: Temperature = Field(
         10000.0, description="above which a run is stopped and left out, K"
     )
+    engine: Engine = Field("teacher", description=ENGINE)
+    multiple_time_steps: MultipleTimeStepsConfig = Field(
+        default_factory=MultipleTimeStepsConfig, description="of that engine"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> TrajectoryConfig:
         if not self.time_step <= self.save_every <= self.time:
             raise ValueError("expected time_step <= save_every <= time")
+        if self.engine == "multiple_time_steps":
+            self.inner_steps()
         return self
+
+    def inner_steps(self) -> tuple[int, ...]:
+        """Of each outer step that fits the runs, rising."""
+        return self.multiple_time_steps.inner_steps(
+            self.time_step, self.steps_between_frames, self.equilibration_steps
+        )
 
     @property
     def steps_between_frames(self) -> int:
         """Of the integrator."""
         return round(self.save_every / self.time_step)
+
+    @property
+    def equilibration_steps(self) -> int:
+        """Of the integrator."""
+        return max(round(self.equilibration_time / self.time_step), 1)
 
     @property
     def frame_interval(self) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,7 @@ class ConstantPressure:
                 energy=atoms.get_potential_energy(),
                 forces=atoms.get_forces(apply_constraint=False),
                 kinetic=atoms.get_kinetic_energy(),
+                calls=self._dynamics.nsteps + 1,
             )
 
 
@@ -106,6 +107,7 @@ def lattice_constant_at(
     generator: np.random.Generator,
     confidence: float = 0.95,
     parts: Path | None = None,
+    look: Callable[[Atoms, float], None] | None = None,
 ) -> dict[str, Any]:
     """Mean lattice constant at a temperature and pressure, by molecular dynamics.
 
@@ -128,6 +130,9 @@ def lattice_constant_at(
         Of the interval.
     parts
         Folder to keep the parts of the run in.
+    look
+        Called at each step of the production with the supercell, which has its calculator, and the
+        lattice constant, Å. It does not see steps of parts that are there.
 
     Returns
     -------
@@ -141,7 +146,7 @@ def lattice_constant_at(
     UserError
         If the calculator gives no stress, or the run is too short for the blocks.
     """
-    follow = partial(_part_of_crystal, atoms, model, temperature, config, generator)
+    follow = partial(_part_of_crystal, atoms, model, temperature, config, generator, look)
     done = in_parts(parts, follow)
     result = {
         "temperature": temperature,
@@ -168,6 +173,7 @@ def _part_of_crystal(
     temperature: float,
     config: NptConfig,
     generator: np.random.Generator,
+    look: Callable[[Atoms, float], None] | None,
     before: Part | None,
     number: int,
 ) -> Part:
@@ -215,6 +221,8 @@ def _part_of_crystal(
             if not problem and index >= skipped and (before is None or step.index):
                 lengths.append(length)
                 temperatures.append(hot)
+                if look is not None:
+                    look(moving, length)
             if problem or index == end:
                 ends = end_of(step)
                 break

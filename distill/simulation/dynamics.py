@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator, all_changes
 
 from distill.core.parts import STEPS_IN_PART, UNDER_WAY, Part, in_parts
+from distill.core.random_streams import thermal_noise
 from distill.models.cached_calculators import ModelSpec, cached_calculator
 from distill.models.calculators import load_calculator
 from distill.student.engine.kernels.kernel_arguments import Scheme
@@ -29,6 +31,13 @@ class Forces:
     """Energy and forces of one system as a function of its positions, counting the calls.
 
     Forces are the raw ones of the calculator, on fixed atoms too: they become labels.
+
+    Attributes
+    ----------
+    calls
+        Made so far.
+    inertia
+        Half the masses, (N, 1), eV for the square of 1 Å/fs.
     """
 
     def __init__(self, atoms: Atoms, calculator: Calculator) -> None:
@@ -36,6 +45,7 @@ class Forces:
         self._atoms.set_constraint()
         self._calculator = calculator
         self.calls = 0
+        self.inertia = 0.5 * atoms.get_masses()[:, None] / ACCELERATION
 
     def __call__(self, positions: np.ndarray) -> tuple[float, np.ndarray]:
         """Energy (eV) and forces (eV/Å, shape (N, 3)) at positions (Å, shape (N, 3))."""
@@ -62,6 +72,8 @@ class Step:
         eV/Å, shape (N, 3).
     kinetic
         Kinetic energy, eV.
+    calls
+        Force calls of the model up to here.
     """
 
     index: int
@@ -70,6 +82,7 @@ class Step:
     energy: float
     forces: np.ndarray
     kinetic: float
+    calls: int
 
 
 def velocity_verlet(atoms: Atoms, calculator: Calculator, time_step: float) -> Iterator[Step]:
@@ -157,40 +170,84 @@ def integrate(
         Stream of the thermostat, None without one.
     """
     forces_of = Forces(atoms, calculator)
-    inertia = 0.5 * atoms.get_masses()[:, None] / ACCELERATION
     mobile = mobile_atoms(atoms)[:, None]
     velocities = np.where(mobile, atoms.get_velocities() * units.fs, 0.0)
     positions = atoms.get_positions()
     energy, forces = forces_of(positions)
-    kinetic = float(np.sum(inertia * velocities**2))
-    start = Step(0, positions, velocities, energy, forces, kinetic)
+    kinetic = kinetic_energy(forces_of.inertia, velocities)
+    start = Step(0, positions, velocities, energy, forces, kinetic, 1)
     yield start
-    compiled = _compiled_steps(atoms, calculator, inertia, start, scheme, generator)
-    yield from compiled or _steps(forces_of, inertia, start, scheme, generator)
+    if isinstance(calculator, TakesSteps):
+        yield from calculator.take_steps(atoms, forces_of, start, scheme, generator)
+        return
+    compiled = _compiled_steps(atoms, calculator, forces_of.inertia, start, scheme, generator)
+    yield from compiled or _steps(forces_of, start, scheme, generator)
+
+
+@runtime_checkable
+class TakesSteps(Protocol):
+    """A calculator whose dynamics are not one call a step."""
+
+    def take_steps(
+        self,
+        atoms: Atoms,
+        forces_of: Forces,
+        start: Step,
+        scheme: Scheme,
+        generator: np.random.Generator | None,
+    ) -> Iterator[Step]:
+        """Steps without end after a first one, of which `forces_of` gave energy and forces."""
+
+
+def kinetic_energy(inertia: np.ndarray, velocities: np.ndarray) -> float:
+    """Kinetic energy, eV, of velocities in Å/fs; `inertia` is that of `Forces`."""
+    return float(np.sum(inertia * velocities**2))
+
+
+def next_step(forces_of: Forces, step: Step, scheme: Scheme, normal: np.ndarray) -> Step:
+    """The step after a step, with one force call.
+
+    Parameters
+    ----------
+    forces_of
+        The system's.
+    step
+        Where it starts.
+    scheme
+        The integrator.
+    normal
+        Normal numbers of the thermostat, (N, 3); (0, 3) without one.
+    """
+    half_kick = scheme.half_kick[:, None]
+    midway = step.velocities + half_kick * step.forces
+    if len(normal) == 0:
+        positions = step.positions + scheme.time_step * midway
+    else:
+        half_step = 0.5 * scheme.time_step
+        positions = step.positions + half_step * midway
+        midway = scheme.kept * midway + scheme.noise[:, None] * normal
+        positions = positions + half_step * midway
+    energy, forces = forces_of(positions)
+    velocities = midway + half_kick * forces
+    kinetic = kinetic_energy(forces_of.inertia, velocities)
+    return Step(step.index + 1, positions, velocities, energy, forces, kinetic, step.calls + 1)
 
 
 def _steps(
-    forces_of: Forces,
-    inertia: np.ndarray,
-    step: Step,
-    scheme: Scheme,
-    generator: np.random.Generator | None,
+    forces_of: Forces, step: Step, scheme: Scheme, generator: np.random.Generator | None
 ) -> Iterator[Step]:
-    half_kick, noise = scheme.half_kick[:, None], scheme.noise[:, None]
-    half_step = 0.5 * scheme.time_step
     while True:
-        midway = step.velocities + half_kick * step.forces
-        if generator is None:
-            positions = step.positions + scheme.time_step * midway
-        else:
-            positions = step.positions + half_step * midway
-            midway = scheme.kept * midway + noise * generator.standard_normal(midway.shape)
-            positions = positions + half_step * midway
-        energy, forces = forces_of(positions)
-        velocities = midway + half_kick * forces
-        kinetic = float(np.sum(inertia * velocities**2))
-        step = Step(step.index + 1, positions, velocities, energy, forces, kinetic)
+        [normal] = thermal_noise(generator, 1, len(step.positions))
+        step = next_step(forces_of, step, scheme, normal)
         yield step
+
+
+def up_to(steps: int, trajectory: Iterator[Step]) -> Iterator[Step]:
+    """The next steps of a trajectory up to the one of a number, which is a step of it."""
+    for step in trajectory:
+        yield step
+        if step.index >= steps:
+            return
 
 
 def _compiled_steps(
@@ -237,6 +294,7 @@ def _compiled_steps(
                     energy,
                     block.forces[place],
                     float(kinetic[place]),
+                    index + 1,
                 )
 
     return steps()

@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from zipfile import BadZipFile
@@ -31,7 +30,9 @@ from distill.core.work import Unit, WorkFolder
 from distill.models.cached_calculators import ModelSpec
 from distill.models.calculators import load_calculator
 from distill.simulation.config import TrajectoryConfig
-from distill.simulation.dynamics import begin_at, end_of, langevin, velocity_verlet
+from distill.simulation.dynamics import begin_at, end_of, langevin, up_to, velocity_verlet
+from distill.simulation.multiple_time_steps import handed_over
+from distill.simulation.outer_step import with_steps_of
 from distill.systems.constraints import mobile_atoms, refuse_other_constraints
 from distill.systems.named_structures import named_structure
 from distill.systems.supercells import supercell
@@ -45,7 +46,10 @@ Quantity = Literal["positions", "velocities"]
 
 @dataclass(frozen=True)
 class TrajectoryUnit(Unit):
-    """One run: `NAME.npz` with its frames; its numbers are force `calls` and the `problem`, if any.
+    """One run: `NAME.npz` with its frames.
+
+    Its numbers are the force `calls`, the `problem`, if any, and the outer steps `handed_over` to
+    the teacher where a student takes those in between.
 
     Attributes
     ----------
@@ -103,6 +107,7 @@ class TrajectoryUnit(Unit):
         return {
             "problem": str(parts[-1]["problem"]),
             "calls": sum(int(part["calls"]) for part in parts),
+            "handed_over": sum(int(part["handed_over"]) for part in parts),
         }
 
 
@@ -169,6 +174,49 @@ def trajectory_units(
     }
 
 
+def moved_by_engine(
+    config: TrajectoryConfig,
+    models: Mapping[str, ModelSpec],
+    work: WorkFolder,
+    *,
+    student: str,
+    where: str,
+) -> dict[str, ModelSpec]:
+    """The models with the engine of a config: what takes the steps of their trajectories.
+
+    Parameters
+    ----------
+    config
+        Structure, temperatures, dynamics and engine.
+    models
+        By name.
+    work
+        Where the outer steps are tested.
+    student
+        Name of the model that takes steps for the others.
+    where
+        Section of the config, for messages.
+
+    Raises
+    ------
+    UserError
+        If there is no such model, or an outer step that will not do.
+    """
+    if config.engine == "teacher":
+        return dict(models)
+    return with_steps_of(
+        student,
+        models,
+        work,
+        start=trajectory_start(config),
+        temperatures=config.temperatures,
+        time_step=config.time_step,
+        steps=config.inner_steps(),
+        config=config.multiple_time_steps,
+        where=where,
+    )
+
+
 def run_trajectories(
     units: Mapping[tuple[str, float], Sequence[TrajectoryUnit]], work: WorkFolder, label: str
 ) -> None:
@@ -178,6 +226,8 @@ def run_trajectories(
         for unit in of_model:
             if unit.problem:
                 say(f"{label}: {unit.name} of the {name} is left out: {unit.problem}")
+            if taken := unit.numbers().get("handed_over"):
+                say(f"{label}: {unit.name}: the {name} took {taken} outer steps itself")
 
 
 def good_runs(units: Sequence[TrajectoryUnit]) -> dict[int, TrajectoryUnit]:
@@ -195,7 +245,7 @@ def _computed(unit: TrajectoryUnit, before: Part | None, index: int) -> Part:
         # From a structure at rest half the kinetic energy turns into potential energy.
         generator = stream(unit.seed, "trajectory", unit.temperature, unit.number, "start")
         MaxwellBoltzmannDistribution(atoms, temperature_K=2 * unit.temperature, rng=generator)
-        every = max(round(config.equilibration_time / config.time_step), 1)
+        every = config.equilibration_steps
         return _followed(unit, atoms, index, every, every, thermostat=True)
     begin_at(atoms, before)
     every, whole = config.steps_between_frames, _frames_in_part(config)
@@ -227,7 +277,7 @@ def _followed(
     problem = ""
     step = next(trajectory)
     try:
-        for step in islice(trajectory, steps):
+        for step in up_to(steps, trajectory):
             temperature = step.kinetic / per_kelvin
             # Written so that NaN, which compares false, counts as too hot.
             if not temperature <= config.max_temperature:
@@ -248,7 +298,8 @@ def _followed(
         "temperatures": np.array(temperatures, dtype=float),
         **end_of(step),
         "problem": problem,
-        "calls": step.index + 1,
+        "calls": step.calls,
+        "handed_over": handed_over(calculator),
     }
 
 

@@ -133,8 +133,10 @@ class TestDiffusion(ObservableContract):
         "melting_displacement": 0.4,
         "element": "F",
         "published": {"value": 0.1},
+        "multiple_time_steps": {"max_drift": 1.0},
     }
     inputs: ClassVar = {
+        "engine": "multiple_time_steps",
         "structure": wider_crystal,
         "supercell": (3, 2, 2),
         "defect": "vacancy",

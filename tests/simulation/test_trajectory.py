@@ -56,7 +56,7 @@ def test_frames_are_saved_from_the_end_of_the_equilibration_on(options, tmp_path
     [(unit, other)] = units.values()
     assert unit.frames().shape == (31, 8, 3)
     # The first evaluations of the equilibration and of the production are calls, too.
-    assert unit.numbers() == {"problem": "", "calls": 51 + 151}
+    assert unit.numbers() == {"problem": "", "calls": 51 + 151, "handed_over": 0}
     assert not np.allclose(unit.frames(), other.frames())
     assert list(good_runs([unit, other])) == [0, 1]
     assert not list(work.path.rglob("*.parts"))

@@ -27,7 +27,13 @@ ENDLESS = 1e9
 
 
 # Of an observable whose options are those of independent runs, and more.
-HARMLESS_TO_RUNS = {"index": -1, "temperatures": [300.0, 350.0], "runs": 4}
+HARMLESS_TO_RUNS = {
+    "index": -1,
+    "temperatures": [300.0, 350.0],
+    "runs": 4,
+    # As long as it is another engine's.
+    "multiple_time_steps": {"max_drift": 1.0},
+}
 INPUTS_OF_RUNS = {
     "supercell": (2, 1, 1),
     "time": 1200.0,
@@ -36,6 +42,7 @@ INPUTS_OF_RUNS = {
     "friction": 0.06,
     "save_every": 8.0,
     "max_temperature": 9000.0,
+    "engine": "multiple_time_steps",
 }
 
 

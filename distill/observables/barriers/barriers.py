@@ -15,9 +15,11 @@ from distill.data.structures import read_structures
 from distill.models.cached_calculators import ModelSpec
 from distill.observables.barriers.config import BarrierConfig
 from distill.observables.barriers.result import BarriersResult, Profile, StationaryPoint
-from distill.observables.base import REFERENCE, baseline
+from distill.observables.base import REFERENCE, STUDENT, baseline
+from distill.observables.teacher_level import TeacherNumber
 from distill.simulation.config import NebConfig, PathConfig
 from distill.simulation.neb_band import path_lengths
+from distill.simulation.neb_teacher import TeacherPathUnit
 from distill.simulation.neb_units import PathUnit, path_units
 
 INTERPOLATION = "interpolation"
@@ -58,6 +60,77 @@ def run_barriers(
             profiles[role] = _profile(found[role][number])
         paths[_title(config, number, paths)] = profiles
     return BarriersResult(paths=paths)
+
+
+def barriers_teacher_level(
+    configs: Sequence[BarrierConfig],
+    teacher: ModelSpec,
+    student: ModelSpec,
+    calls: int,
+    work: WorkFolder,
+) -> list[TeacherNumber]:
+    """The teacher's barriers from the student's own paths, and at most so many calls for each.
+
+    Parameters
+    ----------
+    configs
+        The paths.
+    teacher, student
+        What `distill.models.calculators.load_calculator` takes.
+    calls
+        Of the teacher for each path; its lattice constant, of a small cell, is not among them.
+    work
+        Folder of the paths' files by role, and where they run.
+
+    Raises
+    ------
+    UserError
+        If there are fewer than three calls.
+    """
+    paths = path_units(
+        [_band(config) for config in configs], model=student, out=work.path / STUDENT
+    )
+    work.run(list(paths), "minimum energy paths by the student")
+    units = [
+        TeacherPathUnit(
+            work.path / "teacher_level",
+            path.name,
+            model=teacher,
+            student=student,
+            config=path.config,
+            images=path.images_path,
+            calls=calls,
+        )
+        for path in paths
+    ]
+    work.run(units, "barriers: calls of the teacher")
+    titles: dict[str, None] = {}
+    for number, config in enumerate(configs):
+        titles[_title(config, number, titles)] = None
+    return [
+        TeacherNumber(
+            quantity="barrier",
+            place={"path": title},
+            value=numbers["barrier"],
+            interval=None,
+            student=numbers["student_barrier"],
+            unit="eV",
+            form="path of the student on a surface corrected by the teacher",
+            calls=numbers["calls"],
+            comment=_doubt(numbers),
+        )
+        for title, unit in zip(titles, units, strict=True)
+        for numbers in [unit.numbers()]
+    ]
+
+
+def _doubt(numbers: Mapping[str, Any]) -> str:
+    """What may be wrong with a barrier of a few calls, in words; empty where nothing is."""
+    if numbers["problem"]:
+        return f"the teacher failed after {numbers['calls']} calls: {numbers['problem']}"
+    if not numbers["converged"]:
+        return f"not converged within {numbers['calls']} calls: more may change it"
+    return ""
 
 
 @dataclass(frozen=True)

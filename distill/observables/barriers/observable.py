@@ -11,7 +11,11 @@ from distill.core.config import Positive, Section
 from distill.core.errors import UserError
 from distill.core.quantities import MEV
 from distill.core.work import WorkFolder
-from distill.observables.barriers.barriers import run_barriers, stored_profile
+from distill.observables.barriers.barriers import (
+    barriers_teacher_level,
+    run_barriers,
+    stored_profile,
+)
 from distill.observables.barriers.config import BarrierConfig
 from distill.observables.barriers.result import BarriersResult, Profile
 from distill.observables.base import (
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from distill.models.cached_calculators import ModelSpec
+    from distill.observables.teacher_level import TeacherNumber
 
 # The question, and the two models, that each bound is on.
 _BOUNDS: dict[str, tuple[Question, str, str]] = {
@@ -78,6 +83,17 @@ class Barriers(Observable[BarriersResult]):
     ) -> BarriersResult:
         """See `run_barriers`."""
         return run_barriers(config, models, work)
+
+    def teacher_level(
+        self,
+        config: Sequence[BarrierConfig],
+        teacher: ModelSpec,
+        student: ModelSpec,
+        calls: int,
+        work: WorkFolder,
+    ) -> list[TeacherNumber]:
+        """See `barriers_teacher_level`."""
+        return barriers_teacher_level(config, teacher, student, calls, work)
 
     def rows(self, result: BarriersResult) -> dict[str, list[Row]]:
         """Path, model, barriers (eV), what the saddle and the ends are, how it was found."""

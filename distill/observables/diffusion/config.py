@@ -19,6 +19,7 @@ from distill.core.config import (
     TimeStep,
 )
 from distill.core.input_files import InputFile
+from distill.simulation.config import ENGINE, Engine, MultipleTimeStepsConfig
 
 
 class PublishedEnergy(Section):
@@ -80,6 +81,10 @@ class DiffusionConfig(Section):
     time_step: TimeStep = Field(1.0, description="fs")
     save_every: Duration = Field(200.0, description="fs between saved positions")
     checkpoint_every: Duration = Field(20000.0, description="fs between checkpoints of a run")
+    engine: Engine = Field("teacher", description=ENGINE)
+    multiple_time_steps: MultipleTimeStepsConfig = Field(
+        default_factory=MultipleTimeStepsConfig, description="of that engine"
+    )
     fit_start: Duration = Field(
         2000.0,
         description="least first lag of the fit of the mean squared displacement, fs; it starts "
@@ -120,4 +125,22 @@ class DiffusionConfig(Section):
             raise ValueError("expected time_step <= save_every <= checkpoint_every")
         if self.equilibration_time < self.time_step:
             raise ValueError("expected time_step <= equilibration_time")
+        if self.engine == "multiple_time_steps":
+            self.inner_steps()
         return self
+
+    def inner_steps(self) -> tuple[int, ...]:
+        """Of each outer step that fits the runs, rising."""
+        return self.multiple_time_steps.inner_steps(
+            self.time_step, self.steps_between_frames, self.equilibration_steps
+        )
+
+    @property
+    def steps_between_frames(self) -> int:
+        """Of the integrator."""
+        return round(self.save_every / self.time_step)
+
+    @property
+    def equilibration_steps(self) -> int:
+        """Of the integrator."""
+        return round(self.equilibration_time / self.time_step)

@@ -10,6 +10,7 @@ from distill.core.errors import UserError
 from distill.core.results import Interval
 from distill.core.work import Unit, WorkFolder
 from distill.models.calculators import load_calculator
+from distill.observables.base import STUDENT
 from distill.observables.crystal_files import read_crystal
 from distill.observables.diffusion.diffusion_analysis import (
     analyse,
@@ -21,6 +22,7 @@ from distill.observables.diffusion.diffusion_runs import Run
 from distill.observables.diffusion.diffusivity import check_window
 from distill.observables.diffusion.result import DiffusionResult, DiffusionSettings
 from distill.observables.diffusion.window import first_window
+from distill.simulation.outer_step import with_steps_of
 from distill.systems.defects import LIF_LATTICE_CONSTANT, with_defect
 from distill.systems.equation_of_state import equation_of_state
 from distill.systems.supercells import supercell
@@ -74,9 +76,10 @@ def run_diffusion(
     check_lengths(config, models)
     crystal = perfect_crystal(config)
     scales = _lattice_scales(config, crystal, models, work)
+    moved = _moved_by_engine(config, crystal, scales, models, work)
     runs = {
         role: _runs_of(config, role, model, scales[role], crystal, work)
-        for role, model in models.items()
+        for role, model in moved.items()
     }
     # The longest first, so that no worker is left with a long one at the end.
     every = sorted((run for of_model in runs.values() for run in of_model), key=lambda r: -r.time)
@@ -168,6 +171,33 @@ def _lattice_scales(
     units = {role: _VolumeUnit(folder, role, model, crystal) for role, model in models.items()}
     work.run(list(units.values()), "volumes")
     return {role: unit.numbers()["scale"] for role, unit in units.items()}
+
+
+def _moved_by_engine(
+    config: DiffusionConfig,
+    crystal: Atoms,
+    scales: Mapping[str, float],
+    models: Mapping[str, ModelSpec],
+    work: WorkFolder,
+) -> dict[str, ModelSpec]:
+    """The models with the engine of the config, by role."""
+    if config.engine == "teacher":
+        return dict(models)
+    hottest = max(config.temperatures)
+    return with_steps_of(
+        STUDENT,
+        models,
+        work.sub("outer_steps"),
+        start={
+            role: starting_structure(config, crystal, scale, hottest)
+            for role, scale in scales.items()
+        },
+        temperatures=config.temperatures,
+        time_step=config.time_step,
+        steps=config.inner_steps(),
+        config=config.multiple_time_steps,
+        where="compare.diffusion",
+    )
 
 
 def _runs_of(

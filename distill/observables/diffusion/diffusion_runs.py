@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
@@ -22,7 +21,8 @@ from distill.core.errors import UserError
 from distill.core.parts import UNDER_WAY, Part, in_parts
 from distill.core.work import Unit
 from distill.models.calculators import load_calculator
-from distill.simulation.dynamics import begin_at, end_of, langevin, velocity_verlet
+from distill.simulation.dynamics import begin_at, end_of, langevin, up_to, velocity_verlet
+from distill.simulation.multiple_time_steps import handed_over
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -66,6 +66,8 @@ class Trajectory:
         Force calls of the dynamics.
     wall_time
         Of the dynamics, s.
+    handed_over
+        Outer steps that the teacher took where a student takes those in between.
     """
 
     positions: np.ndarray
@@ -74,6 +76,7 @@ class Trajectory:
     problem: str
     calls: int
     wall_time: float
+    handed_over: int = 0
 
 
 @dataclass(frozen=True)
@@ -126,12 +129,15 @@ class Run(Unit):
     def work(self) -> dict[str, Any]:
         """Do what is left of the run and join its parts."""
         parts = in_parts(self.parts, partial(_part, self))
-        joined = {name: np.concatenate([part[name] for part in parts]) for name in _SERIES}
+        joined: dict[str, Any] = {
+            name: np.concatenate([part[name] for part in parts]) for name in _SERIES
+        }
         with atomic_path(self.files()[0]) as temporary:
             np.savez(temporary, **joined)
         return {
             "problem": str(parts[-1]["problem"]),
             "calls": sum(int(part["calls"]) for part in parts),
+            "handed_over": sum(int(part["handed_over"]) for part in parts),
             "wall_time": sum(float(part["wall_time"]) for part in parts),
         }
 
@@ -171,7 +177,7 @@ def _equilibrate(run: Run) -> Part:
     atoms.calc = None
     generator = stream(run.seed, "diffusion", run.role, run.temperature, run.number, "start")
     MaxwellBoltzmannDistribution(atoms, temperature_K=run.temperature, rng=generator)
-    steps = round(run.config.equilibration_time / run.config.time_step)
+    steps = run.config.equilibration_steps
     friction = run.config.equilibration_friction
     return _dynamics(run, 0, atoms, reference, steps, steps, friction)
 
@@ -179,7 +185,7 @@ def _equilibrate(run: Run) -> Part:
 def _produce(run: Run, index: int, before: Part, frames: int) -> Part:
     atoms = run.start.copy()
     begin_at(atoms, before)
-    save = round(run.config.save_every / run.config.time_step)
+    save = run.config.steps_between_frames
     friction = run.config.friction if run.config.ensemble == "nvt" else None
     reference = float(before["reference_energy"])
     return _dynamics(run, index, atoms, reference, frames * save, save, friction)
@@ -220,7 +226,7 @@ def _dynamics(
     started = time.perf_counter()
     step = next(trajectory)
     try:
-        for step in islice(trajectory, steps):
+        for step in up_to(steps, trajectory):
             done = step.index
             temperature = step.kinetic / per_kelvin
             change = (step.energy - reference) / len(atoms)
@@ -243,7 +249,8 @@ def _dynamics(
         **end_of(step),
         "reference_energy": reference,
         "problem": problem,
-        "calls": done + 1,
+        "calls": step.calls,
+        "handed_over": handed_over(calculator),
         "wall_time": time.perf_counter() - started,
     }
 
@@ -261,7 +268,7 @@ def _problem(run: Run, temperature: float, energy_change: float) -> str:
     return ""
 
 
-def _read(file: Path) -> dict[str, np.ndarray]:
+def _read(file: Path) -> dict[str, Any]:
     try:
         with np.load(file, allow_pickle=False) as data:
             return dict(data)

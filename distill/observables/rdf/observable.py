@@ -14,12 +14,14 @@ from distill.observables.base import STUDENT, TEACHER, Card, Check, Observable, 
 from distill.observables.rdf.config import RdfConfig
 from distill.observables.rdf.rdf import checked_pairs, run_rdf
 from distill.observables.rdf.result import ModelRdf, PairDifference, RdfResult, TemperatureRdf
+from distill.observables.rdf.teacher_level import rdf_teacher_level
 from distill.simulation.trajectory import trajectory_start
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from distill.models.cached_calculators import ModelSpec
+    from distill.observables.teacher_level import TeacherNumber
 
 _RUN_LONGER = "the interval reaches beyond the bound: longer or more runs are needed"
 
@@ -56,6 +58,17 @@ class RadialDistribution(Observable[RdfResult]):
     ) -> RdfResult:
         """See `run_rdf`."""
         return run_rdf(config, models, work)
+
+    def teacher_level(
+        self,
+        config: RdfConfig,
+        teacher: ModelSpec,
+        student: ModelSpec,
+        calls: int,
+        work: WorkFolder,
+    ) -> list[TeacherNumber]:
+        """See `rdf_teacher_level`."""
+        return rdf_teacher_level(config, teacher, student, calls, work)
 
     def rows(self, result: RdfResult) -> dict[str, list[Row]]:
         """The curves in bins, and one row for each temperature, pair and model."""

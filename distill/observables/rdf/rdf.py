@@ -22,7 +22,7 @@ from distill.metrics.autocorrelation import block_length, block_means
 from distill.metrics.divergence import jensen_shannon_divergence
 from distill.metrics.jackknife import jackknife
 from distill.models.cached_calculators import ModelSpec
-from distill.observables.base import baseline
+from distill.observables.base import STUDENT, baseline
 from distill.observables.rdf.config import RdfConfig
 from distill.observables.rdf.pair_distances import (
     Pair,
@@ -44,6 +44,7 @@ from distill.observables.rdf.result import (
 from distill.simulation.trajectory import (
     TrajectoryUnit,
     good_runs,
+    moved_by_engine,
     run_trajectories,
     trajectory_start,
     trajectory_units,
@@ -74,8 +75,9 @@ def run_rdf(config: RdfConfig, models: Mapping[str, ModelSpec], work: WorkFolder
     UserError
         As `checked_pairs`, or if no model has two good runs at a temperature.
     """
-    system = _System(config, trajectory_start(config))
-    runs = trajectory_units(config, models, work, ensemble="nvt", quantity="positions")
+    system = System(config, trajectory_start(config))
+    moved = moved_by_engine(config, models, work, student=STUDENT, where="compare.rdf")
+    runs = trajectory_units(config, moved, work, ensemble="nvt", quantity="positions")
     run_trajectories(runs, work, "rdf")
     return RdfResult(
         structure=system.atoms.get_chemical_formula(),
@@ -114,7 +116,7 @@ def checked_pairs(config: RdfConfig, atoms: Atoms) -> list[Pair]:
     if config.pairs is not None:
         pairs = [_symbols(name) for name in config.pairs]
         require_pairs(atoms, pairs, "compare.rdf.pairs")
-    names = [_name(pair) for pair in pairs]
+    names = [pair_name(pair) for pair in pairs]
     for name, radius in config.coordination_radii.items():
         if name not in names:
             raise UserError(
@@ -130,18 +132,20 @@ def checked_pairs(config: RdfConfig, atoms: Atoms) -> list[Pair]:
 
 
 @dataclass(frozen=True)
-class _System:
-    """The structure, its pairs of elements and the bins."""
+class System:
+    """The structure of a config, its pairs of elements and the bins."""
 
     config: RdfConfig
     atoms: Atoms
 
     @cached_property
     def pairs(self) -> list[Pair]:
+        """Of elements."""
         return checked_pairs(self.config, self.atoms)
 
     @cached_property
     def edges(self) -> Array:
+        """Of the bins, Å."""
         return np.linspace(0.0, self.config.r_max, self.config.bins + 1)
 
     @cached_property
@@ -173,7 +177,7 @@ class _System:
 
 
 def _at_temperature(
-    system: _System, temperature: float, units: Mapping[str, list[TrajectoryUnit]]
+    system: System, temperature: float, units: Mapping[str, list[TrajectoryUnit]]
 ) -> TemperatureRdf:
     good = {name: good_runs(of_model) for name, of_model in units.items()}
     counts = {
@@ -192,12 +196,12 @@ def _at_temperature(
     length = max(_block_length(of_model) for of_model in counts.values())
     first = baseline(counts)
     mean = np.mean([_mean(of_run) for of_run in counts[first].values()], axis=0)
-    radii = _radii(system, mean)
+    radii = radii_within(system, mean)
     leader = baseline(units)
     return TemperatureRdf(
         temperature=temperature,
         block_time=length * system.config.frame_interval,
-        radii={_name(pair): radius for pair, radius in zip(system.pairs, radii, strict=True)},
+        radii={pair_name(pair): radius for pair, radius in zip(system.pairs, radii, strict=True)},
         models={
             name: _model(system, counts[name], good[name], length, radii)
             if name in counts
@@ -233,19 +237,19 @@ def _blocks(counts: _Counts, numbers: list[int], length: int) -> Array:
     return block_means(np.array([counts[number] for number in numbers]), length)
 
 
-def _radii(system: _System, counts: Array) -> Array:
+def radii_within(system: System, counts: Array) -> Array:
     """Within which neighbours are counted, (pairs,), Å: as given, or by mean counts."""
     given = system.config.coordination_radii
     return np.array(
         [
-            given.get(_name(pair)) or first_minimum(g, system.edges)
+            given.get(pair_name(pair)) or first_minimum(g, system.edges)
             for pair, g in zip(system.pairs, system.g(counts), strict=True)
         ]
     )
 
 
 def _model(
-    system: _System,
+    system: System,
     counts: _Counts,
     units: Mapping[int, TrajectoryUnit],
     length: int,
@@ -263,7 +267,7 @@ def _model(
     ]
     return ModelRdf(
         pairs={
-            _name(pair): PairCurve(
+            pair_name(pair): PairCurve(
                 g=g.value[k].tolist(),
                 g_interval=[(low, high) for low, high in g_ends[k].tolist()],
                 running=running[k].tolist(),
@@ -279,7 +283,7 @@ def _model(
 
 
 def _differences(
-    system: _System, leader: _Counts, other: _Counts, length: int, radii: Array
+    system: System, leader: _Counts, other: _Counts, length: int, radii: Array
 ) -> dict[str, PairDifference]:
     """Of a model to the baseline, from the blocks of the runs that are good by both."""
     numbers = _common(leader, other)
@@ -295,7 +299,7 @@ def _differences(
     )
     ends = difference.intervals(confidence)
     return {
-        _name(elements): PairDifference(
+        pair_name(elements): PairDifference(
             divergence=float(divergence.value[k]),
             noise_floor=float(divergence.bias[k]),
             excess=float(divergence.corrected[k]),
@@ -307,7 +311,8 @@ def _differences(
     }
 
 
-def _name(pair: Pair) -> str:
+def pair_name(pair: Pair) -> str:
+    """Such as Li-F."""
     return "-".join(pair)
 
 

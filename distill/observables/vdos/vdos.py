@@ -19,7 +19,7 @@ from distill.core.work import WorkFolder
 from distill.metrics.divergence import bhattacharyya_overlap
 from distill.metrics.jackknife import jackknife
 from distill.models.cached_calculators import ModelSpec
-from distill.observables.base import baseline
+from distill.observables.base import STUDENT, baseline
 from distill.observables.vdos.config import FS_THZ, VdosConfig
 from distill.observables.vdos.result import (
     ModelVdos,
@@ -37,6 +37,7 @@ from distill.observables.vdos.spectra import (
 from distill.simulation.trajectory import (
     TrajectoryUnit,
     good_runs,
+    moved_by_engine,
     run_trajectories,
     trajectory_start,
     trajectory_units,
@@ -71,7 +72,8 @@ def run_vdos(config: VdosConfig, models: Mapping[str, ModelSpec], work: WorkFold
     start = trajectory_start(config)
     require_vibrations(start)
     system = _System(config, start)
-    runs = trajectory_units(config, models, work, ensemble="nve", quantity="velocities")
+    moved = moved_by_engine(config, models, work, student=STUDENT, where="compare.vdos")
+    runs = trajectory_units(config, moved, work, ensemble="nve", quantity="velocities")
     run_trajectories(runs, work, "vdos")
     return VdosResult(
         structure=start.get_chemical_formula(),

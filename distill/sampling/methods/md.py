@@ -6,37 +6,24 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator
-from pydantic import Field, model_validator
 
-from distill.core.config import (
-    Duration,
-    Index,
-    NonNegative,
-    Positive,
-    Pressure,
-    Repeats,
-    Section,
-    Temperature,
-    TemperatureOrZero,
-    TimeStep,
-)
 from distill.core.errors import UserError
 from distill.core.fingerprint import names_of
-from distill.core.input_files import InputFile
 from distill.core.parts import STEPS_IN_PART, UNDER_WAY, Part, in_parts
 from distill.core.progress import say
 from distill.core.quantities import CONFIG_TYPE_KEY
 from distill.core.random_streams import stream
-from distill.core.work import Unit
+from distill.core.work import Unit, WorkFolder
 from distill.data.own_images import say_own_images
 from distill.data.structures import read_structures, write_structures
 from distill.models.cached_calculators import ModelSpec
 from distill.sampling.method import Sampler, SamplingMethod, Visited
+from distill.sampling.methods.md_config import MdConfig
 from distill.simulation.constant_pressure import ConstantPressure
 from distill.simulation.dynamics import (
     Step,
@@ -47,6 +34,8 @@ from distill.simulation.dynamics import (
     velocity_verlet,
 )
 from distill.simulation.frames import Frame, frame_of, reason_to_stop, stacked, structures_of
+from distill.simulation.multiple_time_steps import handed_over
+from distill.simulation.outer_step import with_steps_of
 from distill.simulation.trust_bound import Trust
 from distill.systems.constraints import mobile_atoms, refuse_other_constraints
 from distill.systems.defects import with_defect
@@ -57,47 +46,6 @@ CONFIG_TYPE = "md"
 BLOWN_UP, CUT = "blown_up", "cut"
 # Relaxation times of the Martyna-Tobias-Klein thermostat and barostat, in steps.
 _THERMOSTAT_STEPS, _BAROSTAT_STEPS = 100, 1000
-
-
-class MdConfig(Section):
-    """Molecular dynamics of a given structure at a list of temperatures."""
-
-    structure: InputFile = Field(
-        description="file read by ASE, bundled:NAME, or preset:lif (the cubic cell of LiF)"
-    )
-    index: Index = Field(0, description="which structure of the file")
-    ensemble: Literal["nve", "nvt", "npt"] = Field("nvt", description="nvt by Langevin dynamics")
-    temperatures: Annotated[list[TemperatureOrZero], Field(min_length=1)] = Field(
-        [300.0, 600.0], description="K"
-    )
-    pressures: Annotated[list[Pressure], Field(min_length=1)] = Field(
-        [0.0], description="eV/Å³, for npt; every one at every temperature"
-    )
-    supercell: tuple[Repeats, Repeats, Repeats] = Field(
-        (1, 1, 1), description="repeats along the axes"
-    )
-    defect: Literal["none", "interstitial", "vacancy", "dumbbell"] = Field(
-        "none", description="point defect put into the supercell"
-    )
-    defect_element: str | None = Field(
-        None, description="element of the defect; the structure's first if not given"
-    )
-    time: Duration = Field(2000.0, description="fs")
-    equilibration_time: NonNegative = Field(200.0, description="left out at the start, fs")
-    time_step: TimeStep = Field(1.0, description="fs")
-    save_every: Duration = Field(20.0, description="fs between saved structures")
-    friction: Positive = Field(0.01, description="of the Langevin dynamics, 1/fs")
-    max_temperature: Temperature = Field(
-        10000.0, description="above which the run is stopped and set aside, K"
-    )
-
-    @model_validator(mode="after")
-    def _check(self) -> MdConfig:
-        if self.ensemble != "npt" and self.pressures != [0.0]:
-            raise ValueError(f"pressures belong to ensemble npt, not to {self.ensemble}")
-        if self.time_step > min(self.save_every, self.time):
-            raise ValueError("expected time_step <= save_every and time_step <= time")
-        return self
 
 
 @dataclass(frozen=True)
@@ -142,8 +90,8 @@ class MdUnit(Unit):
 
 
 def _shared(config: MdConfig) -> dict[str, Any]:
-    """All but the conditions, each of which is a run."""
-    others = {"temperatures", "pressures"}
+    """All but the conditions, each of which is a run, and what a unit's model says."""
+    others = {"temperatures", "pressures", "engine", "multiple_time_steps"}
     return {name: getattr(config, name) for name in MdConfig.model_fields if name not in others}
 
 
@@ -204,6 +152,7 @@ class MolecularDynamics(SamplingMethod):
             start = starting_structure(config)
             refuse_pressure(config, start)
             say_own_images([start], f"md: {config.structure}")
+            model = _moved_by_engine(config, sampler, work.sub(f"outer_step_{name_of_config}"))
             for temperature in config.temperatures:
                 for pressure in config.pressures:
                     name = f"md_{name_of_config}_{temperature:g}K"
@@ -213,7 +162,7 @@ class MolecularDynamics(SamplingMethod):
                         MdUnit(
                             work.path,
                             name,
-                            model=sampler.model,
+                            model=model,
                             config=config,
                             temperature=temperature,
                             pressure=pressure,
@@ -240,6 +189,24 @@ class MolecularDynamics(SamplingMethod):
         return visited
 
 
+def _moved_by_engine(config: MdConfig, sampler: Sampler, work: WorkFolder) -> ModelSpec:
+    """The model that samples, with the engine of the config; a sampling student has its own."""
+    student = config.multiple_time_steps.student
+    if config.engine == "teacher" or student is None or sampler.trust is not None:
+        return sampler.model
+    return with_steps_of(
+        "student",
+        {"teacher": sampler.model, "student": student},
+        work,
+        start=starting_structure(config),
+        temperatures=config.temperatures,
+        time_step=config.time_step,
+        steps=config.inner_steps(),
+        config=config.multiple_time_steps,
+        where="sampling.md",
+    )["teacher"]
+
+
 def _follow(unit: MdUnit) -> tuple[list[Atoms], dict[str, Any]]:
     """The labelled structures of a run, and how it went."""
     parts = in_parts(unit.parts, partial(_computed, unit))
@@ -255,6 +222,7 @@ def _follow(unit: MdUnit) -> tuple[list[Atoms], dict[str, Any]]:
         "reason": str(last["reason"]),
         "time_fs": int(last["end_step"]) * unit.config.time_step,
         "calls": sum(int(part["calls"]) for part in parts),
+        "handed_over": sum(int(part["handed_over"]) for part in parts),
         "structures": len(structures),
     }
 
@@ -275,9 +243,7 @@ def _computed(unit: MdUnit, before: Part | None, number: int) -> Part:
         begin_at(atoms, before)
     begun = 0 if before is None else int(before["end_step"])
     degrees_of_freedom = max(3 * int(mobile_atoms(atoms).sum()), 1)
-    every = max(round(config.save_every / config.time_step), 1)
-    first = round(config.equilibration_time / config.time_step)
-    steps = first + round(config.time / config.time_step)
+    every, first, steps = config.counts
     end = min(begun + STEPS_IN_PART, steps)
     frames: list[Frame] = []
     reason, outcome = "", "complete" if end == steps else UNDER_WAY
@@ -309,7 +275,8 @@ def _computed(unit: MdUnit, before: Part | None, number: int) -> Part:
         "end_cell": atoms.cell.array,
         "outcome": outcome,
         "reason": reason,
-        "calls": step.index + 1,
+        "calls": step.calls,
+        "handed_over": handed_over(calculator),
     }
 
 

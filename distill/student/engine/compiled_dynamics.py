@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.core.errors import UserError
+from distill.core.random_streams import thermal_noise
 from distill.student.engine.evaluate import Potential, species_indices
 from distill.student.engine.kernels.kernel_arguments import Scheme, StepRows
 from distill.student.engine.neighbours import VerletList
@@ -59,68 +60,107 @@ def integrate(
     """Steps of molecular dynamics without end, a block at a time.
 
     The trajectory does not depend on the blocks: going on from the last step of one gives the same
-    numbers. Source of velocity Verlet: Swope et al., J. Chem. Phys. 76, 637 (1982); of BAOAB:
-    Leimkuhler & Matthews, Appl. Math. Res. Express 2013, 34.
+    numbers.
 
     Parameters
     ----------
-    potential
-        The student's.
-    atoms
-        Where it starts, step 0; not changed, constraints are not looked at.
+    potential, atoms, scheme, skin, threads
+        Of `CompiledSteps`.
     velocities, forces
         At the start, (N, 3), Å/fs and eV/Å.
-    scheme
-        The integrator.
     generator
         Stream of the thermostat, None without one. It is drawn for a block at once, in the order
         of the steps.
-    skin
-        What the neighbour list reaches beyond the cutoff, Å.
-    threads
-        Threads to share the atoms among.
 
     Raises
     ------
     UserError
         If a position is no longer finite or atoms coincide; the steps before come first.
     """
-    moving = atoms.copy()
-    moving.set_constraint()
-    n_atoms = len(atoms)
-    species = species_indices(potential.elements, atoms)
-    system = _System(potential, species, np.argsort(species, kind="stable"), threads)
-    listed = VerletList(potential.cutoff, skin)
-    listed.update(moving)
-    rows = block_length(n_atoms)
-    last = moving.positions, velocities, forces
+    steps = CompiledSteps(potential, atoms, scheme, skin=skin, threads=threads)
+    last = atoms.positions, velocities, forces
+    rows = block_length(len(atoms))
     while True:
-        shape = (rows + 1, n_atoms, 3)
+        block, problem = steps.take(*last, thermal_noise(generator, rows, len(atoms)))
+        yield block
+        if problem is not None:
+            raise problem
+        last = block.positions[-1], block.velocities[-1], block.forces[-1]
+
+
+class CompiledSteps:
+    """Steps of molecular dynamics from any state, with the neighbour list of those before.
+
+    Source of velocity Verlet: Swope et al., J. Chem. Phys. 76, 637 (1982); of BAOAB: Leimkuhler &
+    Matthews, Appl. Math. Res. Express 2013, 34.
+
+    Parameters
+    ----------
+    potential
+        The student's.
+    atoms
+        Elements, cell, and where the first steps begin; not changed, constraints are not looked
+        at.
+    scheme
+        The integrator.
+    skin
+        What the neighbour list reaches beyond the cutoff, Å.
+    threads
+        Threads to share the atoms among.
+    """
+
+    def __init__(
+        self,
+        potential: Potential,
+        atoms: Atoms,
+        scheme: Scheme,
+        *,
+        skin: float = 0.5,
+        threads: int = 1,
+    ) -> None:
+        self._moving = atoms.copy()
+        self._moving.set_constraint()
+        species = species_indices(potential.elements, atoms)
+        order = np.argsort(species, kind="stable")
+        self._system = _System(potential, species, order, threads)
+        self._scheme = scheme
+        self._listed = VerletList(potential.cutoff, skin)
+        self._listed.update(self._moving)
+
+    def take(
+        self, positions: Array, velocities: Array, forces: Array, noise: Array
+    ) -> tuple[StepBlock, UserError | None]:
+        """Steps from a state, as many as there are rows of noise (see `thermal_noise`).
+
+        Returns
+        -------
+        block
+            The steps.
+        problem
+            Why there are fewer, a position that is not finite or atoms that coincide; or None.
+        """
+        rows, system = len(noise), self._system
+        shape = (rows + 1, len(positions), 3)
         table = StepRows(np.empty(shape), np.empty(shape), np.empty(shape), np.empty(shape[:2]))
-        for values, start in zip(table[:3], last, strict=True):
+        for values, start in zip(table[:3], (positions, velocities, forces), strict=True):
             values[0] = start
-        noise = np.empty((rows, 0, 3))
-        if generator is not None:
-            noise = generator.standard_normal((rows, n_atoms, 3))
         row, problem = 1, None
-        take = _take_steps if threads == 1 else _take_steps_on_threads
+        take = _take_steps if system.threads == 1 else _take_steps_on_threads
         try:
-            row = take(system, listed, scheme, noise, table, row, False)
+            row = take(system, self._listed, self._scheme, noise, table, row, False)
             while row <= rows:
-                moving.positions[:] = table.positions[row]
-                listed.update(moving)
-                row = take(system, listed, scheme, noise, table, row, True)
+                self._moving.positions[:] = table.positions[row]
+                self._listed.update(self._moving)
+                row = take(system, self._listed, self._scheme, noise, table, row, True)
         except UserError as error:
             problem = error
-        yield StepBlock(
+        block = StepBlock(
             positions=table.positions[1:row],
             velocities=table.velocities[1:row],
             forces=table.forces[1:row],
             energies=table.energies[1:row].sum(axis=1),
         )
-        if problem is not None:
-            raise problem
-        last = table.positions[-1], table.velocities[-1], table.forces[-1]
+        return block, problem
 
 
 def block_length(n_atoms: int) -> int:

@@ -1,0 +1,137 @@
+"""Radial distribution functions and mean energies at the teacher's level."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distill.core.errors import UserError
+from distill.core.work import WorkFolder
+from distill.metrics.teacher_level import TeacherMean, free_energy_difference, teacher_mean
+from distill.models.cached_calculators import ModelSpec
+from distill.observables.base import STUDENT
+from distill.observables.rdf.config import RdfConfig
+from distill.observables.rdf.pair_distances import distance_counts
+from distill.observables.rdf.rdf import System, pair_name, radii_within
+from distill.observables.teacher_level import EnergiesUnit, TeacherNumber, numbers_of, thinned
+from distill.simulation.trajectory import (
+    TrajectoryUnit,
+    good_runs,
+    run_trajectories,
+    trajectory_start,
+    trajectory_units,
+)
+
+Array = NDArray[np.float64]
+
+
+def rdf_teacher_level(
+    config: RdfConfig, teacher: ModelSpec, student: ModelSpec, calls: int, work: WorkFolder
+) -> list[TeacherNumber]:
+    """g(r), coordination numbers, mean energies and free energies of the teacher.
+
+    The student's runs are those of the observable; the teacher is called on frames of them, evenly
+    apart.
+
+    Parameters
+    ----------
+    config
+        Structure, dynamics, pairs and bins.
+    teacher, student
+        What `distill.models.calculators.load_calculator` takes.
+    calls
+        Of the teacher, at each temperature.
+    work
+        Folder of the observable's runs, seed, and where they run.
+
+    Raises
+    ------
+    UserError
+        If no two runs of the student are good, or the calls are too few for an interval.
+    """
+    system = System(config, trajectory_start(config))
+    runs = trajectory_units(config, {STUDENT: student}, work, ensemble="nvt", quantity="positions")
+    run_trajectories(runs, work, "rdf")
+    found: list[TeacherNumber] = []
+    for temperature in config.temperatures:
+        good = list(good_runs(runs[STUDENT, temperature]).values())
+        if len(good) < 2:
+            raise UserError(
+                f"compare.rdf: at {temperature:g} K fewer than two runs of the student are good; "
+                "see why they were left out above"
+            )
+        energies = [_energies_unit(unit, teacher, student, calls, good, work) for unit in good]
+        work.run(energies, "rdf: calls of the teacher")
+        found += _at_temperature(system, temperature, good, energies)
+    return found
+
+
+def _energies_unit(
+    unit: TrajectoryUnit,
+    teacher: ModelSpec,
+    student: ModelSpec,
+    calls: int,
+    good: Sequence[TrajectoryUnit],
+    work: WorkFolder,
+) -> EnergiesUnit:
+    frames = round(unit.config.time / unit.config.frame_interval) + 1
+    return EnergiesUnit(
+        work.path / "teacher_level",
+        unit.name,
+        model=teacher,
+        student=student,
+        frames=unit.files()[0],
+        like=unit.start,
+        places=thinned(frames, max(calls // len(good), 1)),
+    )
+
+
+def _at_temperature(
+    system: System,
+    temperature: float,
+    runs: Sequence[TrajectoryUnit],
+    units: Sequence[EnergiesUnit],
+) -> list[TeacherNumber]:
+    energies, exact = (np.array(each) for each in zip(*(u.energies() for u in units), strict=True))
+    differences = exact - energies
+    counts = np.array(
+        [distance_counts(system.atoms, r.frames(), system.pairs, system.edges) for r in runs]
+    )
+    radii = radii_within(system, counts.mean(axis=(0, 1)))
+    confidence, atoms = system.config.confidence, len(system.atoms)
+
+    def of(values: Array, corrections: Array | None = None) -> TeacherMean:
+        return teacher_mean(
+            values, differences, temperature, corrections=corrections, confidence=confidence
+        )
+
+    at: dict[str, str | float] = {"temperature": temperature}
+    pairs = [{**at, "pair": pair_name(pair)} for pair in system.pairs]
+    middles = 0.5 * (system.edges[1:] + system.edges[:-1])
+    # Linear in the counts, both of them, so that every frame has its own.
+    g = np.array([[system.g(frame) for frame in run] for run in counts])
+    within = np.array([[system.coordination(frame, radii) for frame in run] for run in counts])
+    curves = [{**pair, "r": float(r)} for pair in pairs for r in middles]
+    free = free_energy_difference(differences, temperature, confidence=confidence)
+    return [
+        *numbers_of(of(within), "coordination number", "", pairs),
+        *numbers_of(
+            of(energies[..., None] / atoms, differences[..., None] / atoms),
+            "mean energy",
+            "eV/atom",
+            [at],
+        ),
+        TeacherNumber(
+            quantity="free energy, teacher − student",
+            place=at,
+            value=free.value / atoms,
+            interval=(free.low / atoms, free.high / atoms),
+            student=0.0,
+            unit="eV/atom",
+            form=free.form,
+            calls=free.calls,
+        ),
+        *numbers_of(of(g.reshape(*g.shape[:2], -1)), "g", "", curves),
+    ]
