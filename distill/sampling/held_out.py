@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from distill.core.errors import UserError
 from distill.core.random_streams import stream
+from distill.metrics.source_intervals import FEWEST_SOURCES
 from distill.sampling.config import SelectionConfig
 
 
@@ -15,10 +16,11 @@ def held_out_trajectories(
 ) -> set[str]:
     """Names of whole trajectories whose structures only test the student.
 
-    Their share of all trajectories is about that of held-out structures among those kept. All that
-    share a start, such as a thermal surface, are held out together, so that nothing that the
-    student learns from began where a test began. They are spread over the ways trajectories ended,
-    at least one of each where that many are held out, the rarest first.
+    Their share of all trajectories is about that of held-out structures among those kept; they are
+    at least as many as an interval needs, or a third of all. All that share a start, such as a
+    thermal surface, are held out together, so that nothing that the student learns from began where
+    a test began. They are spread over the ways trajectories ended, at least one of each where that
+    many are held out, the rarest first.
 
     Parameters
     ----------
@@ -44,7 +46,8 @@ def held_out_trajectories(
             "more, or set held_out to 0"
         )
     share = config.held_out / (config.held_out + config.count)
-    number = min(max(round(share * len(endings)), 1), len(endings) - 1)
+    fewest = max(min(FEWEST_SOURCES, len(endings) // 3), 1)
+    number = min(max(round(share * len(endings)), fewest), len(endings) - 1)
     groups: dict[str, list[str]] = {}
     for name in sorted(endings):
         groups.setdefault(starts.get(name, name), []).append(name)

@@ -143,6 +143,15 @@ def test_held_out_trajectories_are_spread_over_the_endings():
         held_out_trajectories({"a": "scattered"}, {}, config, 1)
 
 
+def test_as_many_trajectories_are_held_out_as_an_interval_needs():
+    config = SelectionConfig(count=95, held_out=5)
+    held = {
+        n: len(held_out_trajectories({f"t{k}": "scattered" for k in range(n)}, {}, config, 1))
+        for n in (2, 6, 12, 24, 200)
+    }
+    assert held == {2: 1, 6: 2, 12: 4, 24: 4, 200: 10}
+
+
 def test_held_out_trajectories_have_surfaces_of_their_own():
     """Six surfaces with five trajectories each, one in ten dissociates."""
     endings = {f"{i:02d}": "scattered" if i % 10 else "dissociated" for i in range(30)}
