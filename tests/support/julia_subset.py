@@ -148,7 +148,7 @@ class _Translation:
                 keywords = True
                 found.append("*")
             elif node.type == "splat_expression":
-                found = [f for f in found if f != "*"]
+                found = found[:-1] if found[-1:] == ["*"] else found
                 found.append(f"**{_name(node.named_children[0].text.decode())}")
             elif node.type in ("named_argument", "assignment", "optional_parameter"):
                 parts = node.named_children
@@ -206,6 +206,8 @@ class _Translation:
     def compound(self, node):
         target, sign, value = node.named_children
         op = sign.text.decode().removesuffix("=")
+        if op == ".":
+            return self.assignment(target, self.expression(value))
         old = self.expression(target)
         return self.assignment(target, self.binary(old, op, self.expression(value)))
 
@@ -214,6 +216,8 @@ class _Translation:
             return f"({left}, {right})"
         if op == "|>":
             return f"{right}({left})"
+        if op == ".=>":
+            return f"jl_broadcast(lambda a, b: (a, b), {left}, {right})"
         if op.startswith("."):
             op = op[1:]
             return f"jl_broadcast(lambda a, b: a {_BINARY.get(op, op)} b, {left}, {right})"
@@ -243,8 +247,12 @@ class _Translation:
         if loops:
             found.append(f"({self.generator([children[0], *loops])})")
             children = children[1 + len(loops) :]
+        after = [n.start_byte for n in node.children if n.text == b";"]
         for child in children:
-            if child.type == "named_argument":
+            if child.type == "identifier" and after and child.start_byte > after[0]:
+                name = _name(child.text.decode())
+                found.append(f"{name}={name}")
+            elif child.type == "named_argument":
                 parts = child.named_children
                 found.append(f"{_name(parts[0].text.decode())}={self.expression(parts[-1])}")
             elif child.type == "splat_expression":
@@ -391,6 +399,9 @@ class _Translation:
             one = one[1:-1]
         return self.binary(one, op.text.decode(), self.expression(right))
 
+    def on_quote_expression(self, node):
+        return repr(node.text.decode()[1:])
+
     def on_macrocall_expression(self, node):
         return f"jl_macro({node.text.decode()!r})"
 
@@ -399,7 +410,9 @@ class _Translation:
 
     def on_index_expression(self, node):
         array, index = node.named_children
-        if re.match(r"(Int|SVector|Pair)\b", array.text.decode()):
+        if index.type == "comprehension_expression":
+            return f"list({self.expression(index)})"
+        if re.match(r"(Int|SVector|Pair|ACEpotentials\.AtomsData)\b", array.text.decode()):
             return f"[{', '.join(self.arguments(index))}]"
         return f"jl_at({self.expression(array)}, ({self.indices(index, array)}))"
 
