@@ -238,7 +238,7 @@ def test_rows_of_a_site_in_julia_are_sums_of_its_gradients(regression):
     for k in (1, 2):
         assert energies[k] == values[k]
         expected = np.zeros((3, 3))
-        for g, r, j in zip(gradients[k], rs, js, strict=True):
+        for g, j in zip(gradients[k], js, strict=True):
             expected[j - 1] -= g
             expected[0] += g
         np.testing.assert_allclose(forces[:, k], expected.ravel())
