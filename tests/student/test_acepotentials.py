@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
-from helpers import GOLDEN_DATA, SUPPORT
+from helpers import GOLDEN_DATA, SUPPORT, TEST_DATA
 from julia_support import E0, random_student, small_config, some_structures
 
 from distill.config import LabelWeights, SolverConfig
 from distill.core.errors import UserError
+from distill.core.results import read_result
 from distill.data.structures import read_structures
 from distill.student.engine.assembly import design_rows
 from distill.student.julia import acepotentials, parity
@@ -478,6 +479,11 @@ def test_a_file_that_is_no_model_is_refused_before_julia_starts(fake_julia, tmp_
     fake_julia("error:load")
     with pytest.raises(UserError, match=r"other.json: expected a model saved by ACEpotentials"):
         acepotentials.JuliaCalculator(path)
+
+
+def test_a_comparison_of_an_older_fit_is_read():
+    found = read_result(TEST_DATA / "records" / "parity_v1.json", parity.Parity)
+    assert found.holds and found.rows is None
 
 
 def test_parity_sample_has_every_config_type():
