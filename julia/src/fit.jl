@@ -209,9 +209,9 @@ end
 The rows of `ACEfit.feature_matrix`: energy, forces and virial (xx yy zz yz xz xy) of each basis
 function, as far as `data` has the label.
 
-ACEpotentials 0.10.1 sums the sites in a loop over all functions whose arrays have types that the
-compiler does not know, which takes most of its time; here the sum lies behind a function call, and
-goes over the functions of the site's species alone.
+ACEpotentials 0.10.1 sums the sites in a loop over all functions, on arrays whose types come from
+its evaluation; here the sum lies behind a function call, where the compiler knows them, and goes over
+the functions of the site's species alone.
 """
 function feature_rows(data, model)
     system = data.system

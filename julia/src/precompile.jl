@@ -10,7 +10,7 @@ function workload(order)
     model = build_model(;
         elements = ["Cu", "H"],
         order,
-        totaldegree = fill(4.0, order),
+        totaldegree = fill(5.0, order),
         wL = 1.5,
         rcut = fill(3.0, 2, 2),
         e0 = [0.0, 0.0],

@@ -159,9 +159,7 @@ coefficients(model) = [vec(model.ps.WB); vec(model.ps.Wpair)]
         )
             whole, _ = fitted(; kind, model = small(), options...)
             factored = fitted_to_factors(; kind, model = small(), options...)
-            one, other = DistillACE.evaluate.((whole, factored); small_geometry()...)
-            @test one["energies"] ≈ other["energies"] rtol = 1e-4
-            @test one["forces"] ≈ other["forces"] rtol = 1e-3
+            @test coefficients(whole) ≈ coefficients(factored) rtol = 1e-3
         end
         low() = small_model(; order = 2, totaldegree = [2, 2])
         whole, _ = fitted(; kind = "tsvd", model = low(), validation = [3])

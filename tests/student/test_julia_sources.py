@@ -189,3 +189,59 @@ def test_random_students_of_two_orders_agree(students, tmp_path):
     assert sum(energies) == pytest.approx(energy, abs=1e-11)
     np.testing.assert_allclose(np.array(forces), expected, atol=1e-11)
     np.testing.assert_allclose(virial, expected_virial, atol=1e-10)
+
+
+@pytest.fixture
+def regression():
+    """The regression's source, for a model of four functions with the prior 1, 2, 3, 4."""
+    prior = SimpleNamespace(algebraic_smoothness_prior=lambda model, p: np.array([1.0, 2, 3, 4]))
+    return julia_subset.run(
+        [SOURCES / "fit.jl"],
+        M=prior,
+        diag=lambda matrix: matrix,
+        ACEfit=SimpleNamespace(count_observations=len),
+        fill=lambda value, count: np.full(count, value),
+        Array=lambda array: array,
+        last=lambda values: values[-1],
+        many_body_columns=lambda model: 3,
+    )
+
+
+@pytest.mark.parametrize(("pair", "columns"), [(True, 4), (False, 3)])
+def test_factors_become_the_rows_that_julia_solves(regression, pair, columns):
+    rng = np.random.default_rng(0)
+    triangles = np.array([np.triu(rng.normal(size=(columns + 1,) * 2)) for _ in range(2)])
+    problem = regression.factored_least_squares(
+        SimpleNamespace(model=None), smoothness=4.0, pair=pair, triangles=triangles, labels=70
+    )
+    expected = np.concatenate(list(triangles))
+    np.testing.assert_allclose(problem.A * problem.prior[:columns], expected[:, :-1])
+    np.testing.assert_array_equal(problem.Y, expected[:, -1])
+    # The second is what a truncated SVD holds out.
+    assert [(r.start, r.stop - 1) for r in problem.rows] == [
+        (1, columns + 1),
+        (columns + 2, 2 * columns + 2),
+    ]
+    assert problem.labels == 70
+
+
+def test_rows_of_a_site_in_julia_are_sums_of_its_gradients(regression):
+    rng = np.random.default_rng(0)
+    # Site 1 of three atoms with a neighbour twice, of functions 2 and 3 of four.
+    values, rs, js = rng.normal(size=4), list(rng.normal(size=(3, 3))), [2, 3, 2]
+    gradients = np.empty((4, 3), object)
+    for place in np.ndindex(4, 3):
+        gradients[place] = rng.normal(size=3)
+    energies, forces, virials = np.zeros(4), np.zeros((9, 4)), np.zeros((6, 4))
+    regression.add_site_rows_b(energies, forces, virials, 1, js, rs, values, gradients, range(2, 4))
+    assert not energies[[0, 3]].any() and not forces[:, [0, 3]].any()
+    for k in (1, 2):
+        assert energies[k] == values[k]
+        expected = np.zeros((3, 3))
+        for g, j in zip(gradients[k], js, strict=True):
+            expected[j - 1] -= g
+            expected[0] += g
+        np.testing.assert_allclose(forces[:, k], expected.ravel())
+        virial = -sum(np.outer(g, r) for g, r in zip(gradients[k], rs, strict=True))
+        # xx yy zz zy zx yx, as ACEfit takes them from a matrix, columns first.
+        np.testing.assert_allclose(virials[:, k], virial.ravel(order="F")[[0, 4, 8, 5, 2, 1]])

@@ -182,7 +182,9 @@ def _answer(answers: BinaryIO, answer: tuple[str, Any]) -> None:
 
 
 def _print_to(path: str) -> None:
-    """Send the standard output and the error output to a file."""
+    """Send the standard output and the error output to a file, from here on."""
+    sys.stdout.flush()
+    sys.stderr.flush()
     with open(path, "ab") as file:
         os.dup2(file.fileno(), sys.stdout.fileno())
         os.dup2(file.fileno(), sys.stderr.fileno())

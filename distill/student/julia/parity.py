@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -55,10 +55,18 @@ class Parity(Result):
         Julia assembles, as a share of the largest of a function.
     """
 
+    VERSION: ClassVar[int] = 2
+
+    version: int = 2
     structures: list[int]
     largest_differences: Differences
     tolerances: Differences
     rows: float | None = None
+
+    @classmethod
+    def upgrade(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """Version 1 compared no rows."""
+        return {**data, "version": cls.VERSION}
 
     @property
     def holds(self) -> bool:
