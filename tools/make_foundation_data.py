@@ -1,10 +1,15 @@
-"""Label a broad set of Cu, H, Li and F structures with CHGNet, to pre-train the foundation model.
+"""Label a broad set of Cu, H, Li and F structures, to pre-train the foundation model.
 
     python tools/make_foundation_data.py --output foundation_data
+    python tools/make_foundation_data.py --output foundation_data --labels sevennet --python PYTHON
 
 Writes `foundation_train.xyz`, `foundation_valid.xyz` and `foundation_test.xyz` with total energies
-(eV, PBE level), forces (eV/Å) and stresses (eV/Å³, ASE's sign). The set is not bundled: this script
-makes it again. CHGNet: Deng et al., Nature Machine Intelligence 5, 1031 (2023), BSD licence.
+(eV, PBE level), forces (eV/Å) and stresses (eV/Å³, ASE's sign). Labels are made in shards in
+`OUTPUT/labels`: a killed run goes on there. The set is not bundled: this script makes it again.
+
+CHGNet: Deng et al., Nature Machine Intelligence 5, 1031 (2023), BSD licence. SevenNet: Park et al.,
+Journal of Chemical Theory and Computation 20, 4857 (2024), MIT licence; it needs an environment of
+its own (`pip install sevenn`), whose Python is PYTHON.
 """
 
 from __future__ import annotations
@@ -21,7 +26,6 @@ from ase.data import covalent_radii
 from ase.geometry import wrap_positions
 from ase.neighborlist import neighbor_list
 from ase.spacegroup import crystal
-from ase.stress import full_3x3_to_voigt_6_stress
 from bundling import (
     package_versions,
     rounded,
@@ -31,16 +35,24 @@ from bundling import (
     write_set,
 )
 
-from distill.core.progress import progress, say
+from distill.core.executors import ParallelConfig
+from distill.core.progress import say
 from distill.core.quantities import CONFIG_TYPE_KEY, ENERGY_KEY, FORCES_KEY, STRESS_KEY
+from distill.core.work import run_waiting
+from distill.data.structures import set_labels
+from distill.models.config import CalculatorConfig, LabelConfig
+from distill.models.labelling import label_units
 
 LARGEST_FORCE = 25.0  # eV/Å
 LARGEST_STRESS = 0.6  # eV/Å³
 HIGHEST_BINDING = 0.6  # eV an atom above free atoms
 SHORTEST_CONTACT = 0.55  # of the sum of the covalent radii
-# Energies of free atoms (eV) on CHGNet's scale: its energy per atom of fcc Cu, bcc Li, H2 and F2
-# plus the experimental cohesive or half the molecular binding energy (3.49, 1.63, 2.37, 0.83 eV).
-FREE_ATOM_ENERGIES = {1: -0.97, 3: -0.25, 9: -1.20, 29: -0.59}
+# What binds an atom in its element, eV: measured cohesive energies (Kittel, Introduction to Solid
+# State Physics), and half of the binding energies of molecules.
+COHESIVE = {
+    "Cu": 3.49, "Li": 1.63, "H": 2.37, "F": 0.83, "C": 7.37, "O": 2.62, "Si": 4.63, "Al": 3.39,
+    "Ti": 4.85,
+}  # fmt: skip
 SMALLEST_VOLUME = 4.5  # Å³ for an atom
 # Energies of molecules and loose packings stand far from those of crystals and surfaces once the
 # atomic reference energies are taken off, and are of less use: they weigh little in the training
@@ -48,6 +60,23 @@ SMALLEST_VOLUME = 4.5  # Å³ for an atom
 ENERGY_WEIGHT_KEY = "config_energy_weight"
 ENERGY_WEIGHTS = {"molecules": 0.002, "packings": 0.02}
 SYMBOLS = ("Cu", "H", "Li", "F")
+MORE_SYMBOLS = ("C", "O", "Si", "Al", "Ti")
+LONELY = 6.0  # Å without a neighbour, where CHGNet refuses an atom
+CHGNET = CalculatorConfig(path="chgnet.model.dynamics:CHGNetCalculator", args={"use_device": "cpu"})
+METHODS = {
+    "chgnet": {
+        "name": "CHGNet 0.3.0",
+        "origin": "https://github.com/CederGroupHub/chgnet",
+        "licence": "BSD-3-Clause-LBNL",
+        "level_of_theory": "trained on MPtrj, PBE and PBE+U",
+    },
+    "sevennet": {
+        "name": "SevenNet 7net-0",
+        "origin": "https://github.com/MDIL-SNU/SevenNet",
+        "licence": "MIT",
+        "level_of_theory": "trained on MPtrj, PBE and PBE+U",
+    },
+}
 Family = Callable[[np.random.Generator, int], Iterator[Atoms]]
 
 
@@ -213,19 +242,23 @@ def molecules(generator: np.random.Generator, count: int) -> Iterator[Atoms]:
         yield pair
 
 
-def packings(generator: np.random.Generator, count: int) -> Iterator[Atoms]:
+def packings(choices: tuple[str, ...]) -> Family:
     """Random packings of one to four elements at a wide range of densities."""
-    for _ in range(count):
-        number = int(generator.integers(3, 15))
-        palette = generator.choice(SYMBOLS, size=generator.integers(1, 5), replace=False)
-        symbols = list(generator.choice(palette, size=number))
-        radii = covalent_radii[Atoms(symbols).numbers]
-        volume = generator.uniform(1.1, 4.0) * np.sum(4 / 3 * np.pi * (1.05 * radii) ** 3)
-        volume = max(volume, SMALLEST_VOLUME * number)
-        lengths = np.cbrt(volume) * generator.uniform(0.8, 1.25, 3)
-        atoms = Atoms(symbols, cell=np.diag(lengths), pbc=True)
-        atoms.positions = generator.random((number, 3)) * lengths
-        yield _pushed_apart(atoms)
+
+    def family(generator: np.random.Generator, count: int) -> Iterator[Atoms]:
+        for _ in range(count):
+            number = int(generator.integers(3, 15))
+            palette = generator.choice(choices, size=generator.integers(1, 5), replace=False)
+            symbols = list(generator.choice(palette, size=number))
+            radii = covalent_radii[Atoms(symbols).numbers]
+            volume = generator.uniform(1.1, 4.0) * np.sum(4 / 3 * np.pi * (1.05 * radii) ** 3)
+            volume = max(volume, SMALLEST_VOLUME * number)
+            lengths = np.cbrt(volume) * generator.uniform(0.8, 1.25, 3)
+            atoms = Atoms(symbols, cell=np.diag(lengths), pbc=True)
+            atoms.positions = generator.random((number, 3)) * lengths
+            yield _pushed_apart(atoms)
+
+    return family
 
 
 def _pushed_apart(atoms: Atoms) -> Atoms:
@@ -286,73 +319,136 @@ def families() -> dict[str, tuple[Family, int]]:
         "cu_fluorides": (crystals([*copper_salts, rutile], 12), 60),
         "cu_li_alloys": (crystals(alloys, 12), 60),
         "molecules": (molecules, 220),
-        "packings": (packings, 260),
+        "packings": (packings(SYMBOLS), 260),
     }
+
+
+def families_of_more_elements() -> dict[str, tuple[Family, int]]:
+    """The same for C, O, Si, Al and Ti, alone and with the others."""
+    pure = [bulk("Al", "fcc", a=4.05), bulk("Si", "diamond", a=5.43), bulk("C", "diamond", a=3.57)]
+    pure += [bulk("Ti", "hcp", a=2.95), bulk("Ti", "bcc", a=3.25), bulk("Al", "hcp", a=2.86)]
+    carbides = [bulk("SiC", "zincblende", a=4.36), bulk("TiC", "rocksalt", a=4.33)]
+    rutile = crystal(["Ti", "O"], [(0, 0, 0), (0.305, 0.305, 0)], spacegroup=136,
+                     cellpar=[4.6, 4.6, 2.96, 90, 90, 90])  # fmt: skip
+    cristobalite = crystal(["Si", "O"], [(0, 0, 0), (0.125, 0.125, 0.125)], spacegroup=227,
+                           cellpar=[7.2, 7.2, 7.2, 90, 90, 90], primitive_cell=True)  # fmt: skip
+    lithia = crystal(["Li", "O"], [(0.25, 0.25, 0.25), (0, 0, 0)], spacegroup=225,
+                     cellpar=[4.63] * 3 + [90] * 3, primitive_cell=True)  # fmt: skip
+    oxides = [rutile, cristobalite, lithia, bulk("CuO", "rocksalt", a=4.25)]
+    alloys = [bulk("AlTi", "cesiumchloride", a=3.19), bulk("LiAl", "cesiumchloride", a=3.2)]
+    alloys += [bulk("CuAl", "cesiumchloride", a=2.97), bulk("CuTi", "cesiumchloride", a=3.1)]
+    return {
+        "more_crystals": (crystals(pure, 16), 160),
+        "carbides": (crystals(carbides, 16), 60),
+        "oxides": (crystals(oxides, 18), 120),
+        "more_alloys": (crystals(alloys, 12), 80),
+        "more_defects": (defective([bulk("Al", cubic=True, a=4.05)], 32, "vacancy"), 30),
+        "more_packings": (packings((*SYMBOLS, *MORE_SYMBOLS)), 200),
+    }
+
+
+def elements_alone(symbols: tuple[str, ...]) -> dict[str, Atoms]:
+    """Each element as `COHESIVE` has it: its crystal, or its molecule."""
+    pairs = {"H": 0.74, "F": 1.41, "O": 1.21}
+    found = {}
+    for symbol in symbols:
+        if symbol in pairs:
+            ends = [[0, 0, 0], [0, 0, pairs[symbol]]]
+            found[symbol] = Atoms([symbol] * 2, positions=ends, cell=[10.0] * 3, pbc=True)
+        else:
+            found[symbol] = bulk(symbol)
+    return found
+
+
+def labelled(
+    structures: list[Atoms], model: CalculatorConfig, folder: Path, workers: int, name: str
+) -> list[Atoms]:
+    """Copies with a model's energies, forces and stresses, in shards that survive a kill."""
+    asking = [set_labels(atoms.copy(), stress=np.zeros(6)) for atoms in structures]
+    units = label_units(asking, model=model, folder=folder, name=name, options=LabelConfig())
+    run_waiting(units, parallel=ParallelConfig(workers=workers), label=name)
+    return [atoms for unit in units for atoms in unit.labelled()]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, required=True, help="folder of the labelled set")
+    parser.add_argument("--labels", choices=METHODS, default="chgnet", help="what labels it")
+    parser.add_argument("--python", help="Python of SevenNet's environment")
     parser.add_argument("--seed", type=int, default=2026)
     parser.add_argument("--fraction", type=float, default=1.0, help="of each family's number")
+    parser.add_argument("--more-elements", action="store_true", help="C, O, Si, Al and Ti too")
+    parser.add_argument("--workers", type=int, default=1, help="processes that label")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
 
-    from chgnet.model import CHGNet
-    from chgnet.model.dynamics import CHGNetCalculator
-
+    model = CHGNET
+    if arguments.labels == "sevennet":
+        model = CalculatorConfig(
+            path="sevenn.calculator:SevenNetCalculator",
+            args={"model": "7net-0"},
+            python=arguments.python,
+        )
+    more = arguments.more_elements
+    symbols = (*SYMBOLS, *MORE_SYMBOLS) if more else SYMBOLS
     drawn = []
-    for index, (name, (family, count)) in enumerate(families().items()):
+    chosen = families() | (families_of_more_elements() if more else {})
+    for index, (name, (family, count)) in enumerate(chosen.items()):
         generator = stream(arguments.seed, index)
         wanted = max(4, round(arguments.fraction * count))
         drawn += [rounded(atoms, name) for atoms in family(generator, wanted)]
-    distinct = without_near_duplicates(
-        [atoms for atoms in drawn if shortest_relative_contact(atoms) > SHORTEST_CONTACT]
-    )
-    calculator = CHGNetCalculator(CHGNet.load(verbose=False, use_device="cpu"), use_device="cpu")
-    labelled = []
-    refused = 0
-    for atoms in progress(distinct, "CHGNet labels"):
-        try:
-            calculator.calculate(atoms)
-        except ValueError:  # CHGNet refuses an atom without neighbours within 6 Å
-            refused += 1
-            continue
-        results = calculator.results
-        forces, stress = results["forces"], results["stress"]
-        if np.linalg.norm(forces, axis=1).max() > LARGEST_FORCE:
-            continue
-        if np.abs(stress).max() > LARGEST_STRESS:
-            continue
-        free = sum(FREE_ATOM_ENERGIES[number] for number in atoms.numbers)
-        if (results["energy"] - free) / len(atoms) > HIGHEST_BINDING:
-            continue
-        atoms.info[ENERGY_KEY] = round(float(results["energy"]), 6)
-        atoms.info[STRESS_KEY] = full_3x3_to_voigt_6_stress(stress.astype(float)).round(8)
+    distinct = without_near_duplicates([atoms for atoms in drawn if is_usable(atoms)])
+    folder = arguments.output / "labels"
+    alone = elements_alone(symbols)
+    pure = labelled(list(alone.values()), model, folder, arguments.workers, "elements")
+    free = {
+        symbol: atoms.info[ENERGY_KEY] / len(atoms) + COHESIVE[symbol]
+        for symbol, atoms in zip(alone, pure, strict=True)
+    }
+    answers = labelled(distinct, model, folder, arguments.workers, "structures")
+    kept = [atoms for atoms in answers if is_physical(atoms, free)]
+    for atoms in kept:
+        atoms.info[ENERGY_KEY] = round(float(atoms.info[ENERGY_KEY]), 6)
+        atoms.info[STRESS_KEY] = np.asarray(atoms.info[STRESS_KEY]).round(8)
         atoms.info[ENERGY_WEIGHT_KEY] = ENERGY_WEIGHTS.get(atoms.info[CONFIG_TYPE_KEY], 1.0)
-        atoms.arrays[FORCES_KEY] = np.asarray(forces, dtype=float)
-        labelled.append(atoms)
-    say(f"{len(drawn)} drawn, {refused} refused by CHGNet, {len(labelled)} kept")
-    rest, test = split(labelled, 0.07, stream(arguments.seed, 1000))
+    say(f"{len(drawn)} drawn, {len(distinct)} labelled, {len(kept)} kept")
+    rest, test = split(kept, 0.07, stream(arguments.seed, 1000))
     train, valid = split(rest, 0.05, stream(arguments.seed, 1001))
     provenance = {
         "made_by": "tools/make_foundation_data.py",
-        "options": {"seed": arguments.seed, "fraction": arguments.fraction},
-        "reference_method": {
-            "name": "CHGNet 0.3.0",
-            "origin": "https://github.com/CederGroupHub/chgnet",
-            "licence": "BSD-3-Clause-LBNL",
-            "level_of_theory": "trained on MPtrj, PBE and PBE+U",
+        "options": {
+            "seed": arguments.seed,
+            "fraction": arguments.fraction,
+            "labels": arguments.labels,
+            "more_elements": more,
         },
+        "reference_method": METHODS[arguments.labels],
+        "energies_of_free_atoms_eV": {symbol: round(e, 4) for symbol, e in free.items()},
         "energy_weights_other_than_one": ENERGY_WEIGHTS,
         "largest_force_allowed_eV_per_A": LARGEST_FORCE,
         "largest_stress_allowed_eV_per_A3": LARGEST_STRESS,
         "highest_energy_allowed_eV_per_atom_above_free_atoms": HIGHEST_BINDING,
         "units": {"energy": "eV", "forces": "eV/Å", "stress": "eV/Å³, ASE's sign"},
-        "versions": package_versions("ase", "chgnet", "numpy", "torch"),
+        "versions": package_versions("ase", "numpy"),
     }
     parts = {"train": train, "valid": valid, "test": test}
     write_set(arguments.output, "foundation", parts, provenance)
+
+
+def is_usable(atoms: Atoms) -> bool:
+    """Whether no two atoms overlap and none is out of sight of all others."""
+    seen = np.bincount(neighbor_list("i", atoms, LONELY), minlength=len(atoms))
+    return shortest_relative_contact(atoms) > SHORTEST_CONTACT and bool(seen.all())
+
+
+def is_physical(atoms: Atoms, free: dict[str, float]) -> bool:
+    """Whether labels are of sizes that a model should learn."""
+    above = atoms.info[ENERGY_KEY] - sum(free[symbol] for symbol in atoms.symbols)
+    return bool(
+        np.linalg.norm(atoms.arrays[FORCES_KEY], axis=1).max() <= LARGEST_FORCE
+        and np.abs(atoms.info[STRESS_KEY]).max() <= LARGEST_STRESS
+        and above / len(atoms) <= HIGHEST_BINDING
+    )
 
 
 if __name__ == "__main__":

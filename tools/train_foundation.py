@@ -1,4 +1,4 @@
-"""Pre-train the bundled foundation model on CHGNet labels, through mace-torch's own training.
+"""Pre-train the bundled foundation model, through mace-torch's own training.
 
     python tools/make_foundation_data.py --output foundation_data
     python tools/train_foundation.py --data foundation_data --work foundation_training
@@ -63,6 +63,9 @@ def training_options(arguments: argparse.Namespace, e0: dict[int, float]) -> dic
     """Options of `mace_run_train`, without paths."""
     return {
         **ARCHITECTURE,
+        "hidden_irreps": arguments.hidden_irreps,
+        "max_ell": arguments.max_ell,
+        "r_max": arguments.r_max,
         "E0s": str(e0),
         "loss": "stress",
         "energy_weight": 10.0,
@@ -110,7 +113,7 @@ def train(data: Path, work: Path, options: dict[str, Any], threads: int) -> Path
 
 
 def errors(model: Any, path: Path) -> dict[str, Any]:
-    """Errors against CHGNet on a labelled set, over all structures and by family."""
+    """Errors on a labelled set, over all structures and by family."""
     from mace.calculators import MACECalculator
 
     calculator = MACECalculator(models=[model], device="cpu", default_dtype="float64")
@@ -150,6 +153,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the labelled set")
     parser.add_argument("--work", type=Path, required=True, help="folder of checkpoints and logs")
     parser.add_argument("--output", type=Path, default=BUNDLED_FOLDER / "foundation")
+    parser.add_argument("--hidden-irreps", default=ARCHITECTURE["hidden_irreps"])
+    parser.add_argument(
+        "--max-ell", type=int, default=ARCHITECTURE["max_ell"], help="3 for the fast engine"
+    )
+    parser.add_argument("--r-max", type=float, default=ARCHITECTURE["r_max"], help="Å")
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--stage-two", type=int, default=48, help="first epoch of stage two")
     parser.add_argument("--batch-size", type=int, default=5)
@@ -172,11 +180,12 @@ def main() -> None:
     model = torch.load(model_path, map_location="cpu", weights_only=False)
     made = read_json(arguments.data / "foundation_train.provenance.json")
     tested = read_json(arguments.data / "foundation_test.provenance.json")
+    labels, elements = made["reference_method"], made["contents"]["elements"]
     provenance = {
-        "name": "distill small foundation model for H, Li, F and Cu",
+        "name": f"distill small foundation model for {', '.join(elements)}",
         "made_by": ["tools/make_foundation_data.py", "tools/train_foundation.py"],
-        "licence": "MIT, as this project; labels by CHGNet 0.3.0 (BSD-3-Clause-LBNL)",
-        "reference_method": made["reference_method"],
+        "licence": f"MIT, as this project; labels by {labels['name']} ({labels['licence']})",
+        "reference_method": labels,
         "training_options": options,
         "training_data": {
             "options": made["options"],
@@ -187,15 +196,14 @@ def main() -> None:
             "contents": made["contents"],
         },
         "atomic_energies_eV": {"method": "least squares on the training set", "values": e0},
-        "test_errors_against_chgnet": errors(
-            model.double(), arguments.data / "foundation_test.xyz"
-        ),
+        "test_errors": errors(model.double(), arguments.data / "foundation_test.xyz"),
         "test_structures": tested["contents"]["structures"],
         "limits": [
-            "Trained on about 1300 small structures of four elements: a foundation model of "
-            "demonstration size, not a substitute for MACE-MP or MACE-MPA.",
-            "It learns CHGNet, itself a fit to PBE and PBE+U, so both models' errors add up; "
-            "CHGNet is known to be too soft away from equilibrium.",
+            f"Trained on {made['contents']['structures']} small structures of {len(elements)} "
+            "elements: a foundation model of demonstration size, not a substitute for MACE-MP or "
+            "MACE-MPA.",
+            f"It learns {labels['name']}, itself a fit to PBE and PBE+U, so both models' errors "
+            "add up; such universal models are known to be too soft away from equilibrium.",
             "Energies of free molecules and loose packings weighed little in the training and are "
             "wrong by up to several eV; their forces are useful near equilibrium only.",
             "The atomic reference energies are a least-squares fit, so energies relative to free "
@@ -204,8 +212,8 @@ def main() -> None:
         ],
     }
     save_foundation(model.float(), arguments.output, provenance)
-    all_errors = provenance["test_errors_against_chgnet"]["all"]
-    say(f"stored in {arguments.output}; test errors against CHGNet: {all_errors}")
+    all_errors = provenance["test_errors"]["all"]
+    say(f"stored in {arguments.output}; test errors against {labels['name']}: {all_errors}")
 
 
 if __name__ == "__main__":

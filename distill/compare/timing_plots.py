@@ -37,9 +37,9 @@ def timing_figure(timing: TimingResult) -> Figure:
             colour = colour_of(name, row)
             axis.barh(row, spread.median, 0.6, color=colour, xerr=error, ecolor="#222222")
             text = f"{spread.median:.3g} ms"
-            ratios = {first: times.speedup_forces, timing.beside: times.speedup_beside}
-            for other, ratio in ratios.items():
-                if other is not None and ratio is not None and other != name:
+            others = ((first, times.speedup_forces), (timing.beside, times.speedup_beside))
+            for other, ratio in others:
+                if ratio is not None and other not in (None, name):
                     than = f" than {other}" if timing.beside else ""
                     text += f", {ratio.median:.3g}× faster{than}"
             axis.text(spread.q3 * 1.12, row, text, va="center", fontsize=9)

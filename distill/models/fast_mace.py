@@ -210,6 +210,11 @@ class FastMace(Family):
 class FastCalculator(Calculator):
     """Energy [eV], forces [eV/Å] and stress [eV/Å³] of a converted model.
 
+    Attributes
+    ----------
+    failure
+        Why the engine gave up on a structure, the latest of those that torch answered for.
+
     Raises
     ------
     EngineRefused
@@ -222,7 +227,7 @@ class FastCalculator(Calculator):
 
         self.implemented_properties = ["energy", "free_energy", "forces", "stress"]
         self.model = model
-        self._failed = False
+        self.failure: str | None = None
         self.z_table = SimpleNamespace(zs=[atomic_numbers[symbol] for symbol in model.symbols])
         require_engine()
         # Kokkos recommends thread bindings on the standard error of every process.
@@ -269,9 +274,9 @@ class FastCalculator(Calculator):
             raise
         except Exception as error:
             # It gives up on atoms without neighbours after a structure that had some.
-            if not self._failed:
+            if self.failure is None:
                 say(f"{self.model.torch_file.name}: Symmetrix failed ({error}); torch answers")
-            self._failed, self._engine._neighbor_cache = True, None
+            self.failure, self._engine._neighbor_cache = str(error), None
             self._torch_calculator.calculate(atoms, properties)
             return dict(self._torch_calculator.results)
 

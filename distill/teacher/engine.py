@@ -132,8 +132,11 @@ def _compared(record: EngineRecord, model: Path, structures: list[Atoms]) -> Eng
     fast, converted = model.with_name(FAST_NAME), model.with_name(CONVERTED_NAME)
     try:
         with one_thread():
-            found = converted_model(torch_model, fast, converted, model)
-            apart = differences(torch_model, AnyCalculator(FastCalculator(found)), structures)
+            calculator = FastCalculator(converted_model(torch_model, fast, converted, model))
+            apart = differences(torch_model.in_batches(1), AnyCalculator(calculator), structures)
+        if calculator.failure is not None:
+            # Torch answered in its place, so that nothing differs.
+            raise EngineRefused(f"Symmetrix failed on structures of the data: {calculator.failure}")
     except (EngineRefused, UserError) as error:
         urgent = "WARNING: " if record.asked == "symmetrix" else ""
         say(f"{urgent}the teacher runs in torch: {error}")
@@ -157,8 +160,8 @@ def _compared(record: EngineRecord, model: Path, structures: list[Atoms]) -> Eng
 
 
 def _dozen(train: Path, seed: int) -> list[Atoms]:
-    """A dozen of the structures, of each type at least one where there are few types."""
-    structures = read_structures(train, require=())
+    """A dozen of the structures, free atoms left out; of each type one where there are few."""
+    structures = [atoms for atoms in read_structures(train, require=()) if len(atoms) > 1]
     share = min(1.0, _STRUCTURES / len(structures))
     types = [config_type(atoms) for atoms in structures]
     return [structures[i] for i in nested_subset(types, share, seed)]

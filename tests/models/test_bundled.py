@@ -174,4 +174,4 @@ def test_provenance_is_honest_and_free_of_paths() -> None:
     assert not any(folder in text for folder in ("/home", "/tmp", "/work"))
     provenance = read_json(bundled_foundation_path() / PROVENANCE_NAME)
     assert provenance["limits"]
-    assert provenance["test_errors_against_chgnet"]["all"]["forces_rmse_meV_per_A"] > 0
+    assert provenance["test_errors"]["all"]["forces_rmse_meV_per_A"] > 0

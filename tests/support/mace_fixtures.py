@@ -30,6 +30,24 @@ def fitting_foundation_file(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def fast_file(tmp_path_factory) -> Path:
+    """A tiny model converted for the fast engine; beside it `tiny.model` and `converted.json`."""
+    import torch
+
+    from distill.models.fast_mace import converted_model
+    from distill.models.mace.family import Mace
+
+    folder = tmp_path_factory.mktemp("fast")
+    path, model = folder / "fast.model", tiny_model((1, 29), max_ell=3)
+    with torch.no_grad():
+        for parameter in model.readouts.parameters():
+            parameter *= 10
+    Mace(model).save(folder / "tiny.model")
+    converted_model(Mace(model), path, folder / "converted.json", folder / "tiny.model")
+    return path
+
+
+@pytest.fixture(scope="session")
 def labelled_files(tmp_path_factory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("labelled")
     train, test = folder / "train.xyz", folder / "test.xyz"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 
 import pytest
-from fast_engine import MISSING, needs_engine
+from fast_engine import needs_engine
 from tiny_mace import rattled_structures, tiny_model
 
 from distill.config import RunConfig, TeacherConfig
@@ -14,7 +14,6 @@ from distill.core.results import read_result
 from distill.data.structures import write_structures
 from distill.models import fast_mace
 from distill.models.calculators import load_model
-from distill.models.fast_mace import Differences
 from distill.models.mace.family import Mace
 from distill.models.teacher_model import FAST_NAME, MODEL_NAME
 from distill.stages import STAGES
@@ -30,8 +29,23 @@ def folder(tmp_path):
     out.mkdir()
     (tmp_path / "data").mkdir()
     write_structures(tmp_path / "data" / "train.xyz", rattled_structures(15))
-    Mace(tiny_model((1, 29), max_ell=1 if MISSING else 3)).save(out / MODEL_NAME)
+    Mace(tiny_model((1, 29))).save(out / MODEL_NAME)
     return tmp_path
+
+
+@pytest.fixture
+def converted(folder, fast_file, monkeypatch):
+    """The folder with a teacher whose conversion is there already."""
+    model = folder / "teacher" / MODEL_NAME
+    model.write_bytes(fast_file.with_name("tiny.model").read_bytes())
+
+    def copied(model, path, target, torch_file):
+        target.write_bytes(fast_file.with_name("converted.json").read_bytes())
+        fast_mace.name_files(path, torch_file, target, ["H", "Cu"], "float64")
+        return load_model(path)
+
+    monkeypatch.setattr(engine, "converted_model", copied)
+    return folder
 
 
 def chosen(folder, **options):
@@ -52,45 +66,51 @@ def teacher_of(folder):
 
 @needs_engine
 class TestAccepted:
-    def test_an_engine_that_agrees_runs_the_teacher(self, folder, capsys):
-        assert teacher_of(folder) == MODEL_NAME
-        record = chosen(folder)
+    def test_an_engine_that_agrees_runs_the_teacher(self, converted, capsys):
+        assert teacher_of(converted) == MODEL_NAME
+        record = chosen(converted)
         assert (record.engine, record.structures) == ("symmetrix", 12)
-        assert 0 < record.differences.forces < 1e-5
+        assert 0 < record.differences.forces < 1e-4
         assert "runs in Symmetrix, which differs from torch by at most" in capsys.readouterr().out
-        assert teacher_of(folder) == FAST_NAME
-        assert load_model(folder / "teacher" / FAST_NAME).kind == "fast_mace"
+        assert teacher_of(converted) == FAST_NAME
+        assert load_model(converted / "teacher" / FAST_NAME).kind == "fast_mace"
 
-    def test_one_that_differs_is_left_with_the_measured_difference(
-        self, folder, monkeypatch, capsys
-    ):
-        monkeypatch.setattr(engine, "BOUNDS", Differences(energy=1e-4, forces=1e-30, stress=1e-5))
-        record = chosen(folder)
+    def test_one_that_differs_is_left_with_the_measured_difference(self, converted, capsys):
+        """As a converted file of another model does."""
+        path = converted / "teacher" / MODEL_NAME
+        model = Mace.load(path)
+        model.module.scale_shift.shift += 0.1
+        model.save(path)
+        record = chosen(converted)
         assert record.engine == "torch"
-        measured = f"{1e3 * record.differences.forces:.2g} meV/Å"
-        assert measured in record.reason
+        assert record.differences.energy == pytest.approx(0.1, abs=1e-5)
+        assert "Symmetrix differs from torch by 1e+02 meV/atom" in record.reason
         assert f"WARNING: the teacher runs in torch: {record.reason}" in capsys.readouterr().out
-        assert teacher_of(folder) == MODEL_NAME
-        assert not (folder / "teacher" / CONVERTED_NAME).exists()
+        assert teacher_of(converted) == MODEL_NAME
+        assert not (converted / "teacher" / CONVERTED_NAME).exists()
 
-    def test_a_choice_stays_with_its_teacher_and_is_made_anew_for_another(
-        self, folder, monkeypatch
+    def test_one_that_fails_on_the_data_is_left_though_torch_answers_for_it(
+        self, converted, monkeypatch
     ):
-        record = chosen(folder)
+        def failing(calculator, model):
+            made(calculator, model)
+            calculator._engine.calculate = None
+
+        made = fast_mace.FastCalculator.__init__
+        monkeypatch.setattr(fast_mace.FastCalculator, "__init__", failing)
+        assert "Symmetrix failed on structures of the data" in chosen(converted).reason
+        assert teacher_of(converted) == MODEL_NAME
+
+    def test_a_choice_stays_with_its_teacher_and_its_setting(self, converted, monkeypatch):
+        record = chosen(converted)
         monkeypatch.setattr(engine, "converted_model", None)
-        assert chosen(folder) == record
-        assert chosen(folder, engine="torch").engine == "torch"
-        assert teacher_of(folder) == MODEL_NAME
-        monkeypatch.undo()
-        module = tiny_model((1, 29), max_ell=3)
-        module.scale_shift.shift += 0.1
-        Mace(module).save(folder / "teacher" / MODEL_NAME)
-        again = chosen(folder)
-        assert again.engine == "symmetrix"
-        assert again.model_sha256 != record.model_sha256
+        assert chosen(converted) == record
+        assert chosen(converted, engine="torch").engine == "torch"
+        assert teacher_of(converted) == MODEL_NAME
+        with pytest.raises(TypeError):
+            chosen(converted)
 
     def test_an_architecture_that_it_does_not_take_is_left_to_torch(self, folder, capsys):
-        Mace(tiny_model((1, 29))).save(folder / "teacher" / MODEL_NAME)
         assert "does not take this model" in chosen(folder, engine="symmetrix").reason
         assert "WARNING: the teacher runs in torch" in capsys.readouterr().out
 

@@ -273,7 +273,8 @@ def make_batches(
     """A loader of batches of graphs; see `chunks`."""
     from mace.tools.torch_geometric.dataloader import DataLoader
 
-    return DataLoader(data, batch_sampler=chunks(data, batch_size, order, batch_atoms))
+    graphs: Any = data
+    return DataLoader(graphs, batch_sampler=chunks(data, batch_size, order, batch_atoms))
 
 
 def predictions(
