@@ -89,7 +89,9 @@ def resolve_file(name: str | os.PathLike[str]) -> Path:
         return bundled_data(text.removeprefix(BUNDLED_PREFIX))
     path = Path(text)
     if not path.is_file():
-        kind = "is a folder, expected a file" if path.is_dir() else "does not exist"
+        kind = "does not exist"
+        if path.exists():
+            kind = f"is a {'folder' if path.is_dir() else 'pipe or device'}, expected a file"
         raise UserError(f"{path} {kind}")
     return path
 

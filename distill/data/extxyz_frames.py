@@ -27,6 +27,9 @@ _FORMAT_KEYS = {"lattice": "Lattice", "properties": "Properties", "pbc": "pbc"}
 _PLAIN_COLUMNS = "species:S:1:pos:R:3"
 _HEAVIEST = 118
 _SHOWN = 40
+# Bytes of memory for a byte of a file: its text, its lines, numbers and structures.
+_MEMORY_OF_A_BYTE = 8
+_PIECE = 2**26
 
 
 class Frame(NamedTuple):
@@ -102,9 +105,33 @@ def looks_like_extxyz(file: Path) -> bool:
 def _lines(file: Path) -> list[str]:
     from ase.io.formats import open_with_compression
 
+    refuse_too_large(file, file.stat().st_size, _MEMORY_OF_A_BYTE)
+    pieces: list[bytes] = []
     with open_with_compression(str(file), "rb") as opened:
-        text = _decoded(opened.read())
+        while piece := opened.read(_PIECE):
+            pieces.append(piece)
+            # A compressed file tells its size only so.
+            refuse_too_large(file, sum(map(len, pieces)), _MEMORY_OF_A_BYTE)
+    text = _decoded(b"".join(pieces))
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+
+def refuse_too_large(file: Path, size: int, memory_of_a_byte: int = 1) -> None:
+    """Refuse a file of so many bytes whose structures do not fit into the memory that is free.
+
+    Raises
+    ------
+    UserError
+        With both sizes.
+    """
+    import psutil
+
+    free = psutil.virtual_memory().available
+    if size * memory_of_a_byte > free:
+        raise UserError(
+            f"{file} holds {size / 1e9:.2g} GB or more, which do not fit into the {free / 1e9:.2g} "
+            "GB of memory that are free here as structures; give fewer of them"
+        )
 
 
 def _decoded(data: bytes) -> str:

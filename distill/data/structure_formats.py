@@ -10,7 +10,12 @@ from distill.core.errors import UserError
 from distill.core.progress import listed, say
 from distill.data.announced_counts import refuse_impossible_counts
 from distill.data.electronic_convergence import unconverged_steps
-from distill.data.extxyz_frames import Frame, looks_like_extxyz, read_extxyz
+from distill.data.extxyz_frames import (
+    Frame,
+    looks_like_extxyz,
+    read_extxyz,
+    refuse_too_large,
+)
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -36,8 +41,10 @@ def read_frames(file: Path) -> tuple[list[Frame], str]:
         If the file is empty, in no known format or damaged, or does not say which elements its
         atoms are, or a site of it is partly occupied.
     """
-    if file.stat().st_size == 0:
+    size = file.stat().st_size
+    if size == 0:
         raise UserError(f"{file} is empty: expected structures with labels")
+    refuse_too_large(file, size)
     format_name = _format_of(file)
     if format_name == EXTXYZ:
         return read_extxyz(file), EXTXYZ

