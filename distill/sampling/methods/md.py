@@ -38,7 +38,7 @@ from distill.data.structures import read_structures, write_structures
 from distill.models.cached_calculators import ModelSpec, cached_calculator
 from distill.models.calculators import load_calculator
 from distill.sampling.frames import Arrays, Frame, frame_of, stacked, structures_of
-from distill.sampling.method import Sampler, SamplingMethod, Visited
+from distill.sampling.method import Planned, Sampler, SamplingMethod, Visited
 from distill.simulation.dynamics import Step, langevin, velocity_verlet
 from distill.simulation.trust_bound import Trust
 from distill.systems.constraints import mobile_atoms, refuse_other_constraints
@@ -195,6 +195,17 @@ class MolecularDynamics(SamplingMethod):
         """Refuse a structure that is not there, and constant pressure where there is none."""
         for config in configs:
             refuse_pressure(config, starting_structure(config))
+
+    def plan(self, configs: Sequence[MdConfig]) -> list[Planned]:
+        """Runs of each entry, and a call for each step and each start."""
+        found = []
+        for config in configs:
+            runs = len(config.temperatures) * len(config.pressures)
+            time = config.equilibration_time + config.time
+            calls = runs * (round(time / config.time_step) + 1)
+            atoms = len(starting_structure(config))
+            found.append(Planned(f"{runs} runs of {time / 1e3:g} ps", calls, atoms))
+        return found
 
     def units(self, configs: Sequence[MdConfig], sampler: Sampler) -> list[Unit]:
         """Every run of a list of options."""
