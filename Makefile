@@ -58,6 +58,8 @@ bench: $(READY_DEV)
 	$(BIN)/python benchmarks/interval_coverage.py
 	@test -z "$(DISTILL_REFERENCE_DATA)" && echo "benchmarks/tial.py left out: set DISTILL_REFERENCE_DATA" \
 	  || $(BIN)/python benchmarks/tial.py
+	@test -z "$(MLEARN)" && echo "benchmarks/zuo.py left out: set MLEARN" \
+	  || $(BIN)/python -P benchmarks/zuo.py "$(MLEARN)"
 
 clean:
 	rm -rf $(VENV) runs build

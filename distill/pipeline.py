@@ -41,7 +41,7 @@ from distill.core.stage_results import (
     output_names,
     remove_discarded,
 )
-from distill.stages import STAGES, Stage
+from distill.stages import STAGES, Stage, training_frames
 from distill.student.julia.julia_session import kept_warm
 
 LOGS_NAME = "logs"
@@ -121,6 +121,37 @@ def run_pipeline(
     if failure:
         raise failure
     return report
+
+
+def plan_lines(config: RunConfig) -> list[str]:
+    """What every stage will take: trainings, runs, force calls and processor hours.
+
+    A force call of the model that the teacher starts from is timed where it is on this machine;
+    else hours are those of a MACE of the published size.
+
+    Raises
+    ------
+    UserError
+        As `run_pipeline`, for what cannot work.
+    """
+    from distill.teacher.plan import call_seconds
+
+    for stage in STAGES:
+        _refuse_what_cannot_work(stage, config)
+    atoms = max(training_frames(config), key=len)
+    seconds = call_seconds(config.teacher, atoms)
+    lines = [_measured_text(seconds, len(atoms))]
+    for stage in STAGES:
+        if stage.plan:
+            lines += [f"{stage.name}: {line}" for line in stage.plan(config, seconds)]
+    return lines
+
+
+def _measured_text(seconds: float | None, atoms: int) -> str:
+    if seconds is None:
+        return "no call was measured: hours are those of a MACE of the published size"
+    milliseconds = f"{1e3 * seconds * atoms:.3g} ms of processor time"
+    return f"a force call of the teacher's model on {atoms} atoms takes {milliseconds} here"
 
 
 def _refuse_inputs_inside(config: RunConfig, folder: Path) -> None:

@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from distill.config.workflow import RunConfig
 from distill.core.artifacts import sha256
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,9 @@ class Stage:
         `ChecksFailed`.
     refuse
         Refuses, before the first stage, what the config and its files decide; raises `UserError`.
+    plan
+        Lines on what it will take, given the processor time of a teacher's call and atom (s) where
+        that was measured.
     keep
         Files that say of themselves what they are of, and stay when the results are discarded.
     """
@@ -44,6 +50,7 @@ class Stage:
     run: Callable[[RunConfig, Path, Path], None]
     judge: Callable[[RunConfig, Path], None] | None = None
     refuse: Callable[[RunConfig], None] | None = None
+    plan: Callable[[RunConfig, float | None], list[str]] | None = None
     keep: tuple[str, ...] = ()
 
 
@@ -107,6 +114,37 @@ def _teacher_curves(config: RunConfig, out: Path) -> None:
 
 def _teacher_data(folder: Path) -> dict[str, Path]:
     return {name: folder / "data" / f"{name}.xyz" for name in ("train", "test")}
+
+
+def _teacher_plan(config: RunConfig, seconds: float | None) -> list[str]:
+    from distill.teacher.plan import teacher_plan
+
+    share = 1.0 if config.data.test is not None else 1 - config.data.test_fraction
+    return teacher_plan(config.teacher, round(share * len(training_frames(config))))
+
+
+def training_frames(config: RunConfig) -> list[Atoms]:
+    """The structures of the training file, as they are."""
+    from distill.data.structures import read_structures
+
+    return read_structures(config.data.train, require=())
+
+
+def _sampling_plan(config: RunConfig, seconds: float | None) -> list[str]:
+    from distill.sampling.plan import sampling_plan
+
+    return sampling_plan(config.sampling, seconds)
+
+
+def _compare_plan(config: RunConfig, seconds: float | None) -> list[str]:
+    from distill.compare.plan import comparison_plan
+    from distill.observables.call_times import published_share
+
+    lines = comparison_plan(config.compare)
+    if seconds is not None:
+        share = published_share(seconds)
+        lines.append(f"hours of the teacher are of the published size: take {share:.2g} of them")
+    return lines
 
 
 def _sampling_refuse(config: RunConfig) -> None:
@@ -242,6 +280,7 @@ STAGES: tuple[Stage, ...] = (
         _teacher_run,
         _teacher_curves,
         _teacher_refuse,
+        plan=_teacher_plan,
     ),
     Stage(
         "sampling",
@@ -249,6 +288,7 @@ STAGES: tuple[Stage, ...] = (
         _sampling_inputs,
         _sampling_run,
         refuse=_sampling_refuse,
+        plan=_sampling_plan,
     ),
     Stage(
         "student",
@@ -264,5 +304,6 @@ STAGES: tuple[Stage, ...] = (
         _compare_run,
         _compare_judge,
         _compare_refuse,
+        _compare_plan,
     ),
 )

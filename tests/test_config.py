@@ -109,6 +109,16 @@ def test_starter_is_a_valid_config_that_shows_the_options(tmp_path, preset):
     assert "# max_force: 100.0" in path.read_text()
 
 
+def test_a_starter_for_molecules_asks_for_nothing_that_needs_a_cell(tmp_path):
+    path = tmp_path / "starter.yaml"
+    write_starter(path, preset="molecule", train="mine.xyz", foundation="off-medium")
+    config = load_config(path)
+    assert [runs.ensemble for runs in config.sampling.md] == ["nvt"]
+    assert [copies.strain for copies in config.sampling.rattle] == [0.0]
+    assert config.compare.gates is not None and config.compare.vdos is not None
+    assert config.compare.bulk is None and config.compare.rdf is None
+
+
 def test_starter_does_not_replace_a_file(tmp_path):
     path = tmp_path / "starter.yaml"
     path.write_text("mine")

@@ -29,7 +29,9 @@ def init(
     ] = None,
     train: Annotated[str | None, typer.Option(help="File with reference labels.")] = None,
     foundation: Annotated[str | None, typer.Option(help="Foundation model.")] = None,
-    preset: Annotated[str | None, typer.Option(help="surface or bulk, without DATA.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="surface, bulk or molecule, without DATA.")
+    ] = None,
     force: Annotated[bool, typer.Option(help="Replace an existing file.")] = False,
 ) -> None:
     """Write a commented workflow: one that fits DATA, or a preset.
@@ -50,16 +52,21 @@ def init(
     written = output or Path(data or "workflow.yaml")
     interactive = sys.stdin.isatty()
 
-    def answer(given: str | None, question: str, default: str) -> str:
+    def answer(given: str | None, question: str, default: str | None) -> str:
         if given is not None:
             return given
-        return typer.prompt(question, default=default) if interactive else default
+        if interactive:
+            return typer.prompt(question, default=default)
+        if default is None:
+            raise UserError(f"--preset {preset} needs --train: no molecules are bundled")
+        return default
 
-    chosen = answer(preset, f"What do you study ({' or '.join(PRESETS)})?", "surface")
+    chosen = answer(preset, f"What do you study ({', '.join(PRESETS)})?", "surface")
+    bundled = None if chosen == "molecule" else "bundled:h2cu_train"
     write_starter(
         written,
         preset=chosen,
-        train=answer(train, "File with DFT energies and forces", "bundled:h2cu_train"),
+        train=answer(train, "File with DFT energies and forces", bundled),
         foundation=answer(foundation, "Foundation model (bundled, a name, or a path)", "bundled"),
         force=force,
     )

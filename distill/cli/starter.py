@@ -15,7 +15,7 @@ from distill.config.workflow import parse_config
 from distill.core.artifacts import refuse_to_overwrite, write_text
 from distill.core.errors import UserError
 
-PRESETS = ("surface", "bulk")
+PRESETS = ("surface", "bulk", "molecule")
 
 
 def write_starter(
@@ -33,7 +33,8 @@ def write_starter(
     path
         YAML file to write.
     preset
-        `surface` (scattering and a minimum energy path) or `bulk` (molecular dynamics).
+        `surface` (scattering and a minimum energy path), `bulk` (molecular dynamics), or
+        `molecule` (molecules or clusters without a cell: dynamics, vibrations, gates).
     train
         File with reference labels, or `bundled:NAME`.
     foundation
@@ -113,13 +114,30 @@ def _chosen(preset: str, train: str, foundation: str) -> dict[str, Any]:
             },
             "compare": {"barriers": [neb], "tolerances": {"student_force_rmse": 0.04}},
         }
+    dynamics: dict[str, Any] = {"structure": train, "temperatures": [300, 600], "time": 2000}
+    selection = {"count": 500, "held_out": 100}
+    tolerances = {"student_force_rmse": 0.04}
+    if preset == "molecule":
+        # Molecules have hydrogen more often than not, and no pressure or strain.
+        step = {"time_step": 0.5}
+        vdos = {"structure": train, "runs": 4, "time": 2000, "resolution": 1.0, **step}
+        return {
+            **common,
+            "sampling": {
+                "md": [dynamics | step],
+                "rattle": [{"structures": train, "copies": 5, "strain": 0.0}],
+                "selection": selection,
+            },
+            "compare": {
+                "vdos": vdos,
+                "gates": {"temperature": 300.0},
+                "tolerances": {**tolerances, "vdos": 0.02},
+            },
+        }
     return {
         **common,
-        "sampling": {
-            "md": [{"structure": train, "temperatures": [300, 600], "time": 2000}],
-            "selection": {"count": 500, "held_out": 100},
-        },
-        "compare": {"tolerances": {"student_force_rmse": 0.04}},
+        "sampling": {"md": [dynamics], "selection": selection},
+        "compare": {"tolerances": tolerances},
     }
 
 

@@ -91,9 +91,9 @@ def _run_stages(
 
 
 def _say_plan(config: Path, settings: list[str] | None) -> None:
-    from distill.compare.plan import comparison_plan
     from distill.config.workflow import load_config
     from distill.core.progress import say
+    from distill.pipeline import plan_lines
 
-    for line in comparison_plan(load_config(config, settings).compare):
+    for line in plan_lines(load_config(config, settings)):
         say(line)

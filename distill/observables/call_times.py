@@ -1,4 +1,4 @@
-"""Times of a force call, for estimates before any model is there."""
+"""Times of a force call, for estimates before a run."""
 
 from __future__ import annotations
 
@@ -9,9 +9,19 @@ from distill.observables.base import STUDENT, TEACHER
 _SECONDS = {TEACHER: 0.593 / 56, STUDENT: 0.52e-3 / 56}
 
 
-def core_hours(role: str, calls: float, atoms: int) -> float:
-    """Hours of one core for calls on systems of so many atoms; other models count as teachers."""
-    return calls * atoms * _SECONDS.get(role, _SECONDS[TEACHER]) / 3600
+def core_hours(role: str, calls: float, atoms: float, seconds: float | None = None) -> float:
+    """Hours of one core for calls on systems of so many atoms; other models count as teachers.
+
+    Seconds are those of a teacher's call and atom where they were measured.
+    """
+    if role not in _SECONDS or role == TEACHER:
+        return calls * atoms * (seconds or _SECONDS[TEACHER]) / 3600
+    return calls * atoms * _SECONDS[role] / 3600
+
+
+def published_share(seconds: float) -> float:
+    """A measured call and atom of a teacher over that of a MACE of the published size."""
+    return seconds / _SECONDS[TEACHER]
 
 
 def amount(number: float) -> str:
@@ -22,7 +32,9 @@ def amount(number: float) -> str:
     return f"{number:,.0f}"
 
 
-def work_text(role: str, what: str, calls: float, atoms: int) -> str:
+def work_text(
+    role: str, what: str, calls: float, atoms: float, seconds: float | None = None
+) -> str:
     """`1,000 trajectories of the teacher, 1.7 million force calls, about 300 core-hours`."""
-    hours = core_hours(role, calls, atoms)
+    hours = core_hours(role, calls, atoms, seconds)
     return f"{what} of the {role}, {amount(calls)} force calls, about {hours:.2g} core-hours"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from distill.core.config import Section
 from distill.core.registry import Registry
@@ -32,6 +32,24 @@ SAMPLING_METHODS: Registry[type[SamplingMethod]] = Registry(
         "augment": "distill.sampling.methods.augment:Augment",
     },
 )
+
+
+class Planned(NamedTuple):
+    """What a method will ask of its model.
+
+    Attributes
+    ----------
+    what
+        Such as `4 runs of 2.2 ps`.
+    calls
+        Force calls, at most; of trajectories that end by themselves, about.
+    atoms
+        Atoms of a system, their mean over the calls.
+    """
+
+    what: str
+    calls: float
+    atoms: float
 
 
 @dataclass(frozen=True)
@@ -118,6 +136,10 @@ class SamplingMethod(ABC):
 
     def refuse(self, configs: Sequence[Any]) -> None:  # noqa: B027 - most have nothing to refuse
         """Refuse options that cannot work, before anything is computed; raises `UserError`."""
+
+    def plan(self, configs: Sequence[Any]) -> list[Planned]:
+        """What its options will take; nothing where that is not known beforehand."""
+        return []
 
     @abstractmethod
     def units(self, configs: Sequence[Any], sampler: Sampler) -> list[Unit]:

@@ -17,14 +17,22 @@ def supercell(atoms: Atoms, repeats: Sequence[int]) -> Atoms:
     Raises
     ------
     UserError
-        If it would have more than a million atoms.
+        If it would have more than a million atoms, or the cell has no vector along an axis that
+        is repeated: the copies of a molecule would lie on top of each other.
     """
     count = len(atoms) * repeats[0] * repeats[1] * repeats[2]
+    shown = "x".join(map(str, repeats))
     if count > _MOST_ATOMS:
-        shown = "x".join(map(str, repeats))
         raise UserError(
             f"a supercell {shown} of {len(atoms)} atoms has {count} atoms, expected at most "
             f"{_MOST_ATOMS}"
         )
+    for axis, repeat in enumerate(repeats):
+        if repeat > 1 and not atoms.cell[axis].any():
+            raise UserError(
+                f"a supercell {shown} of {atoms.get_chemical_formula()}: "
+                f"the structure has no cell along axis {axis + 1}; repeat it along others only, or "
+                "not at all"
+            )
     repeated: Atoms = atoms.repeat(tuple(repeats))
     return repeated

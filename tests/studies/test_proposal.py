@@ -84,6 +84,14 @@ def test_init_writes_what_it_says_and_every_option_inside_options(tmp_path, caps
     assert "not both" in capsys.readouterr().err
 
 
+def test_the_preset_of_molecules_needs_molecules(tmp_path, capsys):
+    output = tmp_path / "w.yaml"
+    assert call_distill("init", output, "--preset", "molecule") == 2
+    assert "--train" in capsys.readouterr().err
+    assert not output.exists()
+    assert call_distill("init", output, "--preset", "molecule", "--train", "mine.xyz") == 0
+
+
 def test_one_structure_gets_copies_to_learn_and_test_on(tmp_path):
     write_structures(tmp_path / "POSCAR.xyz", [bulk("Cu", cubic=True)])
     output = tmp_path / "w.yaml"

@@ -208,6 +208,17 @@ class SamplingMethodContract:
             assert reference_energy(atoms) == pytest.approx(energy, abs=1e-5)
             np.testing.assert_allclose(reference_forces(atoms), expected.get_forces(), atol=1e-5)
 
+    def test_the_calls_are_those_that_were_planned(self, configs, done):
+        method = SAMPLING_METHODS.load(self.method)()
+        planned = method.plan(configs)
+        if not planned:
+            pytest.skip("they are not known beforehand")
+        made = sum(method.collect(self.plan(configs, done)).calls.values())
+        expected = sum(plan.calls for plan in planned)
+        # Limits are not always reached, and how long trajectories take is not known exactly.
+        assert made / 1.2 <= expected <= 10 * made
+        assert all(plan.what and plan.atoms > 0 for plan in planned)
+
     def test_after_a_kill_only_what_is_missing_is_made(self, configs, done, tmp_path, monkeypatch):
         units = self.plan(configs, tmp_path)
         kind, work = type(units[1]), type(units[1]).work

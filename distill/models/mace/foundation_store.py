@@ -77,6 +77,19 @@ def cache_folder() -> Path:
     return Path(os.environ.get("DISTILL_CACHE") or user_cache_folder())
 
 
+def present_foundation(name: str) -> bool:
+    """Whether a foundation model can be opened without a download."""
+    if name == BUNDLED or Path(name).expanduser().is_file():
+        return True
+    url = foundation_urls().get(name)
+    return url is not None and _cached(url).exists()
+
+
+def _cached(url: str) -> Path:
+    """Where the file of a foundation model is kept."""
+    return cache_folder() / url.rsplit("/", 1)[-1]
+
+
 def find_foundation(name: str) -> Foundation:
     """The model file of a foundation model, downloaded if it is not there yet.
 
@@ -106,7 +119,7 @@ def find_foundation(name: str) -> Foundation:
             f"file, or one of {', '.join(urls)}"
         )
     url = urls[name]
-    target = cache_folder() / url.rsplit("/", 1)[-1]
+    target = _cached(url)
     if target.exists():
         _check_unchanged(target)
     else:

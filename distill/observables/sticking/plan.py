@@ -6,10 +6,8 @@ from distill.metrics.power import chance_each, chance_of_pairs, pairs_to_pass
 from distill.observables.base import STUDENT, TEACHER
 from distill.observables.call_times import work_text
 from distill.observables.sticking.config import StickingConfig
-from distill.simulation.conditions import conditions, places, snapshots_of
+from distill.simulation.scattering_counts import scattering_counts
 
-# A molecule is on its way for so long, fs (1680 calls of 0.1 fs were counted at 0.6 eV).
-_TRAJECTORY = 170.0
 # Of pairs of teacher and a good student, so many end differently (docs/measured.md: 13 of 232).
 _DISAGREE = 0.06
 # Chance at which a student that is right is to pass all checks.
@@ -18,28 +16,20 @@ CHANCE = 0.95
 
 def sticking_plan(config: StickingConfig, bound: float | None) -> list[str]:
     """Counts, calls and hours; with a bound, the power of its checks."""
-    scattering = config.all_trajectories()
-    found, atoms = conditions(scattering), 2
-    slab = scattering.slab
-    if not slab.file:
-        atoms += slab.size[0] * slab.size[1] * slab.layers
-    each = min(_TRAJECTORY, scattering.max_time) / scattering.time_step
+    found = scattering_counts(config.all_trajectories())
     most = {TEACHER: config.teacher_trajectories, STUDENT: config.student_trajectories}
     word = "at most " if config.precision else ""
     lines = []
     for role, trajectories in most.items():
-        count = len(found) * trajectories
-        what = f"{word}{count:,} trajectories under {len(found)} conditions"
-        lines.append(work_text(role, what, count * each, atoms))
-    snapshots = snapshots_of(scattering)
-    time = snapshots * (scattering.thermalisation_time / 10 + scattering.snapshot_interval)
-    hot = sum(temperature > 0 for _, temperature in places(scattering))
-    calls = hot * time / scattering.surface_time_step
-    if hot:
-        what = f"{snapshots} snapshots of each of {hot} thermal surfaces"
-        lines.append(work_text(config.initial_conditions, what, calls, atoms))
+        count = found.conditions * trajectories
+        what = f"{word}{count:,} trajectories under {found.conditions} conditions"
+        lines.append(work_text(role, what, count * found.calls, found.atoms))
+    if found.surfaces:
+        what = f"{found.snapshots} snapshots of each of {found.surfaces} thermal surfaces"
+        role = config.initial_conditions
+        lines.append(work_text(role, what, found.surface_calls, found.atoms))
     if bound is not None and config.teacher_trajectories >= 2:
-        lines.append(_power(config, bound, len(found)))
+        lines.append(_power(config, bound, found.conditions))
     return lines
 
 

@@ -94,6 +94,10 @@ class Augment(PerStructure):
     unit_type = AugmentUnit
     name = "augment"
 
+    def calls_of(self, config: AugmentConfig) -> int:
+        """One for the structure, each child, and each step of its relaxation."""
+        return 1 + config.children * (1 + config.relax_steps)
+
 
 def _labelled(atoms: Atoms, calculator: Calculator, index: int) -> Atoms:
     bare = Atoms(atoms.symbols, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)

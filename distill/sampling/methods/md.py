@@ -22,7 +22,7 @@ from distill.core.work import Unit, WorkFolder
 from distill.data.own_images import say_own_images
 from distill.data.structures import read_structures, write_structures
 from distill.models.cached_calculators import ModelSpec
-from distill.sampling.method import Sampler, SamplingMethod, Visited
+from distill.sampling.method import Planned, Sampler, SamplingMethod, Visited
 from distill.sampling.methods.md_config import MdConfig
 from distill.simulation.constant_pressure import ConstantPressure
 from distill.simulation.dynamics import (
@@ -143,6 +143,17 @@ class MolecularDynamics(SamplingMethod):
         """Refuse a structure that is not there, and constant pressure where there is none."""
         for config in configs:
             refuse_pressure(config, starting_structure(config))
+
+    def plan(self, configs: Sequence[MdConfig]) -> list[Planned]:
+        """Runs of each entry, and a call for each step and each start."""
+        found = []
+        for config in configs:
+            runs = len(config.temperatures) * len(config.pressures)
+            time = config.equilibration_time + config.time
+            calls = runs * (round(time / config.time_step) + 1)
+            atoms = len(starting_structure(config))
+            found.append(Planned(f"{runs} runs of {time / 1e3:g} ps", calls, atoms))
+        return found
 
     def units(self, configs: Sequence[MdConfig], sampler: Sampler) -> list[Unit]:
         """Every run of a list of options."""

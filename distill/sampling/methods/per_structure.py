@@ -18,7 +18,7 @@ from distill.data.isolated_atoms import is_isolated_atom
 from distill.data.structures import read_structures, write_structures
 from distill.models.cached_calculators import ModelSpec
 from distill.models.labelling import labelled_copy
-from distill.sampling.method import Sampler, SamplingMethod, Visited
+from distill.sampling.method import Planned, Sampler, SamplingMethod, Visited
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,21 @@ class PerStructure(SamplingMethod):
     name: ClassVar[str]
     unit_type: ClassVar[type[StructureUnit]]
 
+    @abstractmethod
+    def calls_of(self, config: Any) -> int:
+        """Calls for one structure, at most."""
+
+    def plan(self, configs: Sequence[Any]) -> list[Planned]:
+        """Structures of each entry's file that something is made of, and calls at most."""
+        found = []
+        for config in configs:
+            sizes = [len(atoms) for atoms in _interacting(config)]
+            if sizes:
+                calls = self.calls_of(config) * len(sizes)
+                what = f"children of {len(sizes)} structures"
+                found.append(Planned(what, calls, sum(sizes) / len(sizes)))
+        return found
+
     def refuse(self, configs: Sequence[Any]) -> None:
         """Refuse a file that cannot be read."""
         for config in configs:
@@ -83,12 +98,7 @@ class PerStructure(SamplingMethod):
             If a file is missing or damaged.
         """
         work = sampler.work.sub(self.name)
-        asked = [
-            (config, atoms)
-            for config in configs
-            for atoms in read_structures(config.structures, require=())
-            if not is_isolated_atom(atoms)
-        ]
+        asked = [(config, atoms) for config in configs for atoms in _interacting(config)]
         names = names_of((_amounts(config), atoms) for config, atoms in asked)
         return [
             self.unit_type(
@@ -110,6 +120,12 @@ class PerStructure(SamplingMethod):
             endings={atoms.info["trajectory"]: self.name for atoms in structures},
             calls={self.name: sum(unit.calls for unit in units)},
         )
+
+
+def _interacting(config: Any) -> list[Atoms]:
+    """The structures of a config's file, without isolated atoms."""
+    structures = read_structures(config.structures, require=())
+    return [atoms for atoms in structures if not is_isolated_atom(atoms)]
 
 
 def _amounts(config: Any) -> dict[str, Any]:

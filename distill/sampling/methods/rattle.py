@@ -66,6 +66,10 @@ class Rattle(PerStructure):
     unit_type = RattleUnit
     name = "rattle"
 
+    def calls_of(self, config: RattleConfig) -> int:
+        """One for each copy, and for each step of its relaxation."""
+        return config.copies * (1 + config.relax_steps)
+
 
 def _relaxation(start: Atoms, calculator: Calculator, steps: int) -> Iterator[Atoms]:
     """The start and the structure after each relaxation step, while the calculator knows it."""

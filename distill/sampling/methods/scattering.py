@@ -13,7 +13,7 @@ from distill.core.progress import say
 from distill.core.work import Unit
 from distill.data.structures import read_structures
 from distill.models.cached_calculators import ModelSpec
-from distill.sampling.method import Sampler, SamplingMethod, Visited
+from distill.sampling.method import Planned, Sampler, SamplingMethod, Visited
 from distill.simulation.conditions import Condition, conditions
 from distill.simulation.config import ScatteringConfig
 from distill.simulation.scattering import (
@@ -27,6 +27,7 @@ from distill.simulation.scattering import (
     surface_number,
     trajectory_name,
 )
+from distill.simulation.scattering_counts import scattering_counts
 from distill.simulation.scattering_run import run_trajectory
 from distill.simulation.surfaces import (
     Surfaces,
@@ -116,6 +117,19 @@ class Scattering(SamplingMethod):
         """Refuse a molecule or slabs that cannot be made."""
         for config in configs:
             refuse_surfaces(config)
+
+    def plan(self, configs: Sequence[ScatteringConfig]) -> list[Planned]:
+        """Trajectories under every condition, and the thermal surfaces that they start from."""
+        planned = []
+        for config in configs:
+            found = scattering_counts(config)
+            count = found.conditions * config.trajectories
+            what = f"{count:,} trajectories under {found.conditions} conditions"
+            planned.append(Planned(what, count * found.calls, found.atoms))
+            if found.surfaces:
+                what = f"{found.snapshots} snapshots of each of {found.surfaces} thermal surfaces"
+                planned.append(Planned(what, found.surface_calls, found.atoms))
+        return planned
 
     def units(self, configs: Sequence[ScatteringConfig], sampler: Sampler) -> list[Unit]:
         """Every trajectory, in the order of `conditions`, then by number.
