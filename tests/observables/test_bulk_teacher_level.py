@@ -26,7 +26,7 @@ class Squeezed(EMT):
 @pytest.mark.physics
 def test_the_teachers_crystal_is_as_much_smaller_as_its_modulus_says(tmp_path):
     expansion = ThermalExpansionConfig(
-        temperatures=[300.0], supercell=(1, 1, 1), time=12000.0, equilibration_time=500.0,
+        temperatures=[300.0], supercell=(2, 2, 1), time=8000.0, equilibration_time=500.0,
         time_step=5.0, thermostat_time=50.0, barostat_time=100.0, blocks=8,
     )  # fmt: skip
     config = BulkConfig(formula="Cu", elastic=False, thermal_expansion=expansion)
