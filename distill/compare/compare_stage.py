@@ -32,10 +32,9 @@ from distill.metrics.error_texts import study_table_text
 from distill.models.cached_calculators import ModelSpec
 from distill.models.config import CalculatorConfig
 from distill.observables.base import OBSERVABLES, REFERENCE, STUDENT, TEACHER
-from distill.observables.teacher_level import TeacherLevelResult, TeacherNumber
+from distill.observables.teacher_level import TEACHER_LEVEL, TeacherLevelResult, TeacherNumber
 from distill.student.config import StudentConfig
 
-TEACHER_LEVEL = "teacher_level"
 _OWN_FILES = (
     TEACHER_LEVEL,
     ERRORS,

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from distill.metrics.teacher_level import TeacherMean
 
 Array = NDArray[np.float64]
+# Stem of the files with them.
+TEACHER_LEVEL = "teacher_level"
 
 
 class TeacherNumber(Record):
