@@ -12,6 +12,7 @@ from typing import Any
 
 from distill.config.workflow import RunConfig
 from distill.core.artifacts import sha256
+from distill.core.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,11 @@ def _compare_refuse(config: RunConfig) -> None:
     from distill.compare.verdict import refuse_what_cannot_work
 
     refuse_what_cannot_work(config.compare)
+    if config.compare.reference_calls and config.reference is None:
+        raise UserError(
+            "compare.reference_calls: there is no reference that can be called: give its "
+            "calculator as reference, or leave the calls out"
+        )
     if config.compare.timing is not None:
         refuse_timing(config.compare.timing)
 

@@ -181,8 +181,8 @@ def _verdict(verdict: Verdict | None) -> Any:
 def _observables(run: _Run) -> list[dict[str, Any]]:
     """What each observable that was computed shows: rows, result, cards and template."""
     found = []
-    level = run.result("compare", f"{TEACHER_LEVEL}.json", TeacherLevelResult)
-    numbers = level.observables if level else {}
+    known = run.result("compare", f"{TEACHER_LEVEL}.json", TeacherLevelResult)
+    levels = known.levels if known else {}
     for name, kind in OBSERVABLES.members().items():
         observable = kind()
         result = run.result("compare", f"{name}.json", observable.Result)
@@ -195,7 +195,11 @@ def _observables(run: _Run) -> list[dict[str, Any]]:
                     "rows": observable.rows(result),
                     "result": result,
                     "cards": [card.model_dump() for card in observable.cards(result)],
-                    "teacher_level": teacher_level_rows(numbers.get(name, [])),
+                    "levels": {
+                        level: teacher_level_rows(numbers[name])
+                        for level, numbers in levels.items()
+                        if name in numbers
+                    },
                 }
             )
     return found

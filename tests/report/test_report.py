@@ -55,16 +55,16 @@ def test_numbers_at_the_teachers_level_stand_with_their_observable(finished, tmp
         student=0.66058, unit="eV", form="few calls", calls=5, comment="not converged",
     )  # fmt: skip
     point = number.model_copy(update={"quantity": "g", "place": {"r": 2.0}})
-    result = TeacherLevelResult(observables={"barriers": [number, point]})
+    result = TeacherLevelResult(levels={"teacher": {"barriers": [number, point]}})
     write_result(run / "compare" / "teacher_level.json", result)
     text = write_report(run).read_text()
     section = text.split('<section id="barriers">')[1].split("</section>")[0]
-    row = section.split("At the teacher")[1].split("<tbody>")[1].split("</tbody>")[0]
+    row = section.split("At the level of the teacher")[1].split("<tbody>")[1].split("</tbody>")[0]
     cells = re.sub(r"<[^>]+>", "|", row)
     for cell in ("barrier, Cu(111)", "0.66637 eV", "0.66058", "few calls", "5", "not converged"):
         assert f"|{cell}|" in cells
     assert cells.count("few calls") == 1
-    assert "At the teacher" not in finished[2]
+    assert "At the level of" not in finished[2]
 
 
 def test_the_page_needs_no_other_file(finished):

@@ -20,7 +20,7 @@ from distill.models.calculators import load_calculator
 from distill.observables.base import STUDENT
 from distill.observables.bulk.bulk import curve_unit
 from distill.observables.bulk.config import BulkConfig
-from distill.observables.teacher_level import TeacherNumber, numbers_of, thinned
+from distill.observables.teacher_level import TeacherNumber, calls_folder, numbers_of, thinned
 from distill.simulation.dynamics import Forces
 from distill.systems.config import NptConfig
 from distill.systems.crystals import lattice_constant_at
@@ -141,7 +141,7 @@ def bulk_teacher_level(
     properties.run([curve], "energy-volume curves")
     units = [
         LatticeCallsUnit(
-            work.path / "teacher_level",
+            calls_folder(work, teacher),
             f"lattice_constant_{temperature:g}K",
             model=teacher,
             student=student,
