@@ -120,7 +120,6 @@ def teacher_mean(
     temperature: float,
     *,
     corrections: Array | None = None,
-    block: int | None = None,
     confidence: float = 0.95,
 ) -> TeacherMean:
     """The average of an observable in the teacher's ensemble.
@@ -138,8 +137,6 @@ def teacher_mean(
     corrections
         What the teacher adds to the values where it was called, for observables that depend on the
         model, such as the energy; shape of `values`, not looked at elsewhere.
-    block
-        Frames in a block whose means are independent; by their autocorrelation if not given.
     confidence
         Of the interval.
 
@@ -150,7 +147,7 @@ def teacher_mean(
     """
     shape, called = values.shape[2:], np.isfinite(differences)
     flat = values.reshape(*values.shape[:2], -1)
-    length = block or _block(flat)
+    length = _block(flat)
     _require_blocks(called, length)
     centre = flat.mean(axis=(0, 1))
     changed = flat - centre

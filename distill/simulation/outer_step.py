@@ -124,9 +124,9 @@ def energy_test(
     slope, offset = np.polyfit(times, totals, 1)
     left = totals - offset - slope * times
     independent = len(left) / float(statistical_inefficiency(left[None]))
-    error = float(np.sqrt(np.mean(left**2)))
-    spread = error / float(np.std(times)) / np.sqrt(max(independent - 2, 1))
-    return EnergyTest(outer_step, error, float(slope), float(spread), len(energies))
+    scatter = float(np.sqrt(np.mean(left**2)))
+    spread = scatter / float(np.std(times)) / np.sqrt(max(independent - 2, 1))
+    return EnergyTest(outer_step, scatter, float(slope), float(spread), len(energies))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -77,7 +77,6 @@ def lattice_constant_at(
     config: NptConfig,
     generator: np.random.Generator,
     confidence: float = 0.95,
-    look: Callable[[Atoms, float], None] | None = None,
 ) -> dict[str, Any]:
     """Mean lattice constant at a temperature and pressure, by molecular dynamics.
 
@@ -99,9 +98,6 @@ def lattice_constant_at(
         Random stream of the initial velocities.
     confidence
         Of the interval.
-    look
-        Called at each step of the production with the supercell, which has its calculator, and the
-        lattice constant, Å.
 
     Returns
     -------
@@ -156,8 +152,6 @@ def lattice_constant_at(
             if step >= skipped:
                 lengths.append(length)
                 temperatures.append(hot)
-                if look is not None:
-                    look(moving, length)
     except UserError as error:
         # The start was evaluated without complaint, so the model fails on where it led.
         problem = str(error)
