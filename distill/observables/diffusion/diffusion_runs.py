@@ -65,6 +65,8 @@ class Trajectory:
         Of the dynamics, s.
     handed_over
         Outer steps that the teacher took where a student takes those in between.
+    simulated
+        Time that the wall time was spent on, fs; None where it is a time step for each call.
     """
 
     positions: np.ndarray
@@ -74,6 +76,7 @@ class Trajectory:
     calls: int
     wall_time: float
     handed_over: int = 0
+    simulated: float | None = None
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,7 @@ class Run(Unit):
             "problem": str(parts[-1]["problem"]),
             "calls": sum(int(part["calls"]) for part in parts),
             "handed_over": sum(int(part["handed_over"]) for part in parts),
+            "simulated": sum(float(part["simulated"]) for part in parts),
             "wall_time": sum(float(part["wall_time"]) for part in parts),
         }
 
@@ -258,6 +262,7 @@ def _dynamics(
         "problem": np.array(problem),
         "calls": np.array(step.calls),
         "handed_over": np.array(handed_over(calculator)),
+        "simulated": np.array((done + 1) * run.config.time_step),
         "wall_time": np.array(time.perf_counter() - started),
     }
 
