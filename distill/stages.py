@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from distill.config.workflow import RunConfig
 from distill.core.artifacts import sha256
+from distill.core.errors import UserError
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -211,6 +212,11 @@ def _compare_refuse(config: RunConfig) -> None:
     from distill.compare.verdict import refuse_what_cannot_work
 
     refuse_what_cannot_work(config.compare)
+    if config.compare.reference_calls and config.reference is None:
+        raise UserError(
+            "compare.reference_calls: there is no reference that can be called: give its "
+            "calculator as reference, or leave the calls out"
+        )
     if config.compare.timing is not None:
         refuse_timing(config.compare.timing)
 

@@ -32,10 +32,9 @@ from distill.metrics.error_texts import study_table_text
 from distill.models.cached_calculators import ModelSpec
 from distill.models.config import CalculatorConfig
 from distill.observables.base import OBSERVABLES, REFERENCE, STUDENT, TEACHER
-from distill.observables.teacher_level import TeacherLevelResult, TeacherNumber
+from distill.observables.teacher_level import TEACHER_LEVEL, TeacherLevelResult, TeacherNumber
 from distill.student.config import StudentConfig
 
-TEACHER_LEVEL = "teacher_level"
 _OWN_FILES = (
     TEACHER_LEVEL,
     ERRORS,
@@ -135,17 +134,20 @@ def _compare_observables(
 ) -> None:
     """Compute, tabulate and draw each observable that is asked for."""
     writers = dict.fromkeys(_OWN_FILES, "the comparison itself")
-    teachers: dict[str, list[TeacherNumber]] = {}
+    budgets = {TEACHER: config.teacher_calls, REFERENCE: config.reference_calls}
+    budgets = {level: calls for level, calls in budgets.items() if calls and level in models}
+    numbers: dict[str, dict[str, list[TeacherNumber]]] = {level: {} for level in budgets}
     for name, configs in asked(config, OBSERVABLES).items():
         observable = OBSERVABLES.load(name)()
         if (option := observable.held_out_option) and getattr(configs[0], option) is None:
             configs = [configs[0].model_copy(update={option: str(held_out)})]
         options: Any = configs if observable.repeated else configs[0]
         result = observable.run(options, models, work.sub(name))
-        if config.teacher_calls:
-            teachers[name] = observable.teacher_level(
-                options, models[TEACHER], models[STUDENT], config.teacher_calls, work.sub(name)
-            )
+        for level, calls in budgets.items():
+            if found := observable.teacher_level(
+                options, models[level], models[STUDENT], calls, work.sub(name)
+            ):
+                numbers[level][name] = found
         tables, figures = observable.rows(result), observable.draw(result)
         for stem in {name, *tables, *figures}:
             if (other := writers.setdefault(stem, name)) != name:
@@ -158,19 +160,22 @@ def _compare_observables(
             write_table_csv(work.path / f"{stem}.csv", rows)
         for stem, figure in figures.items():
             save_figure(figure, work.path, stem)
-    if config.teacher_calls:
-        _write_teacher_level(teachers, work.path)
+    if numbers:
+        _write_teacher_level(numbers, work.path)
 
 
-def _write_teacher_level(numbers: Mapping[str, list[TeacherNumber]], out: Path) -> None:
-    result = TeacherLevelResult(observables={name: of for name, of in numbers.items() if of})
-    write_result(out / f"{TEACHER_LEVEL}.json", result)
+def _write_teacher_level(
+    numbers: Mapping[str, Mapping[str, list[TeacherNumber]]], out: Path
+) -> None:
+    """Numbers by level and observable, as JSON and CSV."""
+    write_result(out / f"{TEACHER_LEVEL}.json", TeacherLevelResult(levels=numbers))
     rows: list[dict[str, Any]] = []
-    for name, found in result.observables.items():
-        for number in found:
-            row = number.model_dump()
-            place = "; ".join(f"{key} {value}" for key, value in row.pop("place").items())
-            rows.append({"observable": name, "place": place, **row})
+    for level, of_level in numbers.items():
+        for name, found in of_level.items():
+            for number in found:
+                row = number.model_dump()
+                place = "; ".join(f"{key} {value}" for key, value in row.pop("place").items())
+                rows.append({"level": level, "observable": name, "place": place, **row})
     write_table_csv(out / f"{TEACHER_LEVEL}.csv", rows)
 
 

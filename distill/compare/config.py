@@ -22,6 +22,9 @@ from distill.models.config import CalculatorConfig
 from distill.observables.base import REFERENCE, STUDENT, TEACHER
 from distill.systems.config import Facet
 
+# Of which a mean has an interval, and two end points and a saddle one to spare.
+_FEWEST_CALLS = 4
+
 
 class TimingConfig(Section):
     """Time per call on one core, every model in turn within one run."""
@@ -87,6 +90,18 @@ class CompareBase(Section):
         description="calls of the teacher for each of an observable's numbers at the teacher's "
         "level from the student's work; 0 leaves them out",
     )
+    reference_calls: CountOrNone = Field(
+        0, description="the same of the reference, where it can be run, at the reference's level"
+    )
+
+    @field_validator("teacher_calls", "reference_calls")
+    @classmethod
+    def _check_calls(cls, calls: int) -> int:
+        if 0 < calls < _FEWEST_CALLS:
+            raise ValueError(
+                f"{calls} calls give no interval: expected {_FEWEST_CALLS} or more, or 0 for none"
+            )
+        return calls
 
     @field_validator("models")
     @classmethod

@@ -7,7 +7,7 @@ The student's ensemble is sampled at length, and the teacher is called on m of i
 
 in which the first term has the student's statistics and the second, the correction, little variance
 where the models are alike (reweighting; Zwanzig, J. Chem. Phys. 22, 1420 (1954)). Where Δ varies by
-more than about kT, as it does in a large cell, a few structures carry all the weight. Then
+more than some kT, as it does in a large cell, a few structures carry all the weight. Then
 
     <A>_teacher = <A>_student − cov(A, Δ) / kT,
 
@@ -21,7 +21,6 @@ and the calls of a block together.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,9 +36,9 @@ from distill.metrics.jackknife import Jackknife, jackknife
 Array = NDArray[np.float64]
 Form = Literal["reweighting", "first order"]
 
-# Deviation of Δ in kT up to which calls are weighted, a third of normal ones having the weight
+# Deviation of Δ in kT up to which calls are weighted, a tenth of normal ones having the weight
 # then; and the effective number that has to be left of them. Few calls show too large a number.
-_WIDEST, _LEAST_EFFECTIVE = 1.1, 10.0
+_WIDEST, _LEAST_EFFECTIVE = 1.5, 10.0
 _SKEW = 7.0
 _MOST_BLOCKS = 40
 # Blocks with calls, below which no interval is given.
@@ -121,7 +120,6 @@ def teacher_mean(
     temperature: float,
     *,
     corrections: Array | None = None,
-    block: int | None = None,
     confidence: float = 0.95,
 ) -> TeacherMean:
     """The average of an observable in the teacher's ensemble.
@@ -139,8 +137,6 @@ def teacher_mean(
     corrections
         What the teacher adds to the values where it was called, for observables that depend on the
         model, such as the energy; shape of `values`, not looked at elsewhere.
-    block
-        Frames in a block whose means are independent; by their autocorrelation if not given.
     confidence
         Of the interval.
 
@@ -151,7 +147,7 @@ def teacher_mean(
     """
     shape, called = values.shape[2:], np.isfinite(differences)
     flat = values.reshape(*values.shape[:2], -1)
-    length = block or _block(flat)
+    length = _block(flat)
     _require_blocks(called, length)
     centre = flat.mean(axis=(0, 1))
     changed = flat - centre
@@ -262,111 +258,6 @@ def free_energy_difference(
         effective_samples=effective,
         bias=float(found.bias),
     )
-
-
-@dataclass(frozen=True)
-class Level:
-    """One level of an estimate that adds differences to a cheap mean.
-
-    Attributes
-    ----------
-    variance
-        Of one sample: of the cheapest model's value, or of a difference between two models.
-    cost
-        Of one sample, in any unit, such as seconds.
-    """
-
-    variance: float
-    cost: float
-
-
-@dataclass(frozen=True)
-class Allocation:
-    """Samples of each level, and what they give.
-
-    Attributes
-    ----------
-    samples
-        By level.
-    standard_error
-        Of the sum of the levels' means.
-    cost
-        Of all samples.
-    """
-
-    samples: tuple[int, ...]
-    standard_error: float
-    cost: float
-
-
-def allocation(
-    levels: Sequence[Level], *, standard_error: float | None = None, cost: float | None = None
-) -> Allocation:
-    """Samples of each level that cost least for a standard error, or err least at a cost.
-
-    Their numbers are as the root of variance over cost (Giles, Oper. Res. 56, 607 (2008)), two at
-    least, so that each level has a variance.
-
-    Parameters
-    ----------
-    levels
-        Independent of each other.
-    standard_error, cost
-        One of them: what is wanted, or what may be spent.
-
-    Raises
-    ------
-    UserError
-        If both or none is given, a variance is negative, a cost is not positive, or the cost does
-        not buy two samples of each level.
-    """
-    if (standard_error is None) == (cost is None):
-        raise UserError("allocation: expected either a standard error or a cost")
-    wanted = standard_error if standard_error is not None else cost
-    if any(not (level.variance >= 0 and level.cost > 0) for level in levels) or not (
-        wanted is not None and wanted > 0
-    ):
-        raise UserError("allocation: expected variances of at least 0 and costs above 0")
-    variances = np.array([level.variance for level in levels])
-    costs = np.array([level.cost for level in levels])
-    if standard_error is not None:
-        total = float(np.sqrt(variances * costs).sum())
-        ideal = total / standard_error**2 * np.sqrt(variances / costs)
-        samples = np.maximum(np.ceil(ideal - 1e-9), 2).astype(int)
-    else:
-        assert cost is not None
-        samples = _within(cost, variances, costs)
-    return Allocation(
-        samples=tuple(samples.tolist()),
-        standard_error=float(np.sqrt(np.sum(variances / samples))),
-        cost=float(np.sum(samples * costs)),
-    )
-
-
-def _within(budget: float, variances: Array, costs: Array) -> NDArray[np.int64]:
-    """Samples for a budget; levels that would get fewer than two get two, the others what is left.
-
-    Raises
-    ------
-    UserError
-        If it does not buy two of each.
-    """
-    if budget < 2 * costs.sum():
-        raise UserError(
-            f"allocation: a budget of {budget:g} does not buy two samples of each level, which "
-            f"cost {2 * costs.sum():g}: without two there is no interval"
-        )
-    free = np.ones(len(costs), dtype=bool)
-    while True:
-        left = budget - 2 * costs[~free].sum()
-        total = np.sqrt(variances[free] * costs[free]).sum()
-        ideal = np.full(len(costs), 2.0)
-        if total > 0:
-            ideal[free] = left / total * np.sqrt(variances[free] / costs[free])
-        short = free & (ideal < 2)
-        if not short.any():
-            return np.maximum(np.floor(ideal + 1e-9), 2).astype(np.int64)
-        free &= ~short
 
 
 def _weights(differences: Array, called: Array, temperature: float) -> tuple[Array, Array, float]:

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from distill.core.artifacts import atomic_path, read_json, write_json
 from distill.core.errors import UserError
-from distill.core.fingerprint import model_identity
+from distill.core.fingerprint import fingerprint, model_identity
 from distill.core.progress import say
 from distill.core.results import Interval, Record, Result
-from distill.core.work import Unit
+from distill.core.work import Unit, WorkFolder
 from distill.models.cached_calculators import ModelSpec, cached_calculator
 from distill.simulation.dynamics import Forces
 
@@ -25,10 +25,12 @@ if TYPE_CHECKING:
     from distill.metrics.teacher_level import TeacherMean
 
 Array = NDArray[np.float64]
+# Stem of the files with them.
+TEACHER_LEVEL = "teacher_level"
 
 
 class TeacherNumber(Record):
-    """A number at the teacher's level.
+    """A number at the level of the teacher, or of the reference in its place.
 
     Attributes
     ----------
@@ -62,9 +64,14 @@ class TeacherNumber(Record):
 
 
 class TeacherLevelResult(Result):
-    """Numbers at the teacher's level, by observable."""
+    """Numbers at the level of the teacher, and of the reference, by level and observable."""
 
-    observables: dict[str, list[TeacherNumber]]
+    levels: dict[str, dict[str, list[TeacherNumber]]]
+
+
+def calls_folder(work: WorkFolder, model: ModelSpec) -> Path:
+    """Where calls of a teacher are kept, or of a reference, each in a folder of its own."""
+    return work.path / TEACHER_LEVEL / fingerprint(model_identity(model))[:8]
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,10 @@ from distill.metrics.binding import Level, binding_energies
 from distill.metrics.errors import Errors
 from distill.models.teacher_model import RECORD_NAME, TeacherRecord
 from distill.observables.base import OBSERVABLES, REFERENCE, STUDENT, TEACHER, Card
+from distill.observables.teacher_level import TEACHER_LEVEL, TeacherLevelResult
 from distill.report.accuracy_tables import accuracy_tables
 from distill.report.basis_report import basis_choice
+from distill.report.teacher_level_table import teacher_level_rows
 from distill.student.search.basis_choice import CHOICE_FILE
 from distill.teacher.teacher_results import TeacherErrors
 
@@ -179,6 +181,8 @@ def _verdict(verdict: Verdict | None) -> Any:
 def _observables(run: _Run) -> list[dict[str, Any]]:
     """What each observable that was computed shows: rows, result, cards and template."""
     found = []
+    known = run.result("compare", f"{TEACHER_LEVEL}.json", TeacherLevelResult)
+    levels = known.levels if known else {}
     for name, kind in OBSERVABLES.members().items():
         observable = kind()
         result = run.result("compare", f"{name}.json", observable.Result)
@@ -191,6 +195,11 @@ def _observables(run: _Run) -> list[dict[str, Any]]:
                     "rows": observable.rows(result),
                     "result": result,
                     "cards": [card.model_dump() for card in observable.cards(result)],
+                    "levels": {
+                        level: teacher_level_rows(numbers[name])
+                        for level, numbers in levels.items()
+                        if name in numbers
+                    },
                 }
             )
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -107,7 +107,6 @@ def lattice_constant_at(
     generator: np.random.Generator,
     confidence: float = 0.95,
     parts: Path | None = None,
-    look: Callable[[Atoms, float], None] | None = None,
 ) -> dict[str, Any]:
     """Mean lattice constant at a temperature and pressure, by molecular dynamics.
 
@@ -130,9 +129,6 @@ def lattice_constant_at(
         Of the interval.
     parts
         Folder to keep the parts of the run in.
-    look
-        Called at each step of the production with the supercell, which has its calculator, and the
-        lattice constant, Å. It does not see steps of parts that are there.
 
     Returns
     -------
@@ -146,7 +142,7 @@ def lattice_constant_at(
     UserError
         If the calculator gives no stress, or the run is too short for the blocks.
     """
-    follow = partial(_part_of_crystal, atoms, model, temperature, config, generator, look)
+    follow = partial(_part_of_crystal, atoms, model, temperature, config, generator)
     done = in_parts(parts, follow)
     result = {
         "temperature": temperature,
@@ -173,7 +169,6 @@ def _part_of_crystal(
     temperature: float,
     config: NptConfig,
     generator: np.random.Generator,
-    look: Callable[[Atoms, float], None] | None,
     before: Part | None,
     number: int,
 ) -> Part:
@@ -221,8 +216,6 @@ def _part_of_crystal(
             if not problem and index >= skipped and (before is None or step.index):
                 lengths.append(length)
                 temperatures.append(hot)
-                if look is not None:
-                    look(moving, length)
             if problem or index == end:
                 ends = end_of(step)
                 break

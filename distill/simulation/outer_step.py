@@ -45,11 +45,13 @@ class EnergyTest:
     outer_step
         fs.
     error
-        Root mean square about the line of its drift, eV/atom; infinite for a run that ended early.
+        Root mean square about the line of its drift, eV/atom.
     drift, drift_error
         Slope of the line and its standard error, eV/atom/ns.
     calls
         Of the teacher.
+    problem
+        Why the run ended early; empty for a whole one.
     """
 
     outer_step: float
@@ -57,12 +59,15 @@ class EnergyTest:
     drift: float
     drift_error: float
     calls: int
+    problem: str = ""
 
     def fault(self, config: MultipleTimeStepsConfig) -> str:
         """What is wrong with the step, in words; empty for one that will do.
 
         A drift has to exceed its bound by two standard errors to be one.
         """
+        if self.problem:
+            return f"the run ended early: {self.problem}"
         if not self.error <= config.max_energy_error:
             return (
                 f"the total energy scatters by {self.error:.2g} eV/atom, above max_energy_error "
@@ -102,24 +107,26 @@ def energy_test(
     steps = max(round(time / outer_step), _FEWEST)
     # The grade is another matter: a step that the teacher takes says nothing of the splitting.
     both = MultipleTimeSteps(teacher, student, inner_steps, max_grade=np.inf)
-    energies = []
+    energies, problem = [], ""
     try:
         for step in velocity_verlet(atoms, both, time_step):
             energies.append(step.energy + step.kinetic)
-            if len(energies) > steps or not np.isfinite(energies[-1]):
+            if not np.isfinite(energies[-1]):
+                problem = "the total energy is not finite"
+            if problem or len(energies) > steps:
                 break
-    except UserError:
-        energies.append(np.nan)
-    totals = np.array(energies) / max(len(atoms), 1)
-    if not np.isfinite(totals).all():
-        return EnergyTest(outer_step, np.inf, np.inf, 0.0, len(energies))
+    except UserError as error:
+        problem = str(error)
+    if problem:
+        return EnergyTest(outer_step, np.inf, np.inf, 0.0, len(energies), problem)
+    totals = np.array(energies) / len(atoms)
     times = np.arange(len(totals)) * outer_step / _FS_PER_NS
     slope, offset = np.polyfit(times, totals, 1)
     left = totals - offset - slope * times
     independent = len(left) / float(statistical_inefficiency(left[None]))
-    error = float(np.sqrt(np.mean(left**2)))
-    spread = error / float(np.std(times)) / np.sqrt(max(independent - 2, 1))
-    return EnergyTest(outer_step, error, float(slope), float(spread), len(energies))
+    scatter = float(np.sqrt(np.mean(left**2)))
+    spread = scatter / float(np.std(times)) / np.sqrt(max(independent - 2, 1))
+    return EnergyTest(outer_step, scatter, float(slope), float(spread), len(energies))
 
 
 @dataclass(frozen=True)
@@ -163,15 +170,21 @@ class OuterStepUnit(Unit):
         """Test one step after the other."""
         teacher, student = cached_calculator(self.model), cached_calculator(self.student)
         generator = stream(self.seed, "outer step", self.temperature)
-        atoms, _ = thermalise(
-            self.start,
-            student,
-            self.temperature,
-            lambda _: generator,
-            time_step=self.time_step,
-            friction=_FRICTION,
-            time=_THERMALISATION,
-        )
+        try:
+            atoms, _ = thermalise(
+                self.start,
+                student,
+                self.temperature,
+                lambda _: generator,
+                time_step=self.time_step,
+                friction=_FRICTION,
+                time=_THERMALISATION,
+            )
+        except UserError as error:
+            raise UserError(
+                f"the student cannot bring the structure to {self.temperature:g} K, from where "
+                f"outer steps are tested: {error}; a student that knows this temperature is needed"
+            ) from None
         tests, inner_steps = [], 1
         for candidate in self.candidates:
             tests.append(

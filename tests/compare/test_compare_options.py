@@ -108,8 +108,9 @@ class TestTiming:
 
 class TestSection:
     def test_every_option_has_a_test_here(self):
-        """`reference_student` is tested with the stage."""
-        assert set(CompareBase.model_fields) == {"models", "timing", "reference_student"}
+        """`reference_student` is tested with the stage, calls with the teacher's level."""
+        calls = {"teacher_calls", "reference_calls"}
+        assert set(CompareBase.model_fields) == {"models", "timing", "reference_student", *calls}
 
     def test_timing_can_be_left_out(self, inputs, measured):
         stage.run(CompareConfig(timing=None), **inputs)

@@ -5,12 +5,8 @@ import pytest
 from oscillators import TEMPERATURE, Oscillators
 
 from distill.core.errors import UserError
-from distill.metrics.teacher_level import (
-    Level,
-    allocation,
-    free_energy_difference,
-    teacher_mean,
-)
+from distill.metrics.allocation import Level, allocation
+from distill.metrics.teacher_level import free_energy_difference, teacher_mean
 
 NEAR = Oscillators(modes=10, stiffer=1.3)
 FAR = Oscillators(modes=30, shifted=3.0)

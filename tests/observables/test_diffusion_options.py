@@ -17,6 +17,8 @@ from distill.observables.diffusion.diffusion import run_diffusion
 
 MODELS = {"teacher": "lattice_toys:CosineLattice", "student": "lattice_toys:CosineLattice"}
 ALL, NEW, NONE, STUDENT = "all runs", "further runs", "no run", "the student's runs"
+TEACHER = "the teacher's runs"
+LOOSE = {"outer_step": 20.0, "test_time": 200.0, "max_energy_error": 1.0, "max_drift": 1e9}
 # Another value of each option, and the runs that are done for it where those of OPTIONS are there.
 CHANGES: dict[str, tuple[Any, str]] = {
     "structure": ("other.xyz", ALL),
@@ -47,6 +49,8 @@ CHANGES: dict[str, tuple[Any, str]] = {
     "max_temperature_ratio": (1.01, ALL),
     "max_energy_change": (1e-3, ALL),
     "melting_displacement": (1e-4, NONE),
+    "engine": ("multiple_time_steps", TEACHER),
+    "multiple_time_steps": (LOOSE, TEACHER),
 }
 
 
@@ -105,6 +109,8 @@ def test_an_option_changes_the_result_and_repeats_only_what_depends_on_it(
     options = {**done.options, option: value}
     if option == "structure":
         options |= {option: str(done.folder.parent / value), "defect": "interstitial"}
+    if repeated == TEACHER:
+        options |= {"engine": "multiple_time_steps", "multiple_time_steps": LOOSE}
     folder = shutil.copytree(done.folder, tmp_path / "work")
     made = count_units(monkeypatch)
     assert run(options, folder) != done.models
@@ -117,5 +123,6 @@ def test_an_option_changes_the_result_and_repeats_only_what_depends_on_it(
             NEW: set(),
             NONE: set(),
             STUDENT: {name for name in done.runs if name.startswith("student")},
+            TEACHER: {name for name in done.runs if name.startswith("teacher")},
         }[repeated]
     )

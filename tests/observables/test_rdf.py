@@ -306,8 +306,12 @@ CHANGED_RESULT = {
 }
 
 
+# Of the engine, tried in the contract and with multiple time steps.
+ENGINE = {"engine", "multiple_time_steps"}
+
+
 def test_every_option_is_tried_below():
-    assert {*CHANGED_UNITS, *CHANGED_RESULT} == set(RdfConfig.model_fields)
+    assert {*CHANGED_UNITS, *CHANGED_RESULT, *ENGINE} == set(RdfConfig.model_fields)
 
 
 @pytest.mark.parametrize("name", CHANGED_UNITS)

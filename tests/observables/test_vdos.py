@@ -352,8 +352,12 @@ CHANGED_UNITS = {
 CHANGED_RESULT = {"resolution": 4.0, "confidence": 0.5}
 
 
+# Of the engine, tried in the contract and with multiple time steps.
+ENGINE = {"engine", "multiple_time_steps"}
+
+
 def test_every_option_is_tried_below():
-    assert {*CHANGED_UNITS, *CHANGED_RESULT} == set(VdosConfig.model_fields)
+    assert {*CHANGED_UNITS, *CHANGED_RESULT, *ENGINE} == set(VdosConfig.model_fields)
 
 
 @pytest.mark.parametrize("name", CHANGED_UNITS)

@@ -21,6 +21,7 @@ from distill.core.artifacts import read_json, write_json
 from distill.core.errors import UserError
 from distill.core.results import write_result
 from distill.core.stage_folder import write_started
+from distill.observables.teacher_level import TeacherLevelResult, TeacherNumber
 from distill.report import report as report_module
 from distill.report.report import write_report
 
@@ -45,6 +46,25 @@ def rng():
 def no_figures(monkeypatch):
     """Figures are drawn for the finished run; drawing them again and again takes time."""
     monkeypatch.setattr(report_module, "_figures", lambda run_folder, report: {})
+
+
+def test_numbers_at_the_teachers_level_stand_with_their_observable(finished, tmp_path, no_figures):
+    run = Path(shutil.copytree(finished[0], tmp_path / "run"))
+    number = TeacherNumber(
+        quantity="barrier", place={"path": "Cu(111)"}, value=0.66637, interval=None,
+        student=0.66058, unit="eV", form="few calls", calls=5, comment="not converged",
+    )  # fmt: skip
+    point = number.model_copy(update={"quantity": "g", "place": {"r": 2.0}})
+    result = TeacherLevelResult(levels={"teacher": {"barriers": [number, point]}})
+    write_result(run / "compare" / "teacher_level.json", result)
+    text = write_report(run).read_text()
+    section = text.split('<section id="barriers">')[1].split("</section>")[0]
+    row = section.split("At the level of the teacher")[1].split("<tbody>")[1].split("</tbody>")[0]
+    cells = re.sub(r"<[^>]+>", "|", row)
+    for cell in ("barrier, Cu(111)", "0.66637 eV", "0.66058", "few calls", "5", "not converged"):
+        assert f"|{cell}|" in cells
+    assert cells.count("few calls") == 1
+    assert "At the level of" not in finished[2]
 
 
 def test_the_page_needs_no_other_file(finished):

@@ -192,6 +192,10 @@ def test_the_test_finds_the_resonance_at_half_a_period(molecule):
 
     assert fault(period / 8) == ""
     assert "scatters by" in fault(period / 2)
+    failing = energy_test(
+        molecule, Counted(fails_on=3), Bond(), time_step=0.05, inner_steps=2, time=300.0
+    )
+    assert failing.fault(bounds) == "the run ended early: no answer"
     drifting = outer_step.EnergyTest(4.0, 1e-4, drift=0.5, drift_error=0.1, calls=9)
     assert "resonates" in drifting.fault(MultipleTimeStepsConfig())
     assert not drifting.fault(MultipleTimeStepsConfig(max_drift=0.4))

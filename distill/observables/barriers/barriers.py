@@ -16,7 +16,7 @@ from distill.models.cached_calculators import ModelSpec
 from distill.observables.barriers.config import BarrierConfig
 from distill.observables.barriers.result import BarriersResult, Profile, StationaryPoint
 from distill.observables.base import REFERENCE, STUDENT, baseline
-from distill.observables.teacher_level import TeacherNumber
+from distill.observables.teacher_level import TeacherNumber, calls_folder
 from distill.simulation.config import NebConfig, PathConfig
 from distill.simulation.neb_band import path_lengths
 from distill.simulation.neb_teacher import TeacherPathUnit
@@ -93,7 +93,7 @@ def barriers_teacher_level(
     work.run(list(paths), "minimum energy paths by the student")
     units = [
         TeacherPathUnit(
-            work.path / "teacher_level",
+            calls_folder(work, teacher),
             path.name,
             model=teacher,
             student=student,

@@ -188,7 +188,17 @@ def run_bulk(config: BulkConfig, models: Mapping[str, ModelSpec], work: WorkFold
     """
     crystal = checked_crystal(config)
     work = work.sub("properties")
-    curves = {role: curve_unit(config, role, model, work) for role, model in models.items()}
+    curves = {
+        role: _CurveUnit(
+            work.path,
+            f"{role}_equation_of_state",
+            model=model,
+            crystal=crystal,
+            strain=config.volume_strain,
+            points=config.volume_points,
+        )
+        for role, model in models.items()
+    }
     work.run(list(curves.values()), "energy-volume curves")
     properties = {
         role: _properties_of(config, role, model, curves[role].relaxed(), work)
@@ -210,18 +220,6 @@ def run_bulk(config: BulkConfig, models: Mapping[str, ModelSpec], work: WorkFold
             given=config.reference,
         ),
         given=dict(config.reference),
-    )
-
-
-def curve_unit(config: BulkConfig, role: str, model: ModelSpec, work: WorkFolder) -> _CurveUnit:
-    """The energy-volume curve of the crystal by a model; `work` is that of the properties."""
-    return _CurveUnit(
-        work.path,
-        f"{role}_equation_of_state",
-        model=model,
-        crystal=checked_crystal(config),
-        strain=config.volume_strain,
-        points=config.volume_points,
     )
 
 
@@ -282,6 +280,7 @@ def _properties_of(
     if config.phonons:
         vibrations = _PhononsUnit(work.path, f"{role}_phonons", model, relaxed, config.phonons)
     if config.thermal_expansion:
+        asked = config.thermal_expansion.model_dump(include=set(NptConfig.model_fields))
         expansion = [
             _LatticeUnit(
                 work.path,
@@ -290,7 +289,7 @@ def _properties_of(
                 model=model,
                 crystal=relaxed,
                 temperature=temperature,
-                config=config.thermal_expansion.dynamics(),
+                config=NptConfig(**asked),
                 seed=work.seed,
             )
             for temperature in config.thermal_expansion.temperatures

@@ -30,10 +30,6 @@ class ThermalExpansionConfig(NptConfig):
         [200.0, 300.0, 400.0, 500.0, 600.0, 700.0, 800.0, 900.0, 1000.0], description="K"
     )
 
-    def dynamics(self) -> NptConfig:
-        """All but the temperatures."""
-        return NptConfig(**{name: getattr(self, name) for name in NptConfig.model_fields})
-
 
 class PhononsConfig(Section):
     """Phonons of the crystal by finite displacements (phonopy)."""

@@ -188,7 +188,7 @@ def _good_runs(config: DiffusionConfig, runs: Sequence[Run], temperature: float)
         problem = trajectory.problem or _melted(config, run, trajectory)
         reports.append(_run_report(run, trajectory, problem))
         wall_time += trajectory.wall_time
-        simulated += trajectory.calls * config.time_step
+        simulated += trajectory.simulated or trajectory.calls * config.time_step
         if problem:
             say(f"diffusion: {run.name} is left out: {problem}")
         else:

@@ -68,6 +68,8 @@ class Trajectory:
         Of the dynamics, s.
     handed_over
         Outer steps that the teacher took where a student takes those in between.
+    simulated
+        Time that the wall time was spent on, fs; None where it is a time step for each call.
     """
 
     positions: np.ndarray
@@ -77,6 +79,7 @@ class Trajectory:
     calls: int
     wall_time: float
     handed_over: int = 0
+    simulated: float | None = None
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,7 @@ class Run(Unit):
             "problem": str(parts[-1]["problem"]),
             "calls": sum(int(part["calls"]) for part in parts),
             "handed_over": sum(int(part["handed_over"]) for part in parts),
+            "simulated": sum(float(part["simulated"]) for part in parts),
             "wall_time": sum(float(part["wall_time"]) for part in parts),
         }
 
@@ -249,6 +253,7 @@ def _dynamics(
         "problem": problem,
         "calls": step.calls,
         "handed_over": handed_over(calculator),
+        "simulated": (done + 1) * run.config.time_step,
         "wall_time": time.perf_counter() - started,
     }
 

@@ -15,7 +15,13 @@ from distill.observables.base import STUDENT
 from distill.observables.rdf.config import RdfConfig
 from distill.observables.rdf.pair_distances import distance_counts
 from distill.observables.rdf.rdf import System, pair_name, radii_within
-from distill.observables.teacher_level import EnergiesUnit, TeacherNumber, numbers_of, thinned
+from distill.observables.teacher_level import (
+    EnergiesUnit,
+    TeacherNumber,
+    calls_folder,
+    numbers_of,
+    thinned,
+)
 from distill.simulation.trajectory import (
     TrajectoryUnit,
     good_runs,
@@ -78,7 +84,7 @@ def _energies_unit(
 ) -> EnergiesUnit:
     frames = round(unit.config.time / unit.config.frame_interval) + 1
     return EnergiesUnit(
-        work.path / "teacher_level",
+        calls_folder(work, teacher),
         unit.name,
         model=teacher,
         student=student,
