@@ -107,7 +107,7 @@ class TrajectoryUnit(Unit):
         return {
             "problem": str(parts[-1]["problem"]),
             "calls": sum(int(part["calls"]) for part in parts),
-            "handed_over": sum(int(part["handed_over"]) for part in parts),
+            "handed_over": sum(int(part.get("handed_over", 0)) for part in parts),
         }
 
 

@@ -138,8 +138,11 @@ class Run(Unit):
         return {
             "problem": str(parts[-1]["problem"]),
             "calls": sum(int(part["calls"]) for part in parts),
-            "handed_over": sum(int(part["handed_over"]) for part in parts),
-            "simulated": sum(float(part["simulated"]) for part in parts),
+            "handed_over": sum(int(part.get("handed_over", 0)) for part in parts),
+            "simulated": sum(
+                float(part.get("simulated", part["calls"] * self.config.time_step))
+                for part in parts
+            ),
             "wall_time": sum(float(part["wall_time"]) for part in parts),
         }
 

@@ -233,7 +233,7 @@ def _follow(unit: MdUnit) -> tuple[list[Atoms], dict[str, Any]]:
         "reason": str(last["reason"]),
         "time_fs": int(last["end_step"]) * unit.config.time_step,
         "calls": sum(int(part["calls"]) for part in parts),
-        "handed_over": sum(int(part["handed_over"]) for part in parts),
+        "handed_over": sum(int(part.get("handed_over", 0)) for part in parts),
         "structures": len(structures),
     }
 
