@@ -23,6 +23,14 @@ EMT_PATH, LENNARD_JONES = "ase.calculators.emt:EMT", "ase.calculators.lj:Lennard
 SLAB = SlabConfig(size=(3, 3), layers=2, fixed_layers=1, vacuum=13.0, lattice_constant=3.6)
 
 
+# Of a student that differs from its teacher by nothing.
+STEPS = {
+    "multiple_time_steps": {
+        "student": EMT_PATH, "test_time": 8.0, "outer_step": 4.0, "max_drift": 1e9,
+    }
+}  # fmt: skip
+
+
 @pytest.fixture(scope="class")
 def copper(tmp_path_factory) -> str:
     """Two cells of copper in one file."""
@@ -168,6 +176,7 @@ class TestMolecularDynamics(SamplingMethodContract):
     method = "md"
     model, other_model = EMT_PATH, LENNARD_JONES
     conditions = frozenset({"temperatures", "pressures"})
+    harmless = frozenset({"multiple_time_steps"})  # without that engine
 
     @pytest.fixture(scope="class")
     def configs(self, copper):
@@ -201,6 +210,8 @@ class TestMolecularDynamics(SamplingMethodContract):
             "save_every": {"save_every": 2.0},
             "friction": {"friction": 0.02},
             "max_temperature": {"max_temperature": 5000.0},
+            "engine": {"ensemble": "nve", "engine": "multiple_time_steps", **STEPS},
+            "multiple_time_steps": STEPS,
         }
 
 

@@ -261,7 +261,7 @@ class TestRuns:
 
     def test_a_killed_run_ends_with_the_same_frames(self, options, tmp_path, monkeypatch):
         options |= {"multiple_time_steps": self.LOOSE | {"outer_step": 2.0}}
-        monkeypatch.setattr(trajectory, "_STEPS_IN_PART", 40)
+        monkeypatch.setattr(trajectory, "STEPS_IN_PART", 40)
         _, runs = self.run(options, tmp_path / "whole")
         computed, done = trajectory._computed, []
 
