@@ -47,8 +47,8 @@ def measured(model, graphs, **changes):
 def test_the_largest_batch_is_measured_and_the_weights_stay(model, graphs):
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     cost = measured(model, graphs, batch_size=3)
-    # Crystals have the most neighbours.
-    assert (cost.structures, cost.atoms) == (3, 13)
+    # Crystals and slabs have the most neighbours.
+    assert (cost.structures, cost.atoms) == (3, 14)
     for name, parameter in model.named_parameters():
         np.testing.assert_array_equal(parameter.detach(), before[name])
         assert parameter.grad is None
@@ -57,7 +57,7 @@ def test_the_largest_batch_is_measured_and_the_weights_stay(model, graphs):
     assert cost.epoch == pytest.approx(cost.seconds * (sum(edges) + edges[1] / 3) / largest)
     assert cost.memory is None or cost.memory >= 4 * 8 * sum(p.numel() for p in model.parameters())
     assert measured(model, graphs, batch_atoms=5).structures == 1
-    assert "a training step on the largest batch (3 structures, 13 atoms) takes" in cost.text(7)
+    assert "a training step on the largest batch (3 structures, 14 atoms) takes" in cost.text(7)
 
 
 def test_a_batch_that_needs_more_memory_than_there_is_is_refused(model, graphs, monkeypatch):
