@@ -6,6 +6,7 @@ moment, and `manifest.json` once it is finished.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -109,7 +110,11 @@ def run_pipeline(
         outdated = outdated_stages(folder, names[:start])
         for stage in STAGES[:start]:
             _require_finished(stage, folder, outdated.get(stage.name))
+        said = False
         for stage in STAGES[start:end]:
+            if stage.plan and not said:
+                _say_plan(STAGES[STAGES.index(stage) : end], config, folder)
+                said = True
             try:
                 _bring_up_to_date(stage, config, folder, discard=first is not None)
             except ChecksFailed as error:
@@ -145,6 +150,14 @@ def plan_lines(config: RunConfig) -> list[str]:
         if stage.plan:
             lines += [f"{stage.name}: {line}" for line in stage.plan(config, seconds)]
     return lines
+
+
+def _say_plan(stages: Sequence[Stage], config: RunConfig, folder: Path) -> None:
+    """What those stages will take that have no results yet; hours are not measured."""
+    for stage in stages:
+        if stage.plan and not made_anything(folder / stage.name, stage.keep):
+            for line in stage.plan(config, None):
+                say(f"{stage.name}, to do: {line}")
 
 
 def _measured_text(seconds: float | None, atoms: int) -> str:

@@ -1,7 +1,7 @@
 """The pipeline's promises on small stand-in stages: skip, resume, refuse, discard, record."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,21 @@ class TestPipeline:
         assert calls == ["teacher", "student"]
         assert capsys.readouterr().out.count("skipped") == 2
         assert report.is_file()
+
+    def test_a_run_says_first_what_is_left_to_do(self, tmp_path, capsys, monkeypatch):
+        planned = tuple(
+            replace(stage, plan=lambda config, seconds: [f"order {config.student.order}"])
+            for stage in pipeline.STAGES
+        )
+        monkeypatch.setattr(pipeline, "STAGES", planned)
+        run_pipeline(config(tmp_path), last="teacher")
+        said = capsys.readouterr().out
+        assert said.index("teacher, to do: order 2") < said.index("teacher: starting")
+        assert "student, to do" not in said
+        run_pipeline(config(tmp_path))
+        said = capsys.readouterr().out
+        assert "teacher, to do" not in said
+        assert said.count("student, to do: order 2") == 1
 
     def test_manifest_records_settings_inputs_and_outputs(self, tmp_path):
         run_pipeline(config(tmp_path))
