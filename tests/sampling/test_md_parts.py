@@ -36,7 +36,7 @@ def unit_in(tmp_path):
 @pytest.fixture
 def killed_after(monkeypatch):
     """Parts of ten steps, and a process that is killed before it computes one too many."""
-    monkeypatch.setattr(md, "_STEPS_IN_PART", 10)
+    monkeypatch.setattr(md, "STEPS_IN_PART", 10)
     computed, made = md._computed, []
 
     def kill_after(limit: int | None) -> list[int]:
