@@ -62,7 +62,7 @@ def test_the_teachers_energies_come_from_the_students_runs(config, tmp_path, mon
     # Nothing is done again, and more calls leave the student's runs as they are.
     done = []
     run = Unit.run
-    monkeypatch.setattr(Unit, "run", lambda unit: (done.append(unit.folder.name), run(unit)))
+    monkeypatch.setattr(Unit, "run", lambda unit: (done.append(unit.folder.parent.name), run(unit)))
     assert level(config, tmp_path) == found
     assert done == []
     level(config, tmp_path, calls=80)
