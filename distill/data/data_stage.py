@@ -45,6 +45,8 @@ def run(config: DataConfig, *, out: Path, seed: int) -> None:
         set is also in the training set.
     """
     train = _read(config, config.train)
+    # Refuses a set of nothing else.
+    without_isolated(train, config.train)
     _refuse_free_atoms_that_differ(train, config.train)
     train, same = without_duplicates(train, "training")
     train, far = without_energy_outliers(train, config.max_energy_deviation)

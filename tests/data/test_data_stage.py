@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from helpers import rattled_copper
 
@@ -184,8 +185,6 @@ def test_splits_are_fixed_by_the_seed(tmp_path):
 
 
 def free_atom(symbol, energy, **info):
-    from ase import Atoms
-
     atoms = Atoms(symbol)
     atoms.info.update(REF_energy=energy, **info)
     return atoms
@@ -207,6 +206,13 @@ def test_two_energies_of_a_free_atom_are_refused_in_either_order(tmp_path):
         train = write_set(tmp_path, [*pair, *rattled_copper(6)])
         with pytest.raises(UserError, match=r"structures 0, 1: .*isolated H atoms .*-1.1, 0.4 eV"):
             run(DataConfig(train=train), out=tmp_path / "out", seed=1)
+
+
+def test_a_set_of_isolated_atoms_alone_is_refused(tmp_path):
+    atom = set_labels(Atoms("H"), energy=-1.0)
+    train = write_set(tmp_path, [atom, atom.copy()])
+    with pytest.raises(UserError, match=r"data\.xyz holds only isolated atoms"):
+        run(DataConfig(train=train), out=tmp_path / "out", seed=1)
 
 
 def test_isolated_atoms_of_a_test_file_are_left_out(tmp_path, capsys):

@@ -7,6 +7,8 @@ from ase.build import bulk
 from ase.md.verlet import VelocityVerlet
 
 from distill.core.errors import UserError
+from distill.models.cached_calculators import cached_calculator
+from distill.models.calculators import load_calculator
 from distill.student.engine.neighbours import VerletList, list_neighbours
 from distill.student.student_model import StudentCalculator
 
@@ -55,6 +57,25 @@ def test_the_verlet_list_finds_what_a_new_search_finds(random_student):
         if not any(atoms.calc.neighbours.pairs is pairs for pairs in lists):
             lists.append(atoms.calc.neighbours.pairs)
     assert 2 <= len(lists) < 15
+
+
+def test_a_cached_calculator_knows_nothing_of_the_structures_before(random_student, tmp_path):
+    """Neighbours in the order of another structure add up to other last digits."""
+    path = tmp_path / "student.npz"
+    random_student().save(path)
+    generator = np.random.default_rng(5)
+    for _ in range(8):
+        before = bulk("Cu", cubic=True).repeat(2)
+        before.positions += generator.normal(scale=0.3, size=before.positions.shape)
+        atoms = before.copy()
+        atoms.positions += generator.normal(scale=0.03, size=before.positions.shape)
+        cached_calculator(path).calculate(before)
+        found = []
+        for calculator in (cached_calculator(path), load_calculator(path)):
+            calculator.calculate(atoms)
+            found.append(calculator.results)
+        assert found[0]["energy"] == found[1]["energy"]
+        np.testing.assert_array_equal(found[0]["forces"], found[1]["forces"])
 
 
 def test_the_verlet_list_notices_every_change():
