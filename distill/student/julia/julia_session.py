@@ -108,7 +108,9 @@ class JuliaSession:
         process = self._process
         if process is None:
             return
-        if _waiting is not None and not (self._failed or self._is_calling):
+        # One that is collected as garbage may have lost its channel before.
+        is_open = process.stdin is not None and not process.stdin.closed
+        if _waiting is not None and is_open and not (self._failed or self._is_calling):
             with contextlib.suppress(JuliaFailure):
                 self.call(PRINT_TO, path=os.devnull)
                 _waiting.append((_command(), self._environment(), process))
