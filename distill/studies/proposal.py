@@ -30,6 +30,8 @@ _BASES = {
     3: (3, [14.0, 12.0, 9.0]),
 }
 _MANY_ELEMENTS = (3, [12.0, 9.0, 6.0])
+# Time between structures of dynamics, fs, as by default.
+_SAVE_EVERY = 20
 # Fewer structures than this cannot be parted in a training and a test set.
 _FEWEST = 20
 _TEMPERATURES = {
@@ -178,10 +180,13 @@ def _sampling(found: Survey, structures: Sequence[Atoms], reasons: list[str]) ->
     )
     strain = 0.0 if found.kind == MOLECULE else 0.03
     copies = max(1, min(10, math.ceil(200 / found.structures)))
+    frames = len(dynamics["temperatures"]) * dynamics["time"] // _SAVE_EVERY
+    pool = frames + copies * found.structures
     return {
         "md": [dynamics],
         "rattle": [{"structures": found.path, "copies": copies, "strain": strain}],
-        "selection": {"count": 500, "held_out": 50},
+        # Held-out structures are of whole trajectories, of which there may be few.
+        "selection": {"count": min(500, int(0.4 * pool)), "held_out": min(50, pool // 5)},
     }
 
 
