@@ -23,6 +23,8 @@ _ORGANIC = frozenset({"H", "C", "N", "O", "F", "P", "S", "Cl", "Br", "I"})
 _MATERIALS_MODEL, _ORGANIC_MODEL = "medium-mpa-0", "off-medium"
 # A cell in dynamics has so many atoms or more, so that atoms do not meet their own images' motion.
 _ATOMS, _MOST_ATOMS = 60, 200
+# Time between structures of dynamics, fs, as by default.
+_SAVE_EVERY = 20
 # Fewer structures than this cannot be parted in a training and a test set.
 _FEWEST = 20
 _TEMPERATURES = {
@@ -172,10 +174,13 @@ def _sampling(found: Survey, structures: Sequence[Atoms], reasons: list[str]) ->
     )
     strain = 0.0 if found.kind == MOLECULE else 0.03
     copies = max(1, min(10, math.ceil(200 / found.structures)))
+    frames = len(dynamics["temperatures"]) * dynamics["time"] // _SAVE_EVERY
+    pool = frames + copies * found.structures
     return {
         "md": [dynamics],
         "rattle": [{"structures": found.path, "copies": copies, "strain": strain}],
-        "selection": {"count": 500, "held_out": 50},
+        # Held-out structures are of whole trajectories, of which there may be few.
+        "selection": {"count": min(500, int(0.4 * pool)), "held_out": min(50, pool // 5)},
     }
 
 

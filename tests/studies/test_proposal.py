@@ -57,6 +57,8 @@ def test_sampling_fits_the_kind(tmp_path):
     assert found["sampling"]["md"][0]["time_step"] == 0.5
     assert found["sampling"]["rattle"][0]["strain"] == 0.0
     assert found["data"]["unlabelled"] is True
+    # Two runs of 100 structures, one of which may be held out, and ten copies.
+    assert 20 < found["sampling"]["selection"]["count"] <= 110
 
 
 def test_init_writes_what_it_says_and_every_option_inside_options(tmp_path, capsys):
