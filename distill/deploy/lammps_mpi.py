@@ -14,7 +14,7 @@ from distill.core.errors import UserError
 from distill.core.progress import say
 from distill.deploy.export.lammps_arrays import lammps_bytes
 from distill.deploy.export.lammps_format import lammps_arrays
-from distill.deploy.lammps_build import build_lammps
+from distill.deploy.lammps_build import build_lammps, mpi_path
 from distill.student.student_model import Student
 
 # What the pair style reads where `pair_coeff` names no file or no elements.
@@ -59,7 +59,7 @@ def run_lammps_mpi(
         raise UserError(f"cannot read the LAMMPS input {path}: there is no such file")
     model = Student.load(student)
     executable = build_lammps(quiet=True).executable
-    mpirun = shutil.which("mpirun")
+    mpirun = shutil.which("mpirun", path=mpi_path())
     if executable is None or mpirun is None:
         missing = "LAMMPS with its headers" if executable is None else "mpirun"
         raise UserError(

@@ -190,7 +190,9 @@ def test_a_dask_worker_that_cannot_start_says_why(tmp_path):
 def test_parsl_gives_the_same_results():
     pytest.importorskip("parsl", reason="the extra [parsl] is not installed")
     config = ParallelConfig(backend="parsl", workers=2)
+    path = os.environ["PATH"]
     assert run_units(math.factorial, range(4), config=config, label="x") == [1, 1, 2, 6]
+    assert os.environ["PATH"] == path
 
 
 @pytest.mark.parametrize(

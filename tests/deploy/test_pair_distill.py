@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from lammps_inputs import write_data
 
 from distill.cli.app import exit_code
 from distill.core.errors import UserError
-from distill.deploy.lammps_build import FOLDER_VARIABLE
+from distill.deploy.lammps_build import FOLDER_VARIABLE, mpi_path
 from distill.deploy.lammps_mpi import run_lammps_mpi
 from distill.student.student_model import Student
 from distill.student.uncertainty.uncertainty_model import UncertaintyModel
@@ -57,7 +58,8 @@ class Folder:
 
     def run(self, text: str, ranks: int = 1, **environment: str) -> subprocess.CompletedProcess:
         (self.path / "in.lammps").write_text(text)
-        command = ["mpirun", "-n", str(ranks), self.executable, "-in", "in.lammps", "-nocite"]
+        mpirun = shutil.which("mpirun", path=mpi_path())
+        command = [mpirun, "-n", str(ranks), self.executable, "-in", "in.lammps", "-nocite"]
         for _ in range(3):  # Open MPI's processes may miss one another on a busy machine
             found = subprocess.run(
                 command, cwd=self.path, env={**os.environ, **MPI, **environment},

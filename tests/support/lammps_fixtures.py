@@ -32,7 +32,9 @@ def engine_build() -> LammpsBuild:
 @pytest.fixture(scope="session")
 def lmp_distill(engine_build) -> Path:
     """LAMMPS with the pair style; skips where there is no LAMMPS."""
-    if engine_build.executable is None or shutil.which("mpirun") is None:
+    from distill.deploy.lammps_build import mpi_path
+
+    if engine_build.executable is None or shutil.which("mpirun", path=mpi_path()) is None:
         pytest.skip("LAMMPS with headers and mpirun are not installed (lammps, liblammps-dev)")
     return engine_build.executable
 

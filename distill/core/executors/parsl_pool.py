@@ -136,9 +136,9 @@ class ParslPool(Executor):
         self.close()
         # parsl starts its helpers by name; they lie beside the interpreter, active environment or
         # not.
+        self._open.callback(os.environ.__setitem__, "PATH", os.environ.get("PATH", os.defpath))
         beside = str(Path(sys.executable).parent)
-        if beside not in os.environ.get("PATH", "").split(os.pathsep):
-            os.environ["PATH"] = os.pathsep.join([beside, os.environ.get("PATH", "")])
+        os.environ["PATH"] = os.pathsep.join([beside, os.environ.get("PATH", os.defpath)])
         self._open.enter_context(logs_into(self.logs, "parsl", "parsl"))
         folder = self.logs or Path(self._open.enter_context(TemporaryDirectory(prefix="parsl-")))
         config = _named_config(self.options.config) if self.options.config else self._local(size)
