@@ -118,20 +118,6 @@ class OneNode:
         """End jobs, all that there are if none is named."""
         self.run("scancel", *(jobs or self.jobs()))
 
-    def lose_the_node(self) -> None:
-        """End all that runs on the node, which is no longer there."""
-        self._set_node("DOWN", "Reason=lost")
-
-    def find_the_node(self) -> None:
-        """Have the node back."""
-        self._set_node("RESUME")
-        self._wait(lambda: "idle" in self.run("sinfo", "--noheader").stdout)
-
-    def _set_node(self, state: str, *more: str) -> None:
-        host = socket.gethostname().split(".")[0]
-        done = self.run("scontrol", "update", f"NodeName={host}", f"State={state}", *more)
-        assert done.returncode == 0, done.stderr
-
     def controller_goes_away(self) -> None:
         """End the scheduler; jobs that run go on."""
         self._end("slurmctld")

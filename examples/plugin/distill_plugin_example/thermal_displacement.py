@@ -17,6 +17,7 @@ from distill.observables.base import STUDENT, TEACHER, Check, Observable, Row, b
 from distill.simulation.config import TrajectoryConfig
 from distill.simulation.trajectory import (
     good_runs,
+    moved_by_engine,
     run_trajectories,
     trajectory_start,
     trajectory_units,
@@ -104,7 +105,9 @@ class ThermalDisplacement(Observable[DisplacementResult]):
     ) -> DisplacementResult:
         """Langevin dynamics of every model in paired runs."""
         atoms = trajectory_start(config)
-        units = trajectory_units(config, models, work, ensemble="nvt", quantity="positions")
+        where = f"compare.{self.name}"
+        moved = moved_by_engine(config, models, work, student=STUDENT, where=where)
+        units = trajectory_units(config, moved, work, ensemble="nvt", quantity="positions")
         run_trajectories(units, work, self.name)
         squares = {
             place: {
