@@ -344,10 +344,15 @@ def test_a_parsl_configuration_starts_as_often_as_it_is_needed(name, parsl_site)
         assert run_units(square, range(3), config=config, label="x") == [0, 1, 4]
 
 
-@pytest.mark.parametrize("look_s", [0.5, 3.0])
-def test_jobs_that_end_are_asked_for_again(look_s, tmp_path, monkeypatch, capsys):
-    """As all do at their time limit, between two looks too: nobody waits for what is gone."""
+@pytest.mark.parametrize(("look_s", "lost_s"), [(0.5, 15), (3.0, 15), (3.0, 1)])
+def test_jobs_that_end_are_asked_for_again(look_s, lost_s, tmp_path, monkeypatch, capsys):
+    """As all do at their time limit, between two looks too: nobody waits for what is gone.
+
+    dask forgets a job `lost_s` seconds after its worker was lost.
+    """
     pytest.importorskip("dask_jobqueue", reason="the extra [dask] is not installed")
+    import dask
+
     from distill.core.executors import dask_cluster
 
     monkeypatch.setattr(dask_cluster, "_LOOK_S", look_s)
@@ -357,7 +362,8 @@ def test_jobs_that_end_are_asked_for_again(look_s, tmp_path, monkeypatch, capsys
     killer = threading.Thread(target=end_the_job, args=(tmp_path, over))
     killer.start()
     units = [(str(tmp_path), n) for n in range(3)]
-    assert run_units(wait_for_the_end_of_the_job, units, config=config, label="x") == [0, 1, 2]
+    with dask.config.set({"distributed.deploy.lost-worker-timeout": f"{lost_s}s"}):
+        assert run_units(wait_for_the_end_of_the_job, units, config=config, label="x") == [0, 1, 2]
     over.set()
     killer.join()
     assert "jobs that have ended" in capsys.readouterr().out

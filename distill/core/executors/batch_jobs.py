@@ -47,6 +47,7 @@ class BatchJobs:
         # Names of all workers that ever came: one may come and go between two looks.
         self._came = _names_of_workers(cluster)
         self._unseen: dict[str, int] = {}  # looks since a worker of a job was there, by job
+        self._numbers: dict[str, str] = {}  # of the batch system, by job
         self._ended = 0  # jobs since a unit was done
         self._away_s = 0.0
 
@@ -88,7 +89,7 @@ class BatchJobs:
         there = {worker["name"] for worker in self._cluster.scheduler_info["workers"].values()}
         ended = self._ended_jobs({str(name) for name in there})
         if ended:
-            numbers = ", ".join(sorted(self._cluster.workers[name].job_id for name in ended))
+            numbers = ", ".join(sorted(self._numbers[name] for name in ended))
             say(f"jobs that have ended: {numbers}; asking for others ({units} units left)")
             self._remove(ended)
             self._ended += len(ended)
@@ -130,11 +131,13 @@ class BatchJobs:
             # dask refuses to close a cluster one of whose jobs is about to start.
             self._cluster.workers[name].status = Status.failed
         self._remove(unborn)
+        self._numbers |= {name: str(job.job_id) for name, job in self._cluster.workers.items()}
         return reason
 
     def _ended_jobs(self, workers: set[str]) -> list[str]:
         queued = self._queued()
-        ended = []
+        # dask itself lets go of a job some time after its worker is lost, and asks for no other.
+        ended = [name for name in self._numbers if name not in self._cluster.workers]
         for name, job in self._cluster.workers.items():
             if _is_of(name, workers):
                 self._unseen[name] = 0
@@ -161,6 +164,7 @@ class BatchJobs:
             self._cluster.sync(self._cluster.scale_down, names)
         for name in names:
             self._unseen.pop(name, None)
+            self._numbers.pop(name, None)
 
 
 def _is_of(job: object, workers: set[str]) -> bool:
