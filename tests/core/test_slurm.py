@@ -80,10 +80,15 @@ def once_begun(folder, act):
     def watch() -> None:
         while not (folder / "begun").exists() and not over.wait(0.1):
             pass
-        if not over.is_set():
-            act()
-        (folder / "ended").touch()
+        try:
+            if not over.is_set():
+                act()
+        except BaseException as error:
+            failed.append(error)
+        finally:
+            (folder / "ended").touch()
 
+    failed: list[BaseException] = []
     over = threading.Event()
     thread = threading.Thread(target=watch)
     thread.start()
@@ -92,6 +97,8 @@ def once_begun(folder, act):
     finally:
         over.set()
         thread.join()
+    if failed:
+        raise failed[0]
 
 
 def cancel(slurm, job: str) -> None:
@@ -142,6 +149,24 @@ def test_dask_goes_on_in_new_jobs_when_their_time_is_over(slurm, place, capfd):
     assert results == [0, 1, 2, 3]
     shown = capfd.readouterr().out
     assert "jobs that have ended: " in shown and all(job in shown for job in over)
+
+
+def test_dask_goes_on_when_the_node_of_its_jobs_is_lost(slurm, place, capfd):
+    """SLURM puts its jobs back into the queue, where they have no workers."""
+    config = dask_example()
+    units = [(str(place), n) for n in range(2)]
+    lost: list[str] = []
+
+    def lose_the_node() -> None:
+        lost.extend(slurm.jobs("running"))
+        slurm.lose_the_node()
+        assert until(lambda: not slurm.jobs("running,completing"), 30)
+        slurm.find_the_node()
+
+    with open_pool(config, place / "logs"), once_begun(place, lose_the_node):
+        results = run_units(wait_for_the_end_of_the_job, units, config=config, label="x")
+    assert results == [0, 1]
+    assert lost
 
 
 def test_dask_says_that_the_scheduler_is_away(slurm, place, capfd):

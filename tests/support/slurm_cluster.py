@@ -118,6 +118,21 @@ class OneNode:
         """End jobs, all that there are if none is named."""
         self.run("scancel", *(jobs or self.jobs()))
 
+    def lose_the_node(self) -> None:
+        """End all that runs on the node, which is no longer there."""
+        done = self._set_node("DOWN", "Reason=lost")
+        assert done.returncode == 0, done.stderr
+
+    def find_the_node(self) -> None:
+        """Have the node back; jobs that wait may take it at once."""
+        # It is refused where the node has come back by itself.
+        self._set_node("RESUME")
+        self._wait(lambda: "down" not in self.run("sinfo", "--noheader").stdout)
+
+    def _set_node(self, state: str, *more: str) -> subprocess.CompletedProcess[str]:
+        host = socket.gethostname().split(".")[0]
+        return self.run("scontrol", "update", f"NodeName={host}", f"State={state}", *more)
+
     def controller_goes_away(self) -> None:
         """End the scheduler; jobs that run go on."""
         self._end("slurmctld")
