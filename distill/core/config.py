@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 LARGEST = 10**7
 MOST_REPEATS = 100
@@ -38,6 +38,20 @@ TemperatureOrZero = Annotated[float, Field(ge=0, le=1e6)]
 Pressure = Annotated[float, Field(ge=-100, le=100)]
 # 1/K
 Expansion = Annotated[float, Field(ge=0, le=0.01)]
+
+
+def _distinct(values: list[float]) -> list[float]:
+    texts = [f"{value:g}" for value in values]
+    if repeated := sorted({text for text in texts if texts.count(text) > 1}):
+        raise ValueError(
+            f"{', '.join(repeated)} is given more than once, to six digits: a run would be "
+            "counted twice"
+        )
+    return values
+
+
+# Of numbers that runs are named by.
+DISTINCT = AfterValidator(_distinct)
 
 
 class Section(BaseModel):

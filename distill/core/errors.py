@@ -30,6 +30,14 @@ def left_the_program(error: SystemExit) -> str:
     )
 
 
+def words_of(error: BaseException) -> str:
+    """What an exception of other people's code says, on one line; its own words may fail, too."""
+    try:
+        return " ".join(str(error).split())
+    except Exception:
+        return "(it cannot be put into words)"
+
+
 def nearest_name(name: str, known: Sequence[str]) -> str:
     """For the message on an unknown name: the one that was meant, or all there are."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from pydantic import BaseModel
 
-from distill.core.input_files import InputFile, file_digest, map_files
+from distill.core.input_files import InputFile, ModelFile, file_digest, map_files
 
 # Hexadecimal digits: two of a thousand entries are called alike once in ten thousand lists.
 _NAME_LENGTH = 8
@@ -50,7 +50,7 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, InputFile):
-        return _of_file(value) if value.names_a_file else str(value)
+        return map_files(value, _of_file)
     if isinstance(value, (str, Path)):
         return _of_file(value) if isinstance(value, Path) and value.is_file() else str(value)
     if isinstance(value, np.ndarray | np.generic):
@@ -85,9 +85,15 @@ def names_of(entries: Iterable[Any]) -> list[str]:
 
 
 def model_identity(model: Any) -> Any:
-    """A model as `fingerprint` sees it: a file by its contents, an import path by its name."""
-    if isinstance(model, (str, os.PathLike)) and Path(model).is_file():
-        return _of_file(os.fspath(model))
+    """A model as `fingerprint` sees it: a file by its contents.
+
+    An import path counts by its name and, where it is the user's own code, by its module's file.
+    """
+    if isinstance(model, (str, os.PathLike)):
+        name = ModelFile(os.fspath(model))
+        if Path(name).is_file():
+            return _of_file(name)
+        return str(name) if name.names_a_file else map_files(name, _of_file)
     return plain(model)
 
 

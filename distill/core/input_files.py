@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import sysconfig
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,8 @@ from distill.core.artifacts import sha256
 from distill.core.errors import UserError
 
 BUNDLED_PREFIX = "bundled:"
+# Code below these is of packages, not of the user's.
+_INSTALLED = ("site-packages", "dist-packages", sysconfig.get_path("stdlib"))
 BUNDLED_FOLDER = Path(__file__).resolve().parents[1] / "data" / "bundled"
 
 
@@ -27,6 +32,11 @@ class InputFile(str):
     def names_a_file(self) -> bool:
         """Whether it is a path or a bundled name, rather than the name of something built in."""
         return not self.startswith("preset:")
+
+    @property
+    def source(self) -> InputFile | None:
+        """File of what a name that is none of a file stands for, if it is the user's own."""
+        return None
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -43,6 +53,20 @@ class ModelFile(InputFile):
     """Type of an option that names a model file or an import path, `package.module:Class`."""
 
     __slots__ = ()
+
+    @property
+    def source(self) -> InputFile | None:
+        """The user's own code behind an import path; None for that of an installed package."""
+        module = self.partition(":")[0].split(".")
+        with suppress(ImportError, ValueError):
+            found = find_spec(module[0])
+            places = found and (found.submodule_search_locations or [str(found.origin)[:-3]])
+            for place in places or ():
+                stem = os.path.join(place, *module[1:])
+                for file in (f"{stem}.py", os.path.join(stem, "__init__.py")):
+                    if os.path.isfile(file) and not any(part in file for part in _INSTALLED):
+                        return InputFile(file)
+        return None
 
     @property
     def names_a_file(self) -> bool:
@@ -151,17 +175,39 @@ def _digest(path: Path, stamp: tuple[int, int, int]) -> str:
 def map_files(section: Any, change: Callable[[InputFile], Any]) -> Any:
     """A section as plain values, each named file replaced by what a function makes of it.
 
-    Options that a section calls `unkeyed`, because they change no result, are left out.
+    Options that a section calls `unkeyed`, because they change no result, are left out. Text in
+    those that it says `may_name_files` counts as a file where there is one of this name.
     """
     if isinstance(section, InputFile):
-        return change(section) if section.names_a_file else str(section)
+        if section.names_a_file:
+            return change(section)
+        source = section.source
+        return str(section) if source is None else {"name": str(section), "code": change(source)}
     if isinstance(section, (BaseModel, dict)):
-        unkeyed = getattr(section, "unkeyed", ()) if isinstance(section, BaseModel) else ()
+        unkeyed, loose = (
+            getattr(section, name, ()) if isinstance(section, BaseModel) else ()
+            for name in ("unkeyed", "may_name_files")
+        )
         parts = ((key, value) for key, value in _parts(section) if key not in unkeyed)
-        return {key: map_files(value, change) for key, value in parts}
+        return {
+            key: map_files(_with_files(value) if key in loose else value, change)
+            for key, value in parts
+        }
     if isinstance(section, (list, tuple)):
         return [map_files(value, change) for value in section]
     return section
+
+
+def _with_files(value: Any) -> Any:
+    if isinstance(value, str):
+        if os.path.isfile(value):
+            return InputFile(value)
+        words = value.split()
+        found = [InputFile(word) if os.path.isfile(word) else word for word in words]
+        return found if any(isinstance(word, InputFile) for word in found) else value
+    if isinstance(value, dict):
+        return {key: _with_files(entry) for key, entry in value.items()}
+    return [_with_files(entry) for entry in value] if isinstance(value, (list, tuple)) else value
 
 
 def _parts(section: Any) -> Iterator[tuple[str, Any]]:

@@ -24,6 +24,11 @@ UNDER_WAY = "under_way"
 Part = dict[str, Any]
 
 
+def lengths_of_parts(steps: int, each: int) -> list[int]:
+    """Steps of each part of so many, the last of which may be shorter."""
+    return [min(each, steps - begun) for begun in range(0, steps, each)]
+
+
 def in_parts(folder: Path | None, computed: Callable[[Part | None, int], Part]) -> list[Part]:
     """The parts of a run: those that are in its folder, and those that are left to do.
 
@@ -39,17 +44,23 @@ def in_parts(folder: Path | None, computed: Callable[[Part | None, int], Part]) 
     while not parts or parts[-1][UNDER_WAY]:
         number = len(parts)
         file = None if folder is None else folder / f"{number:05d}.npz"
-        part = None if file is None else _read(file)
+        part = None if file is None else read_part(file)
         if part is None:
             part = computed(parts[-1] if parts else None, number)
             if file is not None and (number or part[UNDER_WAY]):
-                with atomic_path(file) as temporary:
-                    np.savez(temporary, **part)
+                write_part(file, part)
         parts.append(part)
     return parts
 
 
-def _read(file: Path) -> Part | None:
+def write_part(file: Path, part: Part) -> None:
+    """Write a part; it is there whole or not at all."""
+    with atomic_path(file) as temporary:
+        np.savez(temporary, **part)
+
+
+def read_part(file: Path) -> Part | None:
+    """A part that was written; None where there is none, or said, where it is damaged."""
     if not file.exists():
         return None
     try:

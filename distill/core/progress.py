@@ -5,6 +5,8 @@ Progress is a bar on a terminal and plain lines in a log.
 
 from __future__ import annotations
 
+import os
+import shlex
 import sys
 import threading
 import time
@@ -22,6 +24,12 @@ _LISTED = 10
 def say(message: str) -> None:
     """Print one line at once, so that logs and pipes show it as it happens."""
     print(message, flush=True)
+
+
+def argument(path: str | os.PathLike[str]) -> str:
+    """A path in a command that is shown, as a shell takes it for this path and nothing else."""
+    text = os.fspath(path)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
 
 def progress(

@@ -12,7 +12,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
 
-from distill.core.errors import UserError, nearest_name
+from distill.core.errors import UserError, nearest_name, words_of
 
 Member = TypeVar("Member")
 
@@ -63,9 +63,12 @@ class Registry(Generic[Member]):
         module, _, attribute = place.partition(":")
         try:
             member: Any = getattr(import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
+        except (Exception, SystemExit) as error:
+            # Importing runs the code of others, except of our own members.
+            if name in self.own and not isinstance(error, (ImportError, AttributeError)):
+                raise
             raise UserError(
-                f"the {self.kind} '{name}' ({place}) cannot be loaded: {error}"
+                f"the {self.kind} '{name}' ({place}) cannot be loaded: {words_of(error)}"
             ) from error
         return member
 

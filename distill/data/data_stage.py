@@ -11,10 +11,12 @@ import numpy as np
 from distill.core.artifacts import write_json
 from distill.core.errors import UserError
 from distill.core.progress import listed, say
+from distill.data.annotations import respect_annotations
 from distill.data.config import DataConfig
 from distill.data.duplicates import label_disagreement
 from distill.data.isolated_atoms import is_isolated_atom, isolated_energies, without_isolated
 from distill.data.label_checks import say_zero_forces
+from distill.data.overlap import refuse_overlap, train_with_copies
 from distill.data.own_images import say_own_images
 from distill.data.reference_energies import composition_matrix, least_squares_shifts
 from distill.data.repeated_structures import repetitions
@@ -44,19 +46,19 @@ def run(config: DataConfig, *, out: Path, seed: int) -> None:
         If a file is unusable, a structure appears twice with different labels, or one of the test
         set is also in the training set.
     """
-    train = _read(config, config.train)
+    given = _read(config, config.train)
+    test = _test_set(config, config.test, given) if config.test else []
     # Refuses a set of nothing else.
-    without_isolated(train, config.train)
-    _refuse_free_atoms_that_differ(train, config.train)
-    train, same = without_duplicates(train, "training")
+    without_isolated(given, config.train)
+    _refuse_free_atoms_that_differ(given, config.train)
+    train, same = without_duplicates(given, "training")
     train, far = without_energy_outliers(train, config.max_energy_deviation)
     say_zero_forces(train, config.train)
-    if config.test:
-        test = _test_set(config, config.test)
-    else:
+    if not config.test:
         kept, held = _split(train, config.test_fraction, seed)
+        names = {id(atoms): index for index, atoms in enumerate(given)}
+        kept, held = train_with_copies(train, kept, held, [names[id(atoms)] for atoms in train])
         train, test = [train[i] for i in kept], [train[i] for i in held]
-    _refuse_overlap(train, test)
     write_structures(out / "train.xyz", train)
     write_structures(out / "test.xyz", test)
     summary = {"train": summarise(train), "test": summarise(test)}
@@ -173,13 +175,16 @@ def _read(config: DataConfig, name: str) -> list[Atoms]:
         max_force=config.max_force,
         min_distance=config.min_distance,
     )
+    respect_annotations(structures, name)
     say_own_images(structures, name)
     return structures
 
 
-def _test_set(config: DataConfig, name: str) -> list[Atoms]:
+def _test_set(config: DataConfig, name: str, train: list[Atoms]) -> list[Atoms]:
     """Structures of a test file with an interaction: errors on isolated atoms would mean none."""
-    test, alone = without_isolated(_read(config, name), Path(name))
+    given = _read(config, name)
+    refuse_overlap(train, given)
+    test, alone = without_isolated(given, Path(name))
     if alone:
         say(f"{name}: left out {len(alone)} isolated atoms, which test nothing but E0")
     say_zero_forces(test, name)
@@ -202,13 +207,3 @@ def _refuse_free_atoms_that_differ(structures: list[Atoms], name: str) -> None:
         isolated_energies([structures[i] for i in alone])
     except UserError as error:
         raise UserError(f"{name}, among structures {listed(alone)}: {error}") from None
-
-
-def _refuse_overlap(train: list[Atoms], test: list[Atoms]) -> None:
-    for first, later, _ in repetitions([*train, *test]):
-        if first < len(train) <= later:
-            raise UserError(
-                f"structure {later - len(train)} of the test set is structure {first} of the "
-                "training set, up to translation and the order of like atoms: errors on it would "
-                "mean nothing; remove it from one of them"
-            )

@@ -8,7 +8,9 @@ line between frames ends nothing, and no frame is lost.
 from __future__ import annotations
 
 import codecs
+import lzma
 import re
+import zlib
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from distill.core.errors import UserError
+from distill.core.errors import UserError, words_of
 from distill.core.progress import say
 
 if TYPE_CHECKING:
@@ -24,7 +26,12 @@ if TYPE_CHECKING:
 
 # Keys of the format itself, which other programs also write in other cases.
 _FORMAT_KEYS = {"lattice": "Lattice", "properties": "Properties", "pbc": "pbc"}
+_KEY_VALUE = re.compile(
+    r"""([^\s=,]+)\s*=\s*("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|\{[^}]*\}|\[[^\]]*\]|\S+)"""
+)
 _PLAIN_COLUMNS = "species:S:1:pos:R:3"
+# Of an entry in a comment line.
+_NAME = re.compile(r"""[^\s"'={}\[\]\\,]+""")
 _HEAVIEST = 118
 _SHOWN = 40
 # Bytes of memory for a byte of a file: its text, its lines, numbers and structures.
@@ -107,11 +114,17 @@ def _lines(file: Path) -> list[str]:
 
     refuse_too_large(file, file.stat().st_size, _MEMORY_OF_A_BYTE)
     pieces: list[bytes] = []
-    with open_with_compression(str(file), "rb") as opened:
-        while piece := opened.read(_PIECE):
-            pieces.append(piece)
-            # A compressed file tells its size only so.
-            refuse_too_large(file, sum(map(len, pieces)), _MEMORY_OF_A_BYTE)
+    try:
+        with open_with_compression(str(file), "rb") as opened:
+            while piece := opened.read(_PIECE):
+                pieces.append(piece)
+                # A compressed file tells its size only so.
+                refuse_too_large(file, sum(map(len, pieces)), _MEMORY_OF_A_BYTE)
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise UserError(
+            f"{file} cannot be read: {type(error).__name__}: {words_of(error)}; a compressed file "
+            "is damaged, truncated, or none"
+        ) from None
     text = _decoded(b"".join(pieces))
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
@@ -206,6 +219,7 @@ def _comment(line: str) -> dict[str, Any]:
 
     if not line.strip():
         return {}
+    _refuse_two_values(line)
     try:
         info = key_val_str_to_dict(line)
     except ValueError:
@@ -230,7 +244,21 @@ def _comment(line: str) -> dict[str, Any]:
         raise UserError(f"the comment line has '{cell}' but no 'Lattice', which holds the cell")
     if "pbc" in info and np.size(info["pbc"]) not in (1, 3):
         raise UserError(f"pbc has {np.size(info['pbc'])} values, expected 3")
-    return info
+    # Words of free text, such as a lone quote, after which no one could read what is written.
+    return {key: value for key, value in info.items() if _NAME.fullmatch(key)}
+
+
+def _refuse_two_values(line: str) -> None:
+    """Refuse a comment line that gives one key two values, of which ASE takes the last."""
+    values: dict[str, str] = {}
+    for match in _KEY_VALUE.finditer(line):
+        key, value = match.groups()
+        own = key.lower() if key.lower() in _FORMAT_KEYS else key
+        if values.setdefault(own, value) != value:
+            raise UserError(
+                f"the comment line names {key} twice, with {values[own][:_SHOWN]} and "
+                f"{value[:_SHOWN]}: remove one"
+            )
 
 
 def _columns(properties: str) -> int:
@@ -259,6 +287,8 @@ def _columns(properties: str) -> int:
 def _told(error: Exception) -> str:
     """One line about what ASE found wrong in a frame."""
     if isinstance(error, KeyError):
-        return f"'{str(error.args[0])[:_SHOWN]}' is no chemical element"
+        name = str(error.args[0])[:_SHOWN]
+        hint = "; write H, as isotopes are one element to a model" if name in ("D", "T") else ""
+        return f"'{name}' is no chemical element{hint}"
     first = (str(error) or "cannot be read").splitlines()[0]
     return f"{type(error).__name__}: {first[:200]}"

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from distill.core.errors import UserError
-from distill.data.structures import config_type, reference_energy
+from distill.data.structures import is_named_isolated, reference_energy
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-_CONFIG_TYPES = {"isolatedatom", "isolated_atom"}
 # No crystal with one atom in its cell is so wide, and few models reach further in one step, Å.
 LONGEST_CUTOFF = 7.5
 # Energies of one atom in boxes of different size agree far better than this, eV.
@@ -24,8 +23,8 @@ _SAME_ENERGY = 0.05
 def is_isolated_atom(atoms: Atoms, cutoff: float = LONGEST_CUTOFF) -> bool:
     """Whether a structure is one atom without neighbours.
 
-    Its `config_type` says so (IsolatedAtom or isolated_atom, in any case), or it is not periodic,
-    or its own images are all as far away as a model sees, or further.
+    Its `config_type` says so (IsolatedAtom, isolated_atom), or it is not periodic, or its own
+    images are all as far away as a model sees, or further.
 
     Parameters
     ----------
@@ -36,7 +35,7 @@ def is_isolated_atom(atoms: Atoms, cutoff: float = LONGEST_CUTOFF) -> bool:
     """
     if len(atoms) != 1:
         return False
-    if config_type(atoms).lower() in _CONFIG_TYPES or not atoms.pbc.any():
+    if is_named_isolated(atoms) or not atoms.pbc.any():
         return True
     cell = np.asarray(atoms.cell)
     lengths = np.linalg.norm(cell[atoms.pbc], axis=1)
@@ -62,7 +61,7 @@ def without_isolated(
         If there are isolated atoms only.
     """
     alone = [is_isolated_atom(atoms) for atoms in structures]
-    if all(alone):
+    if alone and all(alone):
         raise UserError(f"{origin} holds only isolated atoms; expected structures with interaction")
     pairs = list(zip(structures, alone, strict=True))
     return [a for a, single in pairs if not single], [a for a, single in pairs if single]

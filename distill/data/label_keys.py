@@ -38,6 +38,8 @@ _LABEL_LIKE = {
     "stress": re.compile(r"stress", re.IGNORECASE),
     "virial": re.compile(r"virial", re.IGNORECASE),
 }
+# eV.
+_SAME_ENERGY = 1e-6
 # What is about labels, and none itself.
 _ABOUT_LABELS = re.compile(
     r"predicted|weight|std|sigma|deviation|spread|error|uncertain|kinetic|collision|barrier",
@@ -125,6 +127,7 @@ def take_labels(
             f"{file}: left out the stress of {without_volume} structures that have no volume; "
             "it is zero there"
         )
+    _say_free_energies(places, names["energy"], file)
     if format_name == EXTXYZ:
         _say_unused(places, names, file)
 
@@ -164,7 +167,9 @@ class _Place:
             name = option if option in names else names[0] if names else None
             if name is None:
                 continue
-            if len(names) > 1 and name != option:
+            others = [self.values[other] for other in names if other != name]
+            same = all(np.array_equal(self.values[name], other) for other in others)
+            if others and not (same and name == option):
                 raise UserError(f"{' and '.join(sorted(names))} differ in case only; remove one")
             self._frame.atoms.info.pop(name, None)
             self._frame.atoms.arrays.pop(name, None)
@@ -209,6 +214,23 @@ def _names(places: Sequence[_Place], keys: LabelKeys, *, native: bool) -> dict[s
             chosen += _STANDARD[label]
         names[label] = chosen
     return names
+
+
+def _say_free_energies(places: Sequence[_Place], names: Sequence[str], file: Path) -> None:
+    """Say that free energies were taken where energies beside them differ."""
+    apart = []
+    for place in places:
+        first = next((name for name in names if place.has(name)), None)
+        free, other = (place.values.get(name) for name in ("free_energy", "energy"))
+        if first == "free_energy" and free is not None and other is not None:
+            difference = abs(_energy(free) - _energy(other))
+            apart += [difference] if difference > _SAME_ENERGY else []
+    if apart:
+        say(
+            f"{file}: the energies are those named free_energy, which the forces are the gradient "
+            f"of; those named energy differ from them in {len(apart)} structures, by up to "
+            f"{max(apart):.3g} eV"
+        )
 
 
 def _check_required(

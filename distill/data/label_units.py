@@ -42,8 +42,18 @@ _FORCE_UNITS = {
     "meV/Å": 1000.0,
     "eV/nm": 10.0,
 }
+# Where the shear yz xz xy stands in the last three of six numbers of other programs.
+_SHEAR_ORDERS = {
+    "xx yy zz xy yz xz, as VASP writes them": [2, 0, 1],
+    "xx yy zz xy xz yz, as LAMMPS writes them": [2, 1, 0],
+    "xx yy zz yz xy xz": [0, 2, 1],
+    "xx yy zz xz yz xy": [1, 0, 2],
+    "xx yy zz xz xy yz": [1, 2, 0],
+}
 _STRESS_UNITS = {"GPa": 160.21766, "kbar": 1602.1766, "Hartree/Bohr³": 1 / 183.631}
 _IN_STEP = 0.8
+# Correlation of shear in the expected order above which no other is looked for.
+_IN_ORDER = 0.5
 _PLAUSIBLE = 3.0
 # Factor by which a unit may be missed and still be taken for it.
 _SURE = 1.5
@@ -80,8 +90,9 @@ def refuse_other_units(
     Forces, stresses and energies are each compared with the model's by their correlation and their
     factor. A factor beyond 1/3 to 3 at a correlation above 0.8 is refused where a unit, a sign, a
     virial in place of a stress (or the reverse), or an energy per atom explains it, and said where
-    nothing does. Energies are judged where the forces of both are in step, or where the
-    model agrees far better with energies per atom: else the model is no guide.
+    nothing does. Stresses whose shear is in step in another order alone are refused. Energies are
+    judged where the forces of both are in step, or where the model agrees far better with energies
+    per atom: else the model is no guide.
 
     Parameters
     ----------
@@ -97,7 +108,10 @@ def refuse_other_units(
     """
     forces = _pairs(reference, predicted, reference_forces)
     _check("forces", "eV/Å", _FORCE_UNITS, forces.ours, forces.theirs)
-    _check_stress(_pairs(reference, predicted, reference_stress))
+    stress = _pairs(reference, predicted, reference_stress)
+    if order := _other_order(stress):
+        raise UserError(f"{order} (correlation with the foundation model's). Change their order")
+    _check_stress(stress)
     _check_energies(
         reference, predicted, elements, in_step=_in_step(forces.ours, forces.theirs) >= _IN_STEP
     )
@@ -136,6 +150,25 @@ def say_contradictions(reference: Sequence[Atoms], fitted: Sequence[Atoms]) -> N
                 "it was fitted to: energies and forces contradict each other (another unit or "
                 "sign, energies per atom, another level of theory), or its basis is far too small"
             )
+    if order := _other_order(_pairs(reference, fitted, reference_stress)):
+        say(f"WARNING: {order} (correlation with what follows from energies and forces)")
+
+
+def _other_order(stress: _Pairs) -> str | None:
+    """What shows that six numbers of the stress labels are in another order, if anything does."""
+    ours, theirs = (values.reshape(-1, 6)[:, 3:] for values in (stress.ours, stress.theirs))
+    plain = _in_step(ours.ravel(), theirs.ravel())
+    steps = {
+        order: _in_step(ours.ravel(), theirs[:, places].ravel())
+        for order, places in _SHEAR_ORDERS.items()
+    }
+    best = max(steps, key=lambda order: steps[order])
+    if len(ours) < _FEWEST or plain > _IN_ORDER or steps[best] < _IN_STEP:
+        return None
+    return (
+        f"the six numbers of the stress labels look like {best}; expected ASE's order xx yy zz yz "
+        f"xz xy, in which their shear is in step to {plain:.2f} in place of {steps[best]:.2f}"
+    )
 
 
 def _check_stress(stress: _Pairs) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.core.progress import listed, say
+from distill.data.neighbour_pairs import has_flown_apart, neighbour_pairs
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -21,8 +22,6 @@ REACH = 6.0
 # Atoms whose distance exceeds the sum of their covalent radii by less touch each other, Å: layers
 # of graphite and of Bi2Te3, molecules in their crystals, noble gases.
 _TOUCHING = 2.0
-# Wider structures have flown apart, Å.
-_WIDEST = 1e4
 _ZERO = 1e-6
 Array = npt.NDArray[Any]
 
@@ -57,15 +56,10 @@ def own_image(atoms: Atoms, reach: float = REACH) -> OwnImage | None:
         How far a model sees, Å.
     """
     from ase.data import covalent_radii
-    from vesin import NeighborList
 
-    if not atoms.pbc.any() or np.ptp(atoms.positions, axis=0).max() > _WIDEST:
+    if not atoms.pbc.any() or has_flown_apart(atoms):
         return None
-    search = NeighborList(cutoff=reach, full_list=True, n_threads=1)
-    i, j, shifts, distances = search.compute(
-        points=atoms.positions, box=atoms.cell.array, periodic=atoms.pbc, quantities="ijSd"
-    )
-    i, j, shifts = i.astype(int), j.astype(int), shifts.astype(int)
+    i, j, shifts, distances = neighbour_pairs(atoms, reach)
     radii = covalent_radii[atoms.numbers]
     touching = distances < radii[i] + radii[j] + _TOUCHING
     piece, cells = _pieces(len(atoms), i[touching], j[touching], shifts[touching])

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
 if TYPE_CHECKING:
     from ase import Atoms
+
+T = TypeVar("T")
 
 # Positions and cell vectors of equal structures agree to this, Å: files round to less.
 _TOLERANCE = 1e-4
@@ -46,8 +48,7 @@ def repetitions(structures: Sequence[Atoms]) -> list[Repetition]:
 
     Equal are structures with the same elements and periodicity whose periodic cell vectors and
     atoms agree within 1e-4 Å after a common translation, lattice vectors added to single atoms,
-    and an exchange of like atoms. Rotations, and other vectors of the same lattice, are not looked
-    for.
+    and an exchange of like atoms. Rotations and other cells are the business of `congruence`.
 
     Candidates are those whose absolute structure factors agree, which none of these operations
     changes, looked up in a grid.
@@ -69,21 +70,43 @@ def _within(structures: Sequence[Atoms], members: list[int]) -> list[Repetition]
     marks = np.array([_marks(structures[i], own) for i, own in zip(members, vectors, strict=True)])
     size = len(structures[members[0]])
     reach = np.max([_reach(size, own) for own in vectors], axis=0)
-    # Structures that differ lie in a grid of some marks; equal ones in the same or the next place.
-    scaled = marks[:, _GRID] / (2 * reach[_GRID])
+    alike = first_alike(
+        marks,
+        reach,
+        _GRID,
+        lambda one, other: _matched(structures[members[one]], structures[members[other]]),
+    )
+    return [Repetition(members[one], members[other], order) for one, other, order in alike]
+
+
+def first_alike(
+    marks: np.ndarray, reach: np.ndarray, grid: Sequence[int], match: Callable[[int, int], T | None]
+) -> list[tuple[int, int, T]]:
+    """Things that match an earlier one, each with the first that it matches and the match.
+
+    Parameters
+    ----------
+    marks
+        Numbers of each thing that differ by no more than the reach where two match, shape (n, m).
+    reach
+        Shape (m,).
+    grid
+        The marks that candidates are looked up by.
+    match
+        What makes the second of two indices the first one; None or False where nothing does.
+    """
+    # Things that differ lie in a grid of some marks; equal ones in the same or the next place.
+    scaled = marks[:, grid] / (2 * reach[grid])
     kept: dict[bytes, list[int]] = {}
     found = []
-    for k, index in enumerate(members):
-        candidates = (
-            other
-            for place in _places(scaled[k])
-            for other in kept.get(place, [])
-            if np.all(np.abs(marks[k] - marks[other]) <= reach)
-        )
+    for k in range(len(marks)):
+        others = [other for place in _places(scaled[k]) for other in kept.get(place, [])]
+        near = np.all(np.abs(marks[k] - marks[others]) <= reach, axis=1)
+        candidates = [other for other, is_near in zip(others, near, strict=True) if is_near]
         for other in candidates:
-            order = _matched(structures[members[other]], structures[index])
-            if order is not None:
-                found.append(Repetition(members[other], index, order))
+            matched = match(other, k)
+            if matched is not None and matched is not False:
+                found.append((other, k, matched))
                 break
         else:
             kept.setdefault(np.floor(scaled[k]).astype(np.int64).tobytes(), []).append(k)

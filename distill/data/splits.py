@@ -118,8 +118,8 @@ def sources_of(structures: Sequence[Atoms]) -> list[str]:
     training on the others, would mean little. They are known by an entry such as `trajectory`, or
     as successive structures of equal composition whose `frame`, `step` or `time` grows.
     """
-    named = [_entry(atoms, _SOURCE_KEYS) for atoms in structures]
-    counts = [_number(_entry(atoms, _FRAME_KEYS)) for atoms in structures]
+    named = [entry(atoms, _SOURCE_KEYS) for atoms in structures]
+    counts = [_number(entry(atoms, _FRAME_KEYS)) for atoms in structures]
     sources: list[str] = []
     for index, name in enumerate(named):
         follows = (
@@ -198,7 +198,8 @@ def last_frames(sources: Sequence[str], fraction: float) -> tuple[list[int], lis
     return [i for i in range(len(sources)) if i not in apart], sorted(held)
 
 
-def _entry(atoms: Atoms, keys: Sequence[str]) -> str | None:
+def entry(atoms: Atoms, keys: Sequence[str]) -> str | None:
+    """The first of some entries of a structure's `info`, whatever their case, in words, or None."""
     lower = {str(key).lower(): value for key, value in atoms.info.items()}
     value = next((lower[key] for key in keys if key in lower), None)
     return None if value is None else str(value)

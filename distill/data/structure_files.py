@@ -36,9 +36,19 @@ def read_structure(name: str, index: int = 0) -> Atoms:
 
 
 def structure_file(structure: Any, folder: Path, name: str) -> str:
-    """File of a structure, which is written where it is in memory, constraints included."""
+    """File of a structure, which is written where it is in memory, constraints included.
+
+    Raises
+    ------
+    UserError
+        If it is neither a file nor one structure.
+    """
     if isinstance(structure, (str, os.PathLike)):
         return os.fspath(structure)
+    if not isinstance(structure, Atoms):
+        raise UserError(
+            f"expected one structure (ase.Atoms) or a file, found {type(structure).__name__}"
+        )
     path = folder / f"{name}.traj"
     with atomic_path(path) as temporary:
         bare = structure.copy()

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 DEFAULT_CONFIG_TYPE = "default"
+_ISOLATED = {"isolatedatom", "isolatedatoms"}
+# An atom whose images are nearer than the sum of covalent radii and this is bound to them, Å.
+_BOUND = 2.0
 # No structure is larger, or thinner where it repeats itself, Å.
 _LARGEST, _FLATTEST = 1e5, 0.1
 
@@ -51,6 +54,11 @@ def reference_stress(atoms: Atoms) -> np.ndarray | None:
 def config_type(atoms: Atoms) -> str:
     """The structure's `config_type`, or `default`."""
     return str(atoms.info.get(CONFIG_TYPE_KEY, DEFAULT_CONFIG_TYPE))
+
+
+def is_named_isolated(atoms: Atoms) -> bool:
+    """Whether the structure's `config_type` says so: IsolatedAtom, isolated_atoms or the like."""
+    return "".join(filter(str.isalpha, config_type(atoms).lower())) in _ISOLATED
 
 
 def elements_of(*sets: Sequence[Atoms]) -> tuple[str, ...]:
@@ -103,7 +111,8 @@ def read_structures(
     ------
     UserError
         For a missing, empty, truncated or unreadable file, and for structures with missing or
-        non-finite labels, unknown elements, atoms on top of each other, or pbc without a cell;
+        non-finite labels, unknown elements, atoms on top of each other, pbc without a cell, or the
+        name of an isolated atom for what is none;
         the message names the file and the structure's index.
     """
     file = resolve_file(path)
@@ -256,9 +265,9 @@ def _problem(
         missing = sorted(set(atoms.get_chemical_symbols()) - known)
         if missing:
             return f"element {', '.join(missing)} is not in the model (it knows {_join(known)})"
-    cell_problem = _cell_problem(atoms)
-    if cell_problem:
-        return cell_problem
+    problem = _cell_problem(atoms) or _isolation_problem(atoms)
+    if problem:
+        return problem
     if min_distance > 0:
         close = _closest_pair(atoms, min_distance)
         if close:
@@ -284,6 +293,28 @@ def _cell_problem(atoms: Atoms) -> str | None:
                 f"the periodic cell is only {heights.min():.2g} Å thick: its vectors "
                 "are too short, or lie in one plane or line"
             )
+    return None
+
+
+def _isolation_problem(atoms: Atoms) -> str | None:
+    """Why a structure that is named an isolated atom is none."""
+    from ase.data import covalent_radii
+
+    if not is_named_isolated(atoms):
+        return None
+    named = f"its {CONFIG_TYPE_KEY} is {config_type(atoms)}"
+    advice = "correct it, or leave the structure out"
+    if len(atoms) > 1:
+        formula = atoms.get_chemical_formula()
+        return f"{named}, but it holds {len(atoms)} atoms ({formula}); expected one: {advice}"
+    steps = np.indices((3, 3, 3)).reshape(3, -1).T - 1
+    steps = steps[np.any(steps, axis=1) & ~np.any(steps[:, ~atoms.pbc], axis=1)]
+    nearest = np.linalg.norm(steps @ atoms.cell[:], axis=1).min(initial=np.inf)
+    if nearest < 2 * covalent_radii[atoms.numbers[0]] + _BOUND:
+        return (
+            f"{named}, but its periodic image is {nearest:.2f} Å away, so it is a crystal: "
+            f"{advice}, or give it a wider cell or none (pbc F)"
+        )
     return None
 
 

@@ -177,7 +177,7 @@ def kind_of(atoms: Atoms) -> str:
     A cell with a layer of vacuum along one direction is a surface, along all that are periodic a
     molecule; what its config type calls a liquid is one.
     """
-    repeats = atoms.pbc & ~_vacuum(atoms)
+    repeats = atoms.pbc & ~vacuum_layers(atoms)
     if repeats.sum() <= 1:
         return MOLECULE
     if repeats.sum() == 2:
@@ -248,7 +248,7 @@ def _refuse_half_labelled(name: str, structures: Sequence[Atoms]) -> None:
             )
 
 
-def _vacuum(atoms: Atoms) -> np.ndarray:
+def vacuum_layers(atoms: Atoms) -> np.ndarray:
     """Along which cell vectors a layer without atoms lies, shape (3,)."""
     found = np.zeros(3, dtype=bool)
     if not atoms.pbc.any() or atoms.cell.rank != 3:

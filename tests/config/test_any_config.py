@@ -194,6 +194,34 @@ def test_any_override_is_understood_or_refused(tmp_path_factory, key, value):
         assert str(error)
 
 
+@pytest.mark.parametrize(
+    ("section", "options"),
+    [
+        ("sampling.md", {"structure": "preset:lif", "temperatures": [300, 300.0]}),
+        ("sampling.md", {"structure": "preset:lif", "temperatures": [300, 600, 300.00001]}),
+        ("sampling.md", {"structure": "preset:lif", "ensemble": "npt", "pressures": [0.1, 0.1]}),
+        ("compare.rdf", {"structure": "preset:lif", "temperatures": [1e3, 1000]}),
+        ("compare.vdos", {"structure": "preset:lif", "temperatures": [300, 300]}),
+        ("compare.diffusion", {"temperatures": [400, 400]}),
+        ("compare.bulk", {"thermal_expansion": {"temperatures": [0.5, 0.5]}}),
+        ("compare.bulk", {"phonons": {"temperatures": [0, 0]}}),
+    ],
+)
+def test_a_run_that_would_be_counted_twice_is_refused(section, options):
+    outer, inner = section.split(".")
+    with pytest.raises(UserError, match="is given more than once"):
+        parse_config(
+            {outer: {inner: [options] if outer == "sampling" else options}}, "workflow.yaml"
+        )
+
+
+def test_runs_of_the_gates_that_show_no_drift_are_refused():
+    parse_config({"compare": {"gates": {"time": 10.0}}}, "workflow.yaml")
+    for options in ({"time": 9.0}, {"time": 40.0, "time_step": 5.0}):
+        with pytest.raises(UserError, match="a drift needs 10 steps"):
+            parse_config({"compare": {"gates": options}}, "workflow.yaml")
+
+
 def test_aliases_that_grow_without_end_are_refused_at_once(tmp_path):
     lines = ["reference:", "  path: a:b", "  args:", "    a0: &a0 [1, 1]"]
     lines += [f"    a{n}: &a{n} [*a{n - 1}, *a{n - 1}, *a{n - 1}]" for n in range(1, 40)]

@@ -12,6 +12,7 @@ from pydantic import Field
 from distill.core.artifacts import sha256
 from distill.core.config import Section
 from distill.core.errors import UserError
+from distill.core.fingerprint import fingerprint, model_identity
 from distill.core.input_files import (
     FoundationFile,
     InputFile,
@@ -22,6 +23,7 @@ from distill.core.input_files import (
     resolve_file,
     with_absolute_files,
 )
+from distill.models.config import CalculatorConfig
 
 
 class Inner(Section):
@@ -109,6 +111,34 @@ def test_files_are_replaced_by_what_a_function_makes_of_them():
     assert plain["many"][1] == {"structure": None, "note": "a.xyz"}
     assert plain["deep"] == [{"y": ["F.XYZ"]}]
     assert plain["foundation"] == "medium-mpa-0"
+
+
+def test_code_of_the_user_and_files_in_arguments_count_with_their_contents(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_pkg").mkdir()
+    for name in ("own_calculator.py", "own_pkg/__init__.py", "own_pkg/deep.py", "w.pt", "run.sh"):
+        (tmp_path / name).write_text("1")
+    options = [
+        {"path": "own_calculator:Potential"},
+        {"path": "own_pkg:Potential"},
+        {"path": "own_pkg.deep:Potential"},
+        {"path": "ase.calculators.emt:EMT", "args": {"nested": [{"weights": "w.pt"}]}},
+        {"command": "bash run.sh --socket {socket}"},
+    ]
+    changed = ["own_calculator.py", "own_pkg/__init__.py", "own_pkg/deep.py", "w.pt", "run.sh"]
+    for given, name in zip(options, changed, strict=True):
+        config = CalculatorConfig(**given)
+        before = fingerprint(config), model_identity(given.get("path"))
+        assert before == (fingerprint(config), model_identity(given.get("path")))
+        (tmp_path / name).write_text("2")
+        assert fingerprint(config) != before[0], name
+        assert (model_identity(given.get("path")) != before[1]) == (".py" in name)
+    # Of a package that is installed only the name counts.
+    assert ModelFile("ase.calculators.emt:EMT").source is None
+    assert map_files(ModelFile("ase.calculators.emt:EMT"), str.upper) == "ase.calculators.emt:EMT"
+    for strange in ("nowhere:X", "a..b:X", ":", "json:load", "\0:x", "é" * 300 + ":x"):
+        assert ModelFile(strange).source is None
 
 
 def test_a_digest_is_that_of_the_file_as_it_is(tmp_path):

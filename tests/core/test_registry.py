@@ -61,3 +61,13 @@ def test_a_name_that_is_taken_is_refused(monkeypatch):
 def test_a_member_that_cannot_be_loaded_is_named_with_the_reason(monkeypatch, value):
     with pytest.raises(UserError, match=rf"the sampling method 'mine' \({value}\) cannot be load"):
         made(monkeypatch, mine=value).load("mine")
+
+
+@pytest.mark.parametrize("code", ["1 / 0", "raise SystemExit(0)", "raise RuntimeError('a\\nb')"])
+def test_a_member_whose_module_fails_is_named_with_the_reason(monkeypatch, tmp_path, code):
+    monkeypatch.syspath_prepend(tmp_path)
+    name = f"failing_member_{abs(hash(code))}"
+    (tmp_path / f"{name}.py").write_text(code)
+    with pytest.raises(UserError, match=r"the sampling method 'mine' .* cannot be load") as caught:
+        made(monkeypatch, mine=f"{name}:X").load("mine")
+    assert "\n" not in str(caught.value)

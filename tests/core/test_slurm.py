@@ -15,7 +15,7 @@ from helpers import ROOT
 from slurm_cluster import OneNode, why_not
 
 from distill.core.errors import UserError
-from distill.core.executors import ParallelConfig, dask_cluster, open_pool, run_units
+from distill.core.executors import ParallelConfig, dask_cluster, open_pool, parsl_pool, run_units
 
 pytestmark = [
     pytest.mark.slow,
@@ -56,9 +56,11 @@ def dask_example(**options) -> ParallelConfig:
     return ParallelConfig.model_validate(section)
 
 
-def parsl_example(folder, monkeypatch) -> ParallelConfig:
-    """The example, with smaller jobs."""
+def parsl_example(folder, monkeypatch, changes=()) -> ParallelConfig:
+    """The example, with smaller jobs whose end is noticed soon; `changes` of its text by text."""
     pytest.importorskip("parsl", reason="the extra [parsl] is not installed")
+    monkeypatch.setattr("parsl.providers.SlurmProvider.status_polling_interval", 1)
+    monkeypatch.setattr(parsl_pool, "_LOOK_S", 1.0)
     section = yaml.safe_load((CLUSTERS / "parsl_slurm.yaml").read_text())["parallel"]
     text = (CLUSTERS / "site_slurm.py").read_text()
     for name in ("max_workers_per_node", "cores_per_node"):
@@ -66,15 +68,18 @@ def parsl_example(folder, monkeypatch) -> ParallelConfig:
         text = text.replace(f"{name}=16", f"{name}=1")
     # A lost job is noticed after two minutes otherwise.
     label = 'label="nodes",'
-    assert label in text
-    text = text.replace(label, f"{label} heartbeat_period=1, heartbeat_threshold=5,")
+    soon = {label: f"{label} heartbeat_period=1, heartbeat_threshold=5,"}
+    soon["retries=2"] = "retries=2, strategy_period=1"
+    for old, new in (soon | dict(changes)).items():
+        assert old in text
+        text = text.replace(old, new)
     (folder / "site_slurm.py").write_text(text)
     monkeypatch.syspath_prepend(folder)
     return ParallelConfig.model_validate(section | {"workers": 2})
 
 
 @contextmanager
-def once_begun(folder, act):
+def once_begun(folder, act, *, ends=True):
     """Meanwhile, do something as soon as the first unit has begun, and let the units end."""
 
     def watch() -> None:
@@ -86,7 +91,8 @@ def once_begun(folder, act):
         except BaseException as error:
             failed.append(error)
         finally:
-            (folder / "ended").touch()
+            if ends:
+                (folder / "ended").touch()
 
     failed: list[BaseException] = []
     over = threading.Event()
@@ -112,6 +118,15 @@ def end_the_time_of_all(slurm) -> list[str]:
     for job in jobs:
         slurm.run("scontrol", "update", f"JobId={job}", "EndTime=now")
         slurm.wait_for_the_end_of(job)
+    return jobs
+
+
+def lose(slurm) -> list[str]:
+    """Lose the node for a while; the numbers of the jobs that ran on it."""
+    jobs = slurm.jobs("running")
+    slurm.lose_the_node()
+    assert until(lambda: not slurm.jobs("running,completing"), 30)
+    slurm.find_the_node()
     return jobs
 
 
@@ -156,14 +171,7 @@ def test_dask_goes_on_when_the_node_of_its_jobs_is_lost(slurm, place, capfd):
     config = dask_example()
     units = [(str(place), n) for n in range(2)]
     lost: list[str] = []
-
-    def lose_the_node() -> None:
-        lost.extend(slurm.jobs("running"))
-        slurm.lose_the_node()
-        assert until(lambda: not slurm.jobs("running,completing"), 30)
-        slurm.find_the_node()
-
-    with open_pool(config, place / "logs"), once_begun(place, lose_the_node):
+    with open_pool(config, place / "logs"), once_begun(place, lambda: lost.extend(lose(slurm))):
         results = run_units(wait_for_the_end_of_the_job, units, config=config, label="x")
     assert results == [0, 1]
     assert lost
@@ -218,6 +226,57 @@ def test_parsl_runs_the_example_and_survives_the_time_limit(slurm, place, monkey
     assert "parsl" not in shown.out + shown.err
     assert not (place / "runinfo").exists()
     assert list((place / "logs" / "parsl").rglob("*.sh"))
+
+
+def test_parsl_goes_on_when_the_node_of_its_jobs_is_lost(slurm, place, monkeypatch):
+    config = parsl_example(place, monkeypatch)
+    units = [(str(place), n) for n in range(2)]
+    lost: list[str] = []
+    with open_pool(config, place / "logs"), once_begun(place, lambda: lost.extend(lose(slurm))):
+        results = run_units(wait_for_the_end_of_the_job, units, config=config, label="x")
+    assert results == [0, 1]
+    assert lost
+
+
+def test_parsl_ends_where_no_further_job_starts(slurm, place, monkeypatch):
+    """The jobs before had workers; the time is counted since these ended."""
+    config = parsl_example(place, monkeypatch)
+    units = [(str(place), n) for n in range(2)]
+
+    def no_more_jobs() -> None:
+        slurm.run("scontrol", "update", "PartitionName=compute", "State=DOWN")
+        end_the_time_of_all(slurm)
+
+    with open_pool(config, place / "logs") as pool:
+        assert run_units(square, [2], config=config, label="x") == [4]
+        pool.options = pool.options.model_copy(update={"queue_time": 8 / 3600})
+        try:
+            with (
+                pytest.raises(UserError, match=r"no worker for .* waiting for the jobs of parsl"),
+                once_begun(place, no_more_jobs, ends=False),
+            ):
+                run_units(wait_for_the_end_of_the_job, units, config=config, label="x")
+        finally:
+            slurm.run("scontrol", "update", "PartitionName=compute", "State=UP")
+
+
+def test_parsl_ends_where_jobs_end_again_and_again(slurm, place, monkeypatch):
+    """As where the environment of the jobs breaks amid a run."""
+    init = 'worker_init="'
+    changes = {init: f"{init}test ! -e broken || exit 1; ", "max_blocks=4": "max_blocks=1"}
+    config = parsl_example(place, monkeypatch, changes)
+    units = [(str(place), n) for n in range(2)]
+
+    def break_it() -> None:
+        (place / "broken").touch()
+        end_the_time_of_all(slurm)
+
+    with (
+        pytest.raises(UserError, match="jobs have ended without a unit done, 2 units are left"),
+        open_pool(config, place / "logs"),
+        once_begun(place, break_it),
+    ):
+        run_units(wait_for_the_end_of_the_job, units, config=config, label="x")
 
 
 def test_parsl_says_that_the_scheduler_is_away(slurm, place, monkeypatch, capfd):

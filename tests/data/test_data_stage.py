@@ -10,6 +10,7 @@ import pytest
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from helpers import rattled_copper
+from scipy.spatial.transform import Rotation
 
 from distill.config import DataConfig
 from distill.core.errors import UserError
@@ -71,7 +72,7 @@ def test_a_test_structure_of_the_training_set_is_refused(tmp_path):
     structures = rattled_copper(8)
     train = write_set(tmp_path, structures[:5])
     test = write_set(tmp_path, [structures[6], structures[3]], "test.xyz")
-    words = "structure 1 of the test set is structure 3 of the training set"
+    words = "1 of 2 structures of the test set .* structure 1 is training structure 3"
     with pytest.raises(UserError, match=words):
         run(DataConfig(train=train, test=test), out=tmp_path / "out", seed=1)
     assert not (tmp_path / "out").exists()
@@ -231,8 +232,57 @@ def test_a_test_structure_in_disguise_is_refused(tmp_path):
     disguised.wrap()
     train = write_set(tmp_path, structures)
     test = write_set(tmp_path, [disguised], "test.xyz")
-    with pytest.raises(UserError, match="structure 0 of the test set is structure 2"):
+    with pytest.raises(UserError, match="structure 0 is training structure 2"):
         run(DataConfig(train=train, test=test), out=tmp_path / "out", seed=1)
+
+
+def turned(atoms, seed=0):
+    """The structure in another frame, the cell with it."""
+    other, turn = atoms.copy(), Rotation.random(random_state=seed).as_matrix()
+    other.set_cell(atoms.cell[:] @ turn)
+    other.positions = atoms.positions @ turn
+    other.arrays["REF_forces"] = atoms.arrays["REF_forces"] @ turn
+    return other
+
+
+def test_all_test_structures_that_are_training_structures_are_named_as_in_their_files(tmp_path):
+    structures = [Atoms("Cu"), *rattled_copper(7)]
+    set_labels(structures[0], energy=0.0, forces=np.zeros((1, 3)))
+    train = write_set(tmp_path, [structures[0], structures[1], *structures[1:6]])
+    test = write_set(tmp_path, [structures[0], structures[7], turned(structures[5])], "test.xyz")
+    with pytest.raises(UserError, match=r"1 of 3 .*: structure 2 is training structure 6"):
+        run(DataConfig(train=train, test=test), out=tmp_path / "out", seed=1)
+
+
+def test_copies_in_another_frame_are_on_one_side_of_a_split(tmp_path, capsys):
+    structures = rattled_copper(10)
+    train = write_set(tmp_path, [*structures, *map(turned, structures[:3])])
+    seeds_that_part_them = 0
+    for seed in range(4):
+        out = tmp_path / f"out{seed}"
+        run(DataConfig(train=train, test_fraction=0.4), out=out, seed=seed)
+        parts = [read_structures(out / f"{name}.xyz") for name in ("train", "test")]
+        energies = [{round(reference_energy(a), 6) for a in part} for part in parts]
+        assert not energies[0] & energies[1]
+        assert len(parts[0]) + len(parts[1]) == 13
+        seeds_that_part_them += "that would be held out are training" in capsys.readouterr().out
+    assert seeds_that_part_them > 0
+
+
+def test_a_set_of_copies_alone_is_not_split(tmp_path):
+    (atoms,) = rattled_copper(1)
+    train = write_set(tmp_path, [atoms, *(turned(atoms, seed) for seed in range(5))])
+    with pytest.raises(UserError, match=r"all of 1 structures that would be held out .* rotated"):
+        run(DataConfig(train=train, test_fraction=0.2), out=tmp_path / "out", seed=1)
+
+
+def test_copies_with_other_energies_are_named(tmp_path, capsys):
+    structures = rattled_copper(8)
+    other = turned(structures[3])
+    other.info["REF_energy"] += 0.1
+    train = write_set(tmp_path, [*structures, other])
+    run(DataConfig(train=train), out=tmp_path / "out", seed=1)
+    assert "their energies differ: 3 and 8 (0.025 eV/atom)" in capsys.readouterr().out
 
 
 def test_frames_of_a_trajectory_are_held_out_together(tmp_path, capsys):

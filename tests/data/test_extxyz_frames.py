@@ -196,3 +196,94 @@ def test_mutated_files_are_read_whole_or_refused(tmp_path, text, data):
     rows = sum(len(atoms) for atoms in found)
     assert rows + 2 * len(found) >= sum(bool(line.strip()) for line in lines)
     assert size
+
+
+COUNTS = [
+    "1", "1", "2", "2", "3", "0", "-1", " 2 ", "2.0", "02", "2 2", "٢", "2e0", "", "9" * 30, "1_0",
+]  # fmt: skip
+KEYS = [
+    'Lattice="5 0 0 0 5 0 0 0 5"', "Lattice=5", 'Lattice="5 0 0 0 5 0 0 0 nan"', 'lattice="5 5 5"',
+    'Lattice="0 0 0 0 0 0 0 0 0"', 'Lattice="1e200 0 0 0 5 0 0 0 5"', 'Lattice="', "Lattice={5}",
+    "Properties=species:S:1:pos:R:3", "Properties=species:S:1:pos:R:3:forces:R:3",
+    "Properties=pos:R:3:species:S:1", "Properties=species:S:1:pos:I:3", "Properties=species:S:1",
+    "Properties=species:S:1:pos:R:3:numbers:I:1", "Properties=species:S:1:pos:R:3:masses:R:1",
+    "Properties=species:S:1:pos:R:3:move_mask:L:1", "Properties=species:S:2:pos:R:3", "Properties=",
+    "Properties=species:S:1:pos:R:3:cell:R:1", "Properties=species:S:1:pos:R:3:info:S:1",
+    'pbc="T T F"', "pbc=T", "pbc=maybe", 'pbc="1 0 1"', 'pbc="T T T T"', "pbc=[true, 7, null]",
+    "energy=-1.5", "energy=text", "energy=", "energy=1e999", 'energy="1 2"', "free_energy=nan",
+    'stress="1 2 3 4 5 6"', 'stress="1 2 3"', 'virial="a b"', "charge=1", "dipole=2", "magmom=x",
+    "config_type=", "config_type=bulk", 'config_type="a b"', "positions=1", "numbers=5", "cell=5",
+    "=", "==", "a=b=c", '"', "'", "{", "}", "_JSON", "a=_JSON [", 'a="[[1, 2]]"', "é=ü", "\0=1",
+    "a=" + "[" * 3000, "momenta=1", "constraints=1", "calc=EMT", "arrays=1", "name='x", "a=\\",
+]  # fmt: skip
+CELLS = ["0", "1.5", "-2", "1e308", "-1e400", "nan", "0x1", "1_0", "1,5", "T", "∞", "0" * 300, "H"]
+FIRST = ["Cu", "H", "X", "cu", "Qq", "29", "0", "-1", "", "Cu1", "Æ"]
+
+
+@st.composite
+def files(draw) -> str:
+    """Frames with counts, keys and rows of all kinds, most of them as they should be."""
+    lines = []
+    for _ in range(draw(st.integers(1, 2))):
+        count = draw(st.sampled_from(COUNTS))
+        lines += [count, " ".join(draw(st.lists(st.sampled_from(KEYS), max_size=4)))]
+        rows = int(count) if count in ("1", "2", "3") and draw(st.integers(0, 5)) else 2
+        for row in range(rows):
+            columns = draw(st.sampled_from([3, 3, 3, 3, 2, 4, 6, 0]))
+            usual = [f"{row}", "0.5", "0.25", "1", "1", "1"][:columns]
+            if columns and not draw(st.integers(0, 3)):
+                usual[draw(st.integers(0, columns - 1))] = draw(st.sampled_from(CELLS))
+            first = draw(st.sampled_from(FIRST)) if not draw(st.integers(0, 4)) else "Cu"
+            lines.append(" ".join([first, *usual]))
+    return "\n".join(lines)
+
+
+@settings(
+    max_examples=2200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(text=files())
+def test_any_frames_are_refused_in_words_or_read_and_written_the_same(tmp_path, text):
+    path, copy = tmp_path / "any.xyz", tmp_path / "copy.xyz"
+    path.write_text(text, encoding="utf-8")
+    try:
+        found = read_structures(path, require=())
+    except UserError as refused:
+        assert str(refused).startswith(str(path)) and "\n" not in str(refused)
+        return
+    rows = sum(len(atoms) for atoms in found)
+    assert rows + 2 * len(found) >= sum(bool(line.strip()) for line in text.split("\n"))
+    write_structures(copy, found)
+    for one, again in zip(found, read_structures(copy, require=()), strict=True):
+        assert np.isfinite(one.positions).all() and np.isfinite(one.cell.array).all()
+        np.testing.assert_allclose(again.positions, one.positions, atol=1e-7)
+        np.testing.assert_array_equal(again.numbers, one.numbers)
+        np.testing.assert_array_equal(again.pbc, one.pbc)
+        assert again.arrays.keys() == one.arrays.keys()
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ("REF_energy=-3.0 REF_energy=-5.0", "names REF_energy twice, with -3.0 and -5.0"),
+        ('REF_energy=-3.0 config_type="a b" config_type=a', "names config_type twice"),
+        ('REF_energy=-3.0 PBC="F F F"', "names PBC twice"),
+        ("REF_energy=-3.0 ref_energy=-5.0", "REF_energy and ref_energy differ in case only"),
+    ],
+)
+def test_two_values_of_one_key_are_refused(tmp_path, keys, words):
+    (tmp_path / "a.xyz").write_text(f"1\n{HEADER} {keys}\nCu 0 0 0\n")
+    with pytest.raises(UserError, match=words):
+        read_structures(tmp_path / "a.xyz", require=("energy",))
+
+
+def test_one_value_given_twice_and_keys_inside_quotes_are_no_repetition(tmp_path):
+    notes = r'REF_energy=-3 ref_energy=-3 note="REF_energy=-5 \"REF_energy=7\"" REF_energy=-3'
+    (tmp_path / "a.xyz").write_text(f"1\n{HEADER} {notes}\nCu 0 0 0\n")
+    (atoms,) = read_structures(tmp_path / "a.xyz", require=("energy",))
+    assert atoms.info["REF_energy"] == -3
+
+
+def test_deuterium_is_told_to_be_hydrogen(tmp_path):
+    (tmp_path / "a.xyz").write_text("1\n\nD 0 0 0\n")
+    with pytest.raises(UserError, match="'D' is no chemical element; write H"):
+        read_structures(tmp_path / "a.xyz", require=())

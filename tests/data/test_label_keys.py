@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from helpers import rattled_copper
@@ -51,7 +52,27 @@ def test_files_that_ase_writes_with_a_calculator_need_no_keys(tmp_path, capsys):
         assert reference_energy(atoms) == pytest.approx(energy)
         np.testing.assert_allclose(reference_forces(atoms), forces, atol=1e-7)
         np.testing.assert_allclose(reference_stress(atoms), stress, atol=1e-7)
-    assert capsys.readouterr().out == ""
+    (said,) = capsys.readouterr().out.splitlines()
+    assert "named free_energy" in said
+
+
+@pytest.mark.parametrize("name", ["out.xyz", "out.traj"])
+def test_free_energies_are_taken_and_said_where_energies_differ(tmp_path, capsys, name):
+    frames = []
+    for entropy in (0.0, 0.3):
+        atoms = bulk("Cu", cubic=True)
+        values = {"energy": -1.0, "free_energy": -1.0 - entropy, "forces": np.zeros((4, 3))}
+        atoms.calc = SinglePointCalculator(atoms, **values)
+        frames.append(atoms)
+    write(tmp_path / name, frames, format="extxyz" if name.endswith("xyz") else None)
+    found = read_structures(tmp_path / name)
+    assert [a.info["REF_energy"] for a in found] == [-1.0, -1.3]
+    said = capsys.readouterr().out
+    assert "named free_energy" in said
+    assert "in 1 structures, by up to 0.3 eV" in said
+    write(tmp_path / "same.xyz", frames[:1], format="extxyz")
+    read_structures(tmp_path / "same.xyz")
+    assert "free_energy" not in capsys.readouterr().out
 
 
 def test_keys_are_compared_without_case(tmp_path):

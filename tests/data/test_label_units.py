@@ -40,9 +40,10 @@ def predicted(stress=False):
     return structures
 
 
-def test_another_level_of_theory_passes():
+def test_another_level_of_theory_passes(capsys):
     refuse_other_units(other_level(), predicted(), ELEMENTS)
     refuse_other_units(other_level(stress=1.0), predicted(stress=True), ELEMENTS)
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,7 @@ def test_other_units_and_signs_are_named(factors, words):
         refuse_other_units(reference, predicted(stress="stress" in factors), ELEMENTS)
 
 
-def test_labels_that_have_nothing_to_do_with_the_model_are_left_to_other_checks():
+def test_labels_that_have_nothing_to_do_with_the_model_are_left_to_other_checks(capsys):
     """Where the model is no guide, a factor between the two says nothing about units."""
     rng = np.random.default_rng(2)
     structures = []
@@ -72,11 +73,13 @@ def test_labels_that_have_nothing_to_do_with_the_model_are_left_to_other_checks(
         forces = 30 * rng.normal(size=atoms.positions.shape)
         structures.append(set_labels(atoms.copy(), energy=30 * rng.normal(), forces=forces))
     refuse_other_units(structures, predicted(), ELEMENTS)
+    assert capsys.readouterr().out == ""
 
 
-def test_energies_are_not_judged_where_forces_disagree():
+def test_energies_are_not_judged_where_forces_disagree(capsys):
     reference = other_level(energy=96.485, noise=5.0)
     refuse_other_units(reference, predicted(), ELEMENTS)
+    assert capsys.readouterr().out == ""
 
 
 def test_a_few_structures_with_many_forces_are_judged():
@@ -121,8 +124,9 @@ def test_virials_and_stresses_are_told_apart_by_the_volume(labels, words):
         refuse_other_units(*strained(labels))
 
 
-def test_a_stress_passes():
+def test_a_stress_passes(capsys):
     refuse_other_units(*strained(lambda stress, volume: stress))
+    assert capsys.readouterr().out == ""
 
 
 def sized(per_atom, seed=5, sizes=(1, 2, 3)):
@@ -164,6 +168,44 @@ def test_labels_that_a_fit_cannot_follow_together_are_said(capsys, factors, labe
     shown = capsys.readouterr().out
     assert f"% of the variance of the {label} that it was fitted to" in shown
     assert shown.count("contradict each other") == 1
+
+
+def sheared(order, seed=2):
+    """Random stresses as the model has them, and with their six numbers in another order."""
+    rng = np.random.default_rng(seed)
+    theirs = [set_labels(a.copy(), stress=rng.normal(size=6)) for a in FOUNDATION]
+    ours = []
+    for atoms in theirs:
+        stress = atoms.info["REF_stress"] + 0.1 * rng.normal(size=6)
+        ours.append(set_labels(atoms.copy(), stress=stress[order]))
+    return ours, theirs
+
+
+@pytest.mark.parametrize(
+    ("order", "words"),
+    [
+        ([0, 1, 2, 5, 3, 4], "xx yy zz xy yz xz, as VASP writes them"),
+        ([0, 1, 2, 5, 4, 3], "xx yy zz xy xz yz, as LAMMPS writes them"),
+        ([0, 1, 2, 4, 3, 5], "look like xx yy zz xz yz xy"),
+        ([0, 1, 2, 3, 5, 4], "look like xx yy zz yz xy xz"),
+        ([0, 1, 2, 4, 5, 3], "look like xx yy zz xz xy yz"),
+    ],
+)
+def test_stresses_in_another_order_are_named(capsys, order, words):
+    ours, theirs = sheared(order)
+    with pytest.raises(UserError, match=words):
+        refuse_other_units(ours, theirs, ELEMENTS)
+    say_contradictions(ours, theirs)
+    assert words in capsys.readouterr().out
+
+
+def test_stresses_in_order_and_those_of_no_shear_pass(capsys):
+    for ours, theirs in (sheared([0, 1, 2, 3, 4, 5]), (predicted(), predicted())):
+        refuse_other_units(ours, theirs, ELEMENTS)
+        say_contradictions(ours, theirs)
+    isotropic = [set_labels(a.copy(), stress=[1.0, 1.0, 1.0, 0, 0, 0]) for a in FOUNDATION]
+    refuse_other_units(isotropic, isotropic, ELEMENTS)
+    assert "order" not in capsys.readouterr().out
 
 
 def test_labels_that_a_fit_follows_are_not(capsys):

@@ -182,3 +182,38 @@ def test_steps_of_an_outcar_that_used_up_their_cycles_are_known(tmp_path, cycles
     text = outcar(*cycles).encode()
     path.write_bytes(gzip.compress(text) if packed else text)
     assert unconverged_steps(path, "vasp-out") == failed
+
+
+JUNK = [
+    bytes(range(256)) * 2, bytes(300), b"1000000000 1000000000 1000000000\n" * 12, b"99999999\n",
+    b"-5 -5 -5\n" * 12, b"loop_\n_atom_site_label\n" * 9 + b"Cu 1 2 3\n", b"[" * 3000,
+    b'{"1": {"numbers": [1e400], "positions": "x"}, "ids": [1, 2], "nextid": 3}',
+]  # fmt: skip
+
+
+FORMATS = (
+    "vasp cif traj json db cube xsf gen pdb xml lammpstrj nc npz xyz.gz xyz.bz2 xyz.xz vasp.gz"
+)
+
+
+@pytest.mark.parametrize("ending", FORMATS.split())
+def test_junk_under_the_name_of_any_format_is_refused_in_one_line(tmp_path, ending):
+    for number, junk in enumerate(JUNK):
+        path = tmp_path / f"{number}.{ending}"
+        path.write_bytes(junk)
+        with pytest.raises(UserError) as refused:
+            read_structures(path, require=())
+        assert path.name in str(refused.value) and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("ending", ["gz", "bz2", "xz"])
+def test_a_compressed_file_that_is_cut_or_changed_is_refused(tmp_path, ending):
+    path = tmp_path / f"a.xyz.{ending}"
+    write(path, [bulk("Cu", cubic=True)] * 30, format="extxyz")
+    whole = path.read_bytes()
+    assert len(read_structures(path, require=())) == 30
+    middle = len(whole) // 2
+    for damaged in (whole[:-9], whole[:middle] + b"\0\xff" * 8 + whole[middle + 16 :]):
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"a\.xyz\.\w+ cannot be read: "):
+            read_structures(path, require=())

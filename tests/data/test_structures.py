@@ -10,6 +10,7 @@ from helpers import rattled_copper
 from distill.core.errors import UserError
 from distill.core.quantities import virial_from_stress
 from distill.data.structures import (
+    check_structures,
     read_structures,
     reference_energy,
     reference_forces,
@@ -190,3 +191,27 @@ def test_molecules_without_a_cell_are_fine(tmp_path):
     atoms.arrays["REF_forces"] = np.zeros((2, 3))
     write_structures(tmp_path / "a.xyz", [atoms])
     assert len(read_structures(tmp_path / "a.xyz", min_distance=0.3)) == 1
+
+
+@pytest.mark.parametrize(
+    ("atoms", "words"),
+    [
+        (Atoms("H2", [[0, 0, 0], [0, 0, 0.74]]), r"holds 2 atoms \(H2\); expected one"),
+        (Atoms("H2", [[0, 0, 0], [0, 0, 30.0]]), "holds 2 atoms"),
+        (Atoms("Cu", cell=[2.6, 12, 12], pbc=True), "image is 2.60 Å away"),
+        # Edges of 6 Å, of which the difference is an image at 3.1 Å.
+        (Atoms("Cu", cell=[[6, 0, 0], [5.2, 3, 0], [0, 0, 12]], pbc=True), "image is 3.1. Å away"),
+    ],
+)
+@pytest.mark.parametrize("name", ["IsolatedAtom", "isolated_atom", "Isolated atoms"])
+def test_what_is_named_an_isolated_atom_and_is_none_is_refused(atoms, words, name):
+    atoms.info["config_type"] = name
+    with pytest.raises(UserError, match=f"structure 0: its config_type is {name}, but .*{words}"):
+        check_structures([atoms], require=())
+
+
+def test_isolated_atoms_in_boxes_and_bound_structures_of_other_names_pass():
+    alone = [Atoms("Cu", cell=[9, 9, 9], pbc=True), Atoms("Cu", cell=[2, 9, 9], pbc=(0, 1, 1))]
+    for atoms in alone:
+        atoms.info["config_type"] = "IsolatedAtom"
+    assert check_structures([*alone, Atoms("Cu", cell=[2.6] * 3, pbc=True)], require=())

@@ -1,5 +1,7 @@
 """What the tests of the Julia side share: settings, a random student, structures of all kinds."""
 
+import pickle
+
 import numpy as np
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
@@ -7,8 +9,10 @@ from ase.build import bulk, fcc111, molecule
 from distill.config import LabelWeights, StudentConfig
 from distill.data.structures import set_labels
 from distill.student.basis.basis import BasisSpec, build_basis
+from distill.student.julia import acepotentials
 from distill.student.student_model import Student
 
+FILES = {"student.npz", "ace_model.json", "parity.json"}
 E0 = {"Cu": 0.3, "H": -0.4}
 
 
@@ -50,3 +54,33 @@ def some_structures():
         stress = rng.normal(size=6) if atoms.pbc.all() else None
         set_labels(atoms, energy=rng.normal(), forces=forces, stress=stress)
     return structures
+
+
+def recorded(folder):
+    calls = []
+    with open(folder / "record.pickle", "rb") as handle:
+        while True:
+            try:
+                calls.append(pickle.load(handle))
+            except EOFError:
+                return calls
+
+
+def julia_config(**changes):
+    """All rows by Julia, unless a test is of the other assembly."""
+    return small_config(**{"assembly": "julia", **changes})
+
+
+def run_fit(folder, config=None, structures=None):
+    return acepotentials.fit(
+        some_structures() if structures is None else structures,
+        config or julia_config(),
+        seed=7,
+        folder=folder / "out",
+    ).student
+
+
+def written(folder):
+    """Which of a fit's files are there."""
+    out = folder / "out"
+    return {p.name for p in out.iterdir()} & FILES if out.exists() else set()

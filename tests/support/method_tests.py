@@ -34,6 +34,12 @@ from distill.sampling.method import SAMPLING_METHODS, Sampler
 SEED = 3
 
 
+def _cut(file: Path) -> None:
+    """Leave out the second half of a file's lines."""
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(lines[: len(lines) // 2]))
+
+
 class SamplingMethodContract:
     """Over the units of a few options, each of which takes a moment.
 
@@ -124,6 +130,19 @@ class SamplingMethodContract:
     def test_done_is_done_in_another_folder_too(self, configs, again, ran):
         assert all(unit.finished for unit in self.plan(configs, again))
         assert ran == []
+
+    @pytest.mark.parametrize("damage", [Path.unlink, _cut], ids=["lost", "cut at a line"])
+    def test_a_unit_whose_file_was_lost_or_cut_is_made_again(
+        self, configs, done, again, ran, capsys, damage
+    ):
+        [unit, *_] = units = self.plan(configs, again)
+        [file, *_] = unit.files()
+        damage(file)
+        run_waiting(self.plan(configs, again), parallel=SERIAL, label="x")
+        assert ran == [unit.name]
+        assert f"{unit.name} is made again: {file.name} " in capsys.readouterr().out
+        assert file.read_bytes() == (done / file.relative_to(again)).read_bytes()
+        assert all(unit.finished for unit in units)
 
     def test_the_seed_makes_other_units_where_they_are_random(self, configs, done, again):
         units = self.plan(configs, again, seed=SEED + 1)

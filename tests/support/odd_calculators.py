@@ -24,6 +24,37 @@ class DoublePrecision(EMT):
         self.dtype_of_calls = torch.get_default_dtype()
 
 
+class Wordless(Exception):
+    """An error whose own words fail."""
+
+    def __str__(self):
+        raise TypeError
+
+
+class Pushing(EMT):
+    """It moves the atoms that it is given."""
+
+    def calculate(self, atoms, *arguments, **options):
+        super().calculate(atoms, *arguments, **options)
+        atoms.positions *= 1.05
+
+
+class OneArray:
+    """No class of ASE's, which answers with one array that it fills again, in tenths of eV/Å."""
+
+    forces = None
+
+    def get_forces(self, atoms):
+        if self.forces is None:
+            self.forces = np.empty((len(atoms), 3))
+        self.forces[:] = 0.1 * atoms.positions[0, 0]
+        return self.forces
+
+    def get_potential_energy(self, atoms):
+        self.forces[:] = 1e3
+        return 0.0
+
+
 class Failing(EMT):
     """EMT whose call number `call` (from 0) goes wrong in one of many ways."""
 
@@ -43,6 +74,12 @@ class Failing(EMT):
             sys.exit(0)
         if self.how == "memory":
             raise MemoryError
+        if self.how == "not implemented":
+            raise NotImplementedError("no parameters for Cu")
+        if self.how == "wordless":
+            raise Wordless
+        if self.how == "lines":
+            raise RuntimeError("one\n  two\nthree")
         self.results |= {
             "none": {"energy": None},
             "words": {"energy": "low"},

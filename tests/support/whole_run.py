@@ -87,8 +87,6 @@ def numbers(run: Path) -> dict[str, object]:
     """Contents of every JSON, CSV and structure file that must not depend on interruptions."""
     found: dict[str, object] = {}
     for path in sorted([*run.glob("*/*"), *run.glob("compare/predictions/*.xyz")]):
-        if path.name.startswith("."):
-            continue  # the time spent, which a kill after the last record leaves
         if path.suffix == ".json" and path.name not in TIMES | {"manifest.json", "verdict.json"}:
             found[str(path.relative_to(run))] = without_times(json.loads(path.read_text()))
         elif path.suffix == ".csv" and path.name not in TIMES | {"history.csv"}:

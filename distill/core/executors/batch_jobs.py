@@ -165,6 +165,8 @@ class BatchJobs:
         for name in names:
             self._unseen.pop(name, None)
             self._numbers.pop(name, None)
+            # The next job may have the name, and its workers have yet to come.
+            self._came.difference_update([w for w in tuple(self._came) if _is_of(name, {w})])
 
 
 def _is_of(job: object, workers: set[str]) -> bool:

@@ -98,6 +98,7 @@ class ParslPool(Executor):
         for index in starts:
             start(index)
         patience = Patience(_LOOK_S, self.options.queue_time)
+        ended = self._ended_blocks()
         while futures:
             done, _ = wait(futures, timeout=_LOOK_S, return_when=FIRST_COMPLETED)
             for future in done:
@@ -118,18 +119,42 @@ class ParslPool(Executor):
                         f"parallel: parsl has no workers: {reason}; see whether the batch system "
                         "answers, then run the same command again"
                     ) from None
-            if not done:
-                patience.look(there=self._has_workers(), waiting_for="the jobs of parsl")
+            if done:
+                ended = self._ended_blocks()
+                continue
+            fruitless = len(self._ended_blocks() - ended)
+            if fruitless > ATTEMPTS * sum(e.provider.max_blocks for e in self._with_blocks()):
+                raise GaveUp(
+                    f"{fruitless} jobs have ended without a unit done, {len(futures)} units are "
+                    "left: look into the files of the jobs; a unit may need more time (walltime) "
+                    "or memory than a job has"
+                )
+            patience.look(there=self._has_workers(), waiting_for="the jobs of parsl")
 
     def _has_workers(self) -> bool:
-        """Whether a block of workers is there; true where that cannot be known."""
+        """Whether workers are there; true where that cannot be known."""
         executors = self._kernel.executors.values()
-        asked = [executor for executor in executors if hasattr(executor, "connected_blocks")]
-        return not asked or any(executor.connected_blocks() for executor in asked)
+        asked = [executor for executor in executors if hasattr(executor, "connected_managers")]
+        return not asked or any(executor.connected_managers() for executor in asked)
+
+    def _with_blocks(self) -> list[Any]:
+        """parsl's executors whose workers come in blocks, each a job."""
+        executors = self._kernel.executors.values()
+        return [e for e in executors if getattr(e, "provider", None) is not None]
+
+    def _ended_blocks(self) -> set[tuple[str, str]]:
+        """Labels and numbers of all blocks that have ended by themselves."""
+        return {
+            (executor.label, block)
+            for executor in self._with_blocks()
+            for block, status in tuple(executor.status_facade.items())
+            if status.terminal and status.status_name != "SCALED_IN"
+        }
 
     def _provide(self, size: int) -> None:
         """Have parsl running; a pool on this machine with at least so many workers."""
         import parsl
+        from parsl.jobs.error_handlers import simple_error_handler
 
         if self._kernel is not None and (self.options.config or self._size >= size):
             return
@@ -146,6 +171,9 @@ class ParslPool(Executor):
             config.run_dir = str(folder / "parsl")
         # Its own log would say it a second time, every task in many lines.
         config.initialize_logging = False
+        for executor in config.executors:
+            if getattr(executor, "block_error_handler", None) is simple_error_handler:
+                executor.block_error_handler = _end_where_all_fail
         self._kernel = parsl.load(config)
         self._size = size
 
@@ -164,6 +192,14 @@ class ParslPool(Executor):
         if kernel is not None:
             kernel.cleanup()
         self._open.close()
+
+
+def _end_where_all_fail(executor: Any, status: dict[str, Any]) -> None:
+    """parsl's own handler of blocks, which alone ends a run with the first node that is lost."""
+    from parsl.jobs.error_handlers import simple_error_handler
+
+    if len(status) >= ATTEMPTS:
+        simple_error_handler(executor, status)
 
 
 def _named_config(name: str) -> Any:
