@@ -15,6 +15,11 @@ the first order in Δ, is taken. It is exact where A and Δ are jointly normal, 
 large cell come near to; the term after it, half of the third joint cumulant κ(A, Δ, Δ) / (kT)², is
 given with its standard error to say whether it is missed.
 
+Where some of Δ follows from what is known on all frames, such as the student's energy, a linear fit
+Δ' of Δ to that takes its part from the whole trajectory: the first term is the student's with
+weights exp(−Δ'/kT), and so are the averages that the calls' are held against. However good the fit,
+the result is the same in the mean; the better, the less there is left to the calls.
+
 Errors and the bias of ratios are by the jackknife over blocks of time, which leaves out the frames
 and the calls of a block together.
 """
@@ -40,6 +45,8 @@ Form = Literal["reweighting", "first order"]
 # then; and the effective number that has to be left of them. Few calls show too large a number.
 _WIDEST, _LEAST_EFFECTIVE = 1.5, 10.0
 _SKEW = 7.0
+# Calls that a fit of the differences asks for, for each feature.
+_CALLS_A_FEATURE = 10
 _MOST_BLOCKS = 40
 # Blocks with calls, below which no interval is given.
 FEWEST_BLOCKS = 4
@@ -120,6 +127,7 @@ def teacher_mean(
     temperature: float,
     *,
     corrections: Array | None = None,
+    features: Array | None = None,
     confidence: float = 0.95,
 ) -> TeacherMean:
     """The average of an observable in the teacher's ensemble.
@@ -137,6 +145,8 @@ def teacher_mean(
     corrections
         What the teacher adds to the values where it was called, for observables that depend on the
         model, such as the energy; shape of `values`, not looked at elsewhere.
+    features
+        Of every frame, that the differences may follow from, shape (runs, frames, k).
     confidence
         Of the interval.
 
@@ -154,25 +164,26 @@ def teacher_mean(
     if corrections is not None:
         changed = changed + np.where(called[..., None], corrections.reshape(flat.shape), 0.0)
     delta, weights, effective = _weights(differences, called, temperature)
+    fitted, by_fit = _fitted(differences, called, features, temperature)
     on = called[..., None]
 
     def means(array: Array) -> Array:
         return block_means(array, length)
 
-    share, everywhere = means(on.astype(float)), means(flat - centre)
-    here, there = means(on * (flat - centre)), means(on * changed)
+    share, old = means(on.astype(float)), flat - centre
     if _carried(differences[called], effective, temperature):
         found = jackknife(
-            lambda a, c, old, w, new: a - old / c + new / w,
-            everywhere,
-            share,
-            here,
-            means(weights),
+            lambda a, fit, here, fit_here, new, w: a / fit - here / fit_here + new / w,
+            means(by_fit * old),
+            means(by_fit),
+            means(on * by_fit * old),
+            means(on * by_fit),
             means(weights * changed),
+            means(weights),
         )
-        w, one, other = weights[called], changed[called], (flat - centre)[called]
-        influences = w / w.mean() * (one - np.sum(w * one, axis=0) / w.sum()) - other
-        freedom = _freedom_of_weights(influences - influences.mean(axis=0), effective)
+        influences = _influences(weights[called], changed[called])
+        influences -= _influences(by_fit[called], old[called])
+        freedom = _freedom_of_weights(influences, effective)
         low, high = _ends(found, freedom, confidence)
         return TeacherMean(
             value=_shaped(found.corrected + centre, shape),
@@ -186,15 +197,23 @@ def teacher_mean(
         )
     beta = 1 / (kB * temperature)
 
-    def orders(a: Array, c: Array, old: Array, *moments: Array) -> Array:
-        new, d, dd, nd, ndd = (moment / c for moment in moments)
-        first = a - old / c + new - beta * (nd - new * d)
+    def orders(a: Array, f: Array, af: Array, c: Array, *moments: Array) -> Array:
+        new, d, dd, nd, ndd, here, f_here, af_here = (moment / c for moment in moments)
+        first = a - beta * (af - a * f) - here + beta * (af_here - here * f_here)
+        first = first + new - beta * (nd - new * d)
         third = ndd - 2 * nd * d - new * dd + 2 * new * d**2
         return np.array([first, 0.5 * beta**2 * third])
 
-    powers = (on * delta, on * delta**2, on * delta * changed, on * delta**2 * changed)
-    found = jackknife(orders, everywhere, share, here, there, *(means(p) for p in powers))
-    freedom = _freedom_of_covariance(changed[called], delta[called])
+    powers = (changed, delta, delta**2, delta * changed, delta**2 * changed, old, fitted)
+    found = jackknife(
+        orders,
+        means(old),
+        means(fitted),
+        means(fitted * old),
+        share,
+        *(means(on * power) for power in (*powers, fitted * old)),
+    )
+    freedom = _freedom_of_covariance(changed[called], (delta - fitted)[called])
     low, high = _ends(found, np.array([freedom, freedom]), confidence)
     return TeacherMean(
         value=_shaped(found.corrected[0] + centre, shape),
@@ -270,6 +289,31 @@ def _weights(differences: Array, called: Array, temperature: float) -> tuple[Arr
     weights = np.where(called, np.exp(-(known - least) / (kB * temperature)), 0.0)
     effective = float(weights.sum() ** 2 / np.sum(weights**2))
     return np.where(called, known - mean, 0.0)[..., None], weights[..., None], effective
+
+
+def _fitted(
+    differences: Array, called: Array, features: Array | None, temperature: float
+) -> tuple[Array, Array]:
+    """What of the differences follows from features, eV, and weights by it, (runs, frames, 1).
+
+    Nothing, with weights of 1, where there are not ten calls for each feature.
+    """
+    if features is None or called.sum() < _CALLS_A_FEATURE * features.shape[-1]:
+        return np.zeros((*called.shape, 1)), np.ones((*called.shape, 1))
+    scaled = features - features.mean(axis=(0, 1))
+    scaled = scaled / np.maximum(scaled.std(axis=(0, 1)), np.finfo(float).tiny)
+    here, known = scaled[called], differences[called]
+    slopes = np.linalg.lstsq(here - here.mean(axis=0), known - known.mean(), rcond=None)[0]
+    fitted = (scaled @ slopes)[..., None]
+    return fitted, np.exp(-(fitted - fitted.min()) / (kB * temperature))
+
+
+def _influences(weights: Array, values: Array) -> Array:
+    """How far each sample pulls a weighted mean, shape of `values`."""
+    pull: Array = (
+        weights / weights.mean() * (values - np.sum(weights * values, axis=0) / weights.sum())
+    )
+    return pull
 
 
 def _carried(differences: Array, effective: float, temperature: float) -> bool:

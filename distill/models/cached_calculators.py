@@ -40,9 +40,16 @@ def cached_calculator(
     if name is None:
         return load_model(model).calculator()
     calculator = _calculator(name, dtype, device)
-    forget = getattr(calculator, "forget", calculator.reset)
-    forget()
+    forget(calculator)
     return calculator
+
+
+def forget(calculator: Calculator) -> None:
+    """Have a calculator start afresh, as one that was asked nothing."""
+    for name in ("forget", "reset"):
+        if start_afresh := getattr(calculator, name, None):
+            start_afresh()
+            return
 
 
 def _name(model: ModelSpec) -> str | None:

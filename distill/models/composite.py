@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.calculator import Calculator
 
 from distill.core.artifacts import sha256
 from distill.core.config import Section
 from distill.core.errors import UserError
 from distill.core.quantities import six_components
+from distill.models.answering import AnsweringCalculator
 from distill.models.base import Family, Predictions
 from distill.models.calculators import load_model
 from distill.models.config import CalculatorConfig
@@ -148,7 +149,7 @@ class Committee(_Composite):
         return replace(self, members=tuple(member.in_batches(size) for member in self.members))
 
 
-class DeltaCalculator(Calculator):
+class DeltaCalculator(AnsweringCalculator):
     """Sum of a base calculator and its correction: energy [eV], forces [eV/Å], stress [eV/Å³].
 
     Parameters
@@ -164,26 +165,21 @@ class DeltaCalculator(Calculator):
         self.implemented_properties = ["energy", "free_energy", "forces", *stress]
         self.z_table = getattr(correction, "z_table", None)
 
-    def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: Sequence[str] = ("energy",),
-        system_changes: Sequence[str] = tuple(all_changes),
-    ) -> None:
+    def answer(self, atoms: Atoms, properties: list[str]) -> dict[str, Any]:
         """Results of both parts, added."""
-        super().calculate(atoms, properties, system_changes)
+        found: dict[str, Any] = {}
         for name in ("energy", "forces", *(["stress"] if "stress" in properties else [])):
             # A base in single precision must not round the energies of whole atoms away.
             parts = [
-                np.asarray(part.get_property(name, self.atoms), dtype=float)
+                np.asarray(part.get_property(name, atoms), dtype=float)
                 for part in (self.base, self.correction)
             ]
             if name == "stress":
                 # Some calculators, such as CHGNet's, give a full matrix.
                 parts = [six_components(part) for part in parts]
-            self.results[name] = parts[0] + parts[1]
-        self.results["energy"] = float(self.results["energy"])
-        self.results["free_energy"] = self.results["energy"]
+            found[name] = parts[0] + parts[1]
+        found["energy"] = float(found["energy"])
+        return found | {"free_energy": found["energy"]}
 
     def get_descriptors(self, atoms: Atoms, **options: Any) -> np.ndarray:
         """Descriptors of the base where it has any, else of the correction."""
@@ -191,7 +187,7 @@ class DeltaCalculator(Calculator):
         return np.asarray(part.get_descriptors(atoms, **options))
 
 
-class CommitteeCalculator(Calculator):
+class CommitteeCalculator(AnsweringCalculator):
     """Mean of several calculators and their spread.
 
     `results` holds the mean `energy` [eV], `forces` [eV/Å] and `stress` [eV/Å³], and the sample
@@ -210,24 +206,19 @@ class CommitteeCalculator(Calculator):
         self.members = list(members)
         self.z_table = getattr(members[0], "z_table", None)
 
-    def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: Sequence[str] = ("energy",),
-        system_changes: Sequence[str] = tuple(all_changes),
-    ) -> None:
+    def answer(self, atoms: Atoms, properties: list[str]) -> dict[str, Any]:
         """Mean and spread of the members' results."""
-        super().calculate(atoms, properties, system_changes)
+        found: dict[str, Any] = {}
         for name in ("energy", "forces", *(["stress"] if "stress" in properties else [])):
-            values = np.array([member.get_property(name, self.atoms) for member in self.members])
-            self.results[name] = values.mean(axis=0)
+            values = np.array([member.get_property(name, atoms) for member in self.members])
+            found[name] = values.mean(axis=0)
             if name == "energy":
-                self.results["energy_std"] = float(values.std(ddof=1))
+                found["energy_std"] = float(values.std(ddof=1))
             elif name == "forces":
                 variance = values.var(axis=0, ddof=1).mean(axis=-1)
-                self.results["forces_std"] = np.sqrt(variance)
-        self.results["energy"] = float(self.results["energy"])
-        self.results["free_energy"] = self.results["energy"]
+                found["forces_std"] = np.sqrt(variance)
+        found["energy"] = float(found["energy"])
+        return found | {"free_energy": found["energy"]}
 
     def get_descriptors(self, atoms: Atoms, **options: Any) -> np.ndarray:
         """Descriptors of the first member."""

@@ -16,6 +16,8 @@ class CalculatorConfig(Section):
 
     # How long to wait changes no answer.
     unkeyed: ClassVar[frozenset[str]] = frozenset({"timeout"})
+    # Such as the weights of a model; what has their names is an input with its contents.
+    may_name_files: ClassVar[frozenset[str]] = frozenset({"args", "command"})
 
     path: ModelFile | None = Field(
         None, description="MACE .model, student .npz, or 'package.module:Class'"

@@ -19,19 +19,19 @@ import subprocess
 import tempfile
 import uuid
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.socketio import IPIProtocol
 
 from distill.core.errors import UserError
 from distill.core.quantities import stress_from_virial, voigt
 from distill.models import socket_client
+from distill.models.answering import AnsweringCalculator
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -46,7 +46,7 @@ _STRUCTURE, _LOG = "structure.xyz", "output.log"
 _IPI_PREFIX = "/tmp/ipi_"
 
 
-class ExternalCalculator(Calculator):
+class ExternalCalculator(AnsweringCalculator):
     """Energy [eV], forces [eV/Å] and stress [eV/Å³] from a process of its own.
 
     The process starts with the first structure, and again after it died: a structure on which it
@@ -68,12 +68,7 @@ class ExternalCalculator(Calculator):
         # A process stays where it is; whoever gets a copy starts its own.
         return {**self.__dict__, "_process": None}
 
-    def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: Sequence[str] = ("energy",),
-        system_changes: Sequence[str] = tuple(all_changes),
-    ) -> None:
+    def answer(self, atoms: Atoms, properties: list[str]) -> dict[str, Any]:
         """Ask the process.
 
         Raises
@@ -82,15 +77,13 @@ class ExternalCalculator(Calculator):
             If it cannot be started, dies on the structure, gives no answer in time, or says that
             it failed.
         """
-        super().calculate(atoms, properties, system_changes)
-        assert self.atoms is not None
         try:
-            answer = self._answer(self.atoms)
+            answer = self._answer(atoms)
         except _Died:
             # Perhaps of something that has passed, such as memory that others took.
             self.close()
             try:
-                answer = self._answer(self.atoms)
+                answer = self._answer(atoms)
             except _Died as error:
                 self.close()
                 raise UserError(str(error)) from None
@@ -104,10 +97,11 @@ class ExternalCalculator(Calculator):
         energy, forces, virial, about = answer
         if "error" in about:
             raise UserError(f"{self.config.name} failed: {about['error']}")
-        self.results = {"energy": energy, "free_energy": energy, "forces": forces}
+        found = {"energy": energy, "free_energy": energy, "forces": forces}
         # A program has to send a virial; one that computes none sends zeros.
-        if about.get("stress", bool(np.any(virial))) and self.atoms.pbc.all():
-            self.results["stress"] = stress_from_virial(voigt(virial), self.atoms.get_volume())
+        if about.get("stress", bool(np.any(virial))) and atoms.pbc.all():
+            found["stress"] = stress_from_virial(voigt(virial), atoms.get_volume())
+        return found
 
     def close(self) -> None:
         """End the process, if there is one."""

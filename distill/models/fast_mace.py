@@ -24,7 +24,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.calculator import Calculator
 from typing_extensions import TypedDict
 
 from distill.core.artifacts import atomic_path, read_json, sha256, write_json
@@ -33,6 +33,7 @@ from distill.core.errors import UserError
 from distill.core.progress import say
 from distill.core.quantities import has_volume
 from distill.core.results import Record
+from distill.models.answering import AnsweringCalculator
 from distill.models.base import Family, Predictions, StructureError
 from distill.models.calculators import AnyCalculator
 from distill.models.config import CalculatorConfig
@@ -207,7 +208,7 @@ class FastMace(Family):
         return {"converted": sha256(self.converted), "dtype": self.dtype}
 
 
-class FastCalculator(Calculator):
+class FastCalculator(AnsweringCalculator):
     """Energy [eV], forces [eV/Å] and stress [eV/Å³] of a converted model.
 
     Attributes
@@ -248,22 +249,15 @@ class FastCalculator(Calculator):
         self._engine.reset()
         self._engine._neighbor_cache = None
 
-    def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: Sequence[str] = ("energy",),
-        system_changes: Sequence[str] = tuple(all_changes),
-    ) -> None:
+    def answer(self, atoms: Atoms, properties: list[str]) -> dict[str, Any]:
         """Energy and forces; the stress where it is asked for."""
-        super().calculate(atoms, properties, system_changes)
-        assert self.atoms is not None
-        if problem := self.model.lacking(self.atoms):
+        if problem := self.model.lacking(atoms):
             raise UserError(problem)
-        whole = has_volume(self.atoms.cell[:])
+        whole = has_volume(atoms.cell[:])
         asked = [name for name in properties if whole or name != "stress"]
-        found = self._results(self.atoms if whole else _boxed(self.atoms), asked)
+        found = self._results(atoms if whole else _boxed(atoms), asked)
         names = [n for n in self.implemented_properties if whole or n != "stress"]
-        self.results = {name: found[name] for name in names if name in found}
+        return {name: found[name] for name in names if name in found}
 
     def _results(self, atoms: Atoms, properties: list[str]) -> dict[str, Any]:
         """What the engine says of a structure; torch where it fails, which is said once."""

@@ -23,8 +23,9 @@ from distill.data.structures import (
 )
 from distill.models.base import StructureError
 from distill.models.cached_calculators import cached_model
-from distill.models.calculators import ModelSpec, checked_answer, load_model
+from distill.models.calculators import ModelSpec, load_model
 from distill.models.config import LabelConfig
+from distill.models.foreign_calculators import checked_answer
 
 _SHARD = 40
 

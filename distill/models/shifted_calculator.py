@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ase.calculators.calculator import Calculator, all_changes
+from distill.models.answering import AnsweringCalculator
 
 if TYPE_CHECKING:
     from ase import Atoms
 
 
-class ShiftedCalculator(Calculator):
+class ShiftedCalculator(AnsweringCalculator):
     """Another calculator's results, with its energies moved; forces and stress are its own.
 
     Parameters
@@ -28,19 +28,13 @@ class ShiftedCalculator(Calculator):
         own = getattr(calculator, "implemented_properties", ("energy", "forces"))
         self.implemented_properties = [n for n in own if n in ("energy", "forces", "stress")]
 
-    def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: Sequence[str] = ("energy",),
-        system_changes: Sequence[str] = tuple(all_changes),
-    ) -> None:
+    def answer(self, atoms: Atoms, properties: list[str]) -> dict[str, Any]:
         """Energy [eV] and forces [eV/Å]; the stress [eV/Å³] where it is asked for."""
-        super().calculate(atoms, properties, system_changes)
-        assert self.atoms is not None
-        symbols: list[str] = self.atoms.get_chemical_symbols()
+        symbols: list[str] = atoms.get_chemical_symbols()
         moved = sum(self.shifts.get(symbol, 0.0) for symbol in symbols)
         # Forces first: asked for them, most calculators have the energy as well.
-        self.results["forces"] = self.calculator.get_forces(self.atoms)
-        self.results["energy"] = float(self.calculator.get_potential_energy(self.atoms)) + moved
+        found = {"forces": self.calculator.get_forces(atoms)}
+        found["energy"] = float(self.calculator.get_potential_energy(atoms)) + moved
         if "stress" in properties:
-            self.results["stress"] = self.calculator.get_stress(self.atoms)
+            found["stress"] = self.calculator.get_stress(atoms)
+        return found

@@ -39,7 +39,6 @@ def relaxed_cell(atoms: Atoms, calculator: Calculator, *, max_force: float = 5e-
     UserError
         If the calculator gives no stress, or the relaxation does not converge.
     """
-    from ase.calculators.calculator import PropertyNotImplementedError
     from ase.filters import FrechetCellFilter
     from ase.optimize import BFGS
 
@@ -48,7 +47,7 @@ def relaxed_cell(atoms: Atoms, calculator: Calculator, *, max_force: float = 5e-
     try:
         cell_and_atoms: Any = FrechetCellFilter(relaxed)
         converged = BFGS(cell_and_atoms, logfile=None).run(fmax=max_force, steps=_RELAXATION_STEPS)
-    except (NotImplementedError, PropertyNotImplementedError):
+    except NotImplementedError:
         raise UserError(
             f"the cell of {atoms.get_chemical_formula()} is not cubic, so its shape must be "
             "relaxed with stresses, which this calculator does not give"

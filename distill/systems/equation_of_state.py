@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill.core.errors import UserError
+from distill.data.survey import vacuum_layers
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -191,8 +192,14 @@ def equation_of_state(
     Raises
     ------
     UserError
-        If no minimum is found, or an energy is not finite.
+        If no minimum is found, an energy is not finite, or the structure is no crystal.
     """
+    if not atoms.pbc.all() or vacuum_layers(atoms).any():
+        raise UserError(
+            f"energy-volume curve of {atoms.get_chemical_formula()}: expected a crystal, periodic "
+            f"in all directions and without vacuum, found pbc {atoms.pbc.tolist()} with a layer of "
+            f"vacuum along {int(vacuum_layers(atoms).sum())} of them: it has no volume"
+        )
     scale = 1.0
     for _ in range(_LARGEST_SHIFTS):
         scales = scale * np.linspace(1 - strain, 1 + strain, points)

@@ -47,6 +47,30 @@ def test_the_correction_is_narrower_than_the_calls_alone():
     assert np.mean(widths) < 0.6
 
 
+@pytest.mark.physics
+@pytest.mark.parametrize("of", [NEAR, FAR])
+def test_what_follows_from_the_students_energy_comes_from_the_whole_trajectory(of):
+    rng, held, widths = np.random.default_rng(6), 0, []
+    for _ in range(50):
+        values, differences = of.sampled(rng, calls=40)
+        # The difference is linear in the observable, as it may be in the energy.
+        found = teacher_mean(values, differences, TEMPERATURE, features=values[..., None])
+        plain = teacher_mean(values, differences, TEMPERATURE)
+        assert found.form == plain.form
+        held += found.low <= of.teachers_mean <= found.high
+        widths.append((found.high - found.low) / (plain.high - plain.low))
+    assert held / 50 > 0.88
+    assert np.mean(widths) < 0.6
+
+
+def test_too_few_calls_for_a_fit_and_a_feature_that_says_nothing_change_no_number():
+    values, differences = NEAR.sampled(np.random.default_rng(1), calls=40)
+    plain = teacher_mean(values, differences, TEMPERATURE)
+    for features in (np.ones((*values.shape, 1)), np.ones((*values.shape, 5)) * values[..., None]):
+        found = teacher_mean(values, differences, TEMPERATURE, features=features)
+        assert found.value == pytest.approx(plain.value, rel=1e-9)
+
+
 def test_the_same_models_give_the_students_mean():
     values, differences = NEAR.sampled(np.random.default_rng(1), calls=40)
     found = teacher_mean(values, 0.0 * differences, TEMPERATURE)

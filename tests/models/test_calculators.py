@@ -4,15 +4,17 @@ import copy
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
 from helpers import SinglePrecision, rattled_copper
+from odd_calculators import OneArray, Pushing
 
 from distill.config import CalculatorConfig
 from distill.core.errors import UserError
 from distill.data.structures import reference_energy, reference_forces, reference_stress
-from distill.models.calculators import load_calculator
+from distill.models.calculators import AnyCalculator, load_calculator
 from distill.models.labelling import label_structures
 from distill.models.mace.torch_tools import precision
 from distill.simulation.dynamics import velocity_verlet
@@ -121,6 +123,17 @@ def test_nan_from_a_calculator_is_an_error_with_the_index():
         label_structures(rattled_copper(1), Nonsense())
 
 
+def test_a_calculator_may_move_its_atoms_and_fill_its_array_again():
+    [atoms] = rattled_copper(1)
+    pushed, plain = (label_structures([atoms], c)[0] for c in (Pushing(), EMT()))
+    np.testing.assert_array_equal(pushed.positions, atoms.positions)
+    assert reference_energy(pushed) == reference_energy(plain)
+    np.testing.assert_array_equal(reference_forces(pushed), reference_forces(plain))
+    pair = [Atoms("H", [[x, 0, 0]]) for x in (1.0, 2.0)]
+    found = AnyCalculator(OneArray()).predict(pair).forces
+    np.testing.assert_allclose([forces[0, 0] for forces in found], [0.1, 0.2])
+
+
 @pytest.mark.parametrize(
     ("how", "words"),
     [
@@ -128,6 +141,9 @@ def test_nan_from_a_calculator_is_an_error_with_the_index():
         ("words", "returned an energy of 'low', expected one number"),
         ("shape", r"returned forces of shape \(3,\), expected shape \(4, 3\)"),
         ("exit", "ended the program by itself"),
+        ("not implemented", "failed: NotImplementedError: no parameters for Cu"),
+        ("wordless", r"failed: Wordless: \(it cannot be put into words\)"),
+        ("lines", "failed: RuntimeError: one two three$"),
     ],
 )
 def test_what_a_foreign_calculator_leaves_is_checked_wherever_it_is_asked(how, words):

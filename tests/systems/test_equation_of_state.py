@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from ase.build import bulk
+from ase.build import bulk, fcc111, molecule
 from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 from ase.eos import EquationOfState, birchmurnaghan
@@ -123,3 +123,14 @@ def test_five_points_leave_one_range():
     volumes = np.linspace(10.8, 12.9, 5)
     low, high = spread(fit_birch_murnaghan(volumes, curve(volumes)))
     assert np.isfinite([low, high]).all() and (low <= high).all()
+
+
+@pytest.mark.parametrize("atoms", [fcc111("Cu", (1, 1, 3), vacuum=8), molecule("N2")])
+@pytest.mark.parametrize("periodic", [False, True])
+def test_a_slab_or_molecule_has_no_bulk_modulus(atoms, periodic):
+    atoms = atoms.copy()
+    if periodic:
+        atoms.center(vacuum=5.0)
+        atoms.pbc = True
+    with pytest.raises(UserError, match="expected a crystal, periodic in all directions"):
+        equation_of_state(atoms, EMT())

@@ -84,6 +84,9 @@ class MaceConfig(Section):
     ema: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.99, description="decay of the weight average"
     )
+    clip_grad: Positive = Field(
+        1.0, description="norm that the gradient of a step is cut down to, where it is larger"
+    )
     dtype: Literal["float32", "float64"] = Field("float64", description="precision")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes CUDA if present")
     threads: Threads | None = Field(None, description="torch threads; all cores if not given")

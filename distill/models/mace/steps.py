@@ -9,8 +9,6 @@ if TYPE_CHECKING:
 
     from distill.models.mace.config import MaceConfig
 
-_MAX_GRAD_NORM = 10.0
-
 
 def loss_function(
     energy_weight: float, forces_weight: float, stress_weight: float
@@ -33,8 +31,9 @@ def training_step(
     ema: Any,
     device: str,
     stress: bool,
+    clip_grad: float,
 ) -> float:
-    """One optimiser step on one batch; returns its loss."""
+    """One optimiser step on one batch, its gradient cut down to a norm; returns its loss."""
     import torch
     from mace.tools.train import take_step
 
@@ -45,7 +44,7 @@ def training_step(
         optimizer=optimizer,
         ema=ema,
         output_args=_outputs(stress),
-        max_grad_norm=_MAX_GRAD_NORM,
+        max_grad_norm=clip_grad,
         device=torch.device(device),
     )
     return float(step["loss"])

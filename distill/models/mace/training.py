@@ -218,7 +218,14 @@ class _Run:
         total = count = 0.0
         for batch in train_batches:
             value = steps.training_step(
-                self.model, loss, batch, self.optimizer, self.ema, self.device, self.stress
+                self.model,
+                loss,
+                batch,
+                self.optimizer,
+                self.ema,
+                self.device,
+                self.stress,
+                self.config.clip_grad,
             )
             total, count = total + value * batch.num_graphs, count + batch.num_graphs
         with self.ema.average_parameters() if self.ema else nullcontext():
