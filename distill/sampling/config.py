@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from distill.core.config import Count, CountOrNone, Length, NonNegative, Positive, Section
 from distill.core.input_files import InputFile
@@ -37,6 +38,17 @@ class SelectionConfig(Section):
     )
 
 
+# The student that samples, where its options do not say otherwise.
+_STUDENT: dict[str, Any] = {
+    "backend": "native",
+    "order": 3,
+    "totaldegree": [14.0, 12.0, 9.0],
+    "rcut": 5.5,
+    "smoothness": "evidence",
+    "zbl": True,
+}
+
+
 class DrivenConfig(Section):
     """Sampling by the student: the teacher labels only what the student is unsure of."""
 
@@ -66,15 +78,18 @@ class DrivenConfig(Section):
         None, description="file of further candidates, such as those that a guarded run kept"
     )
     student: StudentConfig = Field(
-        default_factory=lambda: StudentConfig(
-            backend="native",
-            order=3,
-            totaldegree=[14, 12, 9],
-            rcut=5.5,
-            smoothness="evidence",
-        ),
+        default_factory=lambda: StudentConfig.model_validate(_STUDENT),
         description="the student that samples; a small one is fitted in seconds",
     )
+
+    @field_validator("student", mode="before")
+    @classmethod
+    def _as_by_default(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping) or "basis" in given:
+            return given
+        together = {"order", "totaldegree"}
+        left = _STUDENT.keys() - (together if together & given.keys() else set())
+        return {**{name: _STUDENT[name] for name in left}, **given}
 
     @model_validator(mode="after")
     def _check(self) -> DrivenConfig:

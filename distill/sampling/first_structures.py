@@ -17,7 +17,8 @@ from distill.core.work import Unit
 from distill.data.isolated_atoms import is_isolated_atom
 from distill.data.structures import read_structures
 from distill.metrics.selection import distinct
-from distill.models.cached_calculators import ModelSpec, cached_calculator
+from distill.models.cached_calculators import ModelSpec
+from distill.models.kept_calls import KeptCalls
 from distill.sampling.config import DrivenConfig, SamplingBase, SelectionConfig
 from distill.sampling.descriptors import structure_descriptors
 from distill.sampling.method import SAMPLING_METHODS
@@ -104,7 +105,7 @@ class _LatticeUnit(Unit):
     elements: tuple[str, ...]
 
     def work(self) -> dict[str, float]:
-        calculator = cached_calculator(self.model)
+        calculator = KeptCalls(self.model, self.parts)
         return {element: lattice_constant(element, calculator) for element in self.elements}
 
 

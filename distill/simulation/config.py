@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from distill.core.config import (
+    DISTINCT,
     LARGEST,
     Count,
     CountOrNone,
@@ -252,22 +253,9 @@ ENGINE = (
 )
 
 
-class TrajectoryConfig(Section):
-    """Independent runs of molecular dynamics of a given structure at a list of temperatures."""
+class DynamicsConfig(Section):
+    """Dynamics of a run: equilibration, then production with saved frames."""
 
-    structure: InputFile = Field(
-        description="file read by ASE, bundled:NAME, or preset:lif (the cubic cell of LiF)"
-    )
-    index: Index = Field(0, description="which structure of the file")
-    supercell: tuple[Repeats, Repeats, Repeats] = Field(
-        (1, 1, 1), description="repeats along the axes"
-    )
-    temperatures: Annotated[list[Temperature], Field(min_length=1)] = Field(
-        [300.0], description="K"
-    )
-    runs: Annotated[int, Field(ge=2, le=LARGEST)] = Field(
-        4, description="independent runs at each temperature; intervals rest on them"
-    )
     time: Duration = Field(10000.0, description="production of each run, fs")
     equilibration_time: Duration = Field(2000.0, description="Langevin time before, fs")
     time_step: TimeStep = Field(1.0, description="fs")
@@ -276,24 +264,12 @@ class TrajectoryConfig(Section):
     max_temperature: Temperature = Field(
         10000.0, description="above which a run is stopped and left out, K"
     )
-    engine: Engine = Field("teacher", description=ENGINE)
-    multiple_time_steps: MultipleTimeStepsConfig = Field(
-        default_factory=MultipleTimeStepsConfig, description="of that engine"
-    )
 
     @model_validator(mode="after")
-    def _check(self) -> TrajectoryConfig:
+    def _check_times(self) -> DynamicsConfig:
         if not self.time_step <= self.save_every <= self.time:
             raise ValueError("expected time_step <= save_every <= time")
-        if self.engine == "multiple_time_steps":
-            self.inner_steps()
         return self
-
-    def inner_steps(self) -> tuple[int, ...]:
-        """Of each outer step that fits the runs, rising."""
-        return self.multiple_time_steps.inner_steps(
-            self.time_step, self.steps_between_frames, self.equilibration_steps
-        )
 
     @property
     def steps_between_frames(self) -> int:
@@ -312,12 +288,38 @@ class TrajectoryConfig(Section):
 
     def dynamics(self) -> dict[str, Any]:
         """What a run depends on beside its model, start, temperature and number."""
-        names = (
-            "time",
-            "equilibration_time",
-            "time_step",
-            "friction",
-            "save_every",
-            "max_temperature",
+        return {name: getattr(self, name) for name in DynamicsConfig.model_fields}
+
+
+class TrajectoryConfig(DynamicsConfig):
+    """Independent runs of molecular dynamics of a given structure at a list of temperatures."""
+
+    structure: InputFile = Field(
+        description="file read by ASE, bundled:NAME, or preset:lif (the cubic cell of LiF)"
+    )
+    index: Index = Field(0, description="which structure of the file")
+    supercell: tuple[Repeats, Repeats, Repeats] = Field(
+        (1, 1, 1), description="repeats along the axes"
+    )
+    temperatures: Annotated[list[Temperature], Field(min_length=1), DISTINCT] = Field(
+        [300.0], description="K"
+    )
+    runs: Annotated[int, Field(ge=2, le=LARGEST)] = Field(
+        4, description="independent runs at each temperature; intervals rest on them"
+    )
+    engine: Engine = Field("teacher", description=ENGINE)
+    multiple_time_steps: MultipleTimeStepsConfig = Field(
+        default_factory=MultipleTimeStepsConfig, description="of that engine"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> TrajectoryConfig:
+        if self.engine == "multiple_time_steps":
+            self.inner_steps()
+        return self
+
+    def inner_steps(self) -> tuple[int, ...]:
+        """Of each outer step that fits the runs, rising."""
+        return self.multiple_time_steps.inner_steps(
+            self.time_step, self.steps_between_frames, self.equilibration_steps
         )
-        return {name: getattr(self, name) for name in names}

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms, units
-from ase.calculators.calculator import Calculator, PropertyNotImplementedError
+from ase.calculators.calculator import Calculator
 
 from distill.core.errors import UserError
 from distill.core.parts import STEPS_IN_PART, UNDER_WAY, Part, in_parts
@@ -179,8 +179,11 @@ def _part_of_crystal(
     calculator = calculator_of_part(model, number)
     if before is None:
         _refuse_without_stress(moving, calculator)
-        # At rest, half of the kinetic energy turns into potential energy.
-        MaxwellBoltzmannDistribution(moving, temperature_K=2 * temperature, rng=generator)
+        # At rest, half of the kinetic energy turns into potential energy; few atoms whose energy
+        # is drawn at random may be as hot as a crystal that flies apart.
+        MaxwellBoltzmannDistribution(
+            moving, temperature_K=2 * temperature, force_temp=True, rng=generator
+        )
         Stationary(moving)
     else:
         moving.set_cell(before["end_cell"])
@@ -238,7 +241,7 @@ def _refuse_without_stress(atoms: Atoms, calculator: Calculator) -> None:
     atoms.calc = calculator
     try:
         atoms.get_stress()
-    except (NotImplementedError, PropertyNotImplementedError):
+    except NotImplementedError:
         raise UserError(
             "a lattice constant at constant pressure needs stresses, which this calculator does "
             "not give"

@@ -18,6 +18,8 @@ from ase.calculators.calculator import Calculator, all_changes
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
+from distill.models.answering import AnsweringCalculator
+
 if TYPE_CHECKING:
     from ase import Atoms
 
@@ -123,7 +125,7 @@ def _kernel_matrix(points: Array, length: float) -> Array:
     return matrix
 
 
-class Corrected(Calculator):
+class Corrected(AnsweringCalculator):
     """A student's energy [eV] and forces [eV/Å] with what a process adds to them.
 
     Parameters
@@ -139,18 +141,11 @@ class Corrected(Calculator):
         self.implemented_properties = ["energy", "forces"]
         self.student, self.discrepancy = student, discrepancy
 
-    def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: Sequence[str] = ("energy",),
-        system_changes: Sequence[str] = tuple(all_changes),
-    ) -> None:
+    def answer(self, atoms: Atoms, properties: list[str]) -> dict[str, Any]:
         """Both parts, added."""
-        super().calculate(atoms, properties, system_changes)
-        assert self.atoms is not None
-        self.student.calculate(self.atoms, ["energy", "forces"], list(all_changes))
-        energy, forces = self.discrepancy.evaluate(self.atoms.positions)
-        self.results = {
+        self.student.calculate(atoms, ["energy", "forces"], list(all_changes))
+        energy, forces = self.discrepancy.evaluate(atoms.positions)
+        return {
             "energy": float(self.student.results["energy"]) + energy,
             "forces": np.asarray(self.student.results["forces"]) + forces,
         }

@@ -19,6 +19,7 @@ from ase.calculators.calculator import Calculator
 from distill.core.errors import UserError
 from distill.core.quantities import CONFIG_TYPE_KEY, ENERGY_KEY
 from distill.data.structures import set_labels
+from distill.models.kept_calls import KeptCalls
 from distill.simulation.config import NebConfig
 from distill.simulation.hessian import Curvature
 from distill.simulation.neb_band import path_lengths
@@ -150,7 +151,13 @@ def minimum_energy_path(
     fitted = None if guess is None else fitted_to_cell(guess, start[0])
     given = (fitted[0], fitted[-1]) if fitted and config.relax_ends else start
     first, last = (
-        end_point(config, model, end, groups, checkpoint and checkpoint / f"{name}.npz")
+        end_point(
+            config,
+            KeptCalls(model, checkpoint and checkpoint / f"{name}_calls"),
+            end,
+            groups,
+            checkpoint and checkpoint / f"{name}.npz",
+        )
         for name, end in zip(("initial", "final"), given, strict=True)
     )
     if fitted:

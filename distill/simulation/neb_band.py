@@ -21,6 +21,7 @@ from ase.optimize import LBFGS
 
 from distill.core.artifacts import atomic_path
 from distill.core.errors import UserError
+from distill.models.cached_calculators import forget
 from distill.simulation.config import PathConfig
 
 # The optimiser starts afresh after this many steps, where the band is saved; so a band taken up
@@ -117,19 +118,26 @@ def relaxed_band(
         "calls": 0,
     }
     images = [image.copy() for image in images]
-    memories = []
+    memories: list[Memory] = []
+    earlier_calls = int(state["calls"])
+
+    def begin_afresh() -> None:
+        """Remember nothing of the last segment, as nothing is after a kill: the way is the same."""
+        forget(model)
+        for memory in memories:
+            memory.reset()
+
+    def calls() -> int:
+        return earlier_calls + sum(memory.calls for memory in memories)
+
     for image, positions in zip(images, state["positions"], strict=True):
         image.positions[:] = positions
         memories.append(Memory(model))
         image.calc = memories[-1]
     neb = NEB(images, k=_SPRING, climb=bool(state["climb"]), method="improvedtangent")
     steps, converged = int(state["steps"]), bool(state["converged"])
-    earlier_calls = int(state["calls"])
     while not converged and steps < config.max_steps:
-        # Nothing is remembered from the last segment, as nothing is after a kill: the calls of a
-        # band are the same either way.
-        for memory in memories:
-            memory.reset()
+        begin_afresh()
         goal = config.fmax if neb.climb else max(_CLIMB_BELOW, config.fmax)
         optimiser = LBFGS(cast(Any, neb), maxstep=MAX_STEP, logfile=os.devnull)
         reached = optimiser.run(fmax=goal, steps=min(_SEGMENT, config.max_steps - steps))
@@ -141,12 +149,13 @@ def relaxed_band(
             "climb": neb.climb,
             "steps": steps,
             "converged": converged,
-            "calls": earlier_calls + sum(memory.calls for memory in memories),
+            "calls": calls(),
         }
         save_state(checkpoint, state)
     neb.climb = True
+    begin_afresh()
     fmax = float(np.linalg.norm(neb.get_forces(), axis=1).max())
-    return Band(images, converged, fmax, steps, int(state["calls"]))
+    return Band(images, converged, fmax, steps, calls())
 
 
 def largest_force(image: Atoms) -> float:

@@ -11,6 +11,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 
 from distill.core.progress import say
+from distill.models.kept_calls import KeptCalls
 from distill.simulation.config import PathConfig
 from distill.simulation.dynamics import Forces
 from distill.simulation.hessian import Curvature, curvature
@@ -82,7 +83,8 @@ def lowest_saddle(
         place = int(np.argmax(band.energies))
         if not groups or not band.converged or place in (0, len(band.images) - 1):
             return Saddle(band, None, band.calls)
-        hessian = curvature(band.images[place], model, *groups)
+        kept = KeptCalls(model, checkpoint and checkpoint / f"{name}_hessian")
+        hessian = curvature(band.images[place], kept, *groups)
         return Saddle(band, hessian, band.calls + hessian.calls)
 
     saddle = found(images, "band")

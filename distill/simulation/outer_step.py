@@ -16,6 +16,7 @@ import numpy as np
 
 from distill.core.errors import UserError
 from distill.core.fingerprint import model_identity
+from distill.core.parts import UNDER_WAY, Part, in_parts
 from distill.core.progress import say
 from distill.core.random_streams import stream
 from distill.core.work import Unit, WorkFolder
@@ -34,6 +35,7 @@ _FS_PER_NS = 1e6
 _FRICTION, _THERMALISATION = 0.02, 1000.0
 # Corrections in a test at least, for a line and what scatters about it.
 _FEWEST = 8
+_MEASURED = ("outer_step", "error", "drift", "drift_error")
 
 
 @dataclass(frozen=True)
@@ -168,12 +170,11 @@ class OuterStepUnit(Unit):
 
     def work(self) -> dict[str, Any]:
         """Test one step after the other."""
-        teacher, student = cached_calculator(self.model), cached_calculator(self.student)
         generator = stream(self.seed, "outer step", self.temperature)
         try:
             atoms, _ = thermalise(
                 self.start,
-                student,
+                self.student,
                 self.temperature,
                 lambda _: generator,
                 time_step=self.time_step,
@@ -185,23 +186,35 @@ class OuterStepUnit(Unit):
                 f"the student cannot bring the structure to {self.temperature:g} K, from where "
                 f"outer steps are tested: {error}; a student that knows this temperature is needed"
             ) from None
-        tests, inner_steps = [], 1
-        for candidate in self.candidates:
-            tests.append(
-                energy_test(
-                    atoms,
-                    teacher,
-                    student,
-                    time_step=self.time_step,
-                    inner_steps=candidate,
-                    time=self.config.test_time,
-                )
+
+        def tested(_: Part | None, number: int) -> Part:
+            test = energy_test(
+                atoms,
+                cached_calculator(self.model),
+                cached_calculator(self.student),
+                time_step=self.time_step,
+                inner_steps=self.candidates[number],
+                time=self.config.test_time,
             )
-            if tests[-1].fault(self.config):
-                break
-            inner_steps = candidate
+            last = number + 1 == len(self.candidates) or test.fault(self.config)
+            return {UNDER_WAY: not last, **vars(test)}
+
+        parts = in_parts(self.parts, tested) if self.candidates else []
+        tests = [
+            EnergyTest(
+                **{name: float(part[name]) for name in _MEASURED},
+                calls=int(part["calls"]),
+                problem=str(part["problem"]),
+            )
+            for part in parts
+        ]
+        passed = [
+            steps
+            for steps, test in zip(self.candidates, tests, strict=False)
+            if not test.fault(self.config)
+        ]
         return {
-            "inner_steps": inner_steps,
+            "inner_steps": passed[-1] if passed else 1,
             "fault": tests[-1].fault(self.config) if tests else "",
             "tests": [vars(test) for test in tests],
             "calls": sum(test.calls for test in tests),

@@ -24,6 +24,7 @@ from distill.core.progress import say
 from distill.core.random_streams import stream
 from distill.core.work import Unit, WorkFolder, record_of
 from distill.models.cached_calculators import ModelSpec, cached_calculator
+from distill.models.kept_calls import KeptCalls
 from distill.simulation.conditions import Place, conditions, places, snapshots_of
 from distill.simulation.config import ScatteringConfig
 from distill.simulation.dynamics import thermalise
@@ -129,7 +130,7 @@ class _MoleculeUnit(Unit):
         }
 
     def work(self) -> dict[str, Any]:
-        calculator = cached_calculator(self.model)
+        calculator = KeptCalls(self.model, self.parts)
         diatomic = diatomic_curve(self.config.molecule, calculator, self.config.masses)
         a, lattice_calls = static_lattice_constant(self.config.slab, calculator)
         return {
@@ -291,7 +292,7 @@ def _make_surface(unit: _SurfaceUnit) -> int:
     config = unit.config
     slab = build_slab(config.slab, unit.facet, unit.lattice_constant)
     if unit.temperature == 0:
-        surface, calls = _relaxed(slab, cached_calculator(unit.model))
+        surface, calls = _relaxed(slab, KeptCalls(unit.model, unit.parts))
     else:
         start, time = slab, config.thermalisation_time
         if unit.snapshot:

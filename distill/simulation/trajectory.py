@@ -23,13 +23,13 @@ import numpy as np
 
 from distill.core.artifacts import atomic_path
 from distill.core.errors import UserError
-from distill.core.parts import STEPS_IN_PART, UNDER_WAY, Part, in_parts
+from distill.core.parts import STEPS_IN_PART, UNDER_WAY, Part, in_parts, lengths_of_parts
 from distill.core.progress import say
 from distill.core.random_streams import stream
 from distill.core.work import Unit, WorkFolder
 from distill.models.cached_calculators import ModelSpec
 from distill.models.calculators import load_calculator
-from distill.simulation.config import TrajectoryConfig
+from distill.simulation.config import DynamicsConfig, TrajectoryConfig
 from distill.simulation.dynamics import begin_at, end_of, langevin, up_to, velocity_verlet
 from distill.simulation.multiple_time_steps import handed_over
 from distill.simulation.outer_step import with_steps_of
@@ -67,7 +67,7 @@ class TrajectoryUnit(Unit):
 
     model: ModelSpec
     start: Atoms
-    config: TrajectoryConfig
+    config: DynamicsConfig
     ensemble: Ensemble
     quantity: Quantity
     temperature: float
@@ -236,7 +236,7 @@ def good_runs(units: Sequence[TrajectoryUnit]) -> dict[int, TrajectoryUnit]:
 
 
 def _computed(unit: TrajectoryUnit, before: Part | None, index: int) -> Part:
-    """Part `index` of a run: 0 is the equilibration, which leaves its end."""
+    """Part `index` of a run: the first are its equilibration, which leaves its end as a frame."""
     from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 
     config = unit.config
@@ -245,18 +245,31 @@ def _computed(unit: TrajectoryUnit, before: Part | None, index: int) -> Part:
         # From a structure at rest half the kinetic energy turns into potential energy.
         generator = stream(unit.seed, "trajectory", unit.temperature, unit.number, "start")
         MaxwellBoltzmannDistribution(atoms, temperature_K=2 * unit.temperature, rng=generator)
-        every = config.equilibration_steps
-        return _followed(unit, atoms, index, every, every, thermostat=True)
-    begin_at(atoms, before)
+    else:
+        begin_at(atoms, before)
+    equilibration = lengths_of_parts(config.equilibration_steps, STEPS_IN_PART)
+    if index < len(equilibration):
+        steps, ends = equilibration[index], index + 1 == len(equilibration)
+        part = _followed(unit, atoms, index, steps, steps if ends else None, thermostat=True)
+        return part | {UNDER_WAY: not part["problem"]}
     every, whole = config.steps_between_frames, _frames_in_part(config)
-    frames = min(whole, round(config.time / config.frame_interval) - (index - 1) * whole)
-    return _followed(unit, atoms, index, frames * every, every, thermostat=unit.ensemble == "nvt")
+    done = (index - len(equilibration)) * whole
+    left = round(config.time / config.frame_interval) - done
+    steps = min(whole, left) * every
+    part = _followed(unit, atoms, index, steps, every, thermostat=unit.ensemble == "nvt")
+    return part | {UNDER_WAY: not part["problem"] and left > whole}
 
 
 def _followed(
-    unit: TrajectoryUnit, atoms: Atoms, index: int, steps: int, every: int, *, thermostat: bool
+    unit: TrajectoryUnit,
+    atoms: Atoms,
+    index: int,
+    steps: int,
+    every: int | None,
+    *,
+    thermostat: bool,
 ) -> Part:
-    """Frames of so many steps with a look at each, and the state at the end."""
+    """So many steps with a look at each, frames every so often, and the state at the end."""
     from ase.units import kB
 
     config = unit.config
@@ -283,7 +296,7 @@ def _followed(
             if not temperature <= config.max_temperature:
                 problem = f"temperature of {temperature:.3g} K"
                 break
-            if step.index % every == 0:
+            if every and step.index % every == 0:
                 frames.append(getattr(step, unit.quantity).astype(np.float32))
                 temperatures.append(temperature)
     except UserError as error:
@@ -291,9 +304,7 @@ def _followed(
         problem = str(error)
     if problem:
         problem = f"{problem}, after {step.index * config.time_step:g} fs of part {index}"
-    done = index * _frames_in_part(config)
     return {
-        UNDER_WAY: not problem and done < round(config.time / config.frame_interval),
         "frames": np.array(frames, dtype=np.float32).reshape(-1, len(atoms), 3),
         "temperatures": np.array(temperatures, dtype=float),
         **end_of(step),
@@ -303,7 +314,7 @@ def _followed(
     }
 
 
-def _frames_in_part(config: TrajectoryConfig) -> int:
+def _frames_in_part(config: DynamicsConfig) -> int:
     return max(STEPS_IN_PART // config.steps_between_frames, 1)
 
 

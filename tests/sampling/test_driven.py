@@ -265,3 +265,14 @@ def test_a_student_without_uncertainty_is_refused():
         )
     with pytest.raises(ValidationError, match="expected native"):
         DRIVEN.driven.model_validate({"student": {"backend": "auto"}})
+
+
+def test_options_of_the_student_that_samples_leave_the_others():
+    default = DRIVEN.driven.model_validate({}).student
+    found = DRIVEN.driven.model_validate({"student": {"solver": {"committee": 8}}}).student
+    assert found.model_copy(update={"solver": default.solver}) == default
+    assert found.solver.committee == 8
+    given = {"order": 2, "totaldegree": 6, "rcut": 4.0}
+    other = DRIVEN.driven.model_validate({"student": given}).student
+    assert (other.order, other.totaldegree, other.rcut, other.zbl) == (2, 6, 4.0, True)
+    assert DRIVEN.driven.model_validate({"student": default.model_dump()}).student == default

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ase.build import bulk
+from ase.build import bulk, fcc111, molecule
 from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms, FixBondLength, FixCom, FixedPlane
 from ase.io import read, write
@@ -116,6 +116,19 @@ def test_every_temperature_is_a_unit_and_repeats(copper, tmp_path):
         assert (one.folder / file).read_bytes() == (other.folder / file).read_bytes()
 
 
+def test_runs_are_their_own_and_further_ones_repeat_none(copper, tmp_path):
+    config = MdConfig(structure=str(copper), temperatures=[300.0], time=20.0)
+    (alone,) = sampling_units("md", config, model=EMT_PATH, out=tmp_path, seed=2)
+    alone.run()
+    more = config.model_copy(update={"runs": 3})
+    units = sampling_units("md", more, model=EMT_PATH, out=tmp_path, seed=2)
+    assert len({unit.name for unit in units}) == 3
+    assert [unit.finished for unit in units] == [True, False, False]
+    units[1].run()
+    first, second = (unit.structures()[-1] for unit in units[:2])
+    assert not np.allclose(first.positions, second.positions, atol=1e-3)
+
+
 @pytest.mark.slow
 def test_every_pressure_is_a_unit_and_pressure_compresses(copper, tmp_path):
     config = MdConfig(
@@ -187,3 +200,38 @@ def test_constraints_that_would_be_ignored_are_refused(copper, tmp_path, constra
     write(path, atoms)
     with pytest.raises(UserError, match=f"constraints {type(constraint).__name__}"):
         md(path, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda atoms: atoms.set_constraint(FixAtoms(range(4))), "has every atom fixed"),
+        (lambda atoms: atoms.set_masses([63.5, 0.0, 63.5, 63.5]), r"atom 1 \(Cu\) has the mass 0"),
+        (lambda atoms: atoms.set_masses([63.5, 63.5, -1, 63.5]), "atom 2 .* mass -1 amu"),
+    ],
+)
+def test_structures_that_cannot_move_are_refused(copper, tmp_path, change, words):
+    atoms = read(copper)
+    change(atoms)
+    write(tmp_path / "start.traj", atoms)
+    with pytest.raises(UserError, match=words):
+        md(tmp_path / "start.traj", tmp_path / "out")
+
+
+@pytest.mark.parametrize("atoms", [fcc111("Cu", (1, 1, 3), vacuum=8), molecule("H2O")])
+def test_a_pressure_on_vacuum_is_refused_whatever_the_periodicity_says(tmp_path, atoms):
+    atoms.center(vacuum=5.0)
+    atoms.pbc = True
+    write(tmp_path / "start.traj", atoms)
+    with pytest.raises(UserError, match=r"npt: .* has a layer of vacuum"):
+        md(tmp_path / "start.traj", tmp_path / "out", ensemble="npt")
+
+
+def test_dynamics_from_atoms_on_each_other_end_at_once(copper, tmp_path):
+    atoms = read(copper)
+    atoms.positions[0] = atoms.positions[1]
+    write(tmp_path / "start.traj", atoms)
+    unit = md(tmp_path / "start.traj", tmp_path / "out", save_every=2.0)
+    assert unit.numbers()["outcome"] == "blown_up"
+    assert "not finite at step 0; do atoms coincide" in unit.numbers()["reason"]
+    assert unit.structures() == []

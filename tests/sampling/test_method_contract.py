@@ -175,7 +175,7 @@ class TestMinimumEnergyPaths(SamplingMethodContract):
 class TestMolecularDynamics(SamplingMethodContract):
     method = "md"
     model, other_model = EMT_PATH, LENNARD_JONES
-    conditions = frozenset({"temperatures", "pressures"})
+    conditions = frozenset({"temperatures", "pressures", "runs"})
     harmless = frozenset({"multiple_time_steps"})  # without that engine
 
     @pytest.fixture(scope="class")
@@ -197,6 +197,7 @@ class TestMolecularDynamics(SamplingMethodContract):
     def others(self, silver):
         return {
             "structure": {"structure": silver},
+            "runs": {"runs": 2},
             "index": {"index": 1},
             "ensemble": {"ensemble": "nve"},
             "temperatures": {"temperatures": [300.0, 600.0, 400.0]},

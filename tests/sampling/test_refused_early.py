@@ -52,4 +52,7 @@ def test_sections_that_cannot_work_are_refused(crystal, section, words):
 
 def test_sections_that_can_work_are_not_refused(crystal):
     md = [{"structure": str(crystal / "one.xyz")}]
-    refuse_what_cannot_work(SamplingConfig(scattering={}, neb=[{}], md=md))
+    config = SamplingConfig(scattering={}, neb=[{}], md=md)
+    asked = config.model_dump()
+    refuse_what_cannot_work(config)
+    assert config.model_dump() == asked

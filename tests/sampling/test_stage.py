@@ -205,7 +205,9 @@ def test_more_clusters_than_structures_is_explained(sampled, train):
 
 def test_two_units_of_one_name_are_refused(train, tmp_path):
     """The second would be taken for the first, or both write one file at once."""
-    config = SamplingConfig(md=[MdConfig(structure=str(train), temperatures=[300.0, 300.0001])])
+    # As a method of others might; the options of `md` are refused.
+    entry = MdConfig(structure=str(train)).model_copy(update={"temperatures": [300.0, 300.0001]})
+    config = SamplingConfig(md=[entry])
     with pytest.raises(UserError, match=r"sampling\.md asks for md_[0-9a-f]+_300K more than once"):
         sample(tmp_path, train, workers=1, config=config)
 

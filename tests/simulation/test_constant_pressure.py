@@ -82,6 +82,17 @@ def test_a_crystal_that_flies_apart_gives_no_number() -> None:
     assert "at step" in result["reason"]
 
 
+def test_few_atoms_are_never_too_hot_at_the_start() -> None:
+    config = ThermalExpansionConfig(
+        supercell=(1, 1, 1), time=12.0, equilibration_time=0.0, time_step=2.0, blocks=3
+    )
+    for seed in range(12):
+        result = lattice_constant_at(
+            copper(), EMT(), 300.0, config=config, generator=np.random.default_rng(seed)
+        )
+        assert result["status"] == "complete"
+
+
 def test_the_temperature_of_a_crystal_at_rest_counts_its_degrees_of_freedom(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -151,8 +151,8 @@ def test_a_killed_run_goes_on_with_its_part_and_leaves_the_same_frames(
         frames_of(options, tmp_path / "killed")
     made = killed_after(None)
     again = frames_of(options, tmp_path / "killed")
-    # Of 8 parts of production and one before, the first run had three.
-    assert made == [*range(3, 9), *range(9)]
+    # Of 8 parts of production and three before, the first run had three.
+    assert made == [*range(3, 11), *range(11)]
     for one, other in zip(whole, again, strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -163,7 +163,7 @@ def test_parts_of_other_settings_are_not_gone_on_with(options, tmp_path, killed_
         frames_of(options, tmp_path / "out")
     made = killed_after(None)
     frames_of(options | {"friction": 0.01}, tmp_path / "out")
-    assert made == [*range(9), *range(9)]
+    assert made == [*range(11), *range(11)]
 
 
 def test_every_part_feels_noise_of_its_own(options, tmp_path, killed_after):

@@ -20,7 +20,7 @@ from distill.core.config import Count, CountOrNone, NonNegative, Positive, Secti
 from distill.core.input_files import InputFile
 from distill.core.random_streams import stream
 from distill.data.structures import reference_energy, reference_forces
-from distill.models.cached_calculators import cached_calculator
+from distill.models.kept_calls import KeptCalls
 from distill.sampling.methods.per_structure import PerStructure, StructureUnit, labelled_by
 from distill.systems.rattled import rattled
 
@@ -60,7 +60,7 @@ class AugmentUnit(StructureUnit):
 
     def work(self) -> dict[str, int]:
         """Grow the tree and write it; the number of calls."""
-        calculator = cached_calculator(self.model)
+        calculator = KeptCalls(self.model, self.parts)
         config, generator = self.config, stream(self.seed, "augment", self.name)
         root = _labelled(self.atoms, calculator, 0)
         tree, generations, branches, calls = [root], [0], [0], 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +22,7 @@ from distill.core.random_streams import stream
 from distill.core.work import Unit, WorkFolder
 from distill.data.own_images import say_own_images
 from distill.data.structures import read_structures, write_structures
+from distill.data.survey import vacuum_layers
 from distill.models.cached_calculators import ModelSpec
 from distill.sampling.method import Planned, Sampler, SamplingMethod, Visited
 from distill.sampling.methods.md_config import MdConfig
@@ -91,7 +93,7 @@ class MdUnit(Unit):
 
 def _shared(config: MdConfig) -> dict[str, Any]:
     """All but the conditions, each of which is a run, and what a unit's model says."""
-    others = {"temperatures", "pressures", "engine", "multiple_time_steps"}
+    others = {"temperatures", "pressures", "runs", "engine", "multiple_time_steps"}
     return {name: getattr(config, name) for name in MdConfig.model_fields if name not in others}
 
 
@@ -101,11 +103,23 @@ def starting_structure(config: MdConfig) -> Atoms:
     Raises
     ------
     UserError
-        If the file is missing or unreadable, cannot hold the defect, or has constraints other
-        than fixed atoms.
+        If the file is missing or unreadable, cannot hold the defect, has constraints other than
+        fixed atoms, has no other atoms, or masses that are not positive.
     """
     crystal = named_structure(config.structure, config.index)
     refuse_other_constraints(crystal, f"md: {config.structure}")
+    masses = crystal.get_masses()
+    if not np.all(masses > 0):
+        wrong = int(np.flatnonzero(~(masses > 0))[0])
+        raise UserError(
+            f"md: {config.structure}: atom {wrong} ({crystal.symbols[wrong]}) has the mass "
+            f"{masses[wrong]:g} amu; expected a positive one"
+        )
+    if not mobile_atoms(crystal).any():
+        raise UserError(
+            f"md: {config.structure} has every atom fixed (constraints): nothing would move; "
+            "free some atoms"
+        )
     return with_defect(supercell(crystal, config.supercell), config.defect, config.defect_element)
 
 
@@ -115,7 +129,8 @@ def refuse_pressure(config: MdConfig, atoms: Atoms) -> None:
     Raises
     ------
     UserError
-        For a structure that is not periodic in all directions or holds atoms fixed, or for 0 K.
+        For a structure that is not periodic in all directions, has a layer of vacuum or holds atoms
+        fixed, or for 0 K.
     """
     if config.ensemble != "npt":
         return
@@ -124,6 +139,8 @@ def refuse_pressure(config: MdConfig, atoms: Atoms) -> None:
         problem = (
             f"is not periodic in all directions (pbc {atoms.pbc.tolist()}): vacuum has no pressure"
         )
+    elif vacuum_layers(atoms).any():
+        problem = "has a layer of vacuum, which a pressure would close"
     elif atoms.constraints:
         problem = "has fixed atoms (constraints), which a cell that changes would move"
     elif min(config.temperatures) == 0:
@@ -135,7 +152,7 @@ def refuse_pressure(config: MdConfig, atoms: Atoms) -> None:
 
 
 class MolecularDynamics(SamplingMethod):
-    """Runs at each temperature and, at constant pressure, each pressure."""
+    """Some runs at each temperature and, at constant pressure, each pressure."""
 
     Config = MdConfig
 
@@ -148,7 +165,7 @@ class MolecularDynamics(SamplingMethod):
         """Runs of each entry, and a call for each step and each start."""
         found = []
         for config in configs:
-            runs = len(config.temperatures) * len(config.pressures)
+            runs = len(config.temperatures) * len(config.pressures) * config.runs
             time = config.equilibration_time + config.time
             calls = runs * (round(time / config.time_step) + 1)
             atoms = len(starting_structure(config))
@@ -164,23 +181,25 @@ class MolecularDynamics(SamplingMethod):
             refuse_pressure(config, start)
             say_own_images([start], f"md: {config.structure}")
             model = _moved_by_engine(config, sampler, work.sub(f"outer_step_{name_of_config}"))
-            for temperature in config.temperatures:
-                for pressure in config.pressures:
-                    name = f"md_{name_of_config}_{temperature:g}K"
-                    if config.ensemble == "npt":
-                        name += f"_{pressure:g}eVA3"
-                    units.append(
-                        MdUnit(
-                            work.path,
-                            name,
-                            model=model,
-                            config=config,
-                            temperature=temperature,
-                            pressure=pressure,
-                            seed=work.seed,
-                            trust=sampler.trust,
-                        )
+            every = itertools.product(config.temperatures, config.pressures, range(config.runs))
+            for temperature, pressure, number in every:
+                name = f"md_{name_of_config}_{temperature:g}K"
+                if config.ensemble == "npt":
+                    name += f"_{pressure:g}eVA3"
+                if number:
+                    name += f"_run{number + 1}"
+                units.append(
+                    MdUnit(
+                        work.path,
+                        name,
+                        model=model,
+                        config=config,
+                        temperature=temperature,
+                        pressure=pressure,
+                        seed=work.seed,
+                        trust=sampler.trust,
                     )
+                )
         return units
 
     def collect(self, units: Sequence[MdUnit]) -> Visited:
@@ -196,7 +215,9 @@ class MolecularDynamics(SamplingMethod):
             if run["outcome"] == BLOWN_UP:
                 say(f"molecular dynamics {unit.name} was set aside: {run['reason']}")
             else:
-                visited.endings[unit.name] = "md"
+                # Of a temperature that has several, some are held out.
+                several = unit.config.runs > 1
+                visited.endings[unit.name] = f"md at {unit.temperature:g} K" if several else "md"
         return visited
 
 
@@ -265,6 +286,11 @@ def _computed(unit: MdUnit, before: Part | None, number: int) -> Part:
         # Written so that NaN, which compares false, counts as blown up.
         if not temperature <= config.max_temperature:
             reason, outcome = f"temperature of {temperature:.3g} K", BLOWN_UP
+            break
+        # Such a label is none, and the next call of the model may end in an error of its own.
+        if not (np.isfinite(step.energy) and np.isfinite(step.forces).all()):
+            reason = f"energy or forces are not finite at step {index}; do atoms coincide?"
+            outcome = BLOWN_UP
             break
         # The first step of a part is the last of the part before it.
         new = before is None or step.index > 0

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from distill.core.config import (
+    DISTINCT,
+    MOST_REPEATS,
     Duration,
     Index,
     NonNegative,
@@ -39,11 +41,16 @@ class MdConfig(Section):
     )
     index: Index = Field(0, description="which structure of the file")
     ensemble: Literal["nve", "nvt", "npt"] = Field("nvt", description="nvt by Langevin dynamics")
-    temperatures: Annotated[list[TemperatureOrZero], Field(min_length=1)] = Field(
+    temperatures: Annotated[list[TemperatureOrZero], Field(min_length=1), DISTINCT] = Field(
         [300.0, 600.0], description="K"
     )
-    pressures: Annotated[list[Pressure], Field(min_length=1)] = Field(
+    pressures: Annotated[list[Pressure], Field(min_length=1), DISTINCT] = Field(
         [0.0], description="eV/Å³, for npt; every one at every temperature"
+    )
+    runs: Annotated[int, Field(ge=1, le=MOST_REPEATS)] = Field(
+        1,
+        description="independent runs at each temperature and pressure; whole ones are held out, "
+        "and errors on them have an interval where some of each kind are",
     )
     supercell: tuple[Repeats, Repeats, Repeats] = Field(
         (1, 1, 1), description="repeats along the axes"

@@ -13,7 +13,7 @@ from pydantic import Field
 from distill.core.config import Count, CountOrNone, Section
 from distill.core.input_files import InputFile
 from distill.core.random_streams import stream
-from distill.models.cached_calculators import cached_calculator
+from distill.models.kept_calls import KeptCalls
 from distill.sampling.methods.per_structure import PerStructure, StructureUnit, labelled_by
 from distill.systems.rattled import rattled
 
@@ -48,7 +48,7 @@ class RattleUnit(StructureUnit):
 
     def work(self) -> dict[str, int]:
         """Make, label and write the copies."""
-        calculator, config = cached_calculator(self.model), self.config
+        calculator, config = KeptCalls(self.model, self.parts), self.config
         made = []
         for number in range(config.copies):
             generator = stream(self.seed, "rattle", self.name, number)
