@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -37,6 +38,10 @@ class LabelWeights(Section):
     energy: NonNegative = Field(30.0, description="energies")
     forces: NonNegative = Field(1.0, description="forces")
     virial: NonNegative = Field(1.0, description="virials")
+
+    def times(self, factors: Mapping[str, float]) -> LabelWeights:
+        """With factors on some of them, by name."""
+        return self.model_copy(update={k: f * getattr(self, k) for k, f in factors.items()})
 
 
 class SolverConfig(Section):
@@ -124,9 +129,9 @@ class StudentConfig(Section):
     )
     elements: list[str] | None = Field(None, description="order of species; sorted if not given")
     basis: Literal["given", "auto"] = Field(
-        "given",
-        description="given: by order, totaldegree, wL, rcut and smoothness; auto: chosen from the "
-        "training set by errors on trajectories left out",
+        "auto",
+        description="auto: chosen from the training set by errors on trajectories left out; given: "
+        "by order, totaldegree, wL, rcut, smoothness and pair_degree, and so where one of them is",
     )
     search: BasisSearch = Field(default_factory=BasisSearch, description="of basis: auto")
     order: Annotated[int, Field(ge=1, le=6)] = Field(4, description="correlation order")
@@ -152,6 +157,11 @@ class StudentConfig(Section):
         default_factory=lambda: {"default": LabelWeights()},
         description="by config_type; 'default' for the rest",
     )
+    weighting: Literal["given", "evidence"] = Field(
+        "given",
+        description="evidence: the weights of energies and virials against those of forces are "
+        "multiplied by the factors, 1e-4 to 1e4, that make the labels most likely (native, blr)",
+    )
     smoothness: Annotated[float, Field(ge=0, le=20)] | Literal["evidence"] = Field(
         4.0,
         description="power p of the algebraic smoothness prior; evidence: the power that the "
@@ -165,6 +175,13 @@ class StudentConfig(Section):
         0.01, description="weight of such dimers' energies, and of those beside a core by auto"
     )
     threads: Threads | None = Field(None, description="threads for assembly, or Julia's threads")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _given_where_an_option_is(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and "basis" not in values and _CHOSEN.keys() & values.keys():
+            return {**values, "basis": "given"}
+        return values
 
     @model_validator(mode="after")
     def _check(self) -> StudentConfig:
@@ -182,6 +199,8 @@ class StudentConfig(Section):
             raise ValueError("weights needs an entry 'default'")
         if self.smoothness == "evidence" and self.solver.kind != "blr":
             raise ValueError("smoothness: evidence needs solver.kind blr; else give a number")
+        if self.weighting == "evidence" and self.solver.kind != "blr":
+            raise ValueError("weighting: evidence needs solver.kind blr")
         if self.backend == "native" and self.julia_options:
             raise ValueError(
                 f"{', '.join(self.julia_options)}: known to the backend acepotentials only"

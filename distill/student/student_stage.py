@@ -74,7 +74,8 @@ def run(
 
     structures = read_structures(train, require=())
     elements = elements_of(structures, config)
-    held_out = read_structures(test, require=(), elements=elements)
+    # Nothing is held out where the config says so; a file that the user gives is refused before.
+    held_out = read_structures(test, require=(), elements=elements) if test.stat().st_size else []
     found = fit_student(structures, config, seed=seed, teacher_e0=teacher_e0, folder=out)
     student = found.student
     write_result(out / CURVES_FILE, found.curves)
@@ -87,14 +88,15 @@ def run(
         predicted = predicted_structures(student, reference, threads)
         if name == "train":
             say_contradictions(reference, predicted)
-        tables[name] = error_table(reference, predicted)
-        say(f"student on {name}: {_rmse_line(_rmse(tables[name]))}")
+        if reference:
+            tables[name] = error_table(reference, predicted)
+            say(f"student on {name}: {_rmse_line(_rmse(tables[name]))}")
     write_structures(out / PREDICTED_FILE, predicted)
     write_json(out / ERRORS_FILE, tables)
     student = replace(
         student,
         training=student.training.model_copy(
-            update={"train_rmse": _rmse(tables["train"]), "test_rmse": _rmse(tables["test"])}
+            update={f"{name}_rmse": _rmse(table) for name, table in tables.items()}
         ),
         provenance={
             **student.provenance,
@@ -105,8 +107,11 @@ def run(
         },
     )
     student.save(out / STUDENT_FILE)
-    quality = calibration(student, held_out, config.weights)
-    say(f"student uncertainties: {_calibration_line(quality)}")
+    factors = (student.training.solver and student.training.solver.weight_factors) or {}
+    weights = {kind: weight.times(factors) for kind, weight in config.weights.items()}
+    quality = calibration(student, held_out, weights)
+    if held_out:
+        say(f"student uncertainties: {_calibration_line(quality)}")
     write_result(out / UNCERTAINTY_FILE, quality)
 
 

@@ -26,6 +26,8 @@ class SolverReport(Record):
         Standard deviation of the coefficients in the prior, times the smoothness.
     smoothness
         Power of the smoothness prior, where the evidence chose it.
+    weight_factors
+        On the weights of each kind of label, where the evidence chose them.
     strength
         λ of the penalty λ² ‖c‖².
     rtol, rank
@@ -61,6 +63,7 @@ class SolverReport(Record):
     stop: int | None = None
     condition_number: Deviation | None = None
     smoothness: float | None = None
+    weight_factors: dict[str, Deviation] | None = None
     factorization: str | None = None
 
 

@@ -123,8 +123,9 @@ def test_published_accuracy_on_tial(reference_data: Path) -> None:
     assert _rms(student, structures[1::10]) == pytest.approx((7.632e-3, 0.274), rel=0.02)
 
 
+@pytest.mark.parametrize("weighting", ["given", "evidence"])
 @pytest.mark.parametrize("zbl", [False, True])
-def test_known_model_is_found_again(copper, zbl: bool) -> None:
+def test_known_model_is_found_again(copper, zbl: bool, weighting: str) -> None:
     """Labels made by a student on the same basis, core or not, are reproduced to rounding."""
     truth = fit(copper, _with(zbl=zbl), seed=0).student
     labelled = []
@@ -132,7 +133,7 @@ def test_known_model_is_found_again(copper, zbl: bool) -> None:
         energy, forces, virial = truth.predict(atoms)
         stress = -virial[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]] / atoms.get_volume()
         labelled.append(set_labels(atoms.copy(), energy=energy, forces=forces, stress=stress))
-    config = _with(e0=dict(truth.e0), zbl=zbl)
+    config = _with(e0=dict(truth.e0), zbl=zbl, weighting=weighting)
     again = fit(labelled, config, seed=0).student
     errors = _rms(again, labelled)
     assert errors[0] < 1e-6
@@ -152,6 +153,61 @@ def test_smoothness_by_evidence_is_a_fit_with_the_power_found(copper) -> None:
 def test_smoothness_by_evidence_needs_the_evidence() -> None:
     with pytest.raises(ValueError, match="evidence needs solver"):
         StudentConfig(smoothness="evidence", solver=SolverConfig(kind="ridge"))
+
+
+@pytest.mark.parametrize("smoothness", [2.0, "evidence"])
+def test_weights_by_evidence_are_a_fit_with_the_weights_found(copper, smoothness) -> None:
+    found = fit(copper, _with(weighting="evidence", smoothness=smoothness), seed=0).student
+    report = found.training.solver
+    assert set(report.weight_factors) == {"forces", "energy", "virial"}
+    assert report.weight_factors["forces"] == 1.0
+    given = _with().weights["default"]
+    weights = {kind: f * getattr(given, kind) for kind, f in report.weight_factors.items()}
+    power = smoothness if report.smoothness is None else report.smoothness
+    same = fit(
+        copper, _with(weights={"default": LabelWeights(**weights)}, smoothness=power), seed=0
+    ).student
+    off = found.predict(copper[0])[1] - same.predict(copper[0])[1]
+    assert np.abs(off).max() < 0.05 * same.training.row_noise
+    assert found.training.row_noise == pytest.approx(same.training.row_noise, rel=0.02)
+    scales = found.training.deviation_scale, same.training.deviation_scale
+    assert scales[0].energy == pytest.approx(scales[1].energy, rel=0.05)
+    assert scales[0].forces == pytest.approx(scales[1].forces, rel=0.05)
+
+
+def test_weights_by_evidence_find_the_noise_of_the_labels(copper) -> None:
+    """Noise of energies alone makes their weight smaller, and the forces no worse."""
+    rng = np.random.default_rng(5)
+    noisy = [atoms.copy() for atoms in copper]
+    for atoms in noisy:
+        atoms.info["REF_energy"] += 0.05 * len(atoms) * rng.normal()
+    clean = fit(copper, _with(weighting="evidence"), seed=0).student
+    given, found = (
+        fit(noisy, _with(weighting=how), seed=0).student for how in ("given", "evidence")
+    )
+    factors = [s.training.solver.weight_factors["energy"] for s in (clean, found)]
+    assert factors[1] < 0.2 * factors[0]
+    assert _rms(found, copper)[1] < _rms(given, copper)[1]
+    assert _rms(found, copper)[1] < 1.2 * _rms(clean, copper)[1]
+
+
+def test_weights_by_evidence_take_one_kind_of_label_as_it_is(copper) -> None:
+    forces = []
+    for atoms in copper:
+        bare = atoms.copy()
+        del bare.info["REF_energy"], bare.info["REF_stress"]
+        forces.append(bare)
+    config = _with(e0={"Cu": 0.0})
+    found = fit(forces, config.model_copy(update={"weighting": "evidence"}), seed=0).student
+    given = fit(forces, config, seed=0).student
+    assert found.training.solver.weight_factors == {"forces": 1.0}
+    off = found.predict(copper[0])[1] - given.predict(copper[0])[1]
+    assert np.abs(off).max() < 0.05 * given.training.row_noise
+
+
+def test_weights_by_evidence_need_the_evidence() -> None:
+    with pytest.raises(ValueError, match="weighting: evidence needs"):
+        StudentConfig(weighting="evidence", solver=SolverConfig(kind="ridge"))
 
 
 @pytest.mark.parametrize("kind", ["blr", "ridge", "ard", "rrqr", "tsvd", "lsqr"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -31,23 +33,27 @@ def _problem(sources: list[int]) -> tuple[np.ndarray, np.ndarray, list[Atoms], l
     return design, target, structures, rows
 
 
-# Two sources of four structures have more rows than there are parameters.
-@pytest.mark.parametrize("sources", [list(range(STRUCTURES)), [0, 0, 0, 0, 1, 1, 1, 1, 2]])
-def test_errors_are_those_of_refits_without_the_source(sources: list[int]) -> None:
-    design, target, structures, rows = _problem(sources)
-
+def _rows_of(design: np.ndarray):
     def rows_of(atoms: Atoms, energy: bool, forces: bool, virial: bool):
         block = design[int(atoms.positions[0, 0])]
         return block[0], block[1:], None
 
-    def solution_of(kept: np.ndarray) -> Solution:
-        weights = np.tile(WEIGHTS, len(kept))
-        full = np.column_stack([design[kept].reshape(-1, N), target[kept].ravel()])
-        scaled = np.asfortranarray(weights[:, None] * full)
-        return ridge(factor_rows(scaled), np.ones(N), STRENGTH)
+    return rows_of
 
-    full = solution_of(np.arange(STRUCTURES))
-    found = left_out_errors(rows_of, structures, rows, full, np.random.default_rng(0))
+
+def _solution_of(design: np.ndarray, target: np.ndarray) -> Solution:
+    full = np.column_stack([design.reshape(-1, N), target.ravel()])
+    scaled = np.asfortranarray(np.tile(WEIGHTS, len(design))[:, None] * full)
+    return ridge(factor_rows(scaled), np.ones(N), STRENGTH)
+
+
+# Two sources of four structures have more rows than there are parameters.
+@pytest.mark.parametrize("sources", [list(range(STRUCTURES)), [0, 0, 0, 0, 1, 1, 1, 1, 2]])
+def test_errors_are_those_of_refits_without_the_source(sources: list[int]) -> None:
+    design, target, structures, rows = _problem(sources)
+    full = _solution_of(design, target)
+    rng = np.random.default_rng(0)
+    found = left_out_errors(_rows_of(design), structures, rows, full, rng, threads=2)
     assert sorted(left.number for left in found) == list(range(STRUCTURES))
     ratios = []
     for left in found:
@@ -56,7 +62,7 @@ def test_errors_are_those_of_refits_without_the_source(sources: list[int]) -> No
         # The noise stays that of the whole fit; only the source's rows are gone.
         scaled = (WEIGHTS[:, None] * design[kept]).reshape(-1, N)
         covariance = full.noise**2 * np.linalg.inv(scaled.T @ scaled + STRENGTH**2 * np.eye(N))
-        error = target[k] - design[k] @ solution_of(kept).coefficients
+        error = target[k] - design[k] @ _solution_of(design[kept], target[kept]).coefficients
         model = np.sqrt(np.einsum("ij,jk,ik->i", design[k], covariance, design[k]))
         label = full.noise / WEIGHTS
         np.testing.assert_allclose(np.append(left.energy, left.forces), error, rtol=1e-6)
@@ -67,6 +73,20 @@ def test_errors_are_those_of_refits_without_the_source(sources: list[int]) -> No
     scale = deviation_scale(found)
     assert scale.energy == pytest.approx(np.sqrt(np.mean(np.array(ratios)[:, 0] ** 2)))
     assert scale.forces == pytest.approx(np.sqrt(np.mean(np.array(ratios)[:, 1:] ** 2)))
+
+
+@pytest.mark.parametrize("sources", [list(range(STRUCTURES)), [0] * STRUCTURES])
+def test_a_leverage_beyond_one_by_rounding_leaves_numbers(sources: list[int]) -> None:
+    design, target, structures, rows = _problem(sources)
+    full = _solution_of(design, target)
+    weighted = WEIGHTS[:, None] * design
+    groups = weighted if len(set(sources)) > 1 else weighted.reshape(1, -1, N)
+    largest = max(np.linalg.norm(group @ full.covariance_root / full.noise, 2) for group in groups)
+    beyond = replace(full, covariance_root=full.covariance_root / largest * (1 + 1e-6))
+    found = left_out_errors(_rows_of(design), structures, rows, beyond, np.random.default_rng(0))
+    assert len(found) == STRUCTURES
+    for left in found:
+        assert np.all(np.isfinite([*left.energy, *left.forces, *left.force_deviation]))
 
 
 def test_solver_without_posterior_leaves_nothing_out() -> None:

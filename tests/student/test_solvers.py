@@ -73,7 +73,7 @@ def test_the_evidence_finds_the_power_of_the_prior() -> None:
     design = rng.normal(size=(150, len(levels)))
     target = design @ (rng.normal(size=len(levels)) / levels**2) + 0.02 * rng.normal(size=150)
     factor = _factor(design, target)
-    found = solvers.most_evident_smoothness([factor], lambda power: levels**power)
+    found = solvers.by_evidence([factor], lambda power: levels**power)
     assert found.report.smoothness == pytest.approx(2.0, abs=0.5)
     for power in (0.5, 1.0, 3.0, 4.0):
         other = solvers.bayesian(factor, levels**power)

@@ -167,3 +167,14 @@ def test_predictions_carry_uncertainties_and_warn_outside_the_training_data(
     )
     assert outside.info["energy_std"] > inside.info["energy_std"] > 0
     assert outside.arrays["forces_std"].shape == (4,)
+
+
+def test_a_student_is_fitted_where_nothing_is_held_out(files, tmp_path: Path, capsys) -> None:
+    nothing = tmp_path / "held_out.xyz"
+    nothing.write_text("")
+    _run({**files, "test": nothing}, tmp_path)
+    assert "student on test" not in capsys.readouterr().out
+    assert read_json(tmp_path / "errors.json").keys() == {"train"}
+    assert Student.load(tmp_path / "student.npz").training.test_rmse is None
+    quality = read_result(tmp_path / "uncertainty.json", UncertaintyQuality)
+    assert quality.forces is None and quality.extrapolation.structures == 0

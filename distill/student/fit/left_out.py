@@ -13,6 +13,8 @@ rows; Hastie, Tibshirani & Friedman, The Elements of Statistical Learning (2009)
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -69,6 +71,8 @@ def left_out_errors(
     rows: Sequence[Rows],
     solution: Solution,
     rng: np.random.Generator,
+    *,
+    threads: int = 1,
 ) -> list[LeftOut]:
     """Errors on structures under fits without them and all else of their source.
 
@@ -80,22 +84,28 @@ def left_out_errors(
         With a posterior; nothing is returned without one.
     rng
         Draws the sources.
+    threads
+        That take the groups; the result is the same for any number of them.
     """
     if solution.covariance_root is None or not solution.noise:
         return []
-    found = []
-    for group, members in enumerate(_groups(structures, rows, rng)):
-        count = sum(rows[k].count for k in members)
-        block = Block(0, members, count)
+
+    def of_group(group: int, members: tuple[int, ...]) -> list[LeftOut]:
+        starts = np.cumsum([0, *(rows[k].count for k in members)])
+        block = Block(0, members, int(starts[-1]))
         matrix = weighted_rows(design, structures, rows, block, len(solution.coefficients))
         residual = matrix[:, -1] - matrix[:, :-1] @ solution.coefficients
-        spread = matrix[:, :-1] @ solution.covariance_root / solution.noise
+        spread = matrix[:, :-1] @ root
         error, variance = _without(spread, residual)
-        start = 0
-        for index in members:
-            found.append(_left_out(index, group, rows[index], start, error, variance, solution))
-            start += rows[index].count
-    return found
+        return [
+            _left_out(index, group, rows[index], int(start), error, variance, solution)
+            for index, start in zip(members, starts, strict=False)
+        ]
+
+    root = solution.covariance_root / solution.noise
+    groups = list(_groups(structures, rows, rng))
+    with ThreadPoolExecutor(threads) as executor:
+        return list(chain.from_iterable(executor.map(of_group, range(len(groups)), groups)))
 
 
 def deviation_scale(errors: Sequence[LeftOut]) -> DeviationScale | None:
@@ -136,13 +146,24 @@ def _without(spread: Array, residual: Array) -> tuple[Array, Array]:
     """(1 − U Uᵀ)⁻¹ r, and the diagonal of that inverse, from the smaller of two matrices."""
     rows, parameters = spread.shape
     if rows <= parameters:
-        values, vectors = np.linalg.eigh(np.eye(rows) - spread @ spread.T)
-        inverse = 1.0 / np.maximum(values, _LEAST_SLACK)
-        return vectors @ (inverse * (vectors.T @ residual)), vectors**2 @ inverse
+        root = _inverse_root(spread)
+        return root.T @ (root @ residual), np.sum(root**2, axis=0)
     # (1 − U Uᵀ)⁻¹ = 1 + U (1 − Uᵀ U)⁻¹ Uᵀ (Woodbury).
-    values, vectors = np.linalg.eigh(np.eye(parameters) - spread.T @ spread)
-    turned = (spread @ vectors) / np.sqrt(np.maximum(values, _LEAST_SLACK))
-    return residual + turned @ (turned.T @ residual), 1.0 + np.sum(turned**2, axis=1)
+    turned = _inverse_root(spread.T) @ spread.T
+    return residual + turned.T @ (turned @ residual), 1.0 + np.sum(turned**2, axis=0)
+
+
+def _inverse_root(spread: Array) -> Array:
+    """A root R of (1 − U Uᵀ)⁻¹ = Rᵀ R, where U Uᵀ has eigenvalues from 0 to 1."""
+    from scipy.linalg.lapack import dtrtri
+
+    rest = (1.0 + _LEAST_SLACK) * np.eye(len(spread)) - spread @ spread.T
+    try:
+        return np.asarray(dtrtri(np.linalg.cholesky(rest), lower=True)[0])
+    except np.linalg.LinAlgError:
+        # A posterior that is known to fewer digits gives leverages beyond 1.
+        values, vectors = np.linalg.eigh(rest)
+        return np.asarray((vectors / np.sqrt(np.maximum(values, _LEAST_SLACK))).T)
 
 
 def _left_out(

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ from distill.student.fit.error_fit import fit_error_model
 from distill.student.fit.fit_result import Fit, recorded
 from distill.student.fit.left_out import deviation_scale, left_out_errors
 from distill.student.fit.preparation import Prepared, prepare
-from distill.student.fit.solvers import Solution, draw_committee, most_evident_smoothness, solve
+from distill.student.fit.solvers import Solution, by_evidence, draw_committee, solve
 from distill.student.short_range import nearest_distances, pair_curves, restraint_dimers
 from distill.student.student_model import Student
 from distill.student.training_record import SolverReport, TrainingRecord
@@ -128,9 +129,17 @@ def _fit(
         training_set.Rows(index, 0.0, config.restraint_weight, None, 0.0, None, 0.0)
         for index in range(len(restraints))
     ]
-    assembled_rows, assembled_from = [*rows, *held], [*fitted, *restraints]
+    kinds = training_set.by_kind(rows) if config.weighting == "evidence" else {}
+    parts = [*kinds.values()] or [rows]
+    assembled_rows = [*chain.from_iterable(parts), *held]
+    assembled_from = [*fitted * len(parts), *restraints]
+    if kinds:
+        folds = [list(range(k * len(rows), (k + 1) * len(rows))) for k in range(len(kinds))]
+        # Restraints keep their weight.
+        folds[0].extend(range(len(assembled_rows) - len(held), len(assembled_rows)))
+    else:
+        folds = _folds(len(assembled_from), config, seed)
     n = basis.n_functions
-    folds = _folds(len(assembled_from), config, seed)
     blocks = plan_blocks(folds, [r.count for r in assembled_rows], n)
     threads = threads_that_fit(blocks, n, len(folds), config.threads or available_cores())
     factors = accumulate(
@@ -149,8 +158,10 @@ def _fit(
     rng = np.random.default_rng(np.random.SeedSequence([seed, 1]))
     with threadpool_limits(1):
         solution = _solve(factors, basis, config)
+        if kinds:
+            solution, rows = _weighed(solution, [*kinds], rows)
         committee = draw_committee(solution, config.solver.committee, rng)
-        left_out = left_out_errors(design_of(basis), fitted, rows, solution, rng)
+        left_out = left_out_errors(design_of(basis), fitted, rows, solution, rng, threads=threads)
     assembly, solving = assembled - start, time.monotonic() - assembled
     say(
         f"student fit: {_summary(solution.report)}; assembly and solve took "
@@ -197,9 +208,20 @@ def smoothness_prior(basis: Basis, power: float) -> np.ndarray:
 
 
 def _solve(factors: Sequence[Factor], basis: Basis, config: StudentConfig) -> Solution:
-    if config.smoothness == "evidence":
-        return most_evident_smoothness(factors, lambda power: smoothness_prior(basis, power))
-    return solve(factors, smoothness_prior(basis, config.smoothness), config.solver)
+    kinds = config.weighting == "evidence"
+    power = None if config.smoothness == "evidence" else config.smoothness
+    if power is None or kinds:
+        return by_evidence(factors, lambda p: smoothness_prior(basis, p), power=power, kinds=kinds)
+    return solve(factors, smoothness_prior(basis, power), config.solver)
+
+
+def _weighed(
+    solution: Solution, kinds: Sequence[str], rows: Sequence[training_set.Rows]
+) -> tuple[Solution, list[training_set.Rows]]:
+    """With the factors on the weights of labels in the report and in the rows."""
+    factors = dict(zip(kinds, solution.weights, strict=True))
+    report = solution.report.model_copy(update={"weight_factors": factors})
+    return replace(solution, report=report), [row.reweighted(factors) for row in rows]
 
 
 def design_of(basis: Basis) -> DesignRows:

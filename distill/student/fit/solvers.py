@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill.core.errors import UserError
-from distill.student.fit.evidence import most_evident, regularised
+from distill.student.fit.evidence import Kinds, most_evident, regularised
 from distill.student.fit.triangular_factor import Factor, merge_all
 from distill.student.training_record import SolverReport
 
@@ -25,6 +25,9 @@ DEFAULT_RTOL = 1e-9
 # Looser tolerances (ACEfit has 1e-6) end long before the small singular values are resolved.
 LSQR_TOLERANCE = 1e-10
 LSQR_ITERATIONS = 20_000
+# Log evidence that a step of its search gains at least; weights of labels need no more digits.
+_EVIDENCE_GAIN = 1e-3
+_WEIGHTS_GAIN = 0.1
 _RELEVANCE_ITERATIONS = 200
 # Log evidence that counts as a gain, and iterations without one before the end.
 _RELEVANCE_GAIN = 0.1
@@ -46,12 +49,15 @@ class Solution:
         posterior.
     noise
         Standard deviation of a weighted row about the model, or None.
+    weights
+        Factors on the weights of the sets of rows, where they were chosen, else ().
     """
 
     coefficients: np.ndarray
     report: SolverReport
     covariance_root: np.ndarray | None = None
     noise: float | None = None
+    weights: tuple[float, ...] = ()
 
 
 def solve(factors: Sequence[Factor], prior: np.ndarray, config: SolverConfig) -> Solution:
@@ -119,12 +125,16 @@ def bayesian(factor: Factor, prior: np.ndarray) -> Solution:
     return Solution(solution, report, root, float(noise))
 
 
-def most_evident_smoothness(
-    factors: Sequence[Factor], prior: Callable[[float], np.ndarray]
+def by_evidence(
+    factors: Sequence[Factor],
+    prior: Callable[[float], np.ndarray],
+    *,
+    power: float | None = None,
+    kinds: bool = False,
 ) -> Solution:
-    """`bayesian` with the power of the smoothness prior that has the greatest evidence too.
+    """`bayesian` with more that has the greatest evidence: the prior's power, weights of labels.
 
-    The report says the power, from 0.05 to 6. See `fit.evidence` for the method.
+    See `fit.evidence` for the method.
 
     Parameters
     ----------
@@ -132,6 +142,11 @@ def most_evident_smoothness(
         Factors of disjoint sets of rows.
     prior
         Diagonal γ > 0 of the smoothness prior, shape (n,), of a power.
+    power
+        The power; if not given it is chosen, from 0.05 to 6, and in the report.
+    kinds
+        Each set of rows after the first has a factor on its weights that is chosen, from 1e-4 to
+        1e4, and in the solution.
 
     Raises
     ------
@@ -139,16 +154,30 @@ def most_evident_smoothness(
         If there are no rows.
     """
     factor = _merged(factors)
-    found = most_evident(regularised(factor), prior, factor.rows, design=factor.triangle[:-1, :-1])
+    found = most_evident(
+        regularised(factor),
+        prior,
+        factor.rows,
+        design=factor.triangle[:-1, :-1],
+        power=power,
+        kinds=Kinds(factors[0], factors[1:]) if kinds else None,
+        gain=_WEIGHTS_GAIN if kinds else _EVIDENCE_GAIN,
+    )
     report = SolverReport(
         solver="blr",
         noise=found.noise,
         prior_scale=float(found.noise / np.sqrt(found.strength)),
         effective_parameters=float(factor.n_functions - found.shrinkage.sum()),
         log_evidence=found.log_evidence,
-        smoothness=found.power,
+        smoothness=found.power if power is None else None,
     )
-    return Solution(found.coefficients, report, found.noise * found.inverse, found.noise)
+    return Solution(
+        found.coefficients,
+        report,
+        found.noise * found.inverse,
+        found.noise,
+        (1.0, *np.exp(0.5 * found.log_weights).tolist()) if kinds else (),
+    )
 
 
 def ridge(factor: Factor, prior: np.ndarray, strength: float, *, name: str = "ridge") -> Solution:

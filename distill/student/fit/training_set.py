@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 DUPLICATE_TOLERANCE = 1e-3
 FORCE_TOLERANCE = 1e-3
 OUTLIER_DEVIATIONS = 20.0
+LABEL_KINDS = ("forces", "energy", "virial")
 # A normal distribution's standard deviation in units of its median absolute deviation.
 _MAD_TO_STD = 1.4826
 
@@ -62,6 +63,30 @@ class Rows:
         """Number of rows."""
         forces = 0 if self.forces is None else len(self.forces)
         return (self.energy is not None) + forces + (0 if self.virial is None else 6)
+
+    def only(self, kind: str) -> Rows:
+        """Without the labels of other kinds than `energy`, `forces` or `virial`."""
+        return replace(
+            self,
+            forces=self.forces if kind == "forces" else None,
+            energy=self.energy if kind == "energy" else None,
+            virial=self.virial if kind == "virial" else None,
+        )
+
+    def reweighted(self, factors: Mapping[str, float]) -> Rows:
+        """With factors on the weights, by kind of label."""
+        return replace(
+            self,
+            forces_weight=self.forces_weight * factors.get("forces", 1.0),
+            energy_weight=self.energy_weight * factors.get("energy", 1.0),
+            virial_weight=self.virial_weight * factors.get("virial", 1.0),
+        )
+
+
+def by_kind(rows: Sequence[Rows]) -> dict[str, list[Rows]]:
+    """The rows of each kind of label that there is; forces come first."""
+    parts = {kind: [row.only(kind) for row in rows] for kind in LABEL_KINDS}
+    return {kind: part for kind, part in parts.items() if any(row.count for row in part)}
 
 
 def rows_of(

@@ -86,11 +86,12 @@ def merge(first: Factor, second: Factor) -> Factor:
     if second.rows == 0:
         return first
     columns = first.triangle.shape[0]
+    height = min(second.rows, columns)
     triangle, _, _, info = lapack.dtpqrt(
-        columns,
+        height,
         min(_PANEL, columns),
         first.triangle,
-        np.array(second.triangle, order="F"),
+        np.array(second.triangle[:height], order="F"),
         overwrite_a=1,
         overwrite_b=1,
     )

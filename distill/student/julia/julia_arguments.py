@@ -44,8 +44,8 @@ def check_options(config: StudentConfig) -> None:
     Raises
     ------
     UserError
-        For ZBL, a smoothness left to the evidence, a solver that ACEfit does not have or cannot
-        run, or an option that it has no use for.
+        For ZBL, a smoothness or weights left to the evidence, a solver that ACEfit does not have
+        or cannot run, or an option that it has no use for.
     """
     if config.zbl is True:
         raise UserError(
@@ -55,6 +55,11 @@ def check_options(config: StudentConfig) -> None:
     if config.smoothness == "evidence":
         raise UserError(
             "student.smoothness: ACEfit takes a number, 4 unless given; choose backend native for "
+            "evidence"
+        )
+    if config.weighting == "evidence":
+        raise UserError(
+            "student.weighting: ACEfit takes weights as they are given; choose backend native for "
             "evidence"
         )
     solver = config.solver

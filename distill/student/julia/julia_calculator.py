@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ase.calculators.calculator import Calculator, all_changes
 from ase.data import chemical_symbols
 
 from distill.core.errors import UserError
 from distill.core.quantities import has_volume
+from distill.models.answering import AnsweringCalculator
 from distill.student.julia import julia_arguments
 from distill.student.julia.julia_session import JuliaSession
 from distill.student.julia.julia_setup import require
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 
-class JuliaCalculator(Calculator):
+class JuliaCalculator(AnsweringCalculator):
     """ASE calculator that evaluates a model saved by ACEpotentials with ACEpotentials itself.
 
     For comparison: the student file of the same fit gives the same numbers, faster.
@@ -60,16 +59,8 @@ class JuliaCalculator(Calculator):
         numbers = self._model["elements"].tolist()
         self.elements = frozenset(chemical_symbols[number] for number in numbers)
 
-    def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: Sequence[str] = ("energy",),
-        system_changes: Sequence[str] = all_changes,
-    ) -> None:
+    def answer(self, atoms: Atoms, properties: list[str]) -> dict[str, Any]:
         """Energy (eV), forces (eV/Å) and, in a cell with a volume, stress (eV/Å³, Voigt)."""
-        super().calculate(atoms, properties, system_changes)
-        assert self.atoms is not None
-        atoms = self.atoms
         foreign = sorted(set(atoms.get_chemical_symbols()) - self.elements)
         if foreign:
             raise UserError(
@@ -78,13 +69,13 @@ class JuliaCalculator(Calculator):
             )
         arrays = julia_arguments.geometry_arrays([atoms], self._model["cutoff"])
         if list(properties) == ["energy"]:
-            self.results = {"energy": float(self._julia.call("energies", **arrays)[0])}
-            return
-        found = self._julia.call("evaluate", mended=self._mended, **arrays)
-        self.results = {"energy": float(found["energies"][0]), "forces": found["forces"]}
+            return {"energy": float(self._julia.call("energies", **arrays)[0])}
+        said = self._julia.call("evaluate", mended=self._mended, **arrays)
+        found = {"energy": float(said["energies"][0]), "forces": said["forces"]}
         if has_volume(atoms.cell[:]):
-            stress = -found["virials"][0] / atoms.get_volume()
-            self.results["stress"] = stress.ravel()[[0, 4, 8, 5, 2, 1]]
+            stress = -said["virials"][0] / atoms.get_volume()
+            found["stress"] = stress.ravel()[[0, 4, 8, 5, 2, 1]]
+        return found
 
     def time_calls(self, atoms: Atoms, repeats: int) -> np.ndarray:
         """Seconds of each of some evaluations of energy, forces and virial, measured in Julia."""

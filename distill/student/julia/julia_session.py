@@ -67,6 +67,8 @@ class JuliaSession:
         self._failed = False
         self._is_calling = False
         self._process: subprocess.Popen[bytes] | None = None
+        # Those that the process was started with: the environment may be another when it stops.
+        self._settings: tuple[list[str], dict[str, str]] = [], {}
 
     def __enter__(self) -> JuliaSession:
         self.start()
@@ -83,7 +85,7 @@ class JuliaSession:
     def start(self) -> None:
         """Start the process, or take one that waits; Julia itself starts with the first call."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        settings = _command(), self._environment()
+        self._settings = settings = _command(), self._environment()
         for waiting in _waiting or ():
             if waiting[:2] == settings and _waiting is not None:
                 _waiting.remove(waiting)
@@ -113,7 +115,7 @@ class JuliaSession:
         if _waiting is not None and is_open and not (self._failed or self._is_calling):
             with contextlib.suppress(JuliaFailure):
                 self.call(PRINT_TO, path=os.devnull)
-                _waiting.append((_command(), self._environment(), process))
+                _waiting.append((*self._settings, process))
                 process = None
         self._process = None
         if process is not None:

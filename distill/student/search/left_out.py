@@ -169,7 +169,7 @@ class Judge:
         return Measured(near, self.error(fits, columns, diagonal, kinds) if kinds else None)
 
     def learning(self, fits: Fits, columns: Indices, diagonal: Array) -> list[float]:
-        """Errors on each fold by fits to one of the others, to two, and so on, eV/Å."""
+        """Errors on each fold by fits to one of the others, and so on to all but one, eV/Å."""
         folds = fits.folds()
         return [
             self.error(
@@ -181,7 +181,7 @@ class Judge:
                     for k, fold in enumerate(folds)
                 ],
             )
-            for skipped in range(len(folds) - 1, 0, -1)
+            for skipped in range(len(folds) - 1, 1, -1)
         ]
 
     def error(

@@ -122,7 +122,8 @@ def settled(
         if kept is not None:
             kept.unlink(missing_ok=True)
         return config
-    key = fingerprint([config.model_dump(exclude={"threads", "backend"}), list(structures), seed])
+    asked = config.model_dump(exclude={"threads", "backend", "weighting"})
+    key = fingerprint([asked, list(structures), seed])
     choice = _kept(kept, key)
     if choice is None:
         choice = search(structures, config, seed=seed, teacher_e0=teacher_e0, key=key)
@@ -194,7 +195,7 @@ def search(
         )
     last = [t.model_copy(update={"chosen": k == index}) for k, t in enumerate(fronted(last))]
     counts = [round(len(fine.chosen) * k / FOLDS) for k in range(1, FOLDS)]
-    limits = limits_of(last, index, counts, learning)
+    limits = limits_of(last, index, counts, [*learning, last[index].near])
     seconds = time.monotonic() - start
     say(f"student basis: {len(trials + more + last)} bases in {format_duration(seconds)}")
     return BasisChoice(
