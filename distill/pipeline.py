@@ -249,6 +249,7 @@ def _bring_up_to_date(stage: Stage, config: RunConfig, folder: Path, *, discard:
     if manifest is not None:
         check_outputs(out, manifest)
         say(f"{stage.name}: done before in {format_duration(manifest['wall_time_s'])}, skipped")
+        Stopwatch(out).forget()  # left where a run was killed after its manifest
         if stage.judge:
             stage.judge(config, out)
         return

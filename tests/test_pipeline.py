@@ -1,7 +1,9 @@
 """The pipeline's promises on small stand-in stages: skip, resume, refuse, discard, record."""
 
 import json
+import os
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from distill.core.errors import ChecksFailed, UserError
 from distill.core.executors import run_units
 from distill.core.results import write_result
 from distill.core.run_folder import LOCK_NAME, locked, refuse_foreign_folder
+from distill.core.stage_folder import read_started
 from distill.core.work import Unit
 from distill.observables.base import Check
 from distill.pipeline import run_pipeline
@@ -159,6 +162,62 @@ class TestPipeline:
         run_pipeline(config(tmp_path, order=3), first="student")
         assert (tmp_path / "run" / "student" / "model.txt").read_text() == "3 3"
         assert calls == ["teacher", "student", "student"]
+
+    @pytest.mark.parametrize("order", [3, 2], ids=["the same settings", "the ones before"])
+    def test_a_kill_while_a_stage_is_discarded_leaves_nothing_stale(
+        self, tmp_path, monkeypatch, order
+    ):
+        """At every file that is moved or removed; what comes then is of one setting alone."""
+        made: list[int] = []
+        run = tmp_path / "run" / "student"
+
+        def student(config: RunConfig, folder: Path, out: Path) -> None:
+            Number(out / "units", "one", config.student.order, made).run_if_missing()
+            for name in ("a.txt", "b.txt"):
+                write_text(out / name, str(config.student.order))
+
+        stage = replace(pipeline.STAGES[1], run=student, inputs=lambda c, f: {})
+
+        def brought(order: int, discard: bool = True) -> None:
+            options = {"folder": run.parent, "discard": discard}
+            pipeline._bring_up_to_date(stage, config(tmp_path, order=order), **options)
+
+        def is_killed_at(moment: int) -> bool:
+            left = [moment]
+
+            def dying(operation, *arguments, **options):
+                left[0] -= 1
+                if left[0] < 0:
+                    raise KeyboardInterrupt
+                return operation(*arguments, **options)
+
+            with monkeypatch.context() as patch:
+                for name in ("rename", "unlink", "rmdir"):
+                    patch.setattr(os, name, partial(dying, getattr(os, name)))
+                try:
+                    brought(3)
+                except KeyboardInterrupt:
+                    return True
+            return False
+
+        moment = 0
+        brought(2)
+        while is_killed_at(moment):
+            try:
+                brought(order, discard=False)
+            except UserError as error:
+                # Of the settings before, or with files that are gone: no one takes it.
+                assert "made with other settings" in str(error) or "is missing" in str(error)
+                brought(3)
+            [found] = {(run / name).read_text() for name in ("a.txt", "b.txt")}
+            assert read_started(run)["settings"]["order"] == int(found)
+            assert Number(run / "units", "one", int(found), made).finished
+            assert not list(run.glob(".discarded-*"))
+            brought(2)
+            moment += 1
+        assert moment > 5
+        # Units come back with their settings.
+        assert made == [2, 3]
 
     def test_changed_teacher_makes_the_student_again(self, tmp_path, calls):
         run_pipeline(config(tmp_path))
@@ -341,6 +400,13 @@ class TestPipeline:
         monkeypatch.setattr(pipeline, "STAGES", good)
         run_pipeline(config(tmp_path))
         assert 100.0 <= read_manifest(tmp_path / "run" / "teacher")["wall_time_s"] < 130.0
+        assert not elapsed.exists()
+
+    def test_a_kill_after_the_last_record_leaves_nothing(self, tmp_path):
+        run_pipeline(config(tmp_path))
+        elapsed = tmp_path / "run" / "teacher" / ".elapsed.json"
+        elapsed.write_text(json.dumps(100.0))
+        run_pipeline(config(tmp_path))
         assert not elapsed.exists()
 
     def test_all_stages_share_one_set_of_workers(self, tmp_path, monkeypatch):

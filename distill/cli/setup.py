@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from distill.core.errors import UserError
+from distill.core.progress import argument
 
 PANEL = "Set-up"
 commands = typer.Typer()
@@ -70,7 +71,7 @@ def init(
         foundation=answer(foundation, "Foundation model (bundled, a name, or a path)", "bundled"),
         force=force,
     )
-    print(f"wrote {written}; run it with: distill run {written}")
+    print(f"wrote {written}; run it with: distill run {argument(written)}")
 
 
 def _propose(data: str, output: Path, foundation: str | None, force: bool) -> None:
@@ -103,7 +104,7 @@ def _propose(data: str, output: Path, foundation: str | None, force: bool) -> No
         print(reason)
     files = [named] if foundation is None else [named, foundation]
     write_workflow(output, config, reasons, files, force=force)
-    print(f"wrote {output}; run it with: distill run {output}")
+    print(f"wrote {output}; run it with: distill run {argument(output)}")
 
 
 @commands.command(rich_help_panel=PANEL)

@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from distill.config.workflow import parse_config
 from distill.core.artifacts import refuse_to_overwrite, write_text
 from distill.core.errors import UserError
+from distill.core.progress import argument
 
 PRESETS = ("surface", "bulk", "molecule")
 
@@ -86,7 +87,7 @@ def write_workflow(
     refuse_to_overwrite(path, *named, *(path.parent / name for name in named))
     config = parse_config(chosen, "the proposed workflow")
     lines = [
-        f"# A distill workflow. Run it with: distill run {path.name}",
+        f"# A distill workflow. Run it with: distill run {argument(path.name)}",
         *(f"# {reason}" for reason in reasons),
         "# Lines that begin with '#' show the other options with their defaults.",
         "",
@@ -114,7 +115,13 @@ def _chosen(preset: str, train: str, foundation: str) -> dict[str, Any]:
             },
             "compare": {"barriers": [neb], "tolerances": {"student_force_rmse": 0.04}},
         }
-    dynamics: dict[str, Any] = {"structure": train, "temperatures": [300, 600], "time": 2000}
+    dynamics: dict[str, Any] = {
+        "structure": train,
+        "temperatures": [300, 600],
+        "runs": 8,
+        "time": 250,
+        "equilibration_time": 100,
+    }
     selection = {"count": 500, "held_out": 100}
     tolerances = {"student_force_rmse": 0.04}
     if preset == "molecule":

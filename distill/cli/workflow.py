@@ -76,8 +76,10 @@ def report(
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder} is not a run folder: expected config.json in it")
     from distill.core.progress import say
+    from distill.core.run_folder import refuse_foreign_folder
     from distill.report.report import write_report
 
+    refuse_foreign_folder(folder)
     say(f"report: {write_report(folder)}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,8 +106,13 @@ class EnergiesUnit(Unit):
         """The energies."""
         return [self.folder / f"{self.name}.npz"]
 
-    def energies(self) -> tuple[Array, Array]:
-        """Of the student, eV, (frames,), and of the teacher, NaN where it gave none."""
+    def answers(self, model: ModelSpec) -> Callable[[Array], Array]:
+        """What a model says of positions (Å, (N, 3)), an array of any shape: its energy, eV."""
+        forces = Forces(self.like, cached_calculator(model))
+        return lambda positions: np.array(forces(positions)[0])
+
+    def answered(self) -> tuple[Array, Array]:
+        """Of the student, (frames, ...), and of the teacher, NaN where it gave none."""
         with np.load(self.files()[0], allow_pickle=False) as data:
             return data["student"], data["teacher"]
 
@@ -115,15 +120,16 @@ class EnergiesUnit(Unit):
         """Call both models; what the teacher said is kept on the way."""
         with np.load(self.frames, allow_pickle=False) as data:
             positions = data["frames"].astype(float)
-        by_student = Forces(self.like, cached_calculator(self.student))
-        teacher = np.full(len(positions), np.nan)
+        by_student = self.answers(self.student)
+        student = np.array([by_student(frame) for frame in positions])
+        teacher = np.full_like(student, np.nan)
         said, failed = self.parts / "teacher.json", []
-        known = read_json(said, dict[str, float]) if said.exists() else {}
-        by_teacher = Forces(self.like, cached_calculator(self.model))
+        known = read_json(said, dict[str, Any]) if said.exists() else {}
+        by_teacher = self.answers(self.model)
         for place in self.places:
             if str(place) not in known:
                 try:
-                    known[str(place)] = by_teacher(positions[place])[0]
+                    known[str(place)] = by_teacher(positions[place]).tolist()
                 except UserError as error:
                     failed.append(f"frame {place}: {error}")
                     continue
@@ -133,11 +139,7 @@ class EnergiesUnit(Unit):
         if failed:
             say(f"{self.name}: {len(failed)} calls of the teacher failed, the first at {failed[0]}")
         with atomic_path(self.files()[0]) as temporary:
-            np.savez(
-                temporary,
-                student=np.array([by_student(frame)[0] for frame in positions]),
-                teacher=teacher,
-            )
+            np.savez(temporary, student=student, teacher=teacher)
         return {"calls": len(self.places), "failed": len(failed)}
 
 
@@ -147,14 +149,20 @@ def thinned(frames: int, calls: int) -> tuple[int, ...]:
     return tuple(((np.arange(number) + 0.5) * frames / number).astype(int).tolist())
 
 
+def comment_on(found: TeacherMean) -> str:
+    """What may be wrong with an estimate; empty where nothing was found."""
+    if not found.missed:
+        return ""
+    return (
+        "the first order leaves out what is seen of the second: more alike models, or multiple "
+        "time steps"
+    )
+
+
 def numbers_of(
     found: TeacherMean, quantity: str, unit: str, places: Sequence[dict[str, str | float]]
 ) -> list[TeacherNumber]:
     """The numbers of an estimate of one dimension, one for each place."""
-    comment = ""
-    if found.missed:
-        comment = "the first order leaves out what is seen of the second: more alike models, or "
-        comment += "multiple time steps"
     return [
         TeacherNumber(
             quantity=quantity,
@@ -165,7 +173,7 @@ def numbers_of(
             unit=unit,
             form=found.form,
             calls=found.calls,
-            comment=comment,
+            comment=comment_on(found),
         )
         for place, value, low, high, student in zip(
             places, found.value, found.low, found.high, found.student, strict=True

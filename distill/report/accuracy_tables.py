@@ -60,7 +60,7 @@ def accuracy_tables(parts: Mapping[str, Any]) -> Any:
             tables[ALONE] = errors.alone
     elif of_teacher:
         tables["teacher – reference"] = of_teacher.teacher
-    if of_student and not errors:
+    if of_student and "test" in of_student and not errors:
         tables["student – teacher, held out"] = ErrorTable.model_validate(of_student["test"])
     if not tables:
         return None

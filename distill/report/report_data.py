@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import csv
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from distill.compare.verdict_result import (
 )
 from distill.core.artifacts import read_json, read_manifest, sha256
 from distill.core.errors import UserError
+from distill.core.progress import argument
 from distill.core.quantities import MEV
 from distill.core.results import Kind, read_result
 from distill.core.stage_folder import outdated_stages, unwanted_stages
@@ -68,7 +68,7 @@ def collect(run_folder: Path) -> Report:
         "teacher": run.result("teacher", RECORD_NAME, TeacherRecord),
         "teacher_errors": run.result("teacher", "errors.json", TeacherErrors),
         "sampling": run.block("sampling", "sampling.json", _SAMPLING),
-        "student_errors": run.block("student", "errors.json", ("test", "train")),
+        "student_errors": run.block("student", "errors.json", ("train",)),
         "uncertainty": run.block("student", "uncertainty.json", ("members",)),
         "errors": run.result("compare", "errors.json", ErrorsResult),
         "timing": run.result("compare", "timing.json", TimingResult),
@@ -390,13 +390,7 @@ def _provenance(
         "config": yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True),
         "commands": [
             "distill run workflow.yaml",
-            f"distill timing {' '.join(map(_argument, files))}",
-            f"distill report {_argument(run.folder)}",
+            f"distill timing {' '.join(map(argument, files))}",
+            f"distill report {argument(run.folder)}",
         ],
     }
-
-
-def _argument(path: Path) -> str:
-    """A path as a shell takes it for this path and nothing else."""
-    text = str(path)
-    return shlex.quote(f"./{text}" if text.startswith("-") else text)

@@ -33,6 +33,9 @@ _TEMPERATURES = {
     SURFACE: [300, 600],
     MOLECULE: [300, 600],
 }
+# Of dynamics: so many short trajectories at least, of which some of each temperature are held out,
+# and the times of each, fs.
+_TRAJECTORIES, _TIME, _EQUILIBRATION = 16, 250, 100
 
 
 def proposed(
@@ -156,11 +159,15 @@ def _cutoff(found: Survey) -> float:
 def _sampling(found: Survey, structures: Sequence[Atoms], reasons: list[str]) -> dict[str, Any]:
     atoms = structures[found.example]
     repeats = _repeats(atoms, found.kind)
+    temperatures = _TEMPERATURES[found.kind]
+    runs = math.ceil(_TRAJECTORIES / len(temperatures))
     dynamics: dict[str, Any] = {
         "structure": found.path,
         "index": found.example,
-        "temperatures": _TEMPERATURES[found.kind],
-        "time": 2000,
+        "temperatures": temperatures,
+        "runs": runs,
+        "time": _TIME,
+        "equilibration_time": _EQUILIBRATION,
         # A hydrogen atom vibrates with a period of some 9 fs.
         "time_step": 0.5 if "H" in found.elements else 1.0,
     }
@@ -170,11 +177,12 @@ def _sampling(found: Survey, structures: Sequence[Atoms], reasons: list[str]) ->
         f"sampling: a set of {found.kind} systems: dynamics of structure {found.example} "
         f"({atoms.get_chemical_formula()}"
         + (f", repeated {' x '.join(map(str, repeats))}" if repeats != [1, 1, 1] else "")
-        + f") at {', '.join(map(str, dynamics['temperatures']))} K, and rattled copies of all"
+        + f"), {runs} times at each of {', '.join(map(str, temperatures))} K, and rattled copies of"
+        " all"
     )
     strain = 0.0 if found.kind == MOLECULE else 0.03
     copies = max(1, min(10, math.ceil(200 / found.structures)))
-    frames = len(dynamics["temperatures"]) * dynamics["time"] // _SAVE_EVERY
+    frames = len(temperatures) * runs * (_TIME // _SAVE_EVERY)
     pool = frames + copies * found.structures
     return {
         "md": [dynamics],

@@ -23,6 +23,7 @@ from distill.data.structures import read_structures
 from distill.models.cached_calculators import cached_calculator
 from distill.models.calculators import ModelSpec
 from distill.models.config import CalculatorConfig
+from distill.models.kept_calls import KeptCalls
 from distill.models.mace.family import Mace
 from distill.models.teacher_model import MODEL_NAME, RECORD_NAME, TeacherRecord
 from distill.systems.probes import (
@@ -100,7 +101,7 @@ class CurvesUnit(Unit):
 
     def work(self) -> dict[str, Any]:
         """Compute them."""
-        calculator = cached_calculator(self.model, dtype="float64")
+        calculator = KeptCalls(self.model, self.parts, dtype="float64")
         found = curves_of(calculator, self.structures, self.elements, self.cutoff)
         return found.model_dump(mode="json")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import numpy as np
 import pytest
 from ase.io import read
@@ -44,6 +46,24 @@ def test_predictions_become_labels_where_asked_for(data, tmp_path, student):
         assert not any(key.startswith("predicted") for key in (*after.info, *after.arrays))
 
 
+def test_a_report_is_written_into_no_folder_but_a_run_s(tmp_path, capsys):
+    """Many programs have a config.json."""
+    for name in ("config.json", "report.html", "notes.txt"):
+        (tmp_path / name).write_text("{}")
+    assert call_distill("report", tmp_path) == 2
+    assert "holds files that no run of distill made" in capsys.readouterr().err
+    assert {path.read_text() for path in tmp_path.iterdir()} == {"{}"}
+
+
+def test_the_command_that_init_shows_is_quoted(tmp_path, capsys):
+    file = tmp_path / "a $(touch PWNED) b.yaml"
+    assert call_distill("init", file, "--preset", "surface", "--train", "bundled:h2cu_train") == 0
+    said = capsys.readouterr().out
+    assert shlex.split(said.split("run it with: ")[1]) == ["distill", "run", str(file)]
+    [line] = [line for line in file.read_text().splitlines() if "Run it with" in line]
+    assert shlex.split(line.split("with: ")[1]) == ["distill", "run", file.name]
+
+
 @pytest.fixture(scope="module")
 def student():
     return Student.load(SAMPLE_STUDENT)
@@ -54,6 +74,10 @@ def student():
     [
         ["predict", "MODEL", "DATA", "-o", "DATA"],
         ["predict", "MODEL", "DATA", "-o", "MODEL"],
+        ["predict", "MODEL", "DATA", "-o", "LINK"],
+        ["predict", "MODEL", "LINK", "-o", "DATA"],
+        ["predict", "MODEL", "DATA", "-o", "SAME"],
+        ["predict", "MODEL", "DATA", "-o", "UP"],
         ["errors", "MODEL", "--data", "DATA", "-o", "DATA"],
         ["errors", "MODEL", "--data", "DATA", "--csv", "DATA"],
         ["errors", "MODEL", "--data", "DATA", "--csv", "MODEL"],
@@ -78,6 +102,12 @@ def test_an_output_that_is_an_input_is_refused_and_left_alone(data, tmp_path, ca
     model.write_bytes(SAMPLE_STUDENT.read_bytes())
     (tmp_path / "in.lammps").write_text("units metal\n")
     names = {"DATA": data, "MODEL": model, "SCRIPT": tmp_path / "in.lammps"}
+    names |= {"LINK": tmp_path / "link.xyz", "SAME": tmp_path / "same.xyz"}
+    names["LINK"].symlink_to(data.name)
+    names["SAME"].hardlink_to(data)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "up").symlink_to("..")
+    names["UP"] = tmp_path / "folder" / "up" / data.name
     before = {path: path.read_bytes() for path in names.values()}
     assert call_distill(*(names.get(part, part) for part in arguments)) == 2
     assert "is an input of this command: choose another output" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -63,6 +64,7 @@ def test_any_model_has_the_same_energies_and_forces(
 ) -> None:
     student = random_student(elements, degrees, seed=4, rcut=4.5, **options)
     engine, generator = opened(student), np.random.default_rng(1)
+    assert engine.elements == student.elements
     for atoms in alloys().values():
         atoms.symbols = generator.choice(elements, len(atoms))
         _same(engine, student, atoms)
@@ -84,6 +86,7 @@ def test_products_by_coupled_pairs_are_the_same_products(
     for form in both_forms(student):
         path.write_bytes(lammps_bytes(arrays_of(form)))
         engine = CEngine(engine_build.library, path)
+        assert engine.elements == student.elements
         for atoms in alloys().values():
             atoms.symbols = generator.choice(elements, len(atoms))
             _same(engine, student, atoms)
@@ -228,7 +231,9 @@ def test_a_damaged_or_foreign_file_is_refused_with_the_reason(
 def test_an_index_outside_its_table_is_refused(
     engine_build, knowing_student, tmp_path, name, value, reason
 ) -> None:
-    _refused_with(engine_build.library, knowing_student, tmp_path, name, value, reason)
+    path = _changed(knowing_student, tmp_path, name, value)
+    with pytest.raises(UserError, match=reason):
+        CEngine(engine_build.library, path)
 
 
 @pytest.mark.parametrize(
@@ -251,16 +256,17 @@ def test_an_index_outside_its_table_is_refused(
 def test_a_pair_outside_its_table_is_refused(
     engine_build, by_pairs, tmp_path, name, value, reason
 ) -> None:
-    _refused_with(engine_build.library, by_pairs, tmp_path, name, value, reason)
+    path = _changed(by_pairs, tmp_path, name, value)
+    with pytest.raises(UserError, match=reason):
+        CEngine(engine_build.library, path)
 
 
-def _refused_with(library, student, folder, name, value, reason) -> None:
+def _changed(student, folder, name, value) -> Path:
     arrays = {key: array.copy() for key, array in lammps_arrays(student).items()}
     arrays[name].flat[0] = value
     path = folder / "wrong.ace"
     path.write_bytes(lammps_bytes(arrays))
-    with pytest.raises(UserError, match=reason):
-        CEngine(library, path)
+    return path
 
 
 def test_another_shared_library_is_refused(tmp_path) -> None:

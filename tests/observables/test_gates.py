@@ -131,7 +131,7 @@ def test_what_was_not_measured_fails_where_it_has_a_bar(file, tmp_path):
 
 
 def test_a_teacher_whose_forces_are_no_gradient_is_recognised(file, tmp_path):
-    config = GatesConfig(structures=file, time=10.0, time_step=2.0, runs=2, probes=4)
+    config = GatesConfig(structures=file, time=20.0, time_step=2.0, runs=2, probes=4)
     models = {"teacher": toy("Direct"), "student": toy("Changed")}
     result = Gates().run(config, models, WorkFolder(tmp_path, seed=1))
     rows = {row["model"]: row["forces_are"] for row in Gates().rows(result)["gates_forces"]}
@@ -145,7 +145,7 @@ def test_a_teacher_whose_forces_are_no_gradient_is_recognised(file, tmp_path):
 
 
 def test_the_reference_is_not_asked(file, tmp_path):
-    config = GatesConfig(structures=file, time=10.0, time_step=2.0, runs=2, probes=1)
+    config = GatesConfig(structures=file, time=20.0, time_step=2.0, runs=2, probes=1)
     models = {REFERENCE: toy("Missing"), "teacher": toy("Changed"), "student": toy("Changed")}
     result = Gates().run(config, models, WorkFolder(tmp_path, seed=1))
     assert set(result.forces) == {"teacher", "student"}
@@ -220,3 +220,11 @@ class TestForceChecks:
         assert smooth < 1e-4
         # A component of the force is seen, and nearly all of it in one of the directions.
         assert 0.5 * force < sharp <= 1.01 * force
+
+    def test_a_steep_core_is_no_jump(self):
+        """Though the force bends along the way: second differences are a hundred times these."""
+        dimer = Atoms("Ar2", positions=[[0, 0, 0], [1.5, 0, 0]])
+        jumps = [
+            largest_jump(gate_toys.Steep(), dimer, np.random.default_rng(seed)) for seed in range(5)
+        ]
+        assert max(jumps) < 1e-3

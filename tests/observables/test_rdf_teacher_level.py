@@ -69,6 +69,21 @@ def test_the_teachers_energies_come_from_the_students_runs(config, tmp_path, mon
     assert done == 4 * ["teacher_level"]
 
 
+@pytest.mark.physics
+def test_mean_energies_at_two_temperatures_give_the_heat_capacity(config, tmp_path):
+    both = config.model_copy(update={"temperatures": [600.0, 300.0]})
+    found = level(both, tmp_path)
+    [number] = [each for each in found if each.quantity.startswith("heat capacity")]
+    # 21 vibrations of eight atoms, and their motion as a whole.
+    exact = 1.5 + 10.5 / 8
+    low, high = number.interval
+    assert low <= exact <= high
+    assert high - low < 0.3 * exact
+    assert number.student == pytest.approx(exact, rel=0.1)
+    assert number.place == {"temperature": 450.0, "between": "300 and 600 K"}
+    assert number.calls == 120
+
+
 def test_calls_that_fail_are_said_and_left_out(config, tmp_path, capsys):
     found = level(config, tmp_path, teacher=Failing(6.0))
     assert "1 calls of the teacher failed" in capsys.readouterr().out

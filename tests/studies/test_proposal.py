@@ -57,8 +57,11 @@ def test_sampling_fits_the_kind(tmp_path):
     assert found["sampling"]["md"][0]["time_step"] == 0.5
     assert found["sampling"]["rattle"][0]["strain"] == 0.0
     assert found["data"]["unlabelled"] is True
-    # Two runs of 100 structures, one of which may be held out, and ten copies.
+    # Sixteen runs of 12 structures, some of which are held out, and ten copies.
     assert 20 < found["sampling"]["selection"]["count"] <= 110
+    for kind in (crystal, slab, *found["sampling"]["md"]):
+        # Enough trajectories to hold some out and to give their errors an interval.
+        assert len(kind["temperatures"]) * kind["runs"] >= 16
 
 
 def test_init_writes_what_it_says_and_every_option_inside_options(tmp_path, capsys):

@@ -77,6 +77,33 @@ def test_training_lowers_the_loss_and_keeps_the_best_epoch(tmp_path):
     assert result.history[result.best_epoch - 1]["loss"] == min(losses)
 
 
+def test_the_gradient_of_a_step_is_cut_down_to_its_norm(tmp_path):
+    import torch
+
+    model = tiny_model((1, 29))
+    with precision("float64"):
+        (batch,) = adapter.make_batches(adapter.make_data(STRUCTURES[:4], model, E0), 4, None, None)
+    moved = []
+    for limit in (1e9, 1e-3):
+        begun = _vector(model)
+        optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+        loss = steps.loss_function(1.0, 100.0, 0.0)
+        steps.training_step(model, loss, batch, optimizer, None, "cpu", False, limit)
+        moved.append(float(torch.linalg.norm(_vector(model) - begun)))
+        torch.nn.utils.vector_to_parameters(begun, model.parameters())
+    assert moved[0] > 1e-2
+    assert moved[1] == pytest.approx(1e-3, rel=1e-3)
+    free, _ = run_training(tmp_path / "free", epochs=3, clip_grad=1e6)
+    cut, _ = run_training(tmp_path / "cut", epochs=3, clip_grad=1e-3)
+    assert any(np.any(values != weights(cut)[name]) for name, values in weights(free).items())
+
+
+def _vector(model):
+    import torch
+
+    return torch.nn.utils.parameters_to_vector(model.parameters()).detach().clone()
+
+
 @pytest.mark.parametrize(
     ("freeze", "free"), [("f5", {"products", "readouts"}), ("f6", {"readouts"})]
 )

@@ -11,7 +11,7 @@ import numpy as np
 from distill.core.errors import UserError
 from distill.core.random_streams import stream
 from distill.core.work import Unit, WorkFolder
-from distill.models.calculators import load_calculator
+from distill.models.kept_calls import KeptCalls
 from distill.observables.base import REFERENCE, baseline
 from distill.observables.bulk.confidence import curve_at, elastic_at, lattice_at
 from distill.observables.bulk.elastic import elastic_constants
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class _CurveUnit(Unit):
+class CurveUnit(Unit):
     """Energy-volume curve; the shape of a cell that is not cubic is relaxed first, then kept."""
 
     model: ModelSpec
@@ -51,7 +51,7 @@ class _CurveUnit(Unit):
     points: int
 
     def work(self) -> dict[str, Any]:
-        calculator = load_calculator(self.model)
+        calculator = KeptCalls(self.model, self.parts)
         cubic = is_cubic(self.crystal)
         crystal = self.crystal if cubic else relaxed_cell(self.crystal, calculator)
         curve = equation_of_state(
@@ -93,13 +93,13 @@ class _ElasticUnit(Unit):
     strain: float
 
     def work(self) -> dict[str, Any]:
-        calculator = load_calculator(self.model)
+        calculator = KeptCalls(self.model, self.parts)
         found = elastic_constants(self.crystal, calculator, strain=self.strain)
         return found.model_dump(mode="json")
 
 
 @dataclass(frozen=True)
-class _LatticeUnit(Unit):
+class LatticeUnit(Unit):
     """Lattice constant of a relaxed crystal at a temperature (K).
 
     `role` is the model's name, which the random stream carries.
@@ -132,7 +132,7 @@ class _PhononsUnit(Unit):
     config: PhononsConfig
 
     def work(self) -> dict[str, Any]:
-        calculator = load_calculator(self.model)
+        calculator = KeptCalls(self.model, self.parts)
         return phonons(self.crystal, calculator, config=self.config).model_dump(mode="json")
 
 
@@ -141,7 +141,7 @@ class _Properties:
     """What is computed with one model at the minimum of its energy-volume curve."""
 
     elastic: _ElasticUnit | None
-    expansion: list[_LatticeUnit]
+    expansion: list[LatticeUnit]
     phonons: _PhononsUnit | None
 
     @property
@@ -189,15 +189,7 @@ def run_bulk(config: BulkConfig, models: Mapping[str, ModelSpec], work: WorkFold
     crystal = checked_crystal(config)
     work = work.sub("properties")
     curves = {
-        role: _CurveUnit(
-            work.path,
-            f"{role}_equation_of_state",
-            model=model,
-            crystal=crystal,
-            strain=config.volume_strain,
-            points=config.volume_points,
-        )
-        for role, model in models.items()
+        role: curve_unit(config, role, model, crystal, work) for role, model in models.items()
     }
     work.run(list(curves.values()), "energy-volume curves")
     properties = {
@@ -264,11 +256,46 @@ def crystal_cell(config: BulkConfig) -> Atoms:
     return atoms
 
 
+def curve_unit(
+    config: BulkConfig, role: str, model: ModelSpec, crystal: Atoms, work: WorkFolder
+) -> CurveUnit:
+    """The energy-volume curve of a model, whose name is `role`."""
+    return CurveUnit(
+        work.path,
+        f"{role}_equation_of_state",
+        model=model,
+        crystal=crystal,
+        strain=config.volume_strain,
+        points=config.volume_points,
+    )
+
+
+def lattice_units(
+    config: BulkConfig, role: str, model: ModelSpec, relaxed: Atoms, work: WorkFolder
+) -> list[LatticeUnit]:
+    """The lattice constants of a model, whose name is `role`, one for each temperature."""
+    if not config.thermal_expansion:
+        return []
+    asked = config.thermal_expansion.model_dump(include=set(NptConfig.model_fields))
+    return [
+        LatticeUnit(
+            work.path,
+            f"{role}_lattice_constant_{temperature:g}K",
+            role=role,
+            model=model,
+            crystal=relaxed,
+            temperature=temperature,
+            config=NptConfig(**asked),
+            seed=work.seed,
+        )
+        for temperature in config.thermal_expansion.temperatures
+    ]
+
+
 def _properties_of(
     config: BulkConfig, role: str, model: ModelSpec, relaxed: Atoms, work: WorkFolder
 ) -> _Properties:
     elastic = vibrations = None
-    expansion: list[_LatticeUnit] = []
     if config.elastic:
         elastic = _ElasticUnit(
             work.path,
@@ -279,21 +306,7 @@ def _properties_of(
         )
     if config.phonons:
         vibrations = _PhononsUnit(work.path, f"{role}_phonons", model, relaxed, config.phonons)
-    if config.thermal_expansion:
-        asked = config.thermal_expansion.model_dump(include=set(NptConfig.model_fields))
-        expansion = [
-            _LatticeUnit(
-                work.path,
-                f"{role}_lattice_constant_{temperature:g}K",
-                role=role,
-                model=model,
-                crystal=relaxed,
-                temperature=temperature,
-                config=NptConfig(**asked),
-                seed=work.seed,
-            )
-            for temperature in config.thermal_expansion.temperatures
-        ]
+    expansion = lattice_units(config, role, model, relaxed, work)
     return _Properties(elastic, expansion, vibrations)
 
 

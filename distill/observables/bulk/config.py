@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from distill.core.config import (
+    DISTINCT,
     Index,
     Length,
     Positive,
@@ -26,7 +27,7 @@ FEWEST_VOLUMES = 5
 class ThermalExpansionConfig(NptConfig):
     """Lattice constant against temperature by molecular dynamics at constant pressure."""
 
-    temperatures: Annotated[list[Temperature], Field(min_length=1)] = Field(
+    temperatures: Annotated[list[Temperature], Field(min_length=1), DISTINCT] = Field(
         [200.0, 300.0, 400.0, 500.0, 600.0, 700.0, 800.0, 900.0, 1000.0], description="K"
     )
 
@@ -39,7 +40,7 @@ class PhononsConfig(Section):
     mesh: Annotated[int, Field(ge=1, le=200)] = Field(
         20, description="wave vectors along each axis for the density of states"
     )
-    temperatures: Annotated[list[TemperatureOrZero], Field(min_length=1)] = Field(
+    temperatures: Annotated[list[TemperatureOrZero], Field(min_length=1), DISTINCT] = Field(
         [0.0, 300.0, 1000.0, 2000.0], description="of the free energy, K"
     )
     volume_points: Annotated[int, Field(ge=0, le=100)] = Field(

@@ -18,12 +18,14 @@ from distill.observables.bulk.bulk import checked_crystal, run_bulk
 from distill.observables.bulk.config import BulkConfig
 from distill.observables.bulk.figure_of_merit import GIVEN
 from distill.observables.bulk.result import BulkProperties, BulkResult, Quantity
+from distill.observables.bulk.teacher_level import bulk_teacher_level
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from distill.models.cached_calculators import ModelSpec
+    from distill.observables.teacher_level import TeacherNumber
 
 
 # Of each bound without its prefix: the properties of a crystal, as far as it has them.
@@ -79,6 +81,17 @@ class Bulk(Observable[BulkResult]):
     ) -> BulkResult:
         """See `run_bulk`."""
         return run_bulk(config, models, work)
+
+    def teacher_level(
+        self,
+        config: BulkConfig,
+        teacher: ModelSpec,
+        student: ModelSpec,
+        calls: int,
+        work: WorkFolder,
+    ) -> list[TeacherNumber]:
+        """See `bulk_teacher_level`."""
+        return bulk_teacher_level(config, teacher, student, calls, work)
 
     def rows(self, result: BulkResult) -> dict[str, list[Row]]:
         """One row for each model and property, and one for each figure of merit, in percent."""

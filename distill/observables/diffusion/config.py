@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from distill.core.config import (
+    DISTINCT,
     Count,
     Duration,
     Expansion,
@@ -64,7 +65,7 @@ class DiffusionConfig(Section):
     thermal_expansion: Expansion = Field(
         0.0, description="linear coefficient α of a(T) = a(0 K) (1 + αT), 1/K"
     )
-    temperatures: Annotated[list[Temperature], Field(min_length=1)] = Field(
+    temperatures: Annotated[list[Temperature], Field(min_length=1), DISTINCT] = Field(
         [400.0, 450.0, 500.0, 600.0, 700.0], description="K"
     )
     runs: Count = Field(4, description="independent runs at each temperature")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from distill.core.errors import UserError
 from distill.core.results import Interval
 from distill.core.work import Unit, WorkFolder
-from distill.models.calculators import load_calculator
+from distill.models.kept_calls import KeptCalls
 from distill.observables.base import STUDENT
 from distill.observables.crystal_files import read_crystal
 from distill.observables.diffusion.diffusion_analysis import (
@@ -42,7 +42,7 @@ class _VolumeUnit(Unit):
     crystal: Atoms
 
     def work(self) -> dict[str, Any]:
-        return equation_of_state(self.crystal, load_calculator(self.model))
+        return equation_of_state(self.crystal, KeptCalls(self.model, self.parts))
 
 
 def run_diffusion(

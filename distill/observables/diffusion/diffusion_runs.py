@@ -8,6 +8,7 @@ bitwise the same positions as one that was not.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,9 +19,10 @@ import numpy as np
 
 from distill.core.artifacts import atomic_path
 from distill.core.errors import UserError
-from distill.core.parts import UNDER_WAY, Part, in_parts
+from distill.core.parts import STEPS_IN_PART, UNDER_WAY, Part, in_parts, lengths_of_parts
 from distill.core.work import Unit
 from distill.models.calculators import load_calculator
+from distill.models.kept_calls import KeptCalls
 from distill.simulation.dynamics import begin_at, end_of, langevin, up_to, velocity_verlet
 from distill.simulation.multiple_time_steps import handed_over
 
@@ -158,33 +160,45 @@ class Run(Unit):
 
 
 def _part(run: Run, before: Part | None, index: int) -> Part:
-    """Part `index` of a run: 0 is the equilibration, the others production."""
+    """Part `index` of a run: the first are its equilibration, the others production."""
     whole = max(round(run.config.checkpoint_every / run.config.save_every), 1)
-    if before is None:
-        part = _equilibrate(run)
-    else:
-        part = _produce(run, index, before, min(whole, run.frames - 1 - (index - 1) * whole))
-    part[UNDER_WAY] = not part["problem"] and index * whole < run.frames - 1
+    equilibration = lengths_of_parts(run.config.equilibration_steps, STEPS_IN_PART)
+    if before is None or index < len(equilibration):
+        return _equilibrate(run, index, before, equilibration)
+    left = run.frames - 1 - (index - len(equilibration)) * whole
+    part = _produce(run, index, before, min(whole, left))
+    part[UNDER_WAY] = not part["problem"] and left > whole
     return part
 
 
-def _equilibrate(run: Run) -> Part:
-    """Relax the start, then Langevin dynamics; its last frame is the first of the production."""
+def _equilibrate(run: Run, index: int, before: Part | None, lengths: Sequence[int]) -> Part:
+    """Langevin dynamics from the relaxed start; its last frame is the first of the production."""
+    atoms = run.start.copy()
+    if before is None:
+        reference = _relax(run, atoms)
+    else:
+        begin_at(atoms, before)
+        reference = float(before["reference_energy"])
+    steps, ends = lengths[index], index + 1 == len(lengths)
+    friction = run.config.equilibration_friction
+    part = _dynamics(run, index, atoms, reference, steps, steps if ends else None, friction)
+    return part | {UNDER_WAY: not part["problem"] and (not ends or run.frames > 1)}
+
+
+def _relax(run: Run, atoms: Atoms) -> float:
+    """Relax the start and set velocities; the potential energy of the relaxed one, eV."""
     from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
     from ase.optimize import FIRE
 
     from distill.core.random_streams import stream
 
-    atoms = run.start.copy()
-    atoms.calc = load_calculator(run.model)
+    atoms.calc = KeptCalls(run.model, run.parts / "relaxation")
     FIRE(atoms, logfile=None).run(fmax=_RELAXED_FORCE, steps=_RELAXATION_STEPS)
-    reference = atoms.get_potential_energy()
+    reference = float(atoms.get_potential_energy())
     atoms.calc = None
     generator = stream(run.seed, "diffusion", run.role, run.temperature, run.number, "start")
     MaxwellBoltzmannDistribution(atoms, temperature_K=run.temperature, rng=generator)
-    steps = run.config.equilibration_steps
-    friction = run.config.equilibration_friction
-    return _dynamics(run, 0, atoms, reference, steps, steps, friction)
+    return reference
 
 
 def _produce(run: Run, index: int, before: Part, frames: int) -> Part:
@@ -202,7 +216,7 @@ def _dynamics(
     atoms: Atoms,
     reference: float,
     steps: int,
-    save: int,
+    save: int | None,
     friction: float | None,
 ) -> Part:
     """Langevin dynamics, or velocity Verlet where `friction` is None, with a look at each step."""
@@ -238,7 +252,7 @@ def _dynamics(
             problem = _problem(run, temperature, change)
             if problem:
                 break
-            if done % save == 0:
+            if save and done % save == 0:
                 positions.append(step.positions.astype(np.float32))
                 temperatures.append(temperature)
                 energies.append(step.energy)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from distill.core.config import MOST_REPEATS, Count, Positive, Section
 from distill.core.input_files import InputFile
+
+# Of a run: three energies, with which a line and its scatter begin.
+_FEWEST_STEPS = 10
 
 
 class GatesConfig(Section):
@@ -28,6 +31,16 @@ class GatesConfig(Section):
     probes: Count = Field(
         4, description="directions of each structure along which forces are checked"
     )
+
+    @model_validator(mode="after")
+    def _check(self) -> GatesConfig:
+        shortest = _FEWEST_STEPS * (self.time_step or 1.0)
+        if self.time < shortest:
+            raise ValueError(
+                f"time: a drift needs {_FEWEST_STEPS} steps, expected {shortest:g} fs or more, "
+                f"found {self.time:g}"
+            )
+        return self
 
 
 class GateTolerances(Section):

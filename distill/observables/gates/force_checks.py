@@ -14,6 +14,8 @@ from distill.simulation.dynamics import Forces
 _STEP = 0.04
 # Å; a path crosses the cutoffs of many neighbours, in steps along which a force hardly bends.
 _PATH, _PATH_STEPS = 1.0, 400
+# The fourth differences of a step of height one are 1, -3, 3 and -1.
+_DIFFERENCE, _OF_A_STEP = 4, 3
 # Å, more than any cutoff, between the copies of what is not periodic.
 _APART = 50.0
 
@@ -39,8 +41,9 @@ def extensivity(calculator: Calculator, atoms: Atoms) -> float:
 def largest_jump(calculator: Calculator, atoms: Atoms, generator: np.random.Generator) -> float:
     """Largest jump of a force component while one atom moves by 1 Å, eV/Å.
 
-    It is the second difference of the forces over steps of 0.0025 Å, which for a smooth potential
-    is of the order of 1e-4 eV/Å, and for one that ends sharply at its cutoff the jump itself.
+    It is a third of the fourth difference of the forces over steps of 0.0025 Å: for a potential
+    that ends sharply at its cutoff the jump itself, for a smooth one nearly nothing, with a steep
+    core on the way too.
     """
     forces_of = Forces(atoms, calculator)
     atom = int(generator.integers(len(atoms)))
@@ -51,7 +54,7 @@ def largest_jump(calculator: Calculator, atoms: Atoms, generator: np.random.Gene
         positions = atoms.positions.copy()
         positions[atom] += distance * direction
         along.append(forces_of(positions)[1])
-    return float(np.abs(np.diff(np.array(along), n=2, axis=0)).max())
+    return float(np.abs(np.diff(np.array(along), n=_DIFFERENCE, axis=0)).max() / _OF_A_STEP)
 
 
 def gradient_residual(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +12,7 @@ from ase import Atoms, units
 from ase.calculators.calculator import Calculator
 
 from distill.core.errors import UserError
+from distill.core.parts import STEPS_IN_PART, UNDER_WAY, Part, in_parts, lengths_of_parts
 from distill.core.random_streams import stream
 from distill.core.work import Unit, WorkFolder
 from distill.data.structures import read_structures
@@ -27,8 +27,15 @@ from distill.observables.gates.force_checks import (
     largest_jump,
 )
 from distill.observables.gates.result import Drift, ForceChecks, GatesResult, HotRuns
-from distill.simulation.dynamics import Step, langevin, velocity_verlet
-from distill.student.uncertainty.grading import ExtrapolationWatch, unwatched
+from distill.simulation.dynamics import (
+    Step,
+    begin_at,
+    end_of,
+    langevin,
+    up_to,
+    velocity_verlet,
+)
+from distill.student.uncertainty.grading import unwatched
 from distill.systems.constraints import mobile_atoms
 
 _HYDROGEN = 1
@@ -68,14 +75,39 @@ class RunUnit(Unit):
 
     def work(self) -> dict[str, Any]:
         """How long it lasted, why it ended, and how energy and momentum drifted."""
+        parts = in_parts(self.parts, self._part)
+        lasted = min(int(parts[-1]["reached"]) * self.time_step, self.time)
+        problem = str(parts[-1]["problem"])
+        times, energies = (
+            np.concatenate([part[name] for part in parts]) for name in ("times", "energies")
+        )
+        per_ns = _FS_PER_NS / len(self.start)
+        whole = not problem and len(times) > 2
+        slope = float(np.polyfit(times, energies, 1)[0]) if whole else None
+        change = float(np.linalg.norm(parts[-1]["last_momentum"] - parts[0]["first_momentum"]))
+        return {
+            "time": lasted,
+            "problem": problem,
+            "energy_drift": None if slope is None else slope * per_ns,
+            "momentum_drift": change * per_ns / lasted if whole else None,
+            "looks": sum(int(part["looks"]) for part in parts),
+            "outside": sum(int(part["outside"]) for part in parts),
+        }
+
+    def _part(self, before: Part | None, number: int) -> Part:
+        """Steps of a part of the run, from where the one before it ended."""
         from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
 
         atoms = self.start.copy()
         # Held atoms take up momentum.
         atoms.set_constraint()
-        generator = stream(self.seed, "gates", self.ensemble, self.temperature, self.number)
-        MaxwellBoltzmannDistribution(atoms, temperature_K=self.temperature, rng=generator)
-        Stationary(atoms, preserve_temperature=False)
+        name = ("gates", self.ensemble, self.temperature, self.number)
+        generator = stream(self.seed, *name, *([number] if number else []))
+        if before is None:
+            MaxwellBoltzmannDistribution(atoms, temperature_K=self.temperature, rng=generator)
+            Stationary(atoms, preserve_temperature=False)
+        else:
+            begin_at(atoms, before)
         calculator = load_calculator(self.model)
         if self.ensemble == "nve":
             steps = velocity_verlet(atoms, calculator, self.time_step)
@@ -88,45 +120,43 @@ class RunUnit(Unit):
                 friction=self.friction,
                 generator=generator,
             )
-        # Loaded for this run alone, so that the watch counts nothing else.
+        part = self._followed(atoms, steps, number)
+        # Loaded for this part alone, so that the watch counts nothing else.
         watch = getattr(getattr(calculator, "student", None), "watch", None)
-        return self._followed(atoms, steps, watch)
+        return part | {name: getattr(watch, name, 0) for name in ("looks", "outside")}
 
-    def _followed(
-        self, atoms: Atoms, steps: Iterator[Step], watch: ExtrapolationWatch | None
-    ) -> dict[str, Any]:
-        last = math.ceil(self.time / self.time_step)
+    def _followed(self, atoms: Atoms, steps: Iterator[Step], number: int) -> Part:
+        lengths = lengths_of_parts(math.ceil(self.time / self.time_step), STEPS_IN_PART)
+        begun = number * STEPS_IN_PART
         per_kelvin = 1.5 * max(int(mobile_atoms(atoms).sum()), 1) * units.kB
         masses = atoms.get_masses()[:, None]
         times, energies = [], []
         momentum = np.zeros((2, 3))
-        reached, problem = 0, ""
+        reached, problem, ends = begun, "", Part()
         try:
-            for step in islice(steps, last + 1):
+            for step in up_to(lengths[number], steps):
                 temperature = step.kinetic / per_kelvin
                 # Written so that NaN, which compares false, counts as too hot.
                 if not temperature <= _TOO_HOT * self.temperature:
                     problem = f"temperature of {temperature:.3g} K"
                     break
-                reached = step.index
-                momentum[min(reached, 1)] = (masses * step.velocities).sum(axis=0)
-                if reached % _EVERY == 0:
+                reached, ends = begun + step.index, end_of(step)
+                momentum[min(step.index, 1)] = (masses * step.velocities).sum(axis=0)
+                # The first step of a part is the last of the part before it.
+                if reached % _EVERY == 0 and (step.index or not number):
                     times.append(reached * self.time_step)
                     energies.append(step.energy + step.kinetic)
         except UserError as error:
             problem = str(error)
-        lasted = min(reached * self.time_step, self.time)
-        per_ns = _FS_PER_NS / len(atoms)
-        whole = not problem and len(times) > 2
-        slope = float(np.polyfit(times, energies, 1)[0]) if whole else None
-        change = float(np.linalg.norm(momentum[1] - momentum[0]))
         return {
-            "time": lasted,
+            UNDER_WAY: not problem and number + 1 < len(lengths),
+            "times": np.array(times),
+            "energies": np.array(energies),
+            "first_momentum": momentum[0],
+            "last_momentum": momentum[1],
+            "reached": reached,
             "problem": problem,
-            "energy_drift": None if slope is None else slope * per_ns,
-            "momentum_drift": change * per_ns / lasted if whole else None,
-            "looks": getattr(watch, "looks", 0),
-            "outside": getattr(watch, "outside", 0),
+            **ends,
         }
 
 

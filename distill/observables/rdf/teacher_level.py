@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
+from ase.units import kB
 from numpy.typing import NDArray
 
 from distill.core.errors import UserError
@@ -29,14 +32,19 @@ from distill.simulation.trajectory import (
     trajectory_start,
     trajectory_units,
 )
+from distill.systems.constraints import mobile_atoms
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 Array = NDArray[np.float64]
+MEAN_ENERGY = "mean energy"
 
 
 def rdf_teacher_level(
     config: RdfConfig, teacher: ModelSpec, student: ModelSpec, calls: int, work: WorkFolder
 ) -> list[TeacherNumber]:
-    """g(r), coordination numbers, mean energies and free energies of the teacher.
+    """g(r), coordination numbers, mean and free energies, and heat capacities of the teacher.
 
     The student's runs are those of the observable; the teacher is called on frames of them, evenly
     apart.
@@ -71,7 +79,9 @@ def rdf_teacher_level(
         energies = [_energies_unit(unit, teacher, student, calls, good, work) for unit in good]
         work.run(energies, "rdf: calls of the teacher")
         found += _at_temperature(system, temperature, good, energies)
-    return found
+    return found + _heat_capacities(
+        [number for number in found if number.quantity == MEAN_ENERGY], system.atoms
+    )
 
 
 def _energies_unit(
@@ -100,7 +110,7 @@ def _at_temperature(
     runs: Sequence[TrajectoryUnit],
     units: Sequence[EnergiesUnit],
 ) -> list[TeacherNumber]:
-    energies, exact = (np.array(each) for each in zip(*(u.energies() for u in units), strict=True))
+    energies, exact = (np.array(each) for each in zip(*(u.answered() for u in units), strict=True))
     differences = exact - energies
     counts = np.array(
         [distance_counts(system.atoms, r.frames(), system.pairs, system.edges) for r in runs]
@@ -110,7 +120,12 @@ def _at_temperature(
 
     def of(values: Array, corrections: Array | None = None) -> TeacherMean:
         return teacher_mean(
-            values, differences, temperature, corrections=corrections, confidence=confidence
+            values,
+            differences,
+            temperature,
+            corrections=corrections,
+            features=energies[..., None],
+            confidence=confidence,
         )
 
     at: dict[str, str | float] = {"temperature": temperature}
@@ -125,7 +140,7 @@ def _at_temperature(
         *numbers_of(of(within), "coordination number", "", pairs),
         *numbers_of(
             of(energies[..., None] / atoms, differences[..., None] / atoms),
-            "mean energy",
+            MEAN_ENERGY,
             "eV/atom",
             [at],
         ),
@@ -141,3 +156,41 @@ def _at_temperature(
         ),
         *numbers_of(of(g.reshape(*g.shape[:2], -1)), "g", "", curves),
     ]
+
+
+def _heat_capacities(energies: Sequence[TeacherNumber], atoms: Atoms) -> list[TeacherNumber]:
+    """At constant volume, between successive temperatures, by their mean energies.
+
+    With the motion's part, that of classical atoms; intervals are of the differences of independent
+    numbers.
+    """
+    moving = 1.5 * float(mobile_atoms(atoms).mean())
+    found = []
+    for one, other in pairwise(sorted(energies, key=_temperature)):
+        low, high = _temperature(one), _temperature(other)
+        per_kelvin = kB * (high - low)
+        value = moving + (other.value - one.value) / per_kelvin
+        half = float(np.hypot(_half_width(one), _half_width(other)))
+        found.append(
+            TeacherNumber(
+                quantity="heat capacity at constant volume",
+                place={"temperature": (low + high) / 2, "between": f"{low:g} and {high:g} K"},
+                value=value,
+                interval=(value - half / per_kelvin, value + half / per_kelvin),
+                student=moving + (other.student - one.student) / per_kelvin,
+                unit="k_B/atom",
+                form=" and ".join(dict.fromkeys((one.form, other.form))),
+                calls=one.calls + other.calls,
+                comment=one.comment or other.comment,
+            )
+        )
+    return found
+
+
+def _temperature(number: TeacherNumber) -> float:
+    return float(number.place["temperature"])
+
+
+def _half_width(number: TeacherNumber) -> float:
+    low, high = number.interval or (np.nan, np.nan)
+    return (high - low) / 2
