@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 from ase.units import kB
 
+from distill.core.errors import UserError
+from distill.metrics.isochores import teacher_crossing
 from distill.metrics.jackknife import jackknife
 from distill.metrics.source_intervals import rms_interval
 from distill.metrics.statistics import paired_difference, proportion, two_level, wilson
@@ -33,6 +35,7 @@ from distill.systems.crystals import mean_with_interval
 from distill.systems.equation_of_state import fit_birch_murnaghan, intervals_of
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+import quasi_harmonic
 from jump_walks import exact_diffusivity, jump_walk
 from oscillators import TEMPERATURE, Oscillators
 
@@ -273,6 +276,42 @@ def free_energy(of: Oscillators, calls: int) -> tuple[Trial, float]:
     return trial, of.free_energy
 
 
+# How much stiffer all of a crystal's oscillators are than the student's, and each by chance.
+CRYSTALS = {
+    "energies apart by 0.2 kT": 0.02,
+    "energies apart by 0.7 kT": 0.07,
+    "energies apart by 2 kT": 0.2,
+}
+
+
+def teachers_edge(stiffer: float, calls: int) -> tuple[Trial, float]:
+    """A teacher's mean edge at zero pressure, from runs of a student of 32 atoms at two volumes."""
+    student = quasi_harmonic.solid(32)
+    of = quasi_harmonic.solid(
+        32, larger=1.003, stiffness=3 * (1 + stiffer), grueneisen=2.1, modulus=0.84
+    )
+    volumes = [of.volume_at(0.0) * np.exp(side) for side in (-0.015, 0.015)]
+
+    def trial(rng: np.random.Generator) -> tuple[float, float] | None:
+        runs = [
+            quasi_harmonic.isochore(student, of, volume, rng, calls=calls // 2, uneven=stiffer)
+            for volume in volumes
+        ]
+        try:
+            found, _ = teacher_crossing(
+                runs,
+                quasi_harmonic.TEMPERATURE,
+                pressure=0.0,
+                derivative=4.0,
+                confidence=CONFIDENCE,
+            )
+        except UserError:
+            return None
+        return found.edge_interval
+
+    return trial, of.mean_edge(0.0)
+
+
 ESTIMATORS: dict[str, tuple[Trial, float]] = {
     **{
         f"RMSE, {sources} trajectories, errors apart by {np.exp(2 * scatter):.2g}": errors(
@@ -315,6 +354,11 @@ ESTIMATORS: dict[str, tuple[Trial, float]] = {
         f"free energy to the teacher, {text}, {calls} calls": free_energy(of, calls)
         for text, of in OSCILLATORS.items()
         for calls in (20, 80)
+    },
+    **{
+        f"teacher's lattice constant, {text}, {calls} calls": teachers_edge(stiffer, calls)
+        for text, stiffer in CRYSTALS.items()
+        for calls in (40, 160)
     },
     "activation energy, 4 runs of 400 frames": activation(4, 400),
     "activation energy, 8 runs of 1000 frames": activation(8, 1000),
