@@ -24,7 +24,7 @@ from distill.core.errors import UserError
 from distill.metrics.isochores import teacher_crossing
 from distill.metrics.jackknife import jackknife
 from distill.metrics.source_intervals import rms_interval
-from distill.metrics.statistics import paired_difference, proportion, two_level, wilson
+from distill.metrics.statistics import multilevel, paired_difference, proportion, wilson
 from distill.metrics.teacher_level import free_energy_difference, teacher_mean
 from distill.observables.against import Number, difference
 from distill.observables.diffusion.arrhenius import fit_arrhenius
@@ -84,9 +84,21 @@ def two_levels(many: int, few: int, differ: float) -> tuple[Trial, float]:
         cheap = rng.random(many) < 0.3
         # The teacher lets some stick that the student does not.
         exact = cheap[:few] | (rng.random(few) < differ)
-        return two_level(cheap.tolist(), exact.tolist(), CONFIDENCE).interval
+        return multilevel([cheap.tolist(), exact.tolist()], CONFIDENCE).interval
 
     return trial, 0.3 + 0.7 * differ
+
+
+def three_levels(many: int, some: int, few: int) -> tuple[Trial, float]:
+    """The reference's sticking probability from many of the student and few of teacher and its."""
+
+    def trial(rng: np.random.Generator) -> tuple[float, float]:
+        cheap = rng.random(many) < 0.3
+        teacher = cheap[:some] | (rng.random(some) < 0.1)
+        exact = teacher[:few] | (rng.random(few) < 0.05)
+        return multilevel([cheap.tolist(), teacher.tolist(), exact.tolist()], CONFIDENCE).interval
+
+    return trial, 1 - 0.7 * 0.9 * 0.95
 
 
 def blocks(number: int) -> tuple[Trial, float]:
@@ -329,6 +341,7 @@ ESTIMATORS: dict[str, tuple[Trial, float]] = {
     "paired difference, 100 pairs, 10 and 2 % disagree": pairs(100, 0.1, 0.02),
     "two-level, 200 and 20 trajectories": two_levels(200, 20, 0.1),
     "two-level, 1000 and 100 trajectories": two_levels(1000, 100, 0.05),
+    "three-level, 1000, 200 and 40 trajectories": three_levels(1000, 200, 40),
     "ratio of means, 5 blocks": blocks(5),
     "ratio of means, 20 blocks": blocks(20),
     "proportion 0.3, 20 surfaces with 10 trajectories": shared(20, 10, 0.3, 0.1),

@@ -1,10 +1,11 @@
-"""Intervals for counted outcomes: proportions, paired differences, two-level estimates."""
+"""Intervals for counted outcomes: proportions, paired differences, multilevel estimates."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import NormalDist
 
 import numpy as np
@@ -109,16 +110,27 @@ class PairedDifference(Estimate):
 
 
 @dataclass(frozen=True)
-class TwoLevelEstimate(Estimate):
-    """The exact model's proportion, from cheap outcomes and pairs where that is more certain.
+class MultilevelEstimate(Estimate):
+    """The exact model's proportion, with the help of cheaper models where that is more certain.
 
     Attributes
     ----------
     alone
-        Whether it is the exact model's own, because pairs disagree too often to help.
+        Whether it is the exact model's own, because the others disagree too often to help.
     """
 
     alone: bool
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A mean that a multilevel estimate adds: its ends, and each case's share of its error."""
+
+    value: float
+    below: float
+    above: float
+    errors: np.ndarray
+    cases: slice
 
 
 def wilson(successes: int, trials: int, confidence: float = 0.95) -> Proportion:
@@ -199,74 +211,112 @@ def paired_difference(
     return PairedDifference(value, low, high, n, only_first, only_second, confidence, of_pairs)
 
 
-def two_level(
-    cheap: Sequence[bool],
-    exact: Sequence[bool],
+def multilevel(
+    levels: Sequence[Sequence[bool]],
     confidence: float = 0.95,
     *,
     clusters: Sequence[int] | None = None,
-) -> TwoLevelEstimate:
-    """The exact model's proportion from many cheap outcomes and few pairs.
+) -> MultilevelEstimate:
+    """The exact model's proportion from many outcomes of cheap models and few of costly ones.
 
-    The first `len(exact)` cheap outcomes are paired with the exact ones. With n pairs and N further
-    cheap outcomes, the value is mean(cheap, N) + mean(exact - cheap, n): unbiased for the exact
-    proportion whatever the cheap model does, and so not kept within 0 and 1 (two-level Monte Carlo,
-    Giles, Oper. Res. 56, 607 (2008)). The interval joins the Wilson interval of the first mean and
-    the Bonett-Price interval of the second by the method of variance estimates recovery (Zou and
+    Each level has outcomes of the first cases of the level before it. With n cases of a level and
+    m of the next costlier one, the value is the mean of the cheapest model's n - m further outcomes
+    and, for each other level, the mean difference to the level before it on its own n - m further
+    cases: unbiased for the exact proportion whatever the cheaper models do, and so not kept within
+    0 and 1 (multilevel Monte Carlo, Giles, Oper. Res. 56, 607 (2008)). A level without further
+    cases is passed over. The interval joins the Wilson interval of the first mean and the
+    Bonett-Price intervals of the others by the method of variance estimates recovery (Zou and
     Donner, Stat. Med. 27, 1693 (2008)), with the correlation that shared clusters bring (Zou,
     Psychol. Methods 12, 399 (2007)), where it widens. The exact model's own proportion is taken
-    where pairs disagree so often that its interval, at the cheap model's proportion, is no wider:
-    the exact outcomes have no say in the choice, which would bias it.
+    where its interval, at the cheapest model's proportion, is no wider: the exact outcomes have no
+    say in the choice, which would bias it.
 
     Parameters
     ----------
-    cheap
-        Outcomes of the cheap model, paired ones first.
-    exact
-        Outcomes of the exact model.
+    levels
+        Outcomes by model, the cheapest first, the exact last.
     confidence
         Of the interval.
     clusters
-        What each cheap outcome's case starts from; None for independent ones.
+        What each of the cheapest model's cases starts from; None for independent ones.
 
     Raises
     ------
     UserError
-        If there are no exact outcomes, or fewer cheap ones.
+        If there are no exact outcomes, or fewer of a cheaper model than of the next.
     """
-    n = len(exact)
-    if n == 0 or len(cheap) < n:
-        raise UserError(f"expected a cheap outcome for each exact one, found {len(cheap)} and {n}")
-    of_pairs, of_further = (None, None) if clusters is None else (clusters[:n], clusters[n:])
-    own = proportion(exact, confidence, clusters=of_pairs)
-    alone = TwoLevelEstimate(own.value, own.low, own.high, n, alone=True)
-    further = np.asarray(cheap[n:], dtype=bool)
-    if len(further) == 0:
+    counts = [len(level) for level in levels]
+    if counts[-1] == 0 or sorted(counts, reverse=True) != counts:
+        raise UserError(
+            "expected outcomes of the exact model, and a cheaper model's for each of a costlier "
+            f"one, found {', '.join(map(str, counts))}"
+        )
+    exact = levels[-1]
+    own = proportion(exact, confidence, clusters=_those(clusters, slice(len(exact))))
+    alone = MultilevelEstimate(own.value, own.low, own.high, len(exact), alone=True)
+    # Levels with further cases, and the exact one.
+    used = [a for a, b in pairwise(levels) if len(a) > len(b)] + [exact]
+    if len(used) == 1:
         return alone
-    base = proportion(further, confidence, clusters=of_further)
-    correction = paired_difference(exact, cheap[:n], confidence, clusters=of_pairs)
-    difference = np.asarray(exact, dtype=float) - np.asarray(cheap[:n], dtype=float)
-    shared = 0.0 if clusters is None else _correlation(difference, further, clusters)
-    value = base.value + correction.value
-    below = _joint(base.value - base.low, correction.value - correction.low, shared)
-    above = _joint(base.high - base.value, correction.high - correction.value, shared)
-    joint = TwoLevelEstimate(value, value - below, value + above, len(cheap), alone=False)
-    usual = _wilson(base.value, own.clustering, confidence)
+    parts = []
+    for place, level in enumerate(used):
+        cases = slice(len(used[place + 1]) if level is not exact else 0, len(level))
+        before = used[place - 1] if place else None
+        parts.append(_part(level, before, cases, confidence, clusters))
+    value = sum(part.value for part in parts)
+    below, above = (
+        _joint([getattr(part, side) for part in parts], _correlations(parts, clusters))
+        for side in ("below", "above")
+    )
+    joint = MultilevelEstimate(value, value - below, value + above, len(used[0]), alone=False)
+    usual = _wilson(parts[0].value, own.clustering, confidence)
     return joint if half_width(joint) < half_width(usual) else alone
 
 
-def _joint(first: float, second: float, correlation: float) -> float:
-    return float(np.sqrt(first**2 + second**2 + 2 * correlation * first * second))
+def _part(
+    level: Sequence[bool],
+    before: Sequence[bool] | None,
+    cases: slice,
+    confidence: float,
+    clusters: Sequence[int] | None,
+) -> _Part:
+    """The mean of a level over some cases, or of its difference to the level before it."""
+    shared = _those(clusters, cases)
+    outcomes = np.asarray(level[cases], dtype=float)
+    mean: Estimate
+    if before is None:
+        mean = proportion(level[cases], confidence, clusters=shared)
+    else:
+        mean = paired_difference(level[cases], before[cases], confidence, clusters=shared)
+        outcomes = outcomes - np.asarray(before[cases], dtype=float)
+    errors = (outcomes - outcomes.mean()) / len(outcomes)
+    return _Part(mean.value, mean.value - mean.low, mean.high - mean.value, errors, cases)
 
 
-def _correlation(pairs: np.ndarray, further: np.ndarray, clusters: Sequence[int]) -> float:
-    """Of the means of two sets of samples through the clusters they share; 0 if it is negative."""
+def _those(clusters: Sequence[int] | None, cases: slice) -> Sequence[int] | None:
+    return None if clusters is None else clusters[cases]
+
+
+def _joint(widths: Sequence[float], correlations: np.ndarray) -> float:
+    return float(np.sqrt(np.asarray(widths) @ correlations @ np.asarray(widths)))
+
+
+def _correlations(parts: Sequence[_Part], clusters: Sequence[int] | None) -> np.ndarray:
+    """Of the parts through the clusters that their cases share; those that narrow count as 0."""
+    if clusters is None:
+        return np.eye(len(parts))
     _, place = np.unique(np.asarray(clusters), return_inverse=True)
-    count = int(place.max()) + 1
-    first = np.bincount(place[: len(pairs)], pairs - pairs.mean(), count)
-    second = np.bincount(place[len(pairs) :], further - further.mean(), count)
-    norm = float(np.sqrt((first @ first) * (second @ second)))
-    return max(float(first @ second) / norm, 0.0) if norm > 0 else 0.0
+    sums = np.array(
+        [np.bincount(place[part.cases], part.errors, int(place.max()) + 1) for part in parts]
+    )
+    norms = np.linalg.norm(sums, axis=1)
+    products = np.divide(
+        sums @ sums.T,
+        np.outer(norms, norms),
+        out=np.zeros((len(parts), len(parts))),
+        where=np.outer(norms, norms) > 0,
+    )
+    return np.maximum(products, np.eye(len(parts)))
 
 
 def trajectories_needed(probability: float, half_width: float, confidence: float = 0.95) -> int:

@@ -77,13 +77,13 @@ def with_speedup(median, interval):
     return timing.model_copy(update={"models": {**timing.models, "student": student}})
 
 
-def pairs_of(difference, interval, trajectories=100, only_teacher=0, only_student=0):
+def pairs_of(difference, interval, trajectories=100, only_first=0, only_second=0):
     return PairedSticking(
         difference=difference,
         interval=interval,
         trajectories=trajectories,
-        only_teacher=only_teacher,
-        only_student=only_student,
+        only_first=only_first,
+        only_second=only_second,
     )
 
 

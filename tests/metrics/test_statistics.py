@@ -5,12 +5,12 @@ import pytest
 
 from distill.core.errors import UserError
 from distill.metrics.statistics import (
+    multilevel,
     paired_difference,
     pairs_needed,
     pairs_needed_within,
     proportion,
     trajectories_needed,
-    two_level,
     wilson,
 )
 
@@ -91,7 +91,7 @@ def test_two_level_interval_covers_the_exact_probability(
     repeats = 400
     for _ in range(repeats):
         exact, cheap = draw(generator, both, only_exact, only_cheap, pairs, further)
-        estimate = two_level(cheap, exact)
+        estimate = multilevel([cheap, exact])
         covered += estimate.low <= truth <= estimate.high
         values.append(estimate.value)
     # Three standard errors of the coverage below 0.95 is 0.917.
@@ -106,7 +106,7 @@ def test_pairs_that_disagree_often_give_the_exact_models_own(both, only_exact, o
     widths, own, covered, repeats = [], [], 0, 400
     for _ in range(repeats):
         exact, cheap = draw(generator, both, only_exact, only_cheap, pairs, 1000)
-        estimate = two_level(cheap, exact)
+        estimate = multilevel([cheap, exact])
         alone = wilson(int(exact.sum()), pairs)
         if estimate.alone:
             assert estimate.interval == alone.interval
@@ -118,6 +118,50 @@ def test_pairs_that_disagree_often_give_the_exact_models_own(both, only_exact, o
 
 
 @pytest.mark.physics
+@pytest.mark.parametrize(
+    ("counts", "surfaces"), [((800, 200, 40), None), ((800, 200, 200), None), ((900, 300, 90), 300)]
+)
+def test_three_levels_cover_the_exact_probability_without_bias(counts, surfaces):
+    """Levels differ by a tenth and a twentieth; outcomes of one surface are alike."""
+    generator, repeats = np.random.default_rng(8), 400
+    covered, values, truth = 0, [], 0.3 + 0.7 * 0.1 + 0.63 * 0.05
+    cases = counts[0]
+    for _ in range(repeats):
+        surface = np.arange(cases) % (surfaces or cases)
+        chances = generator.beta(3.0, 7.0, surface.max() + 1)[surface]
+        levels = [generator.random(cases) < chances]
+        for differ in (0.1, 0.05):
+            levels.append(levels[-1] | (generator.random(cases) < differ))
+        estimate = multilevel(
+            [level[:count] for level, count in zip(levels, counts, strict=True)],
+            clusters=None if surfaces is None else surface,
+        )
+        covered += estimate.low <= truth <= estimate.high
+        values.append(estimate.value)
+    assert covered / repeats >= 0.93
+    assert abs(np.mean(values) - truth) < 4 * np.std(values) / np.sqrt(repeats)
+
+
+def test_a_level_without_further_outcomes_is_passed_over():
+    generator = np.random.default_rng(2)
+    exact, cheap = draw(generator, 0.29, 0.01, 0.01, 100, 2000)
+    middle = generator.random(100) < 0.5
+    estimate = multilevel([cheap, exact])
+    assert not estimate.alone
+    assert multilevel([cheap, middle, exact]) == estimate
+    assert multilevel([cheap, cheap, exact]) == estimate
+
+
+def test_more_levels_are_narrower_where_neighbours_agree():
+    generator = np.random.default_rng(3)
+    student = generator.random(4000) < 0.3
+    teacher = student[:1000] ^ (generator.random(1000) < 0.1)
+    reference = teacher[:80] ^ (generator.random(80) < 0.01)
+    three, two = multilevel([student, teacher, reference]), multilevel([student, reference])
+    assert three.high - three.low < 0.8 * (two.high - two.low)
+
+
+@pytest.mark.physics
 @pytest.mark.parametrize(("truth", "pairs"), [(0.01, 12), (0.002, 50), (0.99, 12)])
 def test_two_level_of_rare_events_is_unbiased(truth, pairs):
     """Nothing is clipped at 0 or 1, and the choice of the exact model's own has no say in it."""
@@ -125,7 +169,7 @@ def test_two_level_of_rare_events_is_unbiased(truth, pairs):
     both = truth - 0.2 * min(truth, 1 - truth)
     disagreeing = truth - both
     values = [
-        two_level(cheap, exact).value
+        multilevel([cheap, exact]).value
         for exact, cheap in (
             draw(generator, both, disagreeing, disagreeing, pairs, 1000) for _ in range(4000)
         )
@@ -136,13 +180,13 @@ def test_two_level_of_rare_events_is_unbiased(truth, pairs):
 def test_two_level_is_narrower_than_the_exact_model_alone():
     generator = np.random.default_rng(1)
     exact, cheap = draw(generator, 0.29, 0.01, 0.01, 100, 5000)
-    joint, alone = two_level(cheap, exact), wilson(int(exact.sum()), 100)
+    joint, alone = multilevel([cheap, exact]), wilson(int(exact.sum()), 100)
     assert joint.high - joint.low < 0.6 * (alone.high - alone.low)
 
 
 def test_two_level_without_further_outcomes_is_the_exact_model_alone():
     exact = [True, False, True, False]
-    estimate = two_level([True, True, True, False], exact)
+    estimate = multilevel([[True, True, True, False], exact])
     assert estimate.alone
     assert estimate.interval == wilson(2, 4).interval
 
@@ -175,8 +219,8 @@ def test_nothing_to_count_is_explained():
         wilson(0, 0)
     with pytest.raises(UserError, match="pairs of outcomes"):
         paired_difference([True], [])
-    with pytest.raises(UserError, match="cheap outcome for each exact one"):
-        two_level([True], [True, False])
+    with pytest.raises(UserError, match="a cheaper model's for each"):
+        multilevel([[True], [True, False]])
     with pytest.raises(UserError, match=r"between 0 and 0\.5"):
         trajectories_needed(0.5, 0.6)
     with pytest.raises(UserError, match=r"between 0 and 0\.5"):
@@ -229,7 +273,7 @@ def test_paired_and_two_level_intervals_hold_on_shared_surfaces():
         cheap = u < chances[surface] * (1 - 0.5 * lost[surface])
         mean = truth * 0.5 * 2 * bias
         difference = paired_difference(exact[:pairs], cheap[:pairs], clusters=surface[:pairs])
-        joint = two_level(cheap, exact[:pairs], clusters=surface)
+        joint = multilevel([cheap, exact[:pairs]], clusters=surface)
         held["difference"] += difference.low <= mean <= difference.high
         held["two-level"] += joint.low <= truth <= joint.high
     assert min(held.values()) / repeats >= 0.93

@@ -70,12 +70,14 @@ class TestBarriers(ObservableContract):
 
 class TestSticking(ObservableContract):
     observable = Sticking
-    models: ClassVar = {"teacher": STICKY, "student": WALL}
+    models: ClassVar = {"reference": STICKY, "teacher": STICKY, "student": WALL}
     other = STICKY
     harmless: ClassVar = {
         "teacher_trajectories": 4,
         "student_trajectories": 20,
+        "reference_trajectories": 2,
         # One that four pairs can give.
+        "two_level_precision": 0.49,
         "precision": 0.49,
         "student_batch": 5,
         "teacher_batch": 1,
@@ -92,6 +94,7 @@ class TestSticking(ObservableContract):
         (folder / "points.csv").write_text("energy,probability,low,high\n1.0,0.4,0.3,0.5\n")
         return StickingConfig(
             scattering=SCATTERING,
+            reference_trajectories=1,
             teacher_trajectories=2,
             student_trajectories=12,
             published=str(folder / "points.csv"),

@@ -7,7 +7,7 @@ from surface_potentials import STICKY, UNSTABLE, WALL
 from distill.config import ParallelConfig, StickingConfig
 from distill.core.results import read_result, write_result
 from distill.core.work import WorkFolder, record_of
-from distill.metrics.statistics import paired_difference, two_level, wilson
+from distill.metrics.statistics import multilevel, paired_difference, wilson
 from distill.observables.sticking.result import StickingResult
 from distill.observables.sticking.sticking import run_sticking
 
@@ -41,11 +41,11 @@ def test_probabilities_follow_from_the_outcomes(config, tmp_path):
     stuck = [True] * dissociated + [False] * (3 - dissociated)
     paired = paired_difference(stuck, [False] * 3)
     assert entry.paired.trajectories == 3
-    assert entry.paired.only_teacher == sum(stuck)
-    assert entry.paired.only_student == 0
+    assert entry.paired.only_first == sum(stuck)
+    assert entry.paired.only_second == 0
     assert entry.paired.difference == pytest.approx(paired.value)
     assert entry.paired.interval == pytest.approx(paired.interval)
-    joint = two_level([False] * 12, stuck)
+    joint = multilevel([[False] * 12, stuck])
     assert entry.two_level.probability == pytest.approx(joint.value)
     assert entry.two_level.interval == pytest.approx(joint.interval)
 

@@ -12,15 +12,16 @@ from distill.core.errors import UserError
 from distill.core.work import WorkFolder
 from distill.observables.sticking import sticking
 from distill.observables.sticking.observable import Sticking, StickingTolerances
+from distill.observables.sticking.result import StickingResult
 from distill.observables.sticking.scattered import ScatteredState
 from distill.observables.sticking.sticking import run_sticking
-from distill.observables.sticking.trajectories import StickingUnit
+from distill.observables.sticking.trajectories import CallTime, StickingUnit
 from distill.simulation.conditions import places, snapshots_of
 from distill.simulation.scattering import Outcome
 from distill.simulation.surface_independence import Independence
 
 # Of every ten trajectories of a model, so many dissociate.
-STICKING = {"T": 3, "S": 4}
+STICKING = {"R": 2, "T": 3, "S": 4}
 SCATTERING = ScatteringConfig(
     facets=["111"],
     surface_temperatures=[300.0],
@@ -85,7 +86,9 @@ def run(tmp_path, surfaces_of):
     def sticking_of(**options):
         usual = {"scattering": SCATTERING, "teacher_trajectories": 20, "student_trajectories": 60}
         config = StickingConfig(**usual | options)
-        return run_sticking(config, teacher="T", student="S", work=WorkFolder(tmp_path))
+        return run_sticking(
+            config, teacher="T", student="S", reference="R", work=WorkFolder(tmp_path)
+        )
 
     return sticking_of
 
@@ -100,7 +103,9 @@ def test_every_option_has_a_test_here():
         "scattering",
         "teacher_trajectories",
         "student_trajectories",
+        "reference_trajectories",
         "precision",
+        "two_level_precision",
         "student_batch",
         "teacher_batch",
         "published",
@@ -146,6 +151,85 @@ def test_numbers_of_trajectories(run):
 def test_a_student_has_the_teachers_trajectories_too():
     with pytest.raises(ValueError, match="must not be fewer than teacher_trajectories"):
         StickingConfig(teacher_trajectories=30, student_trajectories=20)
+    with pytest.raises(ValueError, match="must not be fewer than reference_trajectories"):
+        StickingConfig(teacher_trajectories=30, reference_trajectories=31)
+
+
+def test_a_reference_is_run_on_the_first_starts_of_both(run):
+    without, [found] = run().conditions[0], run(reference_trajectories=10).conditions
+    assert (without.reference, without.three_level, without.against_reference) == (None, None, {})
+    assert found.model_copy(
+        update={"reference": None, "three_level": None, "against_reference": {}, "scattered": {}}
+    ) == without.model_copy(update={"scattered": {}})
+    assert found.reference.trajectories == 10
+    assert found.reference.probability == pytest.approx(0.2)
+    assert found.scattered["reference"].molecules == 8
+    # Of every ten starts the reference's molecule sticks at two of the teacher's three.
+    teacher, student = (found.against_reference[role] for role in ("teacher", "student"))
+    assert (teacher.difference, student.difference) == pytest.approx((0.1, 0.2))
+    assert (teacher.only_first, teacher.only_second, teacher.trajectories) == (1, 0, 10)
+    assert (student.only_first, student.trajectories) == (2, 10)
+    # So few of the others are no help.
+    assert (found.three_level.alone, found.three_level.pairs) == (True, 10)
+    assert found.three_level.probability == pytest.approx(0.2)
+
+
+def test_three_levels_add_differences_of_neighbours(run, monkeypatch):
+    monkeypatch.setitem(STICKING, "R", 3)
+    many = {"student_trajectories": 600, "teacher_trajectories": 200}
+    many["scattering"] = SCATTERING.model_copy(update={"snapshots": 2000})
+    [found] = run(reference_trajectories=100, **many).conditions
+    # The student's further 400, the teacher's further 100, and 100 on which it is the reference.
+    assert not found.three_level.alone
+    assert found.three_level.probability == pytest.approx(0.4 - 0.1)
+    assert (found.three_level.trajectories, found.three_level.pairs) == (600, 100)
+    assert found.three_level.interval != found.two_level.interval
+
+
+def test_a_precision_keeps_the_references_pairs(run):
+    found = run(precision=0.3, teacher_batch=2, student_batch=5, reference_trajectories=20)
+    assert found.conditions[0].against_reference["student"].trajectories == 20
+
+
+def test_trajectories_of_no_reference_are_refused(tmp_path):
+    config = StickingConfig(scattering=SCATTERING, reference_trajectories=1)
+    with pytest.raises(UserError, match="no reference that can be run"):
+        run_sticking(config, teacher="T", student="S", work=WorkFolder(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("key", "first", "value", "question"),
+    [
+        ("teacher_sticking", "teacher", 0.1, "teacher"),
+        ("purpose_sticking", "student", 0.2, "purpose"),
+    ],
+)
+def test_bounds_hold_models_against_the_reference(run, key, first, value, question):
+    result, sticking = run(reference_trajectories=20), Sticking()
+    for bound, passed in ((0.9, True), (0.05, False)):
+        [check] = sticking.checks(result, StickingTolerances(**{key: bound}))
+        assert check.name.endswith(f"0.5 eV, {first} − reference")
+        assert (check.value, check.passed) == (pytest.approx(value), passed)
+        assert (check.tolerance, check.question) == (key, question)
+    [check] = sticking.checks(result, StickingTolerances(**{key: value + 0.02}))
+    assert "reference trajectories are needed instead of 20" in check.comment
+    with pytest.raises(UserError, match="nothing to hold it against"):
+        sticking.checks(run(), StickingTolerances(**{key: 0.3}))
+    sticking.refuse(StickingConfig(reference_trajectories=1), StickingTolerances(**{key: 0.3}))
+    with pytest.raises(UserError, match="nothing to hold it against"):
+        sticking.refuse(StickingConfig(), StickingTolerances(**{key: 0.3}))
+
+
+def test_a_result_of_version_one_is_read(run):
+    data = run().model_dump(mode="json") | {"version": 1}
+    [condition] = data["conditions"]
+    for name in ("reference", "against_reference", "three_level"):
+        del condition[name]
+    condition["paired"]["only_teacher"] = condition["paired"].pop("only_first")
+    condition["paired"]["only_student"] = condition["paired"].pop("only_second")
+    condition["two_level"]["teacher_alone"] = condition["two_level"].pop("alone")
+    upgraded = StickingResult.upgrade(data) | {"version": 2}
+    assert StickingResult.model_validate(upgraded) == run()
 
 
 def test_precision_ends_it_and_batches_are_looked_at_first(run):
@@ -162,6 +246,77 @@ def test_precision_ends_it_and_batches_are_looked_at_first(run):
     assert counts(run(precision=0.2, teacher_batch=90, student_batch=150, **budget)) == (90, 150)
     assert counts(run(precision=0.2, teacher_batch=90, student_batch=300, **budget)) == (90, 300)
     assert counts(run(precision=0.2, teacher_batch=120, student_batch=150, **budget)) == (120, 150)
+
+
+@pytest.fixture
+def times(monkeypatch):
+    """Seconds of a call by model, and which were asked for."""
+    seconds, asked = {"T": 50.0, "S": 1.0}, []
+
+    def work(unit):
+        asked.append(unit.model)
+        return seconds[unit.model]
+
+    monkeypatch.setattr(CallTime, "work", work)
+    return seconds, asked
+
+
+# Of so many surfaces few trajectories share one.
+TO_TWO_LEVELS = {
+    "scattering": SCATTERING.model_copy(update={"snapshots": 5000}),
+    "two_level_precision": 0.1,
+    "teacher_batch": 20,
+    "student_batch": 50,
+    "teacher_trajectories": 600,
+    "student_trajectories": 1500,
+}
+
+
+def test_two_level_precision_ends_it(run, times, capsys):
+    first = run(**TO_TWO_LEVELS)
+    report = first.conditions[0].precision["two_level"]
+    assert report.reached and report.half_width <= report.asked == 0.1
+    assert "a call of the teacher costs 50 of the student's on 111" in capsys.readouterr().out
+    teacher, student = counts(first)
+    assert 20 < teacher < 600 and teacher < student < 1500
+    # The times are measured once, and decide again.
+    times[0]["T"] = 1.0
+    assert run(**TO_TWO_LEVELS) == first
+    assert sorted(times[1]) == ["S", "T"]
+
+
+def test_both_precisions_are_reached(run, times):
+    [alone], [both] = (
+        run(**TO_TWO_LEVELS, precision=precision).conditions for precision in (None, 0.05)
+    )
+    reports = both.precision
+    assert all(reports[key].reached for key in ("teacher", "student", "two_level"))
+    widths = [(c.paired.interval[1] - c.paired.interval[0]) / 2 for c in (alone, both)]
+    assert widths[1] <= 0.05 < widths[0]
+
+
+def test_dear_teachers_have_fewer_trajectories(run, times, tmp_path):
+    dear = counts(run(**TO_TWO_LEVELS))
+    for file in tmp_path.rglob("*call_time.json"):
+        file.unlink()
+    times[0]["T"] = 1.0
+    cheap = counts(run(**TO_TWO_LEVELS))
+    assert cheap[0] > dear[0] and cheap[1] < dear[1]
+
+
+def test_a_two_level_budget_that_is_spent_says_what_it_gave(run, times, capsys):
+    few = {**TO_TWO_LEVELS, "teacher_trajectories": 50, "student_trajectories": 150}
+    report = run(**few).conditions[0].precision["two_level"]
+    assert (report.reached, report.needed) == (False, None)
+    assert "50 teacher and 150 student trajectories gave ±0.1" in capsys.readouterr().out
+
+
+def test_a_two_level_precision_that_no_budget_gives_is_refused():
+    few = {**TO_TWO_LEVELS, "teacher_trajectories": 10, "student_trajectories": 200}
+    with pytest.raises(UserError, match="10 teacher_trajectories and 200 student"):
+        Sticking().refuse(StickingConfig(**few), StickingTolerances())
+    with pytest.raises(ValueError, match="needs teacher_trajectories"):
+        StickingConfig(two_level_precision=0.1, teacher_trajectories=0)
 
 
 @pytest.mark.parametrize("role", ["teacher", "student"])

@@ -12,10 +12,10 @@ from distill.observables.gates.result import Drift, ForceChecks, GatesResult, Ho
 from distill.observables.sticking.result import (
     ConditionSticking,
     ModelSticking,
+    MultilevelSticking,
     PairedSticking,
     PrecisionReport,
     StickingResult,
-    TwoLevelSticking,
 )
 
 
@@ -91,10 +91,10 @@ def sticking_condition(**changes) -> ConditionSticking:
             difference=-0.05,
             interval=(-0.19, 0.09),
             trajectories=20,
-            only_teacher=0,
-            only_student=1,
+            only_first=0,
+            only_second=1,
         ),
-        "two_level": TwoLevelSticking(
+        "two_level": MultilevelSticking(
             probability=0.41, interval=(0.26, 0.56), trajectories=200, pairs=20
         ),
         "precision": {

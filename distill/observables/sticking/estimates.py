@@ -8,20 +8,22 @@ from dataclasses import asdict, dataclass
 
 from distill.core.progress import say
 from distill.metrics.statistics import (
+    MultilevelEstimate,
     PairedDifference,
     Proportion,
-    TwoLevelEstimate,
+    half_width,
+    multilevel,
     paired_difference,
     proportion,
-    two_level,
 )
-from distill.observables.base import STUDENT, TEACHER
+from distill.observables.base import REFERENCE, STUDENT, TEACHER
+from distill.observables.sticking.effort import Effort
 from distill.observables.sticking.result import (
     ConditionSticking,
     ModelSticking,
+    MultilevelSticking,
     PairedSticking,
     PrecisionReport,
-    TwoLevelSticking,
 )
 from distill.observables.sticking.scattered import scattered_molecules, transfer_difference
 from distill.observables.sticking.sequential_precision import Target
@@ -50,39 +52,74 @@ class Groups:
         return None if self.of is None else [self.of[number] for number in numbers]
 
 
-@dataclass(frozen=True)
 class Estimates:
-    """What the outcomes of one condition give; None without sound trajectories."""
+    """What the outcomes of one condition give, model by model.
 
-    student: Proportion | None
-    difference: PairedDifference | None
-    two_level: TwoLevelEstimate | None
-    pairs: int
+    Parameters
+    ----------
+    outcomes
+        Of each model's trajectories.
+    groups
+        Which of them share what they start from.
+    confidence
+        Of the intervals.
+    """
 
+    def __init__(
+        self, outcomes: Mapping[str, Sequence[Outcome]], groups: Groups, confidence: float
+    ) -> None:
+        self._sound = {role: _sound(found) for role, found in outcomes.items()}
+        self._groups, self._confidence = groups, confidence
 
-def estimates(
-    teacher: Sequence[Outcome], student: Sequence[Outcome], groups: Groups, confidence: float
-) -> Estimates:
-    """The student's probability, the paired difference and the two-level estimate."""
-    sound_teacher, sound_student = _sound(teacher), _sound(student)
-    pairs = sorted(sound_teacher.keys() & sound_student.keys())
-    every = pairs + sorted(sound_student.keys() - sound_teacher.keys())
-    exact = [sound_teacher[number] for number in pairs]
-    cheap = [sound_student[number] for number in every]
-    clusters, available = groups.clusters(every), groups.available
-    of_pairs = groups.clusters(pairs)
-    return Estimates(
-        student=proportion(cheap, confidence, clusters=clusters, available=available)
-        if cheap
-        else None,
-        difference=paired_difference(
-            exact, cheap[: len(pairs)], confidence, clusters=of_pairs, available=available
+    def probability(self, role: str) -> Proportion | None:
+        """Of one model; None without sound trajectories."""
+        stuck, groups = self._sound[role], self._groups
+        return (
+            proportion(
+                list(stuck.values()),
+                self._confidence,
+                clusters=groups.clusters(list(stuck)),
+                available=groups.available,
+            )
+            if stuck
+            else None
         )
-        if pairs
-        else None,
-        two_level=two_level(cheap, exact, confidence, clusters=clusters) if pairs else None,
-        pairs=len(pairs),
-    )
+
+    def difference(self, first: str, second: str) -> PairedDifference | None:
+        """One model minus another on pairs of sound trajectories; None without any."""
+        one, other, groups = self._sound[first], self._sound[second], self._groups
+        pairs = sorted(one.keys() & other.keys())
+        return (
+            paired_difference(
+                [one[number] for number in pairs],
+                [other[number] for number in pairs],
+                self._confidence,
+                clusters=groups.clusters(pairs),
+                available=groups.available,
+            )
+            if pairs
+            else None
+        )
+
+    def multilevel(self, *roles: str) -> tuple[MultilevelEstimate, int] | None:
+        """The last model's probability with the help of those before, the cheapest first.
+
+        With the number of its trajectories that count; None without any.
+        """
+        every: list[int] = []
+        counts = {}
+        for place in range(len(roles), 0, -1):
+            cheaper = [self._sound[role].keys() for role in roles[:place]]
+            every += sorted(set.intersection(*map(set, cheaper)) - set(every))
+            counts[roles[place - 1]] = len(every)
+        if not counts[roles[-1]]:
+            return None
+        estimate = multilevel(
+            [[self._sound[role][number] for number in every[: counts[role]]] for role in roles],
+            self._confidence,
+            clusters=self._groups.clusters(every),
+        )
+        return estimate, counts[roles[-1]]
 
 
 def _sound(outcomes: Sequence[Outcome]) -> dict[int, bool]:
@@ -96,50 +133,85 @@ def condition_sticking(
     groups: Groups,
     aims: Mapping[str, Target],
     confidence: float,
+    effort: Effort | None = None,
 ) -> ConditionSticking:
     """All that the trajectories of one condition give, by model in `ends` and `aims`."""
-    teacher, student = ends[TEACHER].outcomes, ends[STUDENT].outcomes
-    found = estimates(teacher, student, groups, confidence)
-    precision = {
-        TEACHER: aims[TEACHER].report(found.difference, len(teacher)),
-        STUDENT: aims[STUDENT].report(found.student, len(student)),
+    outcomes = {role: of_model.outcomes for role, of_model in ends.items()}
+    found = Estimates(outcomes, groups, confidence)
+    difference = found.difference(TEACHER, STUDENT)
+    known = {TEACHER: difference, STUDENT: found.probability(STUDENT)}
+    reports = {
+        role: PrecisionReport(**aims[role].report(estimate, len(outcomes[role])))
+        for role, estimate in known.items()
     }
-    reports = {role: PrecisionReport(**report) for role, report in precision.items()}
     for role, report in reports.items():
         _say_what_is_missing(condition, role, report, aims[role].most)
+    two_level = found.multilevel(STUDENT, TEACHER)
+    if effort:
+        reports["two_level"] = _of_effort(condition, effort, two_level and two_level[0])
     scattered = {
         role: scattered_molecules(of_model.states, groups.of, confidence)
         for role, of_model in ends.items()
     }
-    difference, both = found.difference, found.two_level
+    others = (TEACHER, STUDENT) if REFERENCE in ends else ()
+    against = {role: _paired(found.difference(role, REFERENCE)) for role in others}
     return ConditionSticking(
         name=condition.name,
         **asdict(condition),
-        teacher=model_sticking(teacher, groups, confidence),
-        student=model_sticking(student, groups, confidence),
-        paired=difference
-        and PairedSticking(
-            difference=difference.value,
-            interval=difference.interval,
-            trajectories=found.pairs,
-            design_effect=difference.clustering.design_effect,
-            only_teacher=difference.only_first,
-            only_student=difference.only_second,
-        ),
-        two_level=both
-        and TwoLevelSticking(
-            probability=both.value,
-            interval=both.interval,
-            trajectories=both.samples,
-            pairs=found.pairs,
-            teacher_alone=both.alone,
-        ),
+        **{
+            role: model_sticking(outcomes.get(role, ()), groups, confidence)
+            for role in (REFERENCE, TEACHER, STUDENT)
+        },
+        paired=_paired(difference),
+        against_reference={role: pairs for role, pairs in against.items() if pairs},
+        two_level=_levelled(two_level),
+        three_level=_levelled(found.multilevel(STUDENT, TEACHER, REFERENCE)) if others else None,
         precision=reports,
         scattered={role: molecules for role, molecules in scattered.items() if molecules},
         energy_transfer_difference=transfer_difference(
             ends[TEACHER].states, ends[STUDENT].states, groups.of, confidence
         ),
     )
+
+
+def _paired(found: PairedDifference | None) -> PairedSticking | None:
+    if found is None:
+        return None
+    return PairedSticking(
+        difference=found.value,
+        interval=found.interval,
+        trajectories=found.samples,
+        design_effect=found.clustering.design_effect,
+        only_first=found.only_first,
+        only_second=found.only_second,
+    )
+
+
+def _levelled(found: tuple[MultilevelEstimate, int] | None) -> MultilevelSticking | None:
+    if found is None:
+        return None
+    estimate, pairs = found
+    return MultilevelSticking(
+        probability=estimate.value,
+        interval=estimate.interval,
+        trajectories=estimate.samples,
+        pairs=pairs,
+        alone=estimate.alone,
+    )
+
+
+def _of_effort(
+    condition: Condition, effort: Effort, joint: MultilevelEstimate | None
+) -> PrecisionReport:
+    """Whether a two-level estimate is as precise as asked for; said where it is not."""
+    width, reached = joint and half_width(joint), effort.reached(joint)
+    if not reached:
+        found = f"gave ±{width:.2g}" if width is not None else "gave no estimate"
+        say(
+            f"sticking: {condition.name}: {effort.most.teacher} teacher and {effort.most.student} "
+            f"student trajectories {found} in place of ±{effort.half_width:g}: raise them"
+        )
+    return PrecisionReport(asked=effort.half_width, half_width=width, reached=reached, needed=None)
 
 
 def _say_what_is_missing(

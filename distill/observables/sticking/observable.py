@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
@@ -14,13 +14,24 @@ from distill.core.results import Interval
 from distill.core.work import WorkFolder
 from distill.metrics.statistics import pairs_needed_within
 from distill.observables.against import LEVELS, Number, held_against, refuse_without
-from distill.observables.base import STUDENT, TEACHER, Card, Check, Observable, Row, within
+from distill.observables.base import (
+    REFERENCE,
+    STUDENT,
+    TEACHER,
+    Card,
+    Check,
+    Observable,
+    Row,
+    within,
+)
 from distill.observables.sticking.config import StickingConfig
+from distill.observables.sticking.effort import refuse_effort
 from distill.observables.sticking.plan import sticking_plan
 from distill.observables.sticking.plots import CURVES, draw_probabilities, draw_scattered
 from distill.observables.sticking.published_points import published_at, read_points
 from distill.observables.sticking.result import (
     ConditionSticking,
+    PairedSticking,
     ScatteredMolecules,
     StickingResult,
 )
@@ -34,9 +45,13 @@ if TYPE_CHECKING:
     from distill.models.cached_calculators import ModelSpec
 
 
-_NO_POINTS = "there are no published points: give compare.sticking.published"
+_NOTHING_AGAINST = (
+    "there is nothing to hold it against: give compare.sticking.published, or "
+    "reference_trajectories where a reference can be run"
+)
 # Vibrational levels in the table of scattered molecules.
 _LEVELS = 3
+Pairs = tuple[ConditionSticking, PairedSticking | None]
 
 
 class StickingTolerances(Section):
@@ -46,12 +61,15 @@ class StickingTolerances(Section):
         None, description="difference of sticking probabilities teacher-student, every condition"
     )
     teacher_sticking: Positive | None = Field(
-        None, description="of the teacher, against `sticking.published` where it has the condition"
+        None,
+        description="of the teacher, against the reference (with its `sticking."
+        "reference_trajectories`), and `sticking.published` where it has the condition",
     )
     purpose_sticking: Positive | None = Field(
         None,
-        description="of the student, against `sticking.published` where it has the condition: what "
-        "the purpose allows",
+        description="of the student, against the reference (with its `sticking."
+        "reference_trajectories`), and `sticking.published` where it has the condition: what the "
+        "purpose allows",
     )
 
 
@@ -68,6 +86,7 @@ class Sticking(Observable[StickingResult]):
     def refuse(self, config: StickingConfig, tolerances: StickingTolerances) -> None:
         """Refuse surfaces that cannot be made, too small a budget, or unreadable points."""
         targets(config)
+        refuse_effort(config)
         refuse_surfaces(config.scattering)
         if config.published:
             read_points(config.published)
@@ -78,8 +97,9 @@ class Sticking(Observable[StickingResult]):
                 "remove the tolerance"
             )
         for key in ("teacher_sticking", "purpose_sticking"):
-            if getattr(tolerances, key) is not None and config.published is None:
-                refuse_without(key, _NO_POINTS)
+            against = config.published or config.reference_trajectories
+            if getattr(tolerances, key) is not None and not against:
+                refuse_without(key, _NOTHING_AGAINST)
 
     def plan(self, config: StickingConfig, tolerances: StickingTolerances) -> list[str]:
         """See `sticking_plan`."""
@@ -88,8 +108,14 @@ class Sticking(Observable[StickingResult]):
     def run(
         self, config: StickingConfig, models: Mapping[str, ModelSpec], work: WorkFolder
     ) -> StickingResult:
-        """See `run_sticking`; teacher and student alone take part."""
-        return run_sticking(config, teacher=models[TEACHER], student=models[STUDENT], work=work)
+        """See `run_sticking`; further models of the config take no part."""
+        return run_sticking(
+            config,
+            teacher=models[TEACHER],
+            student=models[STUDENT],
+            work=work,
+            reference=models.get(REFERENCE),
+        )
 
     def rows(self, result: StickingResult) -> dict[str, list[Row]]:
         """One row for each condition and model, scattered molecules and surfaces by themselves."""
@@ -113,7 +139,7 @@ class Sticking(Observable[StickingResult]):
                             "trajectories": found.trajectories,
                             "surfaces": getattr(found, "surfaces", None),
                             "design_effect": getattr(found, "design_effect", None),
-                            "teacher_alone": getattr(found, "teacher_alone", False),
+                            "alone": getattr(found, "alone", False),
                             "outcomes": getattr(found, "outcomes", {}),
                             "needed": precision and precision.needed,
                             "surfaces_needed": precision and precision.surfaces_needed,
@@ -137,25 +163,28 @@ class Sticking(Observable[StickingResult]):
         return figures
 
     def checks(self, result: StickingResult, tolerances: StickingTolerances) -> list[Check]:
-        """One for each condition with pairs, a failed one if there is none; and of both models
-        for each published point of a condition.
+        """Of teacher and student, and of both with the reference, one for each condition with
+        pairs and a failed one if there is none; and of both for each published point of a
+        condition.
         """
-        against = [
-            check
-            for prefix in ("teacher_", "purpose_")
-            if (bound := getattr(tolerances, f"{prefix}sticking")) is not None
-            for check in _against_published(result, prefix, bound)
-        ]
-        bound = tolerances.sticking
-        if bound is None:
-            return against
-        paired = [condition for condition in result.conditions if condition.paired]
-        if not paired:
-            title = "sticking probability, teacher − student"
-            reason = "no pair of sound trajectories of teacher and student"
-            failed = within(self.name, title, None, None, bound, "", comment=reason)
-            return [failed, *against]
-        return [*(_check(condition, bound, result.confidence) for condition in paired), *against]
+        pairs: dict[str, list[Pairs]] = {
+            "": [(condition, condition.paired) for condition in result.conditions]
+        }
+        for prefix, (_, model) in LEVELS.items():
+            if prefix:
+                pairs[prefix] = [(c, c.against_reference.get(model)) for c in result.conditions]
+        checks = []
+        for prefix, found in pairs.items():
+            bound = getattr(tolerances, f"{prefix}sticking")
+            if bound is None:
+                continue
+            if not prefix or any(condition.reference for condition in result.conditions):
+                checks += _paired_checks(found, prefix, bound, result.confidence)
+            elif not result.published:
+                refuse_without(f"{prefix}sticking", _NOTHING_AGAINST)
+            if prefix and result.published:
+                checks += _against_published(result, prefix, bound)
+        return checks
 
     def cards(self, result: StickingResult) -> list[Card]:
         """The largest paired difference."""
@@ -179,8 +208,6 @@ def _against_published(result: StickingResult, prefix: str, bound: float) -> lis
     """Of a model at every condition that a source has; a failed one where there is none."""
     question, model = LEVELS[prefix]
     key, what = f"{prefix}sticking", "sticking probability"
-    if not result.published:
-        refuse_without(key, _NO_POINTS)
     checks = []
     for condition in result.conditions:
         # The teacher's best number is that of its pairs with the student.
@@ -222,28 +249,49 @@ def _within_0_and_1(interval: Interval) -> Interval:
     return min(max(low, 0.0), 1.0), min(max(high, 0.0), 1.0)
 
 
-def _check(condition: ConditionSticking, bound: float, confidence: float) -> Check:
-    paired = condition.paired
-    assert paired is not None
-    comment = ""
-    if abs(paired.difference) < bound < max(abs(end) for end in paired.interval):
-        shares = (
-            paired.only_teacher / paired.trajectories,
-            paired.only_student / paired.trajectories,
+def _paired_checks(
+    found: Sequence[Pairs], prefix: str, bound: float, confidence: float
+) -> list[Check]:
+    """Of one model minus another at every condition with pairs; a failed one where there is none.
+
+    The costlier of the two, whose trajectories are counted, is the teacher or the reference.
+    """
+    question, model = LEVELS[prefix]
+    first, second = (model, REFERENCE) if prefix else (TEACHER, STUDENT)
+    costly = second if prefix else first
+    key, what = f"{prefix}sticking", "sticking probability"
+    checks = [
+        within(
+            key,
+            f"{what} {condition.title}, {first} − {second}",
+            paired.difference,
+            paired.interval,
+            bound,
+            "",
+            comment=_what_it_takes(paired, costly, bound, confidence),
+            confidence=confidence,
+            question=question,
         )
-        independent = pairs_needed_within(bound, shares, confidence)
-        needed = math.ceil(paired.design_effect * independent)
-        comment = (
-            f"the interval reaches beyond the bound: about {needed} teacher trajectories are "
-            f"needed instead of {paired.trajectories}"
-        )
-    return within(
-        "sticking",
-        f"sticking probability {condition.title}, teacher − student",
-        paired.difference,
-        paired.interval,
-        bound,
-        "",
-        comment=comment,
-        confidence=confidence,
+        for condition, paired in found
+        if paired
+    ]
+    if not checks:
+        name, comment = f"{what}, {first} − {second}", "no pair of sound trajectories of both"
+        checks = [within(key, name, None, None, bound, "", comment=comment, question=question)]
+    return checks
+
+
+def _what_it_takes(paired: PairedSticking, costly: str, bound: float, confidence: float) -> str:
+    """How many trajectories would settle it, where the interval alone reaches beyond the bound."""
+    if not abs(paired.difference) < bound < max(abs(end) for end in paired.interval):
+        return ""
+    shares = (
+        paired.only_first / paired.trajectories,
+        paired.only_second / paired.trajectories,
+    )
+    independent = pairs_needed_within(bound, shares, confidence)
+    needed = math.ceil(paired.design_effect * independent)
+    return (
+        f"the interval reaches beyond the bound: about {needed} {costly} trajectories are "
+        f"needed instead of {paired.trajectories}"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from distill.metrics.power import chance_each, chance_of_pairs, pairs_to_pass
-from distill.observables.base import STUDENT, TEACHER
+from distill.observables.base import REFERENCE, STUDENT, TEACHER
 from distill.observables.call_times import work_text
 from distill.observables.sticking.config import StickingConfig
 from distill.simulation.scattering_counts import scattering_counts
@@ -17,11 +17,16 @@ CHANCE = 0.95
 def sticking_plan(config: StickingConfig, bound: float | None) -> list[str]:
     """Counts, calls and hours; with a bound, the power of its checks."""
     found = scattering_counts(config.all_trajectories())
-    most = {TEACHER: config.teacher_trajectories, STUDENT: config.student_trajectories}
-    word = "at most " if config.precision else ""
+    most = {
+        TEACHER: config.teacher_trajectories,
+        STUDENT: config.student_trajectories,
+        **({REFERENCE: config.reference_trajectories} if config.reference_trajectories else {}),
+    }
+    stops = config.precision or config.two_level_precision
     lines = []
     for role, trajectories in most.items():
         count = found.conditions * trajectories
+        word = "at most " if stops and role != REFERENCE else ""
         what = f"{word}{count:,} trajectories under {found.conditions} conditions"
         lines.append(work_text(role, what, count * found.calls, found.atoms))
     if found.surfaces:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from distill.observables.base import STUDENT, TEACHER
+from distill.observables.base import REFERENCE, STUDENT, TEACHER
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,7 +16,13 @@ if TYPE_CHECKING:
         StickingResult,
     )
 
-CURVES = {TEACHER: TEACHER, STUDENT: STUDENT, "two_level": "teacher, two-level"}
+CURVES = {
+    REFERENCE: REFERENCE,
+    TEACHER: TEACHER,
+    STUDENT: STUDENT,
+    "two_level": "teacher, two-level",
+    "three_level": "reference, three-level",
+}
 _SHADES = ("white", "#999999", "#333333")
 # By the polar angle.
 _MARKERS = "o^vD"
@@ -31,7 +37,7 @@ Point = tuple[float, float, "tuple[float, float] | None"]
 def curves(result: StickingResult) -> dict[str, dict[tuple[str, float], list[Point]]]:
     """By surface and state, then curve and polar angle: (normal energy in eV, S0, interval).
 
-    Curves are those of the models, the teacher's two-level estimate, and published points by
+    Curves are those of the models, the two-level and three-level estimates, and published points by
     their source, at no angle, on every panel that they may belong to.
     """
     found: dict[str, dict[tuple[str, float], list[Point]]] = {}

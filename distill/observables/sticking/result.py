@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 from pydantic import Field
 
 from distill.core.results import Interval, Record, Result
 from distill.simulation.conditions import normal_energy
+
+# Of the fields of blocks of a condition, in version 1.
+_FIRST_NAMES = {
+    "paired": {"only_teacher": "only_first", "only_student": "only_second"},
+    "two_level": {"teacher_alone": "alone"},
+}
 
 
 class ModelSticking(Record):
@@ -37,7 +45,7 @@ class ModelSticking(Record):
 
 
 class PairedSticking(Record):
-    """Teacher minus student on trajectories from the same start.
+    """One model minus another on trajectories from the same start.
 
     Attributes
     ----------
@@ -47,36 +55,36 @@ class PairedSticking(Record):
         Pairs.
     design_effect
         As in `ModelSticking`.
-    only_teacher, only_student
-        Pairs in which only that one dissociates the molecule.
+    only_first, only_second
+        Pairs in which only the one, or only the other, dissociates the molecule.
     """
 
     difference: float
     interval: Interval
     trajectories: int
-    only_teacher: int
-    only_student: int
+    only_first: int
+    only_second: int
     design_effect: float = 1.0
 
 
-class TwoLevelSticking(Record):
-    """The teacher's probability: the student's mean plus the mean difference of the pairs.
+class MultilevelSticking(Record):
+    """A costly model's probability: the student's mean plus mean differences on pairs.
 
     Attributes
     ----------
     probability, interval
-        Of the teacher, not kept within 0 and 1.
+        Of the costly model, not kept within 0 and 1.
     trajectories, pairs
-        Trajectories of both kinds and pairs behind it.
-    teacher_alone
-        Whether it is the teacher's own mean, because pairs disagree too often to help.
+        Starts behind it, and those of them with a trajectory of the costly model.
+    alone
+        Whether it is the model's own mean, because pairs disagree too often to help.
     """
 
     probability: float
     interval: Interval
     trajectories: int
     pairs: int
-    teacher_alone: bool = False
+    alone: bool = False
 
 
 class PrecisionReport(Record):
@@ -165,10 +173,16 @@ class ConditionSticking(Record):
 
     Attributes
     ----------
-    teacher, student, paired, two_level
+    reference, teacher, student
         None without results.
+    paired
+        Teacher minus student.
+    against_reference
+        Teacher and student minus the reference, where it was run.
+    two_level, three_level
+        The teacher's probability with the student's help, and the reference's with that of both.
     precision
-        By model.
+        By model, and of `two_level` where a precision of it was asked for.
     scattered
         By model, where molecules scattered.
     energy_transfer_difference
@@ -184,9 +198,12 @@ class ConditionSticking(Record):
     teacher: ModelSticking | None
     student: ModelSticking | None
     paired: PairedSticking | None
-    two_level: TwoLevelSticking | None
+    two_level: MultilevelSticking | None
     precision: dict[str, PrecisionReport]
     polar_angle: float = 0.0
+    reference: ModelSticking | None = None
+    against_reference: dict[str, PairedSticking] = Field(default_factory=dict)
+    three_level: MultilevelSticking | None = None
     scattered: dict[str, ScatteredMolecules] = Field(default_factory=dict)
     energy_transfer_difference: Mean | None = None
 
@@ -244,6 +261,9 @@ class StickingResult(Result):
         By model, and for the surfaces.
     """
 
+    VERSION: ClassVar[int] = 2
+
+    version: int = 2
     confidence: float
     initial_conditions_from: str
     precision: float | None
@@ -251,3 +271,12 @@ class StickingResult(Result):
     published: list[PublishedPoint]
     force_calls: dict[str, int]
     surfaces: list[ThermalSurface] = Field(default_factory=list)
+
+    @classmethod
+    def upgrade(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """A file of version 1 names teacher and student in what any two models have now."""
+        for condition in data["conditions"]:
+            for block, names in _FIRST_NAMES.items():
+                if found := condition[block]:
+                    condition[block] = {names.get(key, key): found[key] for key in found}
+        return data

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from statistics import median
+from time import perf_counter
 from typing import Any
 
 from distill.core.work import Unit, WorkFolder, perform
-from distill.models.cached_calculators import ModelSpec
-from distill.observables.base import STUDENT, TEACHER
+from distill.models.cached_calculators import ModelSpec, cached_calculator
+from distill.observables.base import REFERENCE, STUDENT, TEACHER
 from distill.observables.sticking.scattered import ScatteredState, curve_of, scattered_state
 from distill.simulation.conditions import Condition
 from distill.simulation.config import ScatteringConfig
@@ -24,8 +27,10 @@ from distill.simulation.scattering import (
 from distill.simulation.scattering_run import run_trajectory
 from distill.simulation.surfaces import Surfaces
 
+# Structures whose calls are timed.
+_TIMED = 6
 # Trajectories in one file and unit: a teacher's takes minutes, a student's seconds.
-_SHARD = {TEACHER: 1, STUDENT: 10}
+_SHARD = {REFERENCE: 1, TEACHER: 1, STUDENT: 10}
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,40 @@ class StickingUnit(Unit):
 
 
 @dataclass(frozen=True)
+class CallTime(Unit):
+    """Seconds of a model's force call on a trajectory's first structures: its one number.
+
+    Measured once, so that what follows from it does so again after a kill.
+    """
+
+    model: ModelSpec
+    config: ScatteringConfig
+    condition: Condition
+    seed: int
+    surfaces: Path
+    surface_keys: tuple[str, ...]
+
+    unkeyed = Unit.unkeyed | {"surfaces"}
+
+    def settings(self) -> dict[str, Any]:
+        """Its model and starts; not the other conditions of the config."""
+        return {**super().settings(), "config": self.config.dynamics()}
+
+    def work(self) -> float:
+        """The median over structures, after a first call that may compile something."""
+        calculator = cached_calculator(self.model)
+        surfaces = cached_surfaces(self.config, self.surfaces)
+        seconds = []
+        for number in range(len(self.surface_keys)):
+            atoms = initial_conditions(self.config, self.condition, number, self.seed, surfaces)
+            atoms.calc = calculator
+            start = perf_counter()
+            atoms.get_forces()
+            seconds.append(perf_counter() - start)
+        return median(seconds[1:])
+
+
+@dataclass(frozen=True)
 class Ends:
     """How the trajectories of a model under a condition ended.
 
@@ -148,12 +187,28 @@ class Sample:
                     count=number,
                     seed=self.work.seed,
                     surfaces=self.work.path / SURFACES_FOLDER,
-                    surface_keys=tuple(
-                        surface_key(self.config, self.condition, n, self.work.seed, self.surfaces)
-                        for n in range(first, first + number)
-                    ),
+                    surface_keys=self._keys(range(first, first + number)),
                 )
             )
+
+    def call_time(self) -> CallTime:
+        """What a force call of its model takes."""
+        return CallTime(
+            self.work.path / self.role,
+            f"{self.condition.name}_call_time",
+            model=self.model,
+            config=self.config,
+            condition=self.condition,
+            seed=self.work.seed,
+            surfaces=self.work.path / SURFACES_FOLDER,
+            surface_keys=self._keys(range(_TIMED)),
+        )
+
+    def _keys(self, numbers: Iterable[int]) -> tuple[str, ...]:
+        return tuple(
+            surface_key(self.config, self.condition, number, self.work.seed, self.surfaces)
+            for number in numbers
+        )
 
     def ends(self) -> Ends:
         """How the trajectories ended, all of them run."""
