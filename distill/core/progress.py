@@ -38,7 +38,7 @@ def progress(
     """Yield from `iterable` while showing how far it is.
 
     On a terminal this is a `rich` bar; elsewhere a plain line every 15 s and one at the end. Both
-    say the rate and the time left. Where nothing comes for a minute, a line says so, then after
+    say the rate and the time left, lines from the second item on. Where nothing comes for a minute, a line says so, then after
     two, four, ... minutes, so that something that hangs is told from something that ended.
 
     Parameters
@@ -89,16 +89,22 @@ def _bar(iterable: Iterable[T], label: str, total: int | None, unit: str) -> Ite
 
 
 def _lines(iterable: Iterable[T], label: str, total: int | None, unit: str) -> Iterator[T]:
-    start = last = time.monotonic()
+    start = first = last = time.monotonic()
     done = 0
     for done, item in enumerate(iterable, 1):
         yield item
         now = time.monotonic()
+        if done == 1:
+            first = now
         if now - last >= LOG_INTERVAL_S and done != total:
             last = now
-            rate = done / (now - start)
-            left = f", {format_duration((total - done) / rate)} left" if total else ""
-            say(f"{label}: {done}/{total or '?'}, {rate:.3g} {unit}/s{left}")
+            shown = f"{label}: {done}/{total or '?'}"
+            # The first item may compile code, and says nothing of the others.
+            if done > 1 and now > first:
+                rate = (done - 1) / (now - first)
+                left = f", {format_duration((total - done) / rate)} left" if total else ""
+                shown += f", {rate:.3g} {unit}/s{left}"
+            say(shown)
     say(f"{label}: {done} done in {format_duration(time.monotonic() - start)}")
 
 

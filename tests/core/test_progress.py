@@ -2,6 +2,7 @@
 
 import threading
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 
@@ -50,3 +51,20 @@ def test_no_thread_is_left_by_what_ended_or_was_given_up(impatient):
         if thread is not threading.current_thread() and thread.name.endswith("(watch)"):
             thread.join(60)
     assert threading.active_count() <= before
+
+
+def test_the_time_left_is_not_told_by_an_item_that_compiles(monkeypatch):
+    """The first of six takes 100 s, the others 20 s each."""
+    lines, now = [], [0.0]
+    monkeypatch.setattr(words, "say", lines.append)
+    monkeypatch.setattr(words, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    for item in progress(range(6), "fit", unit="blocks"):
+        now[0] += 20.0 if item else 100.0
+    assert lines == [
+        "fit: 1/6",
+        "fit: 2/6, 0.05 blocks/s, 1 min 20 s left",
+        "fit: 3/6, 0.05 blocks/s, 1 min 00 s left",
+        "fit: 4/6, 0.05 blocks/s, 40 s left",
+        "fit: 5/6, 0.05 blocks/s, 20 s left",
+        "fit: 6 done in 3 min 20 s",
+    ]
