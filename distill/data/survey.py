@@ -210,7 +210,10 @@ def survey_text(found: Survey) -> str:
         )
         parts.append(f"  isolated atoms: {energies}")
     elif any(found.labelled.values()):
-        parts.append("  isolated atoms: none; energies of dissociation need them")
+        parts.append(
+            "  isolated atoms: none; energies of dissociation need them: add a structure of each "
+            "atom alone, without a cell or in a large one, labelled as the others"
+        )
     if found.trajectories:
         parts.append(f"  trajectories of several frames: {found.trajectories}; each is kept whole")
     for name, indices in (("repeated", found.repeated), ("far in energy", found.outliers)):
