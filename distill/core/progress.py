@@ -38,8 +38,9 @@ def progress(
     """Yield from `iterable` while showing how far it is.
 
     On a terminal this is a `rich` bar; elsewhere a plain line every 15 s and one at the end. Both
-    say the rate and the time left, lines from the second item on. Where nothing comes for a minute, a line says so, then after
-    two, four, ... minutes, so that something that hangs is told from something that ended.
+    say the rate and the time left, lines from the second item on. Where nothing comes for a minute,
+    a line says so, then after two, four, ... minutes, so that something that hangs is told from
+    something that ended.
 
     Parameters
     ----------
