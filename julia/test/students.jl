@@ -80,6 +80,13 @@ end
     end
 end
 
+@testset "the compiler knows the types of a site" begin
+    student = DistillACE.load(STUDENT)
+    vectors = [SVector(0.3, 1.4, 0.2), SVector(1.2, -0.3, 0.5)]
+    energy, gradients = @inferred DistillACE.Students.site_energy(student, 1, [2, 2], vectors)
+    @test energy isa Float64 && length(gradients) == 2
+end
+
 @testset "what is no student is refused" begin
     @test_throws "there is no file" DistillACE.load("nothing.npz")
     damaged = tempname() * ".npz"

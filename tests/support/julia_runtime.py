@@ -370,6 +370,7 @@ RUNTIME = {
     "eachindex": _eachindex,
     "enumerate": lambda values: enumerate(each(values), 1),
     "ntuple": _ntuple,
+    "map": lambda function, values: type(values)(function(value) for value in values),
     "collect": lambda values: values if isinstance(values, np.ndarray) else list(values),
     "cumsum": lambda values: np.cumsum(np.asarray(values, int)),
     "argmax": lambda values: int(np.argmax(values)) + 1,

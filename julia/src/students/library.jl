@@ -108,7 +108,7 @@ function energies_and_forces(student::LibraryStudent, species, neighbours)
     energies, forces = zeros(n), zeros(SVector{3, Float64}, n)
     virial = lock(student.lock) do
         student.handle == C_NULL && error("the student of $(student.path) is closed")
-        GC.@preserve kinds atoms first vectors energies forces begin
+        GC.@preserve student kinds atoms first vectors energies forces begin
             input = LibraryInput(
                 n, n, pointer(kinds), pointer(first), pointer(atoms), C_NULL,
                 Ptr{Cdouble}(pointer(vectors)),
