@@ -1,8 +1,10 @@
 """The numbers of the Julia package where it needs no ACEpotentials: its sources, run as Python."""
 
+import ast
 import hashlib
 import itertools
 import json
+import re
 import zlib
 from types import SimpleNamespace
 
@@ -13,6 +15,8 @@ from ase.data import covalent_radii
 from helpers import GOLDEN_DATA, ROOT
 from julia_support import random_student, small_config
 
+from distill.config import StudentConfig
+from distill.student.basis.basis import BasisSpec, build_basis
 from distill.student.engine.neighbours import list_neighbours
 from distill.student.fit.solvers import bayesian
 from distill.student.fit.triangular_factor import factor_rows
@@ -245,3 +249,29 @@ def test_rows_of_a_site_in_julia_are_sums_of_its_gradients(regression):
         virial = -sum(np.outer(g, r) for g, r in zip(gradients[k], rs, strict=True))
         # xx yy zz zy zx yx, as ACEfit takes them from a matrix, columns first.
         np.testing.assert_allclose(virials[:, k], virial.ravel(order="F")[[0, 4, 8, 5, 2, 1]])
+
+
+def compiled_ahead(name):
+    source = (SOURCES / "precompile.jl").read_text()
+    return ast.literal_eval(re.search(rf"^const {name} = (.+)$", source, re.M)[1])
+
+
+def test_the_bases_compiled_ahead_have_the_types_of_those_in_use():
+    def kind(degrees):
+        basis = build_basis(BasisSpec(("Cu", "H"), len(degrees), tuple(degrees)))
+        largest_l = max(ell for body in basis.coupling.bodies for _, ell in body)
+        return len(degrees), basis.splines.shape[-1], basis.pair_splines.shape[-1], largest_l
+
+    used = [[10, 8, 6], StudentConfig().totaldegree]
+    assert [kind(d) for d in compiled_ahead("COMPILED_DEGREES")] == [kind(d) for d in used]
+
+
+def test_the_sites_compiled_ahead_have_the_chunks_of_forward_differentiation():
+    chunks = set()
+    for sizes in compiled_ahead("COMPILED_CLUSTERS"):
+        assert 0.9 * np.linalg.norm(np.array(sizes) - 1) < 3.0
+        coordinates = 3 * (int(np.prod(sizes)) - 1)
+        assert coordinates > 12
+        # ForwardDiff's pickchunksize, whose threshold is 12.
+        chunks.add(-(-coordinates // -(-coordinates // 12)))
+    assert chunks == {11, 12}
