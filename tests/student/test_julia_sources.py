@@ -275,3 +275,48 @@ def test_the_sites_compiled_ahead_have_the_chunks_of_forward_differentiation():
         # ForwardDiff's pickchunksize, whose threshold is 12.
         chunks.add(-(-coordinates // -(-coordinates // 12)))
     assert chunks == {11, 12}
+
+
+def test_a_model_with_other_parts_is_not_exported_from_julia():
+    names = (
+        "OneBody",
+        "SplineRnlrzzBasis",
+        "PolyEnvelope2sX",
+        "ACE1_PolyEnvelope1sR",
+        "GeneralizedAgnesiTransform",
+    )
+    kinds = {name: type(name, (SimpleNamespace,), {}) for name in names}
+    export = julia_subset.run([SOURCES / "export.jl"], M=SimpleNamespace(**kinds))
+    one_body, radial, envelope, pair_envelope, transform = kinds.values()
+
+    def model(pair=pair_envelope, reference=one_body, inner=transform):
+        transforms = [SimpleNamespace(trans=inner())]
+        return SimpleNamespace(
+            Vref=reference(),
+            rbasis=radial(envelopes=[envelope()], transforms=transforms),
+            pairbasis=radial(envelopes=[pair()], transforms=transforms),
+        )
+
+    export.check_known(model())
+    with pytest.raises(
+        RuntimeError, match="pair envelope of the model is a PolyEnvelope2sX, which"
+    ):
+        export.check_known(model(pair=envelope))
+    with pytest.raises(RuntimeError, match="reference potential of the model is a SimpleNamespace"):
+        export.check_known(model(reference=SimpleNamespace))
+    with pytest.raises(RuntimeError, match="has GeneralizedAgnesiTransform"):
+        export.check_known(model(inner=SimpleNamespace))
+
+
+@pytest.mark.parametrize(
+    ("found", "missing"),
+    [([1, 2], "model_spec"), ({"model_spec": {}}, "model_parameters"), ({}, "model_spec")],
+)
+def test_a_json_that_is_no_model_is_refused_in_julia(found, missing):
+    files = julia_subset.run(
+        [SOURCES / "files.jl"],
+        JSON=SimpleNamespace(parsefile=lambda path: found),
+        AbstractDict=dict,
+    )
+    with pytest.raises(RuntimeError, match=f"it has no {missing}"):
+        files.load_model("model.json")

@@ -365,6 +365,8 @@ RUNTIME = {
     "ceil": lambda kind, x: math.ceil(x),
     "fld": lambda a, b: int(a // b),
     "length": len,
+    "typeof": type,
+    "nameof": lambda kind: kind.__name__,
     "size": lambda a, k=None: a.shape if k is None else a.shape[k - 1],
     "axes": lambda a, k: range(1, a.shape[k - 1] + 1),
     "eachindex": _eachindex,
