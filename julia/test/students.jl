@@ -109,6 +109,7 @@ if haskey(ENV, "DISTILL_ACE_LIBRARY")
         fast = DistillACE.load(joinpath(folder, "student.npz"))
         @test fast isa DistillACE.Students.LibraryStudent
         close(student)
+        close(student)
         @test_throws "is closed" test_predictions(student)
     end
 end
