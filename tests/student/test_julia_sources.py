@@ -176,10 +176,31 @@ def test_the_evidence_in_julia_is_that_of_acefit():
 def test_names_of_the_c_interface_in_julia_are_those_of_the_header():
     header = (ROOT / "lammps" / "include" / "distill_ace.h").read_text()
     source = (SOURCES / "students" / "library.jl").read_text()
-    for name in ("abi", "open", "close", "evaluate", "error", "elements", "cutoff"):
+    names = "abi", "open", "close", "evaluate", "error", "elements", "atomic_number", "cutoff"
+    for name in names:
         assert f"distill_ace_{name}(" in header
         assert f"{name} = :{name}" in source
     assert "#define DISTILL_ACE_ABI 1\n" in header and "LIBRARY_ABI = 1\n" in source
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [("LibraryInput", "input"), ("LibraryOutput", "output")]
+)
+def test_structures_of_the_c_interface_in_julia_are_those_of_the_header(ours, theirs):
+    types = {"int64_t": "Int64", "double": "Cdouble", "int": "Cint"}
+    header = (ROOT / "lammps" / "include" / "distill_ace.h").read_text()
+    source = (SOURCES / "students" / "library.jl").read_text()
+    body = re.search(rf"typedef struct {{([^}}]*)}} distill_ace_{theirs};", header)[1]
+    expected = []
+    for kind, star, name, size in re.findall(
+        r"^ +(?:const )?(\w+) (\*?)(\w+)(?:\[(\d+)\])?;", body, re.M
+    ):
+        plain = types[kind]
+        pointed = f"Ptr{{{plain}}}" if star else plain
+        expected.append((name, f"NTuple{{{size}, {plain}}}" if size else pointed))
+    body = re.search(rf"struct {ours}\n(.*?)\nend", source, re.S)[1]
+    assert re.findall(r"^    (\w+)::(.+)$", body, re.M) == expected
+    assert len(expected) == 7
 
 
 def test_random_students_of_two_orders_agree(students, tmp_path):
