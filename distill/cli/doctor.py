@@ -63,8 +63,7 @@ def _fits(requirement: Requirement) -> bool:
 def _stages(missing: list[str]) -> list[str]:
     from distill.student.julia.acepotentials import available
 
-    julia = available()
-    fit = "ACEpotentials.jl" if julia is None else f"native basis and fit ({julia})"
+    fit = f"native basis and fit (ACEpotentials.jl: {available() or 'ready'})"
     blocked = f"no: {', '.join(missing)} missing or too old" if missing else "ready"
     return [
         f"  teacher   {blocked}{'' if missing else ', ' + _device()}",

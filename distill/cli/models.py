@@ -66,7 +66,7 @@ def import_(
     output: Annotated[Path, typer.Option("-o", "--output", help="Student .npz to write.")],
     data: Annotated[
         Path | None,
-        typer.Option(help="The model's training structures, which the student is graded by."),
+        typer.Option(help="The model's labelled training structures, for grades of the student."),
     ] = None,
 ) -> None:
     """Make a student of a model of ACEpotentials.jl: the same numbers, without Julia.

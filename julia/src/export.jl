@@ -26,9 +26,12 @@ products, A the one-particle functions):
 | `WB`, `Wpair`                              | B × n_z; pair × n_z | coefficients               |
 | `committee`                                | draws × functions | posterior draws, if any      |
 | `lmax`                                     |                  | largest l                     |
+
+Models with other parts than `known_parts` are refused.
 """
 function export_arrays(model)
     m = model.model
+    check_known(m)
     arrays = Dict{String, Any}(
         "elements" => collect(Int, m._i2z),
         "E0" => [Float64(m.Vref.E0[z]) for z in m._i2z],
@@ -38,6 +41,33 @@ function export_arrays(model)
     )
     merge!(arrays, radial_arrays(m), product_arrays(m.tensor), committee_arrays(model))
     return arrays
+end
+
+"""
+    known_parts(m)
+
+Parts of a model, as name, value and the type that the native engine has.
+"""
+function known_parts(m)
+    return (
+        ("reference potential", m.Vref, M.OneBody),
+        ("radial basis", m.rbasis, M.SplineRnlrzzBasis),
+        ("pair basis", m.pairbasis, M.SplineRnlrzzBasis),
+        ("envelope", first(m.rbasis.envelopes), M.PolyEnvelope2sX),
+        ("pair envelope", first(m.pairbasis.envelopes), M.ACE1_PolyEnvelope1sR),
+        ("transform", first(m.rbasis.transforms).trans, M.GeneralizedAgnesiTransform),
+        ("pair transform", first(m.pairbasis.transforms).trans, M.GeneralizedAgnesiTransform),
+    )
+end
+
+function check_known(m)
+    for (what, found, known) in known_parts(m)
+        found isa known || error(
+            "the $what of the model is a $(nameof(typeof(found))), which the native engine does " *
+            "not have; it has $(nameof(known))",
+        )
+    end
+    return nothing
 end
 
 function radial_arrays(m)

@@ -76,6 +76,10 @@ end
 
 function load_model(path)
     file = JSON.parsefile(path)
+    for key in ("model_spec", "model_parameters")
+        file isa AbstractDict && haskey(file, key) ||
+            error("$path is no model of ACEpotentials: it has no $key")
+    end
     meta = get(file, "meta", Dict{String, Any}())
     if !haskey(meta, "distill")
         model = first(ACEpotentials.load_model(path))

@@ -198,8 +198,6 @@ function fill_rows!(problem, data, rows)
     scale = problem.prior[problem.columns]
     problem.A[rows, :] .= weights .* view(features, :, problem.columns) ./ scale'
     problem.Y[rows] .= weights .* ACEfit.target_vector(data)
-    # `evaluate_basis` takes its arrays from this buffer and never gives them back.
-    M.Bumper.reset_buffer!()
     return nothing
 end
 
@@ -225,6 +223,8 @@ function feature_rows(data, model)
         for own in (M.get_basis_inds(m, z), M.get_pairbasis_inds(m, z))
             add_site_rows!(energies, forces, virials, i, js, rs, values, gradients, own)
         end
+        # `evaluate_basis` takes arrays from this buffer, a task's own, and never gives them back.
+        M.Bumper.reset_buffer!()
     end
     parts = (energies' => data.energy_key, forces => data.force_key, virials => data.virial_key)
     return vcat(zeros(0, columns), (part for (part, key) in parts if !isnothing(key))...)

@@ -259,6 +259,30 @@ coefficients(model) = [vec(model.ps.WB); vec(model.ps.Wpair)]
         @test arrays["committee"][1, 1:sizes["many_body"]] == model.co_ps[1].WB[:, 1]
     end
 
+    @testset "a model with other parts than the native engine's is not exported" begin
+        keywords = (;
+            elements = [:Cu, :H], order = 2, totaldegree = [4, 3], rcut = 5.0,
+            Eref = Dict(:Cu => 0.1, :H => -0.2),
+        )
+        plain = ACEpotentials.ace1_model(; keywords...)
+        @test DistillACE.export_arrays(plain)["elements"] == [29, 1]
+        other = ACEpotentials.ace1_model(; keywords..., pair_envelope = (:x, 0, 2))
+        @test_throws "pair envelope of the model is a PolyEnvelope2sX" DistillACE.export_arrays(
+            other
+        )
+        core = ACEpotentials.ace1_model(; keywords..., ZBL = true)
+        @test_throws "reference potential of the model is" DistillACE.export_arrays(core)
+    end
+
+    @testset "a JSON that is no model is refused" begin
+        for (text, missing_key) in
+            (("[1, 2]", "model_spec"), ("{\"model_spec\": {}}", "model_parameters"))
+            path = tempname() * ".json"
+            write(path, text)
+            @test_throws "it has no $missing_key" DistillACE.load(path)
+        end
+    end
+
     @testset "files" begin
         for keywords in ((;), (; totaldegree = [5.5, 4.5, 4.0]), (; r0 = [2.6 1.9; 1.9 1.2]),
             (; rcut = [5.0 4.0; 4.0 3.0]))

@@ -90,6 +90,13 @@ def test_doctor_says_what_is_there_and_which_stages_run():
     assert "ace-jax-coupling 0." in needed
 
 
+@pytest.mark.parametrize("found", [None, "juliacall is not installed"])
+def test_doctor_says_that_fits_are_native_with_and_without_julia(monkeypatch, found):
+    monkeypatch.setattr("distill.student.julia.acepotentials.available", lambda: found)
+    said = f"native basis and fit (ACEpotentials.jl: {found or 'ready'})"
+    assert said in doctor.diagnose()
+
+
 def test_doctor_says_what_is_missing_or_too_old(monkeypatch):
     stated = ["ase>=3.25", "numpy>=999", "no-such-package>=1.0", 'absent>=1; extra == "julia"']
     monkeypatch.setattr(doctor.metadata, "requires", lambda name: stated)

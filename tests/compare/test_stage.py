@@ -12,7 +12,7 @@ from fake_observables import barriers_result, sticking_result
 from distill.compare import compare_stage as stage
 from distill.compare.errors_result import ErrorsResult, extrapolation_text
 from distill.compare.timing_result import TimingResult
-from distill.compare.timing_stage import julia_model
+from distill.compare.timing_stage import JULIA, JULIA_MENDED, julia_models
 from distill.compare.verdict import judge_student
 from distill.compare.verdict_result import Verdict
 from distill.config import (
@@ -245,12 +245,14 @@ def test_labels_that_are_missing_are_named(inputs):
 
 def test_model_of_acepotentials_is_timed_where_julia_can_run_it(tmp_path, monkeypatch):
     student = tmp_path / "student.npz"
-    assert julia_model(student) is None
+    assert julia_models(student) == {}
     (tmp_path / "ace_model.json").touch()
     monkeypatch.setattr("distill.student.julia.acepotentials.available", lambda: "no Julia here")
-    assert julia_model(student) is None
+    assert julia_models(student) == {}
     monkeypatch.setattr("distill.student.julia.acepotentials.available", lambda: None)
-    assert julia_model(student) == tmp_path / "ace_model.json"
+    found = julia_models(student)
+    assert found[JULIA] == tmp_path / "ace_model.json"
+    assert found[JULIA_MENDED].args == {"path": str(tmp_path / "ace_model.json"), "mended": True}
 
 
 @pytest.mark.usefixtures("no_figures")

@@ -71,6 +71,15 @@ def test_an_own_julia_is_checked(monkeypatch, tmp_path):
     shared.mkdir(parents=True)
     (shared / "Manifest.toml").write_text("[[deps.ACEpotentials]]\n")
     assert julia_setup.available() is None
+    (tmp_path / "Manifest.toml").write_text(
+        '[[deps.ACEpotentials]]\ndeps = ["JSON"]\nversion = "0.9.1"\n\n'
+        '[[deps.PythonCall]]\nversion = "0.9.37"\n'
+    )
+    assert "has ACEpotentials 0.9.1, expected 0.10.1 or later" in julia_setup.available()
+    (tmp_path / "Manifest.toml").write_text(
+        '[[deps.ACEpotentials]]\nversion = "0.10.1"\n\n[[deps.PythonCall]]\nversion = "0.9.37"\n'
+    )
+    assert julia_setup.available() is None
     old = str(program(tmp_path / "old", "julia version 1.10.9"))
     monkeypatch.setenv("PYTHON_JULIACALL_EXE", old)
     assert "is Julia 1.10.9, expected 1.11" in julia_setup.available()

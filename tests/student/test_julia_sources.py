@@ -1,8 +1,10 @@
 """The numbers of the Julia package where it needs no ACEpotentials: its sources, run as Python."""
 
+import ast
 import hashlib
 import itertools
 import json
+import re
 import zlib
 from types import SimpleNamespace
 
@@ -13,6 +15,8 @@ from ase.data import covalent_radii
 from helpers import GOLDEN_DATA, ROOT
 from julia_support import random_student, small_config
 
+from distill.config import StudentConfig
+from distill.student.basis.basis import BasisSpec, build_basis
 from distill.student.engine.neighbours import list_neighbours
 from distill.student.fit.solvers import bayesian
 from distill.student.fit.triangular_factor import factor_rows
@@ -172,10 +176,31 @@ def test_the_evidence_in_julia_is_that_of_acefit():
 def test_names_of_the_c_interface_in_julia_are_those_of_the_header():
     header = (ROOT / "lammps" / "include" / "distill_ace.h").read_text()
     source = (SOURCES / "students" / "library.jl").read_text()
-    for name in ("abi", "open", "close", "evaluate", "error", "elements", "cutoff"):
+    names = "abi", "open", "close", "evaluate", "error", "elements", "atomic_number", "cutoff"
+    for name in names:
         assert f"distill_ace_{name}(" in header
         assert f"{name} = :{name}" in source
     assert "#define DISTILL_ACE_ABI 1\n" in header and "LIBRARY_ABI = 1\n" in source
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [("LibraryInput", "input"), ("LibraryOutput", "output")]
+)
+def test_structures_of_the_c_interface_in_julia_are_those_of_the_header(ours, theirs):
+    types = {"int64_t": "Int64", "double": "Cdouble", "int": "Cint"}
+    header = (ROOT / "lammps" / "include" / "distill_ace.h").read_text()
+    source = (SOURCES / "students" / "library.jl").read_text()
+    body = re.search(rf"typedef struct {{([^}}]*)}} distill_ace_{theirs};", header)[1]
+    expected = []
+    for kind, star, name, size in re.findall(
+        r"^ +(?:const )?(\w+) (\*?)(\w+)(?:\[(\d+)\])?;", body, re.M
+    ):
+        plain = types[kind]
+        pointed = f"Ptr{{{plain}}}" if star else plain
+        expected.append((name, f"NTuple{{{size}, {plain}}}" if size else pointed))
+    body = re.search(rf"struct {ours}\n(.*?)\nend", source, re.S)[1]
+    assert re.findall(r"^    (\w+)::(.+)$", body, re.M) == expected
+    assert len(expected) == 7
 
 
 def test_random_students_of_two_orders_agree(students, tmp_path):
@@ -245,3 +270,74 @@ def test_rows_of_a_site_in_julia_are_sums_of_its_gradients(regression):
         virial = -sum(np.outer(g, r) for g, r in zip(gradients[k], rs, strict=True))
         # xx yy zz zy zx yx, as ACEfit takes them from a matrix, columns first.
         np.testing.assert_allclose(virials[:, k], virial.ravel(order="F")[[0, 4, 8, 5, 2, 1]])
+
+
+def compiled_ahead(name):
+    source = (SOURCES / "precompile.jl").read_text()
+    return ast.literal_eval(re.search(rf"^const {name} = (.+)$", source, re.M)[1])
+
+
+def test_the_bases_compiled_ahead_have_the_types_of_those_in_use():
+    def kind(degrees):
+        basis = build_basis(BasisSpec(("Cu", "H"), len(degrees), tuple(degrees)))
+        largest_l = max(ell for body in basis.coupling.bodies for _, ell in body)
+        return len(degrees), basis.splines.shape[-1], basis.pair_splines.shape[-1], largest_l
+
+    used = [[10, 8, 6], StudentConfig().totaldegree]
+    assert [kind(d) for d in compiled_ahead("COMPILED_DEGREES")] == [kind(d) for d in used]
+
+
+def test_the_sites_compiled_ahead_have_the_chunks_of_forward_differentiation():
+    chunks = set()
+    for sizes in compiled_ahead("COMPILED_CLUSTERS"):
+        assert 0.9 * np.linalg.norm(np.array(sizes) - 1) < 3.0
+        coordinates = 3 * (int(np.prod(sizes)) - 1)
+        assert coordinates > 12
+        # ForwardDiff's pickchunksize, whose threshold is 12.
+        chunks.add(-(-coordinates // -(-coordinates // 12)))
+    assert chunks == {11, 12}
+
+
+def test_a_model_with_other_parts_is_not_exported_from_julia():
+    names = (
+        "OneBody",
+        "SplineRnlrzzBasis",
+        "PolyEnvelope2sX",
+        "ACE1_PolyEnvelope1sR",
+        "GeneralizedAgnesiTransform",
+    )
+    kinds = {name: type(name, (SimpleNamespace,), {}) for name in names}
+    export = julia_subset.run([SOURCES / "export.jl"], M=SimpleNamespace(**kinds))
+    one_body, radial, envelope, pair_envelope, transform = kinds.values()
+
+    def model(pair=pair_envelope, reference=one_body, inner=transform):
+        transforms = [SimpleNamespace(trans=inner())]
+        return SimpleNamespace(
+            Vref=reference(),
+            rbasis=radial(envelopes=[envelope()], transforms=transforms),
+            pairbasis=radial(envelopes=[pair()], transforms=transforms),
+        )
+
+    export.check_known(model())
+    with pytest.raises(
+        RuntimeError, match="pair envelope of the model is a PolyEnvelope2sX, which"
+    ):
+        export.check_known(model(pair=envelope))
+    with pytest.raises(RuntimeError, match="reference potential of the model is a SimpleNamespace"):
+        export.check_known(model(reference=SimpleNamespace))
+    with pytest.raises(RuntimeError, match="has GeneralizedAgnesiTransform"):
+        export.check_known(model(inner=SimpleNamespace))
+
+
+@pytest.mark.parametrize(
+    ("found", "missing"),
+    [([1, 2], "model_spec"), ({"model_spec": {}}, "model_parameters"), ({}, "model_spec")],
+)
+def test_a_json_that_is_no_model_is_refused_in_julia(found, missing):
+    files = julia_subset.run(
+        [SOURCES / "files.jl"],
+        JSON=SimpleNamespace(parsefile=lambda path: found),
+        AbstractDict=dict,
+    )
+    with pytest.raises(RuntimeError, match=f"it has no {missing}"):
+        files.load_model("model.json")

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from ase import Atoms
 from helpers import GOLDEN_DATA
 from julia_support import some_structures
 from typer.testing import CliRunner
@@ -22,6 +23,7 @@ from distill.student.julia.transfer import (
     signs_between,
 )
 from distill.student.student_model import Student
+from distill.student.uncertainty.uncertainty_model import is_graded
 
 
 @pytest.fixture
@@ -79,6 +81,19 @@ def test_a_saved_model_becomes_a_graded_student(fake_julia, tmp_path, saved):
     np.testing.assert_array_equal(found.coefficients, truth.coefficients)
     assert found.provenance["imported"]["file"] == "model.json"
     assert not import_model(saved).training.is_graded
+
+
+def test_a_model_without_a_committee_gets_one_by_its_data(fake_julia, tmp_path, saved):
+    # As ACEpotentials' `save_model` leaves it.
+    fake_julia("alone")
+    assert import_model(saved).committee is None
+    found = import_model(saved, some_structures())
+    assert is_graded(found)
+    truth = Student.load(tmp_path / "truth.npz")
+    np.testing.assert_array_equal(found.coefficients, truth.coefficients)
+    unlabelled = [Atoms("CuH", [[0, 0, 0], [0, 0, 1.6]])]
+    with pytest.raises(UserError, match="carries a label"):
+        import_model(saved, unlabelled)
 
 
 @pytest.mark.parametrize("fault", ["corrupt:WB", "nan"])

@@ -217,6 +217,8 @@ class _Translation:
         if op.startswith("."):
             op = op[1:]
             return f"jl_broadcast(lambda a, b: a {_BINARY.get(op, op)} b, {left}, {right})"
+        if op == "isa":
+            return f"isinstance({left}, {right})"
         if op == "*":
             return f"jl_times({left}, {right})"
         if op in ("==", "!="):

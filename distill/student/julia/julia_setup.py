@@ -29,7 +29,9 @@ PACKAGE = "DistillACE"
 INSTALL = 'pip install "distill[julia]"'
 # What a project of one's own has to have; DistillACE's other needs come with them.
 _NEEDED = ("ACEpotentials", "PythonCall")
+# The oldest version that the Julia package was run with, and the first that it is not for.
 _OLDEST_JULIA = "1.11"
+_VERSIONS = {"julia": (_OLDEST_JULIA, None), "ACEpotentials": ("0.10.1", "0.11")}
 # A program that has not said its version after this many seconds is not Julia.
 _PATIENCE = 30
 _OTHERWISE = "see docs/julia.md, or choose backend native"
@@ -133,18 +135,23 @@ def check_versions(versions: Mapping[str, Any]) -> None:
     UserError
         Naming the version found and those expected.
     """
-    for name, oldest, limit in (
-        ("julia", _OLDEST_JULIA, None),
-        ("ACEpotentials", "0.10.1", "0.11"),
-    ):
-        found = _numbers(versions[name])
-        if found < _numbers(oldest) or (limit and found >= _numbers(limit)):
-            expected = f"{oldest} or later" + (f", before {limit}" if limit else "")
-            title = "Julia" if name == "julia" else name
+    for name in _VERSIONS:
+        wrong = _wrong_version(name, versions[name])
+        if wrong is not None:
             raise UserError(
-                f"found {title} {versions[name]}, expected {expected}; install it into the project "
-                f"that `distill julia status` names, or {_OTHERWISE}"
+                f"found {wrong}; install it into the project that `distill julia status` names, or "
+                f"{_OTHERWISE}"
             )
+
+
+def _wrong_version(name: str, version: str) -> str | None:
+    """The version and those expected, where it is none of these."""
+    oldest, limit = _VERSIONS[name]
+    found = _numbers(version)
+    if found >= _numbers(oldest) and not (limit and found >= _numbers(limit)):
+        return None
+    expected = f"{oldest} or later" + (f", before {limit}" if limit else "")
+    return f"{'Julia' if name == 'julia' else name} {version}, expected {expected}"
 
 
 def status() -> dict[str, Any]:
@@ -206,14 +213,13 @@ def _problem_of_own_project(executable: str | None, project: str | None) -> str 
     version = _version_of(executable)
     if version is None:
         return f"PYTHON_JULIACALL_EXE names {executable}, which is not Julia"
-    if _numbers(version) < _numbers(_OLDEST_JULIA):
-        return (
-            f"PYTHON_JULIACALL_EXE names {executable}, which is Julia {version}, expected "
-            f"{_OLDEST_JULIA} or later"
-        )
+    wrong = _wrong_version("julia", version)
+    if wrong is not None:
+        return f"PYTHON_JULIACALL_EXE names {executable}, which is {wrong}"
     if not any((Path(project) / name).is_file() for name in ("Project.toml", "JuliaProject.toml")):
         return f"PYTHON_JULIACALL_PROJECT names {project}, which holds no Project.toml"
-    missing = [name for name in _NEEDED if name not in _installed(Path(project))]
+    installed = _installed(Path(project))
+    missing = [name for name in _NEEDED if name not in installed]
     if missing:
         added = ", ".join(f'"{name}"' for name in missing)
         return (
@@ -221,6 +227,11 @@ def _problem_of_own_project(executable: str | None, project: str | None) -> str 
             f"{'are' if len(missing) > 1 else 'is'} not installed: {executable} "
             f"--project={project} -e 'using Pkg; Pkg.add([{added}])'"
         )
+    wrong = _wrong_version(
+        "ACEpotentials", installed["ACEpotentials"] or _VERSIONS["ACEpotentials"][0]
+    )
+    if wrong is not None:
+        return f"PYTHON_JULIACALL_PROJECT names {project}, which has {wrong}"
     return None
 
 
@@ -237,10 +248,13 @@ def _version_of(executable: str) -> str | None:
     return found[1] if found else None
 
 
-def _installed(project: Path) -> set[str]:
-    """Packages in the manifests of a project and of the shared environments, which it sees too."""
+def _installed(project: Path) -> dict[str, str | None]:
+    """Packages in the manifests of a project and of the shared environments, which it sees too.
+
+    With their versions, as far as these are known.
+    """
     if os.environ.get("JULIA_LOAD_PATH"):
-        return set(_NEEDED)
+        return dict.fromkeys(_NEEDED)
     environments = _depot() / "environments"
     folders = [project, *(environments.iterdir() if environments.is_dir() else ())]
     texts = [
@@ -248,7 +262,12 @@ def _installed(project: Path) -> set[str]:
         for folder in folders
         for path in folder.glob("*Manifest*.toml")
     ]
-    return {name for text in texts for name in re.findall(r"^\[\[deps\.(\w+)\]\]", text, re.M)}
+    found: dict[str, str | None] = {}
+    for text in texts:
+        for entry in re.split(r"^\[\[deps\.", text, flags=re.M)[1:]:
+            version = re.search(r'^version = "([^"]+)"', entry, re.M)
+            found.setdefault(entry.partition("]")[0], version and version[1])
+    return found
 
 
 def _depot() -> Path:

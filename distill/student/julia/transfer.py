@@ -16,7 +16,9 @@ from distill._version import __version__
 from distill.core.artifacts import sha256
 from distill.core.errors import UserError
 from distill.core.progress import say
+from distill.student.config import StudentConfig
 from distill.student.engine.assembly import design_rows
+from distill.student.fit.posterior import with_posterior
 from distill.student.julia import julia_arguments, parity
 from distill.student.julia.acepotentials import refuse_other_numbers, start
 from distill.student.julia.exported import student_from_arrays
@@ -43,14 +45,15 @@ def import_model(path: str | os.PathLike[str], structures: Sequence[Atoms] = ())
     path
         File of ACEpotentials' `save_model`, or `ace_model.json` of a fit.
     structures
-        The model's training structures, by which the student is graded; without them it cannot
-        tell when it extrapolates.
+        The model's training structures with their labels, by which the student is graded; without
+        them it cannot tell when it extrapolates. A model without a committee gets one, from the
+        posterior of these with the weights, the prior and the size that are the defaults of a fit.
 
     Raises
     ------
     UserError
         If the file is no such model, Julia cannot start, the model uses what the native engine
-        does not have, or the two engines do not agree on it.
+        does not have, the two engines do not agree on it, or the structures have no labels.
     """
     refuse_other_files(path)
     with _julia("importing") as julia:
@@ -69,7 +72,20 @@ def import_model(path: str | os.PathLike[str], structures: Sequence[Atoms] = ())
         compared = parity.compare(julia, student, probe_structures(student.elements))
     say(f"import: native engine against Julia: {compared.largest_differences}")
     refuse_other_numbers(compared, "nothing was written")
-    return with_training_deviations(student, structures) if structures else student
+    if not structures:
+        return student
+    if student.committee is None:
+        # ACEpotentials saves none, and without one there are no grades.
+        settings = StudentConfig()
+        student = with_posterior(
+            student,
+            structures,
+            settings.weights,
+            power=StudentConfig.model_fields["smoothness"].default,
+            members=settings.solver.committee,
+            seed=0,
+        )
+    return with_training_deviations(student, structures)
 
 
 def export_model(student: Student, path: str | os.PathLike[str]) -> parity.Parity:

@@ -83,7 +83,7 @@ function open_student(path, library)
     student = LibraryStudent(
         path, library, functions, numbers, cutoff, ReentrantLock(), handle
     )
-    return finalizer(close, student)
+    return finalizer(release, student)
 end
 
 Base.copy(student::LibraryStudent) = open_student(student.path, student.library)
@@ -91,9 +91,12 @@ Base.copy(student::LibraryStudent) = open_student(student.path, student.library)
 """
     close(student)
 
-Give back the library's memory of a student.
+Give back the library's memory of a student, after the call that another thread may be in.
 """
-function Base.close(student::LibraryStudent)
+Base.close(student::LibraryStudent) = lock(() -> release(student), student.lock)
+
+# As a finalizer too, which may not wait for a lock, and where no call can be under way.
+function release(student)
     handle, student.handle = student.handle, C_NULL
     handle == C_NULL || @ccall $(student.functions.close)(handle::Ptr{Cvoid})::Cvoid
     return nothing
@@ -108,7 +111,7 @@ function energies_and_forces(student::LibraryStudent, species, neighbours)
     energies, forces = zeros(n), zeros(SVector{3, Float64}, n)
     virial = lock(student.lock) do
         student.handle == C_NULL && error("the student of $(student.path) is closed")
-        GC.@preserve kinds atoms first vectors energies forces begin
+        GC.@preserve student kinds atoms first vectors energies forces begin
             input = LibraryInput(
                 n, n, pointer(kinds), pointer(first), pointer(atoms), C_NULL,
                 Ptr{Cdouble}(pointer(vectors)),

@@ -44,7 +44,7 @@ function neighbours_within(cutoff, positions, cell, periodic)
     end
     found = Neighbours(Int[1], Int[], SVector{3, Float64}[])
     for i in eachindex(positions)
-        for step in Iterators.product((-r:r for r in reach)...)
+        for step in Iterators.product(map(r -> (-r):r, reach)...)
             place = places[i] .+ step
             image = ntuple(k -> periodic[k] ? fld(place[k], bins[k]) : 0, 3)
             others = get(members, place .- image .* bins, nothing)

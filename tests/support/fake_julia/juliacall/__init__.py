@@ -210,7 +210,8 @@ class DistillACE:
         exported["nnll"] = np.array([pair for body in bodies for pair in body])
         exported["nnll_offsets"] = np.cumsum([0, *(len(body) for body in bodies)])
         exported["lmax"] = int(meta["lmax"])
-        exported["committee"] = model.student.coefficients + np.zeros((3, 1))
+        if FAULT != "alone":
+            exported["committee"] = model.student.coefficients + np.zeros((3, 1))
         if FAULT.startswith("corrupt:"):
             name = FAULT.removeprefix("corrupt:")
             exported[name] = exported[name].astype(float) * (1 + 1e-6)
