@@ -14,7 +14,12 @@ from distill.core.progress import listed, say
 from distill.data.annotations import respect_annotations
 from distill.data.config import DataConfig
 from distill.data.duplicates import label_disagreement
-from distill.data.isolated_atoms import is_isolated_atom, isolated_energies, without_isolated
+from distill.data.isolated_atoms import (
+    is_isolated_atom,
+    isolated_energies,
+    say_nearly_isolated,
+    without_isolated,
+)
 from distill.data.label_checks import say_zero_forces
 from distill.data.overlap import refuse_overlap, train_with_copies
 from distill.data.own_images import say_own_images
@@ -177,6 +182,7 @@ def _read(config: DataConfig, name: str) -> list[Atoms]:
     )
     respect_annotations(structures, name)
     say_own_images(structures, name)
+    say_nearly_isolated(structures, name)
     return structures
 
 
