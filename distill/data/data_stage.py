@@ -20,7 +20,7 @@ from distill.data.isolated_atoms import (
     say_nearly_isolated,
     without_isolated,
 )
-from distill.data.label_checks import say_zero_forces
+from distill.data.label_checks import say_large_stresses, say_zero_forces
 from distill.data.overlap import refuse_overlap, train_with_copies
 from distill.data.own_images import say_own_images
 from distill.data.reference_energies import composition_matrix, least_squares_shifts
@@ -183,6 +183,7 @@ def _read(config: DataConfig, name: str) -> list[Atoms]:
     respect_annotations(structures, name)
     say_own_images(structures, name)
     say_nearly_isolated(structures, name)
+    say_large_stresses(structures, name)
     return structures
 
 
