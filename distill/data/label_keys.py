@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -240,8 +241,9 @@ def _say_free_energies(places: Sequence[_Place], names: Sequence[str], file: Pat
         first = next((name for name in names if place.has(name)), None)
         free, other = (place.values.get(name) for name in ("free_energy", "energy"))
         if first == "free_energy" and free is not None and other is not None:
-            difference = abs(_energy(free) - _energy(other))
-            apart += [difference] if difference > _SAME_ENERGY else []
+            with suppress(UserError, TypeError, ValueError):  # It is no label, and may be anything.
+                difference = abs(_energy(free) - _energy(other))
+                apart += [difference] if difference > _SAME_ENERGY else []
     if apart:
         say(
             f"{file}: the energies are those named free_energy, which the forces are the gradient "

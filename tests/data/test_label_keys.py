@@ -75,6 +75,13 @@ def test_free_energies_are_taken_and_said_where_energies_differ(tmp_path, capsys
     assert "free_energy" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("other", ["", "unknown", '"1 2"'])
+def test_an_energy_beside_the_free_energy_may_be_anything(tmp_path, other):
+    path = tmp_path / "a.xyz"
+    path.write_text(f"1\nfree_energy=-1.5 energy={other}\nCu 0 0.5 0.25\n")
+    assert reference_energy(read_structures(path)[0]) == -1.5
+
+
 def test_keys_are_compared_without_case(tmp_path):
     structures, labels = renamed("DFT_Energy", "DFT_FORCES", "")
     write(tmp_path / "a.xyz", structures, format="extxyz")
