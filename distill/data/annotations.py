@@ -15,6 +15,7 @@ import numpy as np
 from distill.core.errors import UserError
 from distill.core.progress import listed, say
 from distill.core.quantities import STRESS_KEY
+from distill.data.isolated_atoms import is_isolated_atom
 from distill.data.splits import entry
 from distill.data.structures import reference_energy, reference_forces, reference_stress
 
@@ -33,6 +34,8 @@ _NOT_IN_MODELS = {
     "charge": ("charge", "total_charge", "system_charge"),
     "spin": ("spin", "total_spin", "multiplicity", "spin_multiplicity"),
 }
+# What a structure has that notes nothing, where a set notes it of others.
+_UNNOTED = {"charge": "0", "spin": None}
 # A head that is not named, in MACE.
 _UNNAMED = "Default"
 
@@ -53,13 +56,17 @@ def respect_annotations(structures: Sequence[Atoms], name: str) -> None:
     Raises
     ------
     UserError
-        If the set holds several heads, or an energy or forces of weight zero.
+        If the set holds several heads, an energy or forces of weight zero, or an isolated ion
+        among structures of another charge.
     """
     _refuse_several_heads(structures, name)
     _respect_weights(structures, name)
-    for what, keys in _NOT_IN_MODELS.items():
-        counts = Counter(found for atoms in structures if (found := entry(atoms, keys)))
+    for what in _NOT_IN_MODELS:
+        noted = [_noted(atoms, what) for atoms in structures]
+        counts = Counter(value for value in noted if value is not None)
         if len(counts) > 1:
+            if what == "charge":
+                _refuse_ions(structures, noted, name)
             say(
                 f"{name}: the structures differ in {what} ({_shown(counts)}), which no model here "
                 "knows: it would learn a mean over them; keep one, unless the structures tell it"
@@ -74,6 +81,26 @@ def _refuse_several_heads(structures: Sequence[Atoms], name: str) -> None:
             f"{name}: the structures belong to several heads ({_shown(heads)}), which are levels "
             "of theory; expected one: give the structures of one head"
         )
+
+
+def _noted(atoms: Atoms, what: str) -> str | None:
+    """A structure's charge or spin as it notes it, numbers in one spelling; None where unknown."""
+    text = entry(atoms, _NOT_IN_MODELS[what])
+    try:
+        return _UNNOTED[what] if text is None else f"{float(text):g}"
+    except ValueError:
+        return text
+
+
+def _refuse_ions(structures: Sequence[Atoms], charges: Sequence[str | None], name: str) -> None:
+    """Refuse a free ion in a set that is not all of its charge: atoms are no such ions there."""
+    for index, (atoms, charge) in enumerate(zip(structures, charges, strict=True)):
+        if charge != "0" and is_isolated_atom(atoms):
+            raise UserError(
+                f"{name}: structure {index} is an isolated {atoms.symbols[0]} of charge {charge}, "
+                "among structures of other charges: its energy would be taken for that of the "
+                "free atom; leave it out, or give the neutral atom"
+            )
 
 
 def _respect_weights(structures: Sequence[Atoms], name: str) -> None:

@@ -14,9 +14,14 @@ from distill.core.progress import listed, say
 from distill.data.annotations import respect_annotations
 from distill.data.config import DataConfig
 from distill.data.duplicates import label_disagreement
-from distill.data.isolated_atoms import is_isolated_atom, isolated_energies, without_isolated
-from distill.data.label_checks import say_zero_forces
-from distill.data.overlap import refuse_overlap, train_with_copies
+from distill.data.isolated_atoms import (
+    is_isolated_atom,
+    isolated_energies,
+    say_nearly_isolated,
+    without_isolated,
+)
+from distill.data.label_checks import say_large_stresses, say_zero_forces
+from distill.data.overlap import refuse_overlap, say_near_copies, train_with_copies
 from distill.data.own_images import say_own_images
 from distill.data.reference_energies import composition_matrix, least_squares_shifts
 from distill.data.repeated_structures import repetitions
@@ -59,6 +64,7 @@ def run(config: DataConfig, *, out: Path, seed: int) -> None:
         names = {id(atoms): index for index, atoms in enumerate(given)}
         kept, held = train_with_copies(train, kept, held, [names[id(atoms)] for atoms in train])
         train, test = [train[i] for i in kept], [train[i] for i in held]
+    say_near_copies(train, test)
     write_structures(out / "train.xyz", train)
     write_structures(out / "test.xyz", test)
     summary = {"train": summarise(train), "test": summarise(test)}
@@ -177,6 +183,8 @@ def _read(config: DataConfig, name: str) -> list[Atoms]:
     )
     respect_annotations(structures, name)
     say_own_images(structures, name)
+    say_nearly_isolated(structures, name)
+    say_large_stresses(structures, name)
     return structures
 
 

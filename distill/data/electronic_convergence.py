@@ -1,6 +1,7 @@
-"""Steps of a calculation whose electronic loop ended without convergence: their labels are wrong.
+"""Steps of a calculation whose labels are wrong or not its own: ASE passes them on like any other.
 
-VASP writes such a step like any other; ASE passes it on as one.
+Those are steps whose electronic loop ended without convergence, steps that VASP took with a
+machine-learned force field, and runs behind the first in one OUTCAR that are of other atoms.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ def unconverged_steps(file: Path, format_name: str) -> list[int]:
     Raises
     ------
     UserError
-        If another program says that a loop failed, because it cannot be told here in which step.
+        If another program says that a loop failed, because it cannot be told here in which step;
+        if VASP took steps with a force field, or an OUTCAR holds runs of different atoms.
     """
     from ase.io.formats import open_with_compression
 
@@ -74,6 +76,8 @@ def _vasprun(file: Path) -> list[int]:
                     if energy is not None and energy.text:
                         energies.append(float(energy.text))
                 elif element.tag == "calculation":
+                    if not energies and element.find("energy") is not None:
+                        raise _by_force_field(file, index)
                     moved = abs(energies[-1] - energies[-2]) if len(energies) > 1 else None
                     if 0 < limit <= len(energies) and (moved is None or moved > tolerance):
                         failed.append(index)
@@ -89,8 +93,13 @@ def _outcar(file: Path) -> list[int]:
     from ase.io.formats import open_with_compression
 
     limit, index, cycles, left_early, failed = 0, 0, 0, False, []
+    runs = _Runs(file)
     with open_with_compression(str(file), "rt") as opened:
         for line in opened:
+            runs.take(line)
+            if "ML TOTEN" in line:
+                # Below the heading that counts it.
+                raise _by_force_field(file, index - 1)
             if found := re.search(r"\bNELM\s*=\s*(\d+)", line):
                 limit = int(found.group(1))
             elif found := re.search(r"Iteration\s+\d+\(\s*(\d+)\)", line):
@@ -102,3 +111,44 @@ def _outcar(file: Path) -> list[int]:
                     failed.append(index)
                 index, cycles, left_early = index + 1, 0, False
     return failed
+
+
+class _Runs:
+    """The systems of the runs in an OUTCAR, of which ASE reads all with the atoms of the first."""
+
+    def __init__(self, file: Path) -> None:
+        self._file, self._potentials = file, dict[str, None]()
+        self._first: tuple[list[str], list[str]] | None = None
+
+    def take(self, line: str) -> None:
+        """Take a line.
+
+        Raises
+        ------
+        UserError
+            If it ends the header of a run of another system than the first.
+        """
+        if "POTCAR:" in line:
+            self._potentials[" ".join(line.split()[1:])] = None
+        elif "ions per type =" in line:
+            found = list(self._potentials), line.split("=")[1].split()
+            self._potentials = {}
+            self._first = self._first or found
+            if found != self._first:
+                raise UserError(
+                    f"{self._file} holds runs of different systems, one behind the other: "
+                    f"{_system(self._first)}, then {_system(found)}; give each OUTCAR as a file of "
+                    "its own, and join them after they are read"
+                )
+
+
+def _system(run: tuple[list[str], list[str]]) -> str:
+    potentials, counts = run
+    return f"{' '.join(counts)} atoms of {', '.join(potentials) or 'unknown elements'}"
+
+
+def _by_force_field(file: Path, index: int) -> UserError:
+    return UserError(
+        f"{file}: step {index} was taken with VASP's machine-learned force field and has no "
+        "labels of its own; give the ab initio steps alone"
+    )

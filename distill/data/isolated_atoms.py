@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from distill.core.errors import UserError
+from distill.core.progress import listed, say
+from distill.data.own_images import own_image
 from distill.data.structures import is_named_isolated, reference_energy
 
 if TYPE_CHECKING:
@@ -41,6 +43,31 @@ def is_isolated_atom(atoms: Atoms, cutoff: float = LONGEST_CUTOFF) -> bool:
     lengths = np.linalg.norm(cell[atoms.pbc], axis=1)
     heights = 1.0 / np.linalg.norm(np.linalg.pinv(cell)[:, atoms.pbc], axis=0)
     return bool(np.all(np.minimum(lengths, heights) >= cutoff))
+
+
+def say_nearly_isolated(structures: Sequence[Atoms], origin: str | Path) -> None:
+    """Say which single atoms are too near their images for free atoms, and touch none of them.
+
+    Parameters
+    ----------
+    structures
+        The set.
+    origin
+        Its file or name, for the message.
+    """
+    found = [
+        index
+        for index, atoms in enumerate(structures)
+        if len(atoms) == 1
+        and not is_isolated_atom(atoms)
+        and own_image(atoms, LONGEST_CUTOFF) is not None
+    ]
+    if found:
+        say(
+            f"{origin}: the single atoms of structures {listed(found)} have periodic images nearer "
+            f"than {LONGEST_CUTOFF:g} Å and are crystals to models that see so far, which take no "
+            "atomic reference energy from them; name a free atom by config_type IsolatedAtom"
+        )
 
 
 def without_isolated(

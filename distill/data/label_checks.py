@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from distill.core.progress import say
-from distill.data.structures import reference_forces
+from distill.data.structures import reference_forces, reference_stress
 
 if TYPE_CHECKING:
     from ase import Atoms
 
 # Structures in which some atoms have no force at all before they are more than coincidence.
 _FEWEST = 3
+# eV/Å³ (160 GPa): few sets are compressed so far, and stresses in GPa or kbar exceed it.
+_LARGE_STRESS = 1.0
 
 
 def say_zero_forces(structures: Sequence[Atoms], name: str) -> int:
@@ -45,6 +47,22 @@ def say_zero_forces(structures: Sequence[Atoms], name: str) -> int:
             "(ASE's get_forces(apply_constraint=False))"
         )
     return found
+
+
+def say_large_stresses(structures: Sequence[Atoms], name: str) -> None:
+    """Say that stresses are so large in half of the structures that they may be in another unit."""
+    from ase.units import GPa
+
+    stresses = [six for atoms in structures if (six := reference_stress(atoms)) is not None]
+    if not stresses:
+        return
+    largest = float(np.median([np.abs(six).max() for six in stresses]))
+    if largest > _LARGE_STRESS:
+        say(
+            f"{name}: stresses reach {largest:.3g} eV/Å³ ({largest / GPa:.3g} GPa) in half of the "
+            "structures: are they in GPa or kbar, or virials in eV (data.virial_key)? Expected "
+            "eV/Å³ with ASE's sign"
+        )
 
 
 def _held(atoms: Atoms) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from distill.core.errors import UserError
-from distill.core.progress import say
+from distill.core.progress import listed, say
 from distill.core.quantities import (
     ENERGY_KEY,
     FORCES_KEY,
@@ -33,18 +34,23 @@ _STANDARD = {
 }
 _DEFAULTS = {"energy": ENERGY_KEY, "forces": FORCES_KEY, "stress": STRESS_KEY, "virial": None}
 _LABEL_LIKE = {
-    "energy": re.compile(r"energ|toten", re.IGNORECASE),
-    "forces": re.compile(r"force", re.IGNORECASE),
+    "energy": re.compile(r"energ|toten|^e(_?(tot|total|pot|dft))?$", re.IGNORECASE),
+    "forces": re.compile(r"force|^f(_?(tot|total|dft))?$", re.IGNORECASE),
     "stress": re.compile(r"stress", re.IGNORECASE),
     "virial": re.compile(r"virial", re.IGNORECASE),
 }
 # eV.
 _SAME_ENERGY = 1e-6
+_PER_ATOM = re.compile(r"per_?atom", re.IGNORECASE)
 # What is about labels, and none itself.
 _ABOUT_LABELS = re.compile(
-    r"predicted|weight|std|sigma|deviation|spread|error|uncertain|kinetic|collision|barrier",
+    r"predicted|weight|std|sigma|deviation|spread|error|uncertain|kinetic|collision|barrier"
+    rf"|fermi|hull|zero_?point|{_PER_ATOM.pattern}",
     re.IGNORECASE,
 )
+# Share of the largest component, and eV/Å³ or eV, by which a matrix may lack symmetry by rounding.
+_LACK = 0.1
+_LACK_AT_LEAST = {"stress": 1e-3, "virial": 0.1}
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,11 @@ class LabelKeys:
     virial: str | None = None
 
     def __post_init__(self) -> None:
+        if _PER_ATOM.search(self.energy):
+            raise UserError(
+                f"energy_key names '{self.energy}', an energy per atom; expected the total energy: "
+                "multiply it by the number of atoms, under another name"
+            )
         if "virial" in self.stress.lower():
             raise UserError(
                 f"stress_key names '{self.stress}', a virial in eV; name it by virial_key instead "
@@ -111,13 +122,14 @@ def take_labels(
     """
     places = [_Place(frame) for frame in frames]
     names = _names(places, keys, native=format_name != EXTXYZ)
-    without_volume = 0
+    without_volume, asymmetric = 0, list[int]()
     for index, (place, (atoms, _)) in enumerate(zip(places, frames, strict=True)):
         where = f"{file}: structure {index}"
         try:
             found = {label: place.take(options) for label, options in names.items()}
             _check_required(found, place, keys, require, format_name)
             without_volume += _store(atoms, found)
+            asymmetric += [index] if _lacks_symmetry(found) else []
         except UserError as error:
             raise UserError(f"{where}: {error}") from None
         except (TypeError, ValueError) as error:
@@ -126,6 +138,12 @@ def take_labels(
         say(
             f"{file}: left out the stress of {without_volume} structures that have no volume; "
             "it is zero there"
+        )
+    if asymmetric:
+        say(
+            f"WARNING: {file}: the nine numbers of the stress or virial are no symmetric matrix in "
+            f"structures {listed(asymmetric)}, and its symmetric part is taken: are they xx xy xz "
+            "yx yy yz zx zy zz, or six numbers and something else?"
         )
     _say_free_energies(places, names["energy"], file)
     if format_name == EXTXYZ:
@@ -223,8 +241,9 @@ def _say_free_energies(places: Sequence[_Place], names: Sequence[str], file: Pat
         first = next((name for name in names if place.has(name)), None)
         free, other = (place.values.get(name) for name in ("free_energy", "energy"))
         if first == "free_energy" and free is not None and other is not None:
-            difference = abs(_energy(free) - _energy(other))
-            apart += [difference] if difference > _SAME_ENERGY else []
+            with suppress(UserError, TypeError, ValueError):  # It is no label, and may be anything.
+                difference = abs(_energy(free) - _energy(other))
+                apart += [difference] if difference > _SAME_ENERGY else []
     if apart:
         say(
             f"{file}: the energies are those named free_energy, which the forces are the gradient "
@@ -288,6 +307,16 @@ def _store(atoms: Any, found: dict[str, Any]) -> bool:
     return False
 
 
+def _lacks_symmetry(found: dict[str, Any]) -> bool:
+    """Whether the label of nine numbers that is taken is no symmetric matrix, even to rounding."""
+    name = "stress" if found["stress"] is not None else "virial"
+    if np.size(found[name]) != 9:
+        return False
+    matrix = np.asarray(found[name], dtype=float).reshape(3, 3)
+    lack = float(np.abs(matrix - matrix.T).max())
+    return lack > max(_LACK * float(np.abs(matrix).max()), _LACK_AT_LEAST[name])
+
+
 def _energy(value: Any) -> float:
     number = _numbers(value)
     if number.size != 1:
@@ -315,3 +344,15 @@ def _say_unused(places: Sequence[_Place], names: dict[str, list[str]], file: Pat
             for (name, kind), count in sorted(counts.items())
         )
         say(f"{file}: labels left unused: {shown}; name those to be used in the data section")
+    per_atom = {
+        str(name)
+        for place in places
+        for name in place.values
+        if _PER_ATOM.search(str(name)) and _LABEL_LIKE["energy"].search(str(name))
+    }
+    # Beside a total energy it is a figure for people.
+    if per_atom and not any(place.has(name) for place in places for name in names["energy"]):
+        say(
+            f"{file}: {', '.join(sorted(per_atom))} are energies per atom, which are no labels; "
+            "expected total energies: multiply them by the number of atoms"
+        )

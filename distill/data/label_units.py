@@ -120,8 +120,8 @@ def refuse_other_units(
 def say_contradictions(reference: Sequence[Atoms], fitted: Sequence[Atoms]) -> None:
     """Say which labels a model that was fitted to them does not follow.
 
-    A student follows forces of the other sign as well as any, and energies in any unit, but not
-    both together.
+    A student follows forces of the other sign as well as any, energies in any unit, and stresses of
+    the other sign, but not all together.
 
     Parameters
     ----------
@@ -143,14 +143,19 @@ def say_contradictions(reference: Sequence[Atoms], fitted: Sequence[Atoms]) -> N
         # Structures of one energy leave nothing to explain.
         if np.sqrt(np.mean(ours**2)) > _SAME:
             shares["energies"] = _explained(ours, apart)
+    stress = _pairs(reference, fitted, reference_stress)
+    together, odd = "energies and forces", "energies per atom"
+    if len(stress.ours) >= _FEWEST:
+        shares["stresses"] = _explained(stress.ours, stress.ours - stress.theirs)
+        together, odd = "energies, forces and stresses", f"{odd}, virials as stresses"
     for label, share in shares.items():
         if share < _EXPLAINED:
             say(
                 f"the student explains {max(share, 0.0):.0%} of the variance of the {label} that "
-                "it was fitted to: energies and forces contradict each other (another unit or "
-                "sign, energies per atom, another level of theory), or its basis is far too small"
+                f"it was fitted to: {together} contradict each other (another unit or sign, {odd}, "
+                "another level of theory), or its basis is far too small"
             )
-    if order := _other_order(_pairs(reference, fitted, reference_stress)):
+    if order := _other_order(stress):
         say(f"WARNING: {order} (correlation with what follows from energies and forces)")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from distill.core.errors import UserError
 from distill.core.progress import listed, say
 from distill.data.congruence import congruent
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 # Energies of one crystal in cells with other k points agree better than this, eV/atom.
 _SAME_ENERGY = 5e-3
+# Coordinates of successive frames of a trajectory, or of one structure rounded, differ by less, Å.
+_NEAR = 0.02
 
 
 def copies(structures: Sequence[Atoms]) -> list[tuple[int, int]]:
@@ -46,6 +50,42 @@ def refuse_overlap(train: Sequence[Atoms], test: Sequence[Atoms]) -> None:
             f"that a crystal is written in: {shown}. Errors on them would mean nothing: remove "
             "them from one of the sets"
         )
+
+
+def say_near_copies(train: Sequence[Atoms], test: Sequence[Atoms]) -> int:
+    """Number of test structures that hardly differ from a training structure, said.
+
+    Hardly means by no more than 0.02 Å in any coordinate of the cell and of the atoms in their
+    order, as successive frames of a trajectory do.
+    """
+    groups: dict[bytes, list[Atoms]] = {}
+    for atoms in train:
+        groups.setdefault(_key(atoms), []).append(atoms)
+    stacks = {key: np.array([_coordinates(a) for a in members]) for key, members in groups.items()}
+    near = []
+    for index, atoms in enumerate(test):
+        if (stack := stacks.get(_key(atoms))) is not None:
+            own = _coordinates(atoms)
+            # Their means are as near, which few are.
+            candidates = stack[np.abs(stack.mean(axis=1) - own.mean()) <= _NEAR]
+            if np.any(np.abs(candidates - own).max(axis=1, initial=0) <= _NEAR, axis=0):
+                near.append(index)
+    if near:
+        say(
+            f"{len(near)} of {len(test)} test structures are within {_NEAR:g} Å of a training "
+            f"structure in every coordinate, as frames of one trajectory are: {listed(near)}; "
+            "errors on them say little of new structures. Name each structure's trajectory "
+            "(trajectory=...), by which they are held out together, or give a test set of its own"
+        )
+    return len(near)
+
+
+def _key(atoms: Atoms) -> bytes:
+    return bytes(atoms.numbers.tobytes() + atoms.pbc.tobytes())
+
+
+def _coordinates(atoms: Atoms) -> np.ndarray:
+    return np.concatenate([atoms.positions, atoms.cell[:]]).ravel()
 
 
 def train_with_copies(

@@ -30,6 +30,10 @@ _NUMBERED_TYPES = {
     "lammps-data": "give the types' masses, or their elements as labels",
     "netcdftrajectory": "convert the trajectory to extxyz with its elements",
 }
+# Formats without energies, for which ASE's readers make up zero.
+_WITHOUT_ENERGY = {"lammps-dump-text", "lammps-dump-binary"}
+# How the names of formats end that are outputs of programs, which write one step after the other.
+_OUTPUTS = ("-out", "-output", "-xml", "-castep")
 
 
 def read_frames(file: Path) -> tuple[list[Frame], str]:
@@ -55,7 +59,7 @@ def read_frames(file: Path) -> tuple[list[Frame], str]:
         for atoms in _images(file, format_name):
             results = dict(atoms.calc.results) if atoms.calc is not None else {}
             atoms.calc = None
-            frames.append(Frame(atoms, results))
+            frames.append(Frame(atoms, _calculated(results, format_name)))
     except UserError:
         raise
     except (Exception, SystemExit) as error:
@@ -73,7 +77,30 @@ def read_frames(file: Path) -> tuple[list[Frame], str]:
         frames = [frame for index, frame in enumerate(frames) if index not in failed]
         if not frames:
             raise UserError(f"{file}: no step of it has converged; raise NELM and calculate again")
-    return frames, format_name
+    return _without_unfinished(frames, file, format_name), format_name
+
+
+def _calculated(results: dict[str, Any], format_name: str) -> dict[str, Any]:
+    """Results without those that the format does not hold and ASE's reader fills in."""
+    if format_name in _WITHOUT_ENERGY:
+        return {name: value for name, value in results.items() if name != "energy"}
+    return results
+
+
+def _without_unfinished(frames: list[Frame], file: Path, format_name: str) -> list[Frame]:
+    """The steps of a program's output but for a last one that the program did not finish."""
+    if len(frames) < 2 or not format_name.endswith(_OUTPUTS):
+        return frames
+    *others, last = frames
+    common = {"energy", "forces"}.intersection(*(frame.results for frame in others))
+    lacking = sorted(common - set(last.results))
+    if not lacking:
+        return frames
+    say(
+        f"{file} is cut off in step {len(others)}, which has no {' and no '.join(lacking)}: left "
+        "out this step"
+    )
+    return others
 
 
 def _format_of(file: Path) -> str:

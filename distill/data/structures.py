@@ -119,7 +119,7 @@ def read_structures(
     keys = LabelKeys(energy_key, forces_key, stress_key, virial_key)
     frames, format_name = read_frames(file)
     if not frames:
-        raise UserError(f"{file} holds no structure")
+        raise UserError(f"{file} holds no structure, read as {format_name}")
     take_labels(frames, keys, require=require, file=file, format_name=format_name)
     structures = [frame.atoms for frame in frames]
     check_structures(

@@ -126,7 +126,7 @@ def survey(path: str) -> tuple[Survey, list[Atoms]]:
     file = resolve_file(path)
     frames, format_name = read_frames(file)
     if not frames:
-        raise UserError(f"{file} holds no structure")
+        raise UserError(f"{file} holds no structure, read as {format_name}")
     keys = _keys(frames)
     names = LabelKeys(
         energy=keys.get("energy", ENERGY_KEY),

@@ -47,6 +47,12 @@ def parsed_input(path: Path) -> ParsedInput:
     for number, line in enumerate(lines):
         if match := _COMMAND.match(line):
             command, rest = match.groups()
+            if command == "pair_style" and rest.startswith("hybrid"):
+                raise UserError(
+                    f"{path}, line {number + 1}: {' '.join(rest.split()[:1])} joins pair styles, "
+                    "and the student, a fix external, is none; run the input with --mpi 1, where "
+                    "it is one, or fit the student with zbl: true in place of a short-range style"
+                )
             if command in found:
                 raise UserError(
                     f"{path}, line {number + 1}: a second {command}; expected one pair_style "

@@ -22,6 +22,7 @@ from typing_extensions import TypedDict
 from distill.core.artifacts import read_json, write_json
 from distill.core.config import Section
 from distill.core.errors import UserError
+from distill.core.progress import listed
 from distill.core.quantities import has_volume
 from distill.models.base import FAMILIES, Family, Predictions
 from distill.models.config import CalculatorConfig
@@ -220,9 +221,16 @@ class AnyCalculator(Family):
 
 def _of_file(config: CalculatorConfig, device: str, dtype: str | None) -> Family:
     path = Path(str(config.path))
+    families = [FAMILIES.load(name) for name in FAMILIES.names()]
+    if path.is_dir():
+        endings = {ending for family in families for ending in family.suffixes}
+        inside = sorted(file.name for file in path.iterdir() if file.suffix in endings - {".json"})
+        raise UserError(
+            f"{path} is a folder, expected a model file"
+            f"{'; in it are ' + listed(inside) if inside else ''}"
+        )
     if not path.is_file():
         raise UserError(f"{path}: no such model file")
-    families = [FAMILIES.load(name) for name in FAMILIES.names()]
     for family in families:
         if family.reads(path):
             return family.load(path, device=device, dtype=dtype).with_options(config.args)

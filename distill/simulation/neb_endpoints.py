@@ -7,6 +7,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 
 from distill.core.errors import UserError
+from distill.data.own_images import say_own_images
 from distill.data.structure_files import read_structure
 from distill.simulation.config import NebConfig, PathConfig
 from distill.simulation.path_ends import matched_ends
@@ -44,13 +45,18 @@ def end_points(config: NebConfig, calculator: Calculator) -> tuple[Atoms, Atoms]
 def refuse_path(config: PathConfig) -> None:
     """Refuse end points between which there is no path, before a model is asked.
 
+    Says where end points of the user's are near their own periodic images.
+
     Raises
     ------
     UserError
         As `given_ends`, or for a slab that cannot be built.
     """
-    if given_ends(config) is None:
+    ends = given_ends(config)
+    if ends is None:
         refuse_slab(config.slab, config.facet)
+    else:
+        say_own_images(ends, "the end points of the path")
 
 
 def given_ends(config: PathConfig) -> tuple[Atoms, Atoms] | None:

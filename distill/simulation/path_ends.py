@@ -15,12 +15,17 @@ from distill.systems.constraints import mobile_atoms, refuse_other_constraints
 _FILE_DIGITS = 2e-3
 # Å: below it the ends are one structure; above it an atom has left its place.
 _SAME, _LEFT_PLACE = 1e-3, 0.5
+# Atoms whose motion is tried as that of all, and Å: what is said of it.
+_TRIED, _SAID = 64, 0.01
 # Share of the squared displacement that another order of like atoms has to save.
 _EXCHANGED = 0.5
 
 
 def matched_ends(first: Atoms, last: Atoms, *, exchange: bool = False) -> tuple[Atoms, Atoms]:
     """Both ends with one cell and one set of fixed atoms, which lie at the same places.
+
+    Where no atom is fixed, the last end is moved as a whole onto the first, and turned if nothing
+    is periodic: no energy depends on that, and a path would carry all atoms along.
 
     Parameters
     ----------
@@ -44,6 +49,8 @@ def matched_ends(first: Atoms, last: Atoms, *, exchange: bool = False) -> tuple[
     first, last = first.copy(), last.copy()
     last.set_cell(first.cell, scale_atoms=True)
     fixed = _fixed_in_both(first, last)
+    if not fixed.any():
+        _move_onto(last, first)
     moved, lengths = find_mic(last.positions - first.positions, first.cell, first.pbc)
     shifted = [int(i) for i in np.flatnonzero(fixed) if lengths[i] > _FILE_DIGITS]
     if shifted:
@@ -55,7 +62,8 @@ def matched_ends(first: Atoms, last: Atoms, *, exchange: bool = False) -> tuple[
     last.positions[fixed] = first.positions[fixed]
     if lengths.max() < _SAME:
         raise UserError(
-            "the end points of the path are one structure, but for lattice vectors: give two"
+            "the end points of the path are one structure, but for lattice vectors and a motion "
+            "as a whole: give two"
         )
     if not exchange:
         _refuse_other_order(first, last, np.asarray(moved))
@@ -105,6 +113,27 @@ def _fixed_in_both(first: Atoms, last: Atoms) -> np.ndarray:
     if fixed[one].all():
         raise UserError("every atom of the path is fixed: nothing can move along it")
     return fixed[one]
+
+
+def _move_onto(last: Atoms, first: Atoms) -> None:
+    """Move the last end as a whole to where most of its atoms lie on those of the first."""
+    from ase.build.rotate import minimize_rotation_and_translation
+
+    before = last.positions.copy()
+    moved, _ = find_mic(before - first.positions, first.cell, first.pbc)
+    found = []
+    for one in moved[:: max(len(moved) // _TRIED, 1)]:
+        apart, lengths = find_mic(moved - one, first.cell, first.pbc)
+        found.append((float(np.median(lengths)), one + apart[lengths < _LEFT_PLACE].mean(axis=0)))
+    last.positions -= min(found, key=lambda pair: pair[0])[1]
+    if not first.pbc.any():
+        minimize_rotation_and_translation(first, last)
+    largest = float(np.linalg.norm(last.positions - before, axis=1).max())
+    if largest > _SAID:
+        say(
+            "no atom of the path is fixed, and its last end point lies elsewhere as a whole: moved "
+            f"onto the first by up to {largest:.3f} Å, which changes no energy"
+        )
 
 
 def _refuse_other_order(first: Atoms, last: Atoms, moved: np.ndarray) -> None:

@@ -16,7 +16,7 @@ from distill.core.errors import UserError
 from distill.core.sections import section_from
 from distill.data.structure_files import read_structure
 from distill.systems.config import SlabConfig
-from distill.systems.constraints import mobile_atoms
+from distill.systems.constraints import mobile_atoms, refuse_other_constraints
 from distill.systems.equation_of_state import fit_birch_murnaghan
 
 _BUILDERS = {"111": fcc111, "100": fcc100, "110": fcc110, "211": fcc211}
@@ -137,7 +137,7 @@ def build_slab(config: SlabConfig, facet: str, a: float) -> Atoms:
     ------
     UserError
         If there is no such element, the size does not suit the facet, more layers are fixed than
-        there are, or a file holds no slab with a gap along z.
+        there are, or a file holds no slab with a gap along z or constraints other than fixed atoms.
     """
     if config.file:
         return _users_slab(config)
@@ -167,6 +167,8 @@ def build_slab(config: SlabConfig, facet: str, a: float) -> Atoms:
 def _on_the_floor(slab: Atoms, fixed: np.ndarray) -> Atoms:
     """The slab at the bottom of its cell, with some of its atoms fixed and nothing else on it."""
     clean = Atoms(slab.symbols, positions=slab.positions, cell=slab.cell, pbc=True)
+    if slab.has("masses"):
+        clean.set_masses(slab.get_masses())
     clean.positions[:, 2] += _FLOOR - clean.positions[:, 2].min()
     clean.info["top"] = float(clean.positions[:, 2].max())
     clean.set_constraint(FixAtoms(indices=fixed))
@@ -177,6 +179,7 @@ def _users_slab(config: SlabConfig) -> Atoms:
     """The slab of a file; its bottom layers are fixed unless it has constraints of its own."""
     assert config.file is not None
     slab = read_structure(config.file)
+    refuse_other_constraints(slab, f"slab.file {config.file}")
     cell = slab.cell.array
     height = cell[2, 2]
     if height <= 0 or np.abs([*cell[:2, 2], *cell[2, :2]]).max() > _FLAT * height:

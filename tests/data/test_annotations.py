@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.io import write
 from helpers import rattled_copper
 
@@ -11,7 +12,7 @@ from distill.config import DataConfig
 from distill.core.errors import UserError
 from distill.data.annotations import respect_annotations
 from distill.data.data_stage import run
-from distill.data.structures import read_structures, reference_stress
+from distill.data.structures import read_structures, reference_stress, set_labels
 
 
 def noted(**notes):
@@ -49,11 +50,25 @@ def test_a_stress_of_weight_zero_is_no_label_of_the_run(tmp_path, capsys):
     assert sum(reference_stress(atoms) is not None for part in kept for atoms in part) == 3
 
 
+@pytest.mark.parametrize("others", [{}, {0: 0, 1: 0.0}])
+def test_an_isolated_ion_is_no_free_atom(others):
+    """Its energy would become that of the neutral atom, whether the others note a charge or not."""
+    structures = noted(charge=others)
+    ion = set_labels(Atoms("Cu", info={"charge": 1}), energy=7.5)
+    with pytest.raises(UserError, match="structure 4 is an isolated Cu of charge 1"):
+        respect_annotations([*structures, ion], "a.xyz")
+    ion.info["charge"] = 0
+    respect_annotations([*structures, ion], "a.xyz")
+    charged = [set_labels(Atoms("Cu", info={"charge": 1}), energy=7.5) for _ in range(2)]
+    respect_annotations(charged, "a.xyz")
+
+
 @pytest.mark.parametrize(
     ("notes", "words"),
     [
         ({"config_energy_weight": {0: 10.0, 1: 1.0}}, "weights of 1 structures"),
-        ({"charge": {0: 0, 1: -1, 2: 0}}, "differ in charge (0: 2, -1: 1)"),
+        ({"charge": {0: 0, 1: -1, 2: 0}}, "differ in charge (0: 3, -1: 1)"),
+        ({"charge": {1: 1, 2: 0.0}}, "differ in charge (0: 3, 1: 1)"),
         ({"total_spin": {0: 1, 3: 3}}, "differ in spin (1: 1, 3: 1)"),
         ({"REF_energy": {2: 0.0}}, "the energy of 1 structures is exactly zero"),
         ({"REF_stress": {0: np.zeros(6), 3: np.zeros(6)}}, "stress of 2 structures is exactly"),

@@ -15,6 +15,7 @@ from scipy.spatial.transform import Rotation
 from distill.config import DataConfig
 from distill.core.errors import UserError
 from distill.data.data_stage import run, summarise, without_duplicates, without_energy_outliers
+from distill.data.overlap import say_near_copies
 from distill.data.structures import (
     read_structures,
     reference_energy,
@@ -161,6 +162,25 @@ def test_outputs_of_vasp_and_castep_are_read_with_the_force_consistent_energy(na
     assert len(found) == count
     assert reference_energy(found[0]) == pytest.approx(energy)
     assert reference_forces(found[0]).shape == (len(found[0]), 3)
+
+
+def test_test_structures_that_hardly_differ_from_training_ones_are_said(tmp_path, capsys):
+    """Frames of one trajectory, or a structure with fewer digits: no copies, and no test."""
+    train = rattled_copper(12)
+    near = [atoms.copy() for atoms in train[3:6]]
+    for atoms in near:
+        atoms.positions = atoms.positions.round(3)
+    other = rattled_copper(2, seed=7)
+    write_set(tmp_path, [*near, *other], "test.xyz")
+    config = DataConfig(train=write_set(tmp_path, train), test=str(tmp_path / "test.xyz"))
+    run(config, out=tmp_path / "out", seed=1)
+    said = "3 of 5 test structures are within 0.02 Å of a training structure"
+    assert f"{said} in every coordinate, as frames of one trajectory are: 0, 1, 2" in (
+        capsys.readouterr().out
+    )
+    assert say_near_copies(train, other) == 0
+    assert say_near_copies(train, [a.repeat((1, 1, 2)) for a in near]) == 0
+    assert capsys.readouterr().out == ""
 
 
 def test_an_empty_split_is_refused(tmp_path):

@@ -15,6 +15,7 @@ from distill.data.duplicates import label_disagreement, same_structures
 from distill.data.isolated_atoms import (
     is_isolated_atom,
     isolated_energies,
+    say_nearly_isolated,
     without_isolated,
 )
 from distill.data.structures import set_labels
@@ -62,6 +63,20 @@ def test_isolated_atoms_are_set_apart():
     assert alone == [structures[0], structures[2]]
     with pytest.raises(UserError, match=r"train\.xyz holds only isolated atoms"):
         without_isolated(alone, Path("train.xyz"))
+
+
+@pytest.mark.parametrize(
+    ("atoms", "said"),
+    [
+        (atom([6, 6, 6], True), True),
+        (atom([6, 6, 6], True, "IsolatedAtom"), False),
+        (atom([8, 8, 8], True), False),
+        (bulk("Cu"), False),
+    ],
+)
+def test_a_single_atom_that_is_neither_free_nor_bound_is_said(atoms, said, capsys):
+    say_nearly_isolated([bulk("Cu"), atoms], "a.xyz")
+    assert ("the single atoms of structures 1 have" in capsys.readouterr().out) is said
 
 
 def test_two_energies_of_one_free_atom_are_refused_in_either_order():

@@ -75,6 +75,13 @@ def test_free_energies_are_taken_and_said_where_energies_differ(tmp_path, capsys
     assert "free_energy" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("other", ["", "unknown", '"1 2"'])
+def test_an_energy_beside_the_free_energy_may_be_anything(tmp_path, other):
+    path = tmp_path / "a.xyz"
+    path.write_text(f"1\nfree_energy=-1.5 energy={other}\nCu 0 0.5 0.25\n")
+    assert reference_energy(read_structures(path)[0]) == -1.5
+
+
 def test_keys_are_compared_without_case(tmp_path):
     structures, labels = renamed("DFT_Energy", "DFT_FORCES", "")
     write(tmp_path / "a.xyz", structures, format="extxyz")
@@ -124,6 +131,43 @@ def test_keys_of_another_meaning_are_refused():
         LabelKeys(stress="dft_virials")
     with pytest.raises(UserError, match="name it by stress_key"):
         LabelKeys(virial="REF_stress")
+
+
+def test_energies_per_atom_are_no_labels(tmp_path, capsys):
+    with pytest.raises(UserError, match=r"energy_key names .dft_energy_per_atom..*multiply it by"):
+        LabelKeys(energy="dft_energy_per_atom")
+    structures, _ = renamed("energy_per_atom")
+    write(tmp_path / "a.xyz", structures, format="extxyz")
+    read_structures(tmp_path / "a.xyz", require=("forces",), forces_key="forces")
+    assert "energy_per_atom are energies per atom, which are no labels" in capsys.readouterr().out
+    for atoms in structures:
+        atoms.info["energy"] = -1.0
+        atoms.info["fermi_energy"] = 5.0
+    write(tmp_path / "a.xyz", structures, format="extxyz")
+    read_structures(tmp_path / "a.xyz")
+    assert "energ" not in capsys.readouterr().out
+
+
+def test_short_names_of_labels_are_known(tmp_path, capsys):
+    write(tmp_path / "a.xyz", renamed("E", "f")[0], format="extxyz")
+    with pytest.raises(UserError, match=r"no energy: .* found stress, E, f"):
+        read_structures(tmp_path / "a.xyz")
+    read_structures(tmp_path / "a.xyz", require=())
+    unused = "E (in 2 of 2; energy_key), f (in 2 of 2; forces_key)"
+    assert unused in capsys.readouterr().out
+
+
+def test_nine_numbers_of_a_stress_that_are_no_symmetric_matrix_are_said(tmp_path, capsys):
+    """They may stand for something else, such as six numbers and zeros."""
+    (atoms,) = rattled_copper(1)
+    matrix = np.array([[0.01, 2e-4, 0.0], [1e-4, 0.02, 0.0], [0.0, 0.0, 0.03]])
+    padded = np.array([0.01, 0.02, 0.03, 0.004, 0.005, 0.006, 0, 0, 0])
+    for nine, said in ((matrix, ""), (10 * matrix, ""), (padded, "no symmetric matrix in")):
+        atoms.info["REF_stress"] = nine.ravel()
+        write(tmp_path / "a.xyz", atoms, format="extxyz")
+        assert len(read_structures(tmp_path / "a.xyz")) == 1
+        shown = capsys.readouterr().out
+        assert (said in shown) if said else (shown == "")
 
 
 def test_a_stress_needs_a_volume(tmp_path, capsys):

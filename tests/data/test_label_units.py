@@ -8,6 +8,7 @@ from ase.build import bulk
 from tiny_mace import rattled_structures
 
 from distill.core.errors import UserError
+from distill.data.label_checks import say_large_stresses
 from distill.data.label_units import refuse_other_units, say_contradictions
 from distill.data.reference_energies import composition_matrix
 from distill.data.structures import set_labels
@@ -206,6 +207,25 @@ def test_stresses_in_order_and_those_of_no_shear_pass(capsys):
     isotropic = [set_labels(a.copy(), stress=[1.0, 1.0, 1.0, 0, 0, 0]) for a in FOUNDATION]
     refuse_other_units(isotropic, isotropic, ELEMENTS)
     assert "order" not in capsys.readouterr().out
+
+
+def test_stresses_that_a_fit_cannot_follow_are_said(capsys):
+    """Where energies and forces weigh more, it is the stresses that are left."""
+    theirs = sheared([0, 1, 2, 3, 4, 5])[1]
+    turned = [set_labels(a.copy(), stress=-a.info["REF_stress"]) for a in theirs]
+    say_contradictions(turned, theirs)
+    said = capsys.readouterr().out
+    assert "explains 0% of the variance of the stresses that it was fitted to" in said
+    assert "energies, forces and stresses contradict each other" in said
+    say_contradictions(theirs, theirs)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("factor", "said"), [(1.0, False), (160.2, True), (-1602.0, True)])
+def test_stresses_in_another_unit_are_said_without_a_model(capsys, factor, said):
+    strained = [set_labels(a.copy(), stress=factor * np.full(6, 0.01)) for a in FOUNDATION]
+    say_large_stresses(strained, "a.xyz")
+    assert ("are they in GPa or kbar" in capsys.readouterr().out) is said
 
 
 def test_labels_that_a_fit_follows_are_not(capsys):

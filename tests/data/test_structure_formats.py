@@ -12,7 +12,7 @@ from ase.io import write
 from distill.core.errors import UserError
 from distill.data.electronic_convergence import unconverged_steps
 from distill.data.structure_files import read_structure
-from distill.data.structures import read_structures, reference_energy
+from distill.data.structures import read_structures, reference_energy, reference_forces
 
 DUMP = """ITEM: TIMESTEP
 0
@@ -34,6 +34,46 @@ STEP = """<calculation>{cycles}
 <energy><i name="e_fr_energy">{energy}</i><i name="e_wo_entrp">{energy}</i>
 <i name="e_0_energy">{energy}</i></energy></calculation>
 """
+LEARNT = STEP.format(cycles="", place=0.6, energy=-7.0)
+PW_HEAD = """
+     Program PWSCF v.7.2 starts on  1Jan2024 at 10: 0: 0
+
+     lattice parameter (alat)  =       6.8000  a.u.
+     number of atoms/cell      =            2
+     number of atomic types    =            1
+     celldm(1)=   6.800000  celldm(2)=   0.000000  celldm(3)=   0.000000
+     celldm(4)=   0.000000  celldm(5)=   0.000000  celldm(6)=   0.000000
+     crystal axes: (cart. coord. in units of alat)
+               a(1) = (   1.000000   0.000000   0.000000 )
+               a(2) = (   0.000000   1.000000   0.000000 )
+               a(3) = (   0.000000   0.000000   1.000000 )
+
+     site n.     atom                  positions (alat units)
+         1           Cu  tau(   1) = (   0.0000000   0.0000000   0.0000000  )
+         2           Cu  tau(   2) = (   0.5000000   0.5000000   0.4900000  )
+
+"""
+PW_STEP = """
+!    total energy              =     -212.10000000 Ry
+
+     Forces acting on atoms (cartesian axes, Ry/au):
+
+     atom    1 type  1   force =     0.00000000    0.00000000    0.01000000
+     atom    2 type  1   force =     0.00000000    0.00000000   -0.01000000
+
+"""
+PW_POSITIONS = """
+ATOMIC_POSITIONS (angstrom)
+Cu            0.0000000000        0.0000000000        0.0000000000
+Cu            1.7992000000        1.7992000000        1.7{}
+
+"""
+
+
+def pw_output(steps):
+    """An output of Quantum ESPRESSO's pw.x with so many steps of a relaxation."""
+    moves = [PW_POSITIONS.format(step) for step in range(1, steps)]
+    return PW_HEAD + PW_STEP.join(["", *moves, ""])
 
 
 def vasprun(energies, limit=4):
@@ -182,6 +222,63 @@ def test_steps_of_an_outcar_that_used_up_their_cycles_are_known(tmp_path, cycles
     text = outcar(*cycles).encode()
     path.write_bytes(gzip.compress(text) if packed else text)
     assert unconverged_steps(path, "vasp-out") == failed
+
+
+def header(counts: str, *potentials: str) -> str:
+    """What an OUTCAR says of its system: each potential twice, and how many atoms it has."""
+    names = "".join(f" POTCAR:    PAW_PBE {name} 02Aug2007\n" for name in 2 * potentials)
+    return f"{names}   ions per type =  {counts}\n"
+
+
+def test_runs_of_different_systems_in_one_outcar_are_refused(tmp_path):
+    """ASE gives all of them the atoms of the first."""
+    path = tmp_path / "OUTCAR"
+    run = outcar((2, REACHED))
+    path.write_text(2 * (header("3 1", "Cu", "H") + run))
+    assert unconverged_steps(path, "vasp-out") == []
+    for other in (header("2 2", "Cu", "H"), header("3 1", "Ni", "H")):
+        path.write_text(header("3 1", "Cu", "H") + run + other + run)
+        with pytest.raises(UserError, match=r"different systems.*3 1 atoms of PAW_PBE Cu"):
+            unconverged_steps(path, "vasp-out")
+
+
+def test_steps_of_a_force_field_are_no_labels(tmp_path):
+    path = tmp_path / "OUTCAR"
+    learnt = "  ML FREE ENERGIE OF THE ION-ELECTRON SYSTEM (eV)\n  free  energy ML TOTEN  = -3 eV\n"
+    path.write_text(outcar((2, REACHED)) + learnt)
+    with pytest.raises(UserError, match="step 1 was taken with VASP's machine-learned force field"):
+        unconverged_steps(path, "vasp-out")
+    path = tmp_path / "vasprun.xml"
+    path.write_text(vasprun([[-7.0, -7.2]]).replace("</modeling>", f"{LEARNT}</modeling>"))
+    with pytest.raises(UserError, match="step 1 was taken with VASP's machine-learned force field"):
+        read_structures(path)
+
+
+def test_a_lammps_dump_has_no_energy(tmp_path):
+    """ASE gives a dump with forces an energy of zero."""
+    path = tmp_path / "run.lammpstrj"
+    text = DUMP.format(columns="element", first="Cu", second="Cu").replace(
+        "x y z", "x y z fx fy fz"
+    )
+    path.write_text(text.replace("0 0 0\n2", "0 0 0 0 0 1\n2").replace("2 2 2", "2 2 2 0 0 -1"))
+    (atoms,) = read_structures(path, require=("forces",))
+    assert reference_energy(atoms) is None
+    assert reference_forces(atoms)[0, 2] == 1
+    with pytest.raises(UserError, match="no energy"):
+        read_structures(path)
+
+
+def test_an_unfinished_last_step_is_left_out_of_a_programs_output(tmp_path, capsys):
+    path = tmp_path / "pw.out"
+    path.write_text(pw_output(steps=3))
+    assert len(read_structures(path)) == 3
+    whole = pw_output(steps=3)
+    path.write_text(whole[: whole.rindex("Forces acting")])
+    assert len(read_structures(path)) == 2
+    assert "is cut off in step 2, which has no forces" in capsys.readouterr().out
+    path.write_text(whole[: whole.index("Forces acting")])
+    with pytest.raises(UserError, match="structure 0: no forces"):
+        read_structures(path)
 
 
 JUNK = [

@@ -74,7 +74,7 @@ def test_missing_empty_folder_and_foreign_files(tmp_path):
         read_structures(tmp_path / "foreign.unknown")
     with connect(tmp_path / "rows.db") as database:
         del database[database.write(Atoms("H"))]
-    with pytest.raises(UserError, match=r"rows\.db holds no structure"):
+    with pytest.raises(UserError, match=r"rows\.db holds no structure, read as db"):
         read_structures(tmp_path / "rows.db")
 
 

@@ -192,6 +192,11 @@ def test_elements_may_be_given_beside_the_input(tmp_path) -> None:
         ("units metal", "units real", "units real"),
         ("pair_style distill", "pair_style lj/cut 5", "found pair_style lj/cut 5"),
         ("pair_style distill", "", "no pair_style"),
+        (
+            "* * Cu H",
+            "* * distill Cu H\npair_style hybrid/overlay distill zbl 1 2\npair_coeff 1 1 zbl 29 29",
+            "line 9: hybrid/overlay joins pair styles.*--mpi 1",
+        ),
         ("pair_coeff * * Cu H", "", "expected 'pair_coeff"),
         ("pair_style distill", "pair_style distill\npair_style distill", "second pair_style"),
         ("read_data", "# read_data", "before the box"),

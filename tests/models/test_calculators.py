@@ -96,6 +96,27 @@ def test_a_misspelt_argument_is_refused_and_others_reach_the_class():
         load_calculator(CalculatorConfig(path=path, args={"sgma": 3.4}))
 
 
+def test_a_folder_is_named_with_the_models_in_it(tmp_path):
+    with pytest.raises(UserError, match=r"is a folder, expected a model file$"):
+        load_calculator(tmp_path)
+    for name in ("teacher.model", "student.npz", "notes.txt", "teacher.json"):
+        (tmp_path / name).touch()
+    with pytest.raises(UserError, match=r"is a folder.*; in it are student\.npz, teacher\.model$"):
+        load_calculator(tmp_path)
+
+
+def test_weights_alone_and_compiled_models_are_called_so(tmp_path):
+    import torch
+
+    layer = torch.nn.Linear(2, 2)
+    torch.save(layer.state_dict(), tmp_path / "weights.model")
+    with pytest.raises(UserError, match=r"found OrderedDict .a checkpoint or state dict"):
+        load_calculator(tmp_path / "weights.model")
+    torch.jit.save(torch.jit.script(layer), tmp_path / "compiled.pt")
+    with pytest.raises(UserError, match="a model compiled by TorchScript"):
+        load_calculator(tmp_path / "compiled.pt")
+
+
 @pytest.mark.parametrize("name", ["damaged.model", "damaged.npz", "notes.txt"])
 def test_damaged_model_files_are_named(tmp_path, name):
     path = tmp_path / name

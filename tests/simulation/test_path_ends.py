@@ -3,10 +3,14 @@
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import add_adsorbate, fcc111
+from ase.build import add_adsorbate, fcc111, molecule
 from ase.constraints import FixAtoms, FixedPlane
+from ase.geometry import find_mic
+from ase.io import write
 
 from distill.core.errors import UserError
+from distill.simulation.config import PathConfig
+from distill.simulation.neb_endpoints import refuse_path
 from distill.simulation.path_ends import matched_ends
 
 
@@ -32,6 +36,55 @@ def test_what_files_round_is_made_equal():
     np.testing.assert_array_equal(first.cell, last.cell)
     np.testing.assert_array_equal(first.positions[:4], last.positions[:4])
     np.testing.assert_allclose(last.positions[-1], hop("hcp").positions[-1], atol=2e-3)
+
+
+@pytest.mark.parametrize("shift", [(0.8, 0.3, 1.0), (-1.4, 0.8, 3.0)])
+def test_a_free_end_that_lies_elsewhere_as_a_whole_is_moved_back(shift, capsys):
+    """Else the path would carry all atoms along, and its barrier would be that of the images."""
+    ends = [hop("fcc"), hop("hcp")]
+    for end in ends:
+        end.set_constraint()
+    plain = matched_ends(*ends)
+    assert capsys.readouterr().out == ""
+    ends[1].positions += shift
+    ends[1].wrap()
+    first, last = matched_ends(*ends)
+    np.testing.assert_array_equal(first.positions, ends[0].positions)
+    np.testing.assert_allclose(
+        find_mic(last.positions - first.positions, first.cell)[0],
+        find_mic(plain[1].positions - first.positions, first.cell)[0],
+        atol=1e-9,
+    )
+    assert "moved onto the first by up to" in capsys.readouterr().out
+    copy = ends[0].copy()
+    copy.positions += shift
+    with pytest.raises(UserError, match=r"one structure, but for .* a motion as a whole"):
+        matched_ends(ends[0], copy)
+
+
+def test_a_free_molecule_that_is_turned_is_turned_back():
+    first = molecule("C2H6")
+    last = first.copy()
+    last.positions[-1] += (0.0, 0.3, 0.2)
+    turned = last.copy()
+    turned.rotate(70, (1, 2, 3))
+    turned.positions += 4.0
+    distances = [
+        np.linalg.norm(end.positions - first.positions)
+        for end in (matched_ends(first, last)[1], matched_ends(first, turned)[1])
+    ]
+    assert distances[0] == pytest.approx(distances[1], abs=1e-6)
+    assert distances[0] < 0.4
+
+
+def test_ends_near_their_own_images_are_said(tmp_path, capsys):
+    for name, site in (("first", "fcc"), ("last", "hcp")):
+        end = hop(site)
+        end.cell[2, 2] = np.ptp(end.positions[:12, 2]) + 5.0
+        write(tmp_path / f"{name}.traj", end)
+    ends = {"initial": str(tmp_path / "first.traj"), "final": str(tmp_path / "last.traj")}
+    refuse_path(PathConfig(**ends))
+    assert "the end points of the path: 2 structures hold" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("bare", ["first", "last"])
@@ -89,8 +142,10 @@ def test_an_atom_that_hops_over_the_boundary_has_not_changed_places():
 
 def test_a_chain_of_like_atoms_that_move_up_has_not_changed_places():
     first = Atoms("Cu4", [(2.5 * i, 0, 0) for i in range(4)], cell=(40, 12, 12), pbc=True)
+    first += Atoms("O", [(0, 6, 6)])
+    first.set_constraint(FixAtoms([4]))
     last = first.copy()
-    last.positions[:, 0] += 2.0
+    last.positions[:4, 0] += 2.0
     _, kept = matched_ends(first, last)
     np.testing.assert_array_equal(kept.positions, last.positions)
 

@@ -70,7 +70,7 @@ def test_forces_of_the_other_sign_are_said(files, tmp_path: Path, capsys) -> Non
         atoms.arrays["REF_forces"] *= -1
     write_structures(tmp_path / "train.xyz", structures)
     _run({**files, "train": tmp_path / "train.xyz"}, tmp_path / "out")
-    assert "energies and forces contradict each other" in capsys.readouterr().out
+    assert "energies, forces and stresses contradict each other" in capsys.readouterr().out
 
 
 def test_stage_again_reuses_the_factor_and_gives_the_same_file(

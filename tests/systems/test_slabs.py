@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ase.build import bulk, fcc111
 from ase.calculators.emt import EMT
-from ase.constraints import FixAtoms
+from ase.constraints import FixAtoms, FixedPlane
 from ase.io import write
 from pydantic import ValidationError
 
@@ -146,6 +146,18 @@ def test_users_constraints_are_kept(steps, tmp_path):
     write(tmp_path / "held.xyz", slab, format="extxyz")
     again = build_slab(SlabConfig(file=str(tmp_path / "held.xyz"), fixed_layers=3), "100", A)
     assert again.constraints[0].index.tolist() == [0, 3]
+
+
+def test_other_constraints_of_a_users_slab_are_refused_and_its_masses_kept(steps, tmp_path):
+    slab = build_slab(SlabConfig(file=str(steps)), "111", A)
+    slab.set_masses(np.arange(60.0, 76.0))
+    write(tmp_path / "slab.traj", slab)
+    kept = build_slab(SlabConfig(file=str(tmp_path / "slab.traj")), "111", A)
+    np.testing.assert_array_equal(kept.get_masses(), slab.get_masses())
+    slab.set_constraint([FixedPlane(range(4), (0, 0, 1))])
+    write(tmp_path / "slab.traj", slab)
+    with pytest.raises(UserError, match=r"slab\.traj has the constraints FixedPlane"):
+        build_slab(SlabConfig(file=str(tmp_path / "slab.traj")), "111", A)
 
 
 def test_wrong_users_slabs_are_explained(steps, tmp_path):

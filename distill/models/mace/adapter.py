@@ -116,7 +116,11 @@ def checked_model(content: Any, origin: Path) -> torch.nn.Module:
             f"{origin}: expected one MACE energy model, found a {content[MARK]} teacher of several "
             "parts; give one model, or the file as delta.base"
         )
-    hint = " (a checkpoint or state dict; give the whole model)" if found == "dict" else ""
+    hint = ""
+    if isinstance(content, dict):
+        hint = " (a checkpoint or state dict; give the whole model)"
+    elif found.endswith("ScriptModule"):
+        hint = " (a model compiled by TorchScript, as for LAMMPS; give the one it was made from)"
     raise UserError(f"{origin}: expected a MACE energy model, found {found}{hint}")
 
 
