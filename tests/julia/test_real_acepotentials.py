@@ -29,6 +29,8 @@ _REASON = acepotentials.available()
 pytestmark = [
     pytest.mark.julia,
     pytest.mark.skipif(_REASON is not None, reason=f"needs Julia: {_REASON}"),
+    # The first of them may have to compile the package.
+    pytest.mark.timeout(3600),
 ]
 E0 = {"Cu": 0.1, "H": -0.2}
 WEIGHTS_OF_ALL = {"default": LabelWeights()}
@@ -349,7 +351,6 @@ def test_session_has_the_threads_asked_for(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
 def test_the_julia_package_passes_its_own_tests(tmp_path, monkeypatch):
     found = acepotentials.status()
     if shutil.which("cmake"):
