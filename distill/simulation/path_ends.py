@@ -17,6 +17,8 @@ _FILE_DIGITS = 2e-3
 _SAME, _LEFT_PLACE = 1e-3, 0.5
 # Atoms whose motion is tried as that of all, and Å: what is said of it.
 _TRIED, _SAID = 64, 0.01
+# Atoms from which on a motion of all is told from one of some.
+_FEWEST = 3
 # Share of the squared displacement that another order of like atoms has to save.
 _EXCHANGED = 0.5
 
@@ -116,9 +118,14 @@ def _fixed_in_both(first: Atoms, last: Atoms) -> np.ndarray:
 
 
 def _move_onto(last: Atoms, first: Atoms) -> None:
-    """Move the last end as a whole to where most of its atoms lie on those of the first."""
+    """Move the last end as a whole to where most of its atoms lie on those of the first.
+
+    One or two atoms are left: they may be in a field, where it matters where they lie.
+    """
     from ase.build.rotate import minimize_rotation_and_translation
 
+    if len(last) < _FEWEST:
+        return
     before = last.positions.copy()
     moved, _ = find_mic(before - first.positions, first.cell, first.pbc)
     found = []

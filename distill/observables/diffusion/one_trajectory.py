@@ -20,6 +20,8 @@ from distill.systems.defects import nearest_neighbour_distance
 
 if TYPE_CHECKING:
     from ase import Atoms
+# As shares of the cell: root mean square step between frames, and step of an atom over a border.
+_LONGEST_STEP, _JUMP = 1 / 6, 0.8
 
 
 def diffusivity_of_frames(
@@ -54,14 +56,18 @@ def diffusivity_of_frames(
     Raises
     ------
     UserError
-        If there is no such element, the time between frames is not known, or they are too few.
+        If there is no such element, the time between frames is not known, they are too few, or
+        their atoms cannot be followed from one to the next.
     """
+    _refuse_other_atoms(frames)
     mobile = np.array([symbol == species for symbol in frames[0].get_chemical_symbols()])
     if not mobile.any():
         raise UserError(f"there is no {species} in {frames[0].get_chemical_formula()}")
     apart = interval if interval is not None else _time_between(frames)
     whole = apart * (len(frames) - 1)
-    tracks = [displacements_in_framework(unwrapped(frames), mobile)]
+    positions = unwrapped(frames)
+    _refuse_unfollowed(frames, positions)
+    tracks = [displacements_in_framework(positions, mobile)]
     count = defects or int(mobile.sum())
     length = nearest_neighbour_distance(
         frames[0], species if mobile.sum() > 1 else frames[0].get_chemical_symbols()[0]
@@ -98,6 +104,43 @@ def unwrapped(frames: Sequence[Atoms]) -> np.ndarray:
         moved, _ = find_mic(after.positions - before.positions, after.cell, after.pbc)
         positions.append(positions[-1] + moved)
     return np.array(positions)
+
+
+def _refuse_other_atoms(frames: Sequence[Atoms]) -> None:
+    for index, atoms in enumerate(frames):
+        if not np.array_equal(atoms.numbers, frames[0].numbers):
+            raise UserError(
+                f"frame {index} has {atoms.get_chemical_formula()} in another order or number of "
+                "atoms than frame 0: expected the same atoms in the same order (sort by their IDs)"
+            )
+
+
+def _refuse_unfollowed(frames: Sequence[Atoms], positions: np.ndarray) -> None:
+    """Refuse frames between which atoms move so far that no one can tell where they went.
+
+    Steps that are a sixth of the cell in the root mean square are often half a cell long, which is
+    taken for a step the other way; of atoms in another order they are about 0.29 of it.
+    """
+    steps = np.diff(positions, axis=0)
+    for index in range(3):
+        inverse = [np.linalg.pinv(atoms.cell[:])[:, index] for atoms in frames[1:]]
+        scaled = np.einsum("fni,fi->fn", steps, np.array(inverse).reshape(-1, 3))
+        periodic = frames[0].pbc[index]
+        longest = max(
+            float(np.sqrt(np.mean(scaled[:, frames[0].numbers == z] ** 2))) if len(scaled) else 0.0
+            for z in set(frames[0].numbers.tolist())
+        )
+        if periodic and longest > _LONGEST_STEP:
+            raise UserError(
+                f"atoms move by {longest:.2f} of the cell along axis {index} between frames: they "
+                "cannot be followed across its borders. Either the frames list like atoms in "
+                "another order (sort by their IDs), or they lie too far apart (save more often)"
+            )
+        if not periodic and frames[0].cell.rank == 3 and np.abs(scaled).max(initial=0) > _JUMP:
+            raise UserError(
+                f"an atom jumps across the cell along axis {index} between two frames, and pbc is "
+                "F there: positions seem to be wrapped; set pbc to T"
+            )
 
 
 def _time_between(frames: Sequence[Atoms]) -> float:
