@@ -187,5 +187,5 @@ def test_a_bound_on_sticking_that_no_point_is_for_fails_and_one_without_points_i
     bounds = StickingTolerances(purpose_sticking=1.0)
     [check] = Sticking().checks(sticking_result(published=[point(2.0, 0.9)]), bounds)
     assert (check.value, check.passed) == (None, False)
-    with pytest.raises(UserError, match="there are no published points"):
+    with pytest.raises(UserError, match="there is nothing to hold it against"):
         Sticking().checks(sticking_result(), bounds)
