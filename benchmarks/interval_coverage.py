@@ -23,14 +23,16 @@ from ase.units import kB
 from distill.core.errors import UserError
 from distill.metrics.isochores import teacher_crossing
 from distill.metrics.jackknife import jackknife
+from distill.metrics.multilevel import multilevel
 from distill.metrics.source_intervals import rms_interval
-from distill.metrics.statistics import multilevel, paired_difference, proportion, wilson
+from distill.metrics.statistics import paired_difference, proportion, wilson
 from distill.metrics.teacher_level import free_energy_difference, teacher_mean
 from distill.observables.against import Number, difference
 from distill.observables.diffusion.arrhenius import fit_arrhenius
 from distill.observables.diffusion.diffusivity import diffusivity
 from distill.observables.diffusion.jumps import jump_statistics, jumps_of
 from distill.observables.diffusion.window import choose_window
+from distill.observables.sticking.effort import Counts, Effort
 from distill.systems.crystals import mean_with_interval
 from distill.systems.equation_of_state import fit_birch_murnaghan, intervals_of
 
@@ -99,6 +101,25 @@ def three_levels(many: int, some: int, few: int) -> tuple[Trial, float]:
         return multilevel([cheap.tolist(), teacher.tolist(), exact.tolist()], CONFIDENCE).interval
 
     return trial, 1 - 0.7 * 0.9 * 0.95
+
+
+def stopped_two_levels(differ: float) -> tuple[Trial, float]:
+    """The teacher's probability where it was known to ±0.06, a call of it costing 50."""
+    effort = Effort(0.06, Counts(20, 100), Counts(1500, 6000), 50.0)
+
+    def trial(rng: np.random.Generator) -> tuple[float, float]:
+        student = rng.random(effort.most.student) < 0.3
+        teacher = student ^ (rng.random(len(student)) < differ)
+        done, counts = None, effort.first
+        while counts != done:
+            done = counts
+            cheap, exact = student[: done.student], teacher[: done.teacher]
+            joint = multilevel([cheap, exact], CONFIDENCE)
+            pairs = paired_difference(exact, cheap[: done.teacher], CONFIDENCE)
+            counts = effort.after(joint, proportion(cheap, CONFIDENCE), pairs, done)
+        return joint.interval
+
+    return trial, 0.3 * (1 - differ) + 0.7 * differ
 
 
 def blocks(number: int) -> tuple[Trial, float]:
@@ -342,6 +363,9 @@ ESTIMATORS: dict[str, tuple[Trial, float]] = {
     "two-level, 200 and 20 trajectories": two_levels(200, 20, 0.1),
     "two-level, 1000 and 100 trajectories": two_levels(1000, 100, 0.05),
     "three-level, 1000, 200 and 40 trajectories": three_levels(1000, 200, 40),
+    "two-level until ±0.06, no pair differs": stopped_two_levels(0.0),
+    "two-level until ±0.06, 5 % differ": stopped_two_levels(0.05),
+    "two-level until ±0.06, 40 % differ": stopped_two_levels(0.4),
     "ratio of means, 5 blocks": blocks(5),
     "ratio of means, 20 blocks": blocks(20),
     "proportion 0.3, 20 surfaces with 10 trajectories": shared(20, 10, 0.3, 0.1),

@@ -1,11 +1,10 @@
-"""Intervals for counted outcomes: proportions, paired differences, multilevel estimates."""
+"""Intervals for counted outcomes: proportions and paired differences."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from statistics import NormalDist
 
 import numpy as np
@@ -109,30 +108,6 @@ class PairedDifference(Estimate):
         return _least(lambda n: _paired_width(self.shares, n, z) <= 2 * half_width)
 
 
-@dataclass(frozen=True)
-class MultilevelEstimate(Estimate):
-    """The exact model's proportion, with the help of cheaper models where that is more certain.
-
-    Attributes
-    ----------
-    alone
-        Whether it is the exact model's own, because the others disagree too often to help.
-    """
-
-    alone: bool
-
-
-@dataclass(frozen=True)
-class _Part:
-    """A mean that a multilevel estimate adds: its ends, and each case's share of its error."""
-
-    value: float
-    below: float
-    above: float
-    errors: np.ndarray
-    cases: slice
-
-
 def wilson(successes: int, trials: int, confidence: float = 0.95) -> Proportion:
     """A proportion of independent cases with Wilson's score interval (1927).
 
@@ -143,7 +118,20 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> Proportion:
     """
     if trials < 1:
         raise UserError("a proportion needs at least one trajectory that was not set aside")
-    return _wilson(successes / trials, independent(trials), confidence)
+    return wilson_of(successes / trials, independent(trials), confidence)
+
+
+def wilson_of(value: float, of: Clustering, confidence: float) -> Proportion:
+    """A proportion of cases that lie in clusters, with Wilson's interval of their effective number.
+
+    The quantile is Student's for the number of clusters; see `proportion`.
+    """
+    n, z = of.effective, of.quantile(confidence)
+    centre = (value + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * float(np.sqrt(value * (1 - value) / n + z**2 / (4 * n**2)))
+    # At 0 and 1 an end is the value itself, but for rounding.
+    low, high = min(max(centre - half, 0.0), value), max(min(centre + half, 1.0), value)
+    return Proportion(value, low, high, of.samples, confidence, of)
 
 
 def proportion(
@@ -176,7 +164,7 @@ def proportion(
     if len(outcomes) == 0:
         return wilson(0, 0)
     true = np.asarray(outcomes, dtype=bool)
-    return _wilson(float(true.mean()), clustering(true, clusters, available), confidence)
+    return wilson_of(float(true.mean()), clustering(true, clusters, available), confidence)
 
 
 def paired_difference(
@@ -209,114 +197,6 @@ def paired_difference(
     low, high = paired_interval(only_first / effect, only_second / effect, n / effect, z)
     value = (only_first - only_second) / n
     return PairedDifference(value, low, high, n, only_first, only_second, confidence, of_pairs)
-
-
-def multilevel(
-    levels: Sequence[Sequence[bool]],
-    confidence: float = 0.95,
-    *,
-    clusters: Sequence[int] | None = None,
-) -> MultilevelEstimate:
-    """The exact model's proportion from many outcomes of cheap models and few of costly ones.
-
-    Each level has outcomes of the first cases of the level before it. With n cases of a level and
-    m of the next costlier one, the value is the mean of the cheapest model's n - m further outcomes
-    and, for each other level, the mean difference to the level before it on its own n - m further
-    cases: unbiased for the exact proportion whatever the cheaper models do, and so not kept within
-    0 and 1 (multilevel Monte Carlo, Giles, Oper. Res. 56, 607 (2008)). A level without further
-    cases is passed over. The interval joins the Wilson interval of the first mean and the
-    Bonett-Price intervals of the others by the method of variance estimates recovery (Zou and
-    Donner, Stat. Med. 27, 1693 (2008)), with the correlation that shared clusters bring (Zou,
-    Psychol. Methods 12, 399 (2007)), where it widens. The exact model's own proportion is taken
-    where its interval, at the cheapest model's proportion, is no wider: the exact outcomes have no
-    say in the choice, which would bias it.
-
-    Parameters
-    ----------
-    levels
-        Outcomes by model, the cheapest first, the exact last.
-    confidence
-        Of the interval.
-    clusters
-        What each of the cheapest model's cases starts from; None for independent ones.
-
-    Raises
-    ------
-    UserError
-        If there are no exact outcomes, or fewer of a cheaper model than of the next.
-    """
-    counts = [len(level) for level in levels]
-    if counts[-1] == 0 or sorted(counts, reverse=True) != counts:
-        raise UserError(
-            "expected outcomes of the exact model, and a cheaper model's for each of a costlier "
-            f"one, found {', '.join(map(str, counts))}"
-        )
-    exact = levels[-1]
-    own = proportion(exact, confidence, clusters=_those(clusters, slice(len(exact))))
-    alone = MultilevelEstimate(own.value, own.low, own.high, len(exact), alone=True)
-    # Levels with further cases, and the exact one.
-    used = [a for a, b in pairwise(levels) if len(a) > len(b)] + [exact]
-    if len(used) == 1:
-        return alone
-    parts = []
-    for place, level in enumerate(used):
-        cases = slice(len(used[place + 1]) if level is not exact else 0, len(level))
-        before = used[place - 1] if place else None
-        parts.append(_part(level, before, cases, confidence, clusters))
-    value = sum(part.value for part in parts)
-    below, above = (
-        _joint([getattr(part, side) for part in parts], _correlations(parts, clusters))
-        for side in ("below", "above")
-    )
-    joint = MultilevelEstimate(value, value - below, value + above, len(used[0]), alone=False)
-    usual = _wilson(parts[0].value, own.clustering, confidence)
-    return joint if half_width(joint) < half_width(usual) else alone
-
-
-def _part(
-    level: Sequence[bool],
-    before: Sequence[bool] | None,
-    cases: slice,
-    confidence: float,
-    clusters: Sequence[int] | None,
-) -> _Part:
-    """The mean of a level over some cases, or of its difference to the level before it."""
-    shared = _those(clusters, cases)
-    outcomes = np.asarray(level[cases], dtype=float)
-    mean: Estimate
-    if before is None:
-        mean = proportion(level[cases], confidence, clusters=shared)
-    else:
-        mean = paired_difference(level[cases], before[cases], confidence, clusters=shared)
-        outcomes = outcomes - np.asarray(before[cases], dtype=float)
-    errors = (outcomes - outcomes.mean()) / len(outcomes)
-    return _Part(mean.value, mean.value - mean.low, mean.high - mean.value, errors, cases)
-
-
-def _those(clusters: Sequence[int] | None, cases: slice) -> Sequence[int] | None:
-    return None if clusters is None else clusters[cases]
-
-
-def _joint(widths: Sequence[float], correlations: np.ndarray) -> float:
-    return float(np.sqrt(np.asarray(widths) @ correlations @ np.asarray(widths)))
-
-
-def _correlations(parts: Sequence[_Part], clusters: Sequence[int] | None) -> np.ndarray:
-    """Of the parts through the clusters that their cases share; those that narrow count as 0."""
-    if clusters is None:
-        return np.eye(len(parts))
-    _, place = np.unique(np.asarray(clusters), return_inverse=True)
-    sums = np.array(
-        [np.bincount(place[part.cases], part.errors, int(place.max()) + 1) for part in parts]
-    )
-    norms = np.linalg.norm(sums, axis=1)
-    products = np.divide(
-        sums @ sums.T,
-        np.outer(norms, norms),
-        out=np.zeros((len(parts), len(parts))),
-        where=np.outer(norms, norms) > 0,
-    )
-    return np.maximum(products, np.eye(len(parts)))
 
 
 def trajectories_needed(probability: float, half_width: float, confidence: float = 0.95) -> int:
@@ -399,15 +279,6 @@ def percentile_interval(samples: np.ndarray, confidence: float) -> tuple[float, 
 def half_width(estimate: Estimate) -> float:
     """Half the width of an interval."""
     return (estimate.high - estimate.low) / 2
-
-
-def _wilson(value: float, of: Clustering, confidence: float) -> Proportion:
-    n, z = of.effective, of.quantile(confidence)
-    centre = (value + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * float(np.sqrt(value * (1 - value) / n + z**2 / (4 * n**2)))
-    # At 0 and 1 an end is the value itself, but for rounding.
-    low, high = min(max(centre - half, 0.0), value), max(min(centre + half, 1.0), value)
-    return Proportion(value, low, high, of.samples, confidence, of)
 
 
 def _least_wilson(value: float, width: float, of: Clustering, confidence: float) -> int:

@@ -20,9 +20,12 @@ from distill.models.cached_calculators import ModelSpec, cached_calculator
 from distill.simulation.dynamics import Forces
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from ase import Atoms
 
     from distill.metrics.teacher_level import TeacherMean
+    from distill.simulation.trajectory import TrajectoryUnit
 
 Array = NDArray[np.float64]
 # Stem of the files with them.
@@ -97,6 +100,22 @@ class EnergiesUnit(Unit):
     frames: Path
     like: Atoms
     places: tuple[int, ...]
+
+    @classmethod
+    def of_run(
+        cls, run: TrajectoryUnit, name: str, teacher: ModelSpec, calls: int, folder: Path
+    ) -> Self:
+        """The calls on frames of a student's run, evenly apart; one at least."""
+        frames = round(run.config.time / run.config.frame_interval) + 1
+        return cls(
+            folder,
+            name,
+            model=teacher,
+            student=run.model,
+            frames=run.files()[0],
+            like=run.start,
+            places=thinned(frames, max(calls, 1)),
+        )
 
     def settings(self) -> dict[str, Any]:
         """Both models by their contents, the frames by theirs."""

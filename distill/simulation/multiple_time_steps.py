@@ -17,7 +17,7 @@ taken by the teacher alone, with n calls and the same noise.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from distill.core.errors import UserError
 from distill.core.fingerprint import model_identity
 from distill.core.random_streams import thermal_noise
+from distill.models.answering import AnsweringCalculator
 from distill.models.cached_calculators import ModelSpec
 from distill.models.calculators import load_calculator
 from distill.simulation.dynamics import Forces, Step, kinetic_energy, next_step
@@ -77,7 +78,7 @@ class TwoModels:
         }
 
 
-class MultipleTimeSteps(Calculator):
+class MultipleTimeSteps(AnsweringCalculator):
     """A teacher's energy [eV], forces [eV/Å] and stress; dynamics by it take a student's steps.
 
     Parameters
@@ -105,16 +106,10 @@ class MultipleTimeSteps(Calculator):
         self.implemented_properties = list(teacher.implemented_properties)
         self.handed_over = 0
 
-    def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: Sequence[str] = ("energy",),
-        system_changes: Sequence[str] = tuple(all_changes),
-    ) -> None:
+    def answer(self, atoms: Atoms, properties: list[str]) -> dict[str, Any]:
         """The teacher's results."""
-        super().calculate(atoms, properties, system_changes)
-        self.teacher.calculate(self.atoms, list(properties), list(system_changes))
-        self.results = dict(self.teacher.results)
+        self.teacher.calculate(atoms, properties, list(all_changes))
+        return dict(self.teacher.results)
 
     def take_steps(
         self,

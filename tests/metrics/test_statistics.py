@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from distill.core.errors import UserError
+from distill.metrics.multilevel import multilevel
 from distill.metrics.statistics import (
-    multilevel,
     paired_difference,
     pairs_needed,
     pairs_needed_within,

@@ -5,7 +5,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from distill.metrics.statistics import half_width, multilevel, paired_difference, proportion
+from distill.metrics.multilevel import multilevel
+from distill.metrics.statistics import half_width, paired_difference, proportion
 from distill.observables.sticking.effort import Counts, Effort
 
 FIRST, MOST = Counts(20, 100), Counts(3000, 30000)

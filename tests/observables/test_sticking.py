@@ -7,7 +7,8 @@ from surface_potentials import STICKY, UNSTABLE, WALL
 from distill.config import ParallelConfig, StickingConfig
 from distill.core.results import read_result, write_result
 from distill.core.work import WorkFolder, record_of
-from distill.metrics.statistics import multilevel, paired_difference, wilson
+from distill.metrics.multilevel import multilevel
+from distill.metrics.statistics import paired_difference, wilson
 from distill.observables.sticking.result import StickingResult
 from distill.observables.sticking.sticking import run_sticking
 

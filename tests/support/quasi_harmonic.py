@@ -7,13 +7,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator, all_changes
 from ase.units import kB
 from scipy.integrate import quad
 from scipy.optimize import brentq
 from scipy.signal import lfilter
 
 from distill.metrics.isochores import Isochore
+from distill.models.answering import AnsweringCalculator
 
 TEMPERATURE = 600.0
 KT = kB * TEMPERATURE
@@ -119,7 +119,7 @@ def isochore(
     )
 
 
-class Crystal(Calculator):
+class Crystal(AnsweringCalculator):
     """A `solid` as a calculator: fcc atoms on springs to their sites, which move with their mean.
 
     Cells are cubes of about `LENGTH` along each edge or multiples of it.
@@ -131,18 +131,12 @@ class Crystal(Calculator):
         super().__init__()
         self.options = options
 
-    def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: Any = ("energy",),
-        system_changes: Any = all_changes,
-    ) -> None:
-        super().calculate(atoms, properties, system_changes)
-        count, volume = len(self.atoms), self.atoms.get_volume()
-        layers = 2 * np.round(self.atoms.cell.lengths() / LENGTH)
-        spacing = self.atoms.cell.lengths() / layers
+    def answer(self, atoms: Atoms, properties: list[str]) -> dict[str, Any]:
+        count, volume = len(atoms), atoms.get_volume()
+        layers = 2 * np.round(atoms.cell.lengths() / LENGTH)
+        spacing = atoms.cell.lengths() / layers
         # The sites move with the mean of the atoms, which may drift.
-        positions = self.atoms.positions - self.atoms.positions.mean(axis=0)
+        positions = atoms.positions - atoms.positions.mean(axis=0)
         positions += spacing * (layers - 1) / 2
         away = positions - spacing * np.round(positions / spacing)
         away -= away.mean(axis=0)
@@ -150,7 +144,7 @@ class Crystal(Calculator):
         squares, stiffness = float(np.sum(away**2)), of.stiffness_at(volume)
         # Displacements grow with the cell.
         pressure = of.pressure(volume, squares) - stiffness * squares / (3 * volume)
-        self.results = {
+        return {
             "energy": float(of.energy(volume, squares)),
             "forces": -stiffness * away,
             "stress": np.array(3 * [-pressure] + 3 * [0.0]),

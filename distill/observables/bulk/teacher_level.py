@@ -32,7 +32,6 @@ from distill.observables.teacher_level import (
     TeacherNumber,
     calls_folder,
     comment_on,
-    thinned,
 )
 from distill.simulation.config import DynamicsConfig
 from distill.simulation.trajectory import TrajectoryUnit
@@ -206,19 +205,10 @@ def _runs(lattice: LatticeUnit, length: float, shift: float, folder: Path) -> li
 
 
 def _calls(runs: Sequence[TrajectoryUnit], teacher: ModelSpec, calls: int) -> list[PressuresUnit]:
-    frames = round(runs[0].config.time / runs[0].config.frame_interval) + 1
+    # The call on the cell at rest is one of them.
+    each = (calls - 1) // len(runs)
     return [
-        PressuresUnit(
-            run.folder,
-            f"calls_on_{run.name}",
-            model=teacher,
-            student=run.model,
-            frames=run.files()[0],
-            like=run.start,
-            # The call on the cell at rest is one of them.
-            places=thinned(frames, max((calls - 1) // len(runs), 1)),
-        )
-        for run in runs
+        PressuresUnit.of_run(run, f"calls_on_{run.name}", teacher, each, run.folder) for run in runs
     ]
 
 

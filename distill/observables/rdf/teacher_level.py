@@ -23,7 +23,6 @@ from distill.observables.teacher_level import (
     TeacherNumber,
     calls_folder,
     numbers_of,
-    thinned,
 )
 from distill.simulation.trajectory import (
     TrajectoryUnit,
@@ -76,31 +75,12 @@ def rdf_teacher_level(
                 f"compare.rdf: at {temperature:g} K fewer than two runs of the student are good; "
                 "see why they were left out above"
             )
-        energies = [_energies_unit(unit, teacher, student, calls, good, work) for unit in good]
+        each, folder = calls // len(good), calls_folder(work, teacher)
+        energies = [EnergiesUnit.of_run(run, run.name, teacher, each, folder) for run in good]
         work.run(energies, "rdf: calls of the teacher")
         found += _at_temperature(system, temperature, good, energies)
     return found + _heat_capacities(
         [number for number in found if number.quantity == MEAN_ENERGY], system.atoms
-    )
-
-
-def _energies_unit(
-    unit: TrajectoryUnit,
-    teacher: ModelSpec,
-    student: ModelSpec,
-    calls: int,
-    good: Sequence[TrajectoryUnit],
-    work: WorkFolder,
-) -> EnergiesUnit:
-    frames = round(unit.config.time / unit.config.frame_interval) + 1
-    return EnergiesUnit(
-        calls_folder(work, teacher),
-        unit.name,
-        model=teacher,
-        student=student,
-        frames=unit.files()[0],
-        like=unit.start,
-        places=thinned(frames, max(calls // len(good), 1)),
     )
 
 

@@ -7,13 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from distill.core.errors import UserError
 from distill.metrics.allocation import Level, allocation
-from distill.metrics.statistics import (
-    MultilevelEstimate,
-    PairedDifference,
-    Proportion,
-    half_width,
-    multilevel,
-)
+from distill.metrics.multilevel import MultilevelEstimate, multilevel
+from distill.metrics.statistics import PairedDifference, Proportion, half_width
 
 if TYPE_CHECKING:
     from distill.observables.sticking.config import StickingConfig

@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from distill.core.progress import say
+from distill.metrics.multilevel import MultilevelEstimate, multilevel
 from distill.metrics.statistics import (
-    MultilevelEstimate,
     PairedDifference,
     Proportion,
     half_width,
-    multilevel,
     paired_difference,
     proportion,
 )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
+
+from ase import Atoms
 
 from distill.core.work import Unit, WorkFolder, perform
 from distill.models.cached_calculators import ModelSpec, cached_calculator
@@ -34,10 +35,8 @@ _SHARD = {REFERENCE: 1, TEACHER: 1, STUDENT: 10}
 
 
 @dataclass(frozen=True)
-class StickingUnit(Unit):
-    """Some trajectories of one model under one condition.
-
-    Its numbers are how each ended (`outcome`) and the `state` of its molecule if it scattered.
+class _StartsUnit(Unit):
+    """What a model does from the starts of some trajectories of a condition.
 
     Attributes
     ----------
@@ -62,6 +61,19 @@ class StickingUnit(Unit):
         """Its model, starts and dynamics; not the other conditions of the config."""
         return {**super().settings(), "config": self.config.dynamics()}
 
+    def start(self, number: int) -> Atoms:
+        """Slab and molecule of a trajectory."""
+        surfaces = cached_surfaces(self.config, self.surfaces)
+        return initial_conditions(self.config, self.condition, number, self.seed, surfaces)
+
+
+@dataclass(frozen=True)
+class StickingUnit(_StartsUnit):
+    """Some trajectories of one model under one condition.
+
+    Its numbers are how each ended (`outcome`) and the `state` of its molecule if it scattered.
+    """
+
     def work(self) -> list[dict[str, Any]]:
         """Run the trajectories, each a unit of its own on the way."""
         if self.count == 1:
@@ -79,8 +91,7 @@ class StickingUnit(Unit):
 
     def _end(self) -> dict[str, Any]:
         """How the one trajectory ended."""
-        surfaces = cached_surfaces(self.config, self.surfaces)
-        start = initial_conditions(self.config, self.condition, self.first, self.seed, surfaces)
+        start = self.start(self.first)
         outcome, _ = run_trajectory(
             start,
             self.model,
@@ -98,32 +109,18 @@ class StickingUnit(Unit):
 
 
 @dataclass(frozen=True)
-class CallTime(Unit):
-    """Seconds of a model's force call on a trajectory's first structures: its one number.
+class CallTime(_StartsUnit):
+    """Seconds of a model's force call on trajectories' first structures: its one number.
 
     Measured once, so that what follows from it does so again after a kill.
     """
 
-    model: ModelSpec
-    config: ScatteringConfig
-    condition: Condition
-    seed: int
-    surfaces: Path
-    surface_keys: tuple[str, ...]
-
-    unkeyed = Unit.unkeyed | {"surfaces"}
-
-    def settings(self) -> dict[str, Any]:
-        """Its model and starts; not the other conditions of the config."""
-        return {**super().settings(), "config": self.config.dynamics()}
-
     def work(self) -> float:
         """The median over structures, after a first call that may compile something."""
         calculator = cached_calculator(self.model)
-        surfaces = cached_surfaces(self.config, self.surfaces)
         seconds = []
-        for number in range(len(self.surface_keys)):
-            atoms = initial_conditions(self.config, self.condition, number, self.seed, surfaces)
+        for number in range(self.first, self.first + self.count):
+            atoms = self.start(number)
             atoms.calc = calculator
             start = perf_counter()
             atoms.get_forces()
@@ -145,6 +142,9 @@ class Ends:
 
     outcomes: list[Outcome]
     states: list[ScatteredState]
+
+
+Kind = TypeVar("Kind", bound=_StartsUnit)
 
 
 @dataclass
@@ -176,38 +176,28 @@ class Sample:
             # Whole shards begin at the same numbers, whatever was asked for before.
             number = min(size - first % size, count - first)
             self.count += number
-            self.units.append(
-                StickingUnit(
-                    self.work.path / self.role,
-                    f"{self.condition.name}_{first:06d}-{first + number - 1:06d}",
-                    model=self.model,
-                    config=self.config,
-                    condition=self.condition,
-                    first=first,
-                    count=number,
-                    seed=self.work.seed,
-                    surfaces=self.work.path / SURFACES_FOLDER,
-                    surface_keys=self._keys(range(first, first + number)),
-                )
-            )
+            name = f"{self.condition.name}_{first:06d}-{first + number - 1:06d}"
+            self.units.append(self._unit(StickingUnit, name, first, number))
 
     def call_time(self) -> CallTime:
         """What a force call of its model takes."""
-        return CallTime(
+        return self._unit(CallTime, f"{self.condition.name}_call_time", 0, _TIMED)
+
+    def _unit(self, kind: type[Kind], name: str, first: int, count: int) -> Kind:
+        return kind(
             self.work.path / self.role,
-            f"{self.condition.name}_call_time",
+            name,
             model=self.model,
             config=self.config,
             condition=self.condition,
+            first=first,
+            count=count,
             seed=self.work.seed,
             surfaces=self.work.path / SURFACES_FOLDER,
-            surface_keys=self._keys(range(_TIMED)),
-        )
-
-    def _keys(self, numbers: Iterable[int]) -> tuple[str, ...]:
-        return tuple(
-            surface_key(self.config, self.condition, number, self.work.seed, self.surfaces)
-            for number in numbers
+            surface_keys=tuple(
+                surface_key(self.config, self.condition, number, self.work.seed, self.surfaces)
+                for number in range(first, first + count)
+            ),
         )
 
     def ends(self) -> Ends:
